@@ -1,0 +1,1 @@
+"""How to speak to one modem; a leaf library that knows nothing of the controller."""

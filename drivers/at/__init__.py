@@ -1,0 +1,1 @@
+"""AT line discipline: framer, session, values, codes (pure) and channel (asyncio shell)."""

@@ -1,0 +1,1 @@
+"""Families of modems: a capabilities row, a match rule, and the steps a row cannot say."""

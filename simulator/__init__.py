@@ -1,0 +1,1 @@
+"""A pretend bank of modems, cards and network; shares no code with the product."""
