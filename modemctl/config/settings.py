@@ -1,0 +1,393 @@
+"""The settings with their defaults, ranges and meanings; nothing here reads a file."""
+
+import hashlib
+import ipaddress
+from collections.abc import Mapping
+from datetime import time
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Final, Self
+from zoneinfo import ZoneInfo
+
+import rfc8785
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+DEFAULT_PATH: Final = Path("/etc/modemctl/modemctl.toml")
+"""Where the daemon looks when neither `--config` nor `MODEMCTL_CONFIG` says otherwise."""
+
+BUILT_IN_CHAINS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = MappingProxyType(
+    {
+        "notice": ("SMS-02", ("department_manager",)),
+        "promotion": ("SMS-03", ("manager_in_charge", "general_manager")),
+        "other": ("SMS-04", ("manager",)),
+    }
+)
+"""Category → policy id and the steps that configuration may lengthen, never shorten."""
+
+_KEYS_DIR: Final = Path("/etc/modemctl")
+
+Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+
+class OnDoubt(StrEnum):
+    """What becomes of a segment of which nobody knows whether it left."""
+
+    ASK = "ask"
+    HOLD = "hold"
+    CLOSE = "close"
+
+
+class LockMode(StrEnum):
+    """Whether the daemon sets a missing PIN lock or only checks it."""
+
+    ENFORCE = "enforce"
+    VERIFY = "verify"
+
+
+class BayMode(StrEnum):
+    """Whether a card's first bay is remembered or must be registered beforehand."""
+
+    LEARN = "learn"
+    ENFORCE = "enforce"
+
+
+class LogLevel(StrEnum):
+    """Least severity that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class _Slice(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class SiteSettings(_Slice):
+    """Who and where we are."""
+
+    id: Word = Field(
+        default="site", description="Name of this site; part of each signed batch header."
+    )
+    node: Word = Field(
+        default="node-1", description="Name of this server; its audit chain bears it."
+    )
+    timezone: str = Field(
+        default="Asia/Shanghai", description="IANA time zone of quiet hours and of calendar limits."
+    )
+    signature: Annotated[str, StringConstraints(max_length=20)] = Field(
+        default="", description="Company signature that a promotion must carry, such as `【公司】`."
+    )
+    country_code: Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{0,2}$")] = Field(
+        default="+86", description="Country code put before national numbers."
+    )
+    region: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] = Field(
+        default="CN",
+        description="Region (ISO 3166) whose rules tell a mobile number from a landline.",
+    )
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, OSError, ValueError) as error:
+            raise ValueError("not a known IANA time zone, such as Asia/Shanghai") from error
+        return value
+
+
+class PathsSettings(_Slice):
+    """Files and folders."""
+
+    state_dir: Path = Field(
+        default=Path("/var/lib/modemctl"), description="Folder of database, state and archive."
+    )
+    database: str = Field(
+        default="",
+        description="SQLAlchemy URL of the database with its driver; empty means SQLite in "
+        "`state_dir/modemctl.db`.",
+    )
+    master_key_file: Path = Field(
+        default=_KEYS_DIR / "master.key",
+        description="Key that encrypts PINs and numbers. Under systemd the credential "
+        "`master.key` is the default.",
+    )
+    audit_key_file: Path = Field(
+        default=_KEYS_DIR / "audit.key",
+        description="Key that signs the audit log. Under systemd the credential `audit.key` "
+        "is the default.",
+    )
+
+    @field_validator("state_dir", "master_key_file", "audit_key_file")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise ValueError("must be an absolute path")
+        return value
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL, with the default filled in."""
+        return self.database or f"sqlite+pysqlite:///{self.state_dir / 'modemctl.db'}"
+
+
+class ApiSettings(_Slice):
+    """Where the API listens."""
+
+    unix_socket: Path = Field(
+        default=Path("/run/modemctl/api.sock"),
+        description="Unix socket of the API and command line.",
+    )
+    tcp_host: str = Field(default="127.0.0.1", description="Loopback address of the API over TCP.")
+    tcp_port: int = Field(
+        default=8480, ge=0, le=65_535, description="TCP port; 0 switches TCP off."
+    )
+    max_json_bytes: int = Field(
+        default=1_048_576, ge=1_024, le=67_108_864, description="Largest JSON body, in bytes."
+    )
+    max_list_bytes: int = Field(
+        default=268_435_456,
+        ge=1_024,
+        le=4_294_967_296,
+        description="Largest recipient list, in bytes.",
+    )
+    peers: dict[Annotated[int, Field(ge=0)], Word] = Field(
+        default_factory=dict,
+        description="User id on the Unix socket → account name that it acts as.",
+    )
+
+    @field_validator("tcp_host")
+    @classmethod
+    def _loopback(cls, value: str) -> str:
+        try:
+            is_loopback = ipaddress.ip_address(value).is_loopback
+        except ValueError:
+            is_loopback = False
+        if not is_loopback:
+            raise ValueError("must be a loopback address such as 127.0.0.1 or ::1")
+        return value
+
+
+class BankSettings(_Slice):
+    """The modems and how they are driven."""
+
+    ports: tuple[str, ...] = Field(
+        default=("/dev/serial/by-path/*",),
+        description="Ports: globs of device nodes, `tcp://host:port` or `unix:/path`.",
+    )
+    baud: Count = Field(
+        default=115_200, description="Line speed in bit/s; most USB modems ignore it."
+    )
+    start_parallel: int = Field(
+        default=16, ge=1, le=512, description="Modems that are started at the same time."
+    )
+    submit_timeout: Seconds = Field(
+        default=180.0, description="Seconds that a modem may take to answer for one segment."
+    )
+    health_interval: Seconds = Field(
+        default=30.0, description="Seconds between two checks of an idle modem."
+    )
+    rescan_interval: Seconds = Field(
+        default=5.0, description="Seconds between two looks for ports."
+    )
+
+    @field_validator("ports")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for port in value:
+            if not port.startswith(("/", "tcp://", "unix:/")):
+                raise ValueError("each port must begin with /, tcp:// or unix:/")
+        return value
+
+
+class RecipientLimits(_Slice):
+    """How much one recipient may get."""
+
+    messages_per_day: Count = Field(
+        default=20, description="Messages of all categories to one recipient in a calendar day."
+    )
+    promotions_per_day: Count = Field(
+        default=1, description="Promotions to one recipient in a calendar day."
+    )
+    promotions_per_month: Count = Field(
+        default=4, description="Promotions to one recipient in a calendar month."
+    )
+
+
+class LimitsSettings(_Slice):
+    """How much one SIM may send; minute and hour slide, the day is the calendar's."""
+
+    segments_per_minute: Count = Field(
+        default=10, description="Segments that a SIM sends in a minute."
+    )
+    segments_per_hour: Count = Field(
+        default=200, description="Segments that a SIM sends in an hour."
+    )
+    segments_per_day: Count = Field(default=500, description="Segments that a SIM sends in a day.")
+    minimum_gap: float = Field(
+        default=3.0,
+        ge=0,
+        le=3_600,
+        allow_inf_nan=False,
+        description="Seconds between two segments.",
+    )
+    recipient: RecipientLimits = Field(default_factory=RecipientLimits)
+
+
+def _local(value: time) -> time:
+    if value.tzinfo is not None:
+        raise ValueError("must be a local time such as 21:00")
+    return value
+
+
+LocalTime = Annotated[time, AfterValidator(_local)]
+
+
+class QuietHours(_Slice):
+    """Local time in which nothing of a category leaves; may span midnight."""
+
+    quiet_from: LocalTime = Field(description="First quiet minute, local time of the site.")
+    quiet_until: LocalTime = Field(description="First minute after it; equal means no quiet hours.")
+
+
+class HoursSettings(_Slice):
+    """When promotions, and other categories if named, must wait."""
+
+    quiet_from: LocalTime = Field(
+        default=time(21, 0),
+        description="First quiet minute for promotions, local time of the site.",
+    )
+    quiet_until: LocalTime = Field(
+        default=time(8, 0), description="First minute after it; equal to `quiet_from` means none."
+    )
+    categories: dict[Word, QuietHours] = Field(
+        default_factory=dict,
+        description="Quiet hours of one category: a table with `quiet_from` and `quiet_until`.",
+    )
+
+    def quiet_for(self, category: str) -> QuietHours | None:
+        """Quiet hours of a category, or None if it may leave at any time."""
+        hours = self.categories.get(category)
+        if hours is None and category == "promotion":
+            hours = QuietHours(quiet_from=self.quiet_from, quiet_until=self.quiet_until)
+        if hours is None or hours.quiet_from == hours.quiet_until:
+            return None
+        return hours
+
+
+class ApprovalsSettings(_Slice):
+    """Who must agree before a batch may run."""
+
+    general_department: Word = Field(
+        default="general",
+        description="Department (综合部) whose operator sends promotions and others.",
+    )
+    own_party: Word = Field(default="own", description="Party name that means ourselves.")
+    max_age_hours: Count = Field(default=168, description="Hours after which an approval lapses.")
+    chains: dict[Word, Annotated[tuple[Word, ...], Field(min_length=1)]] = Field(
+        default_factory=lambda: {name: chain for name, (_, chain) in BUILT_IN_CHAINS.items()},
+        description="Category → its approval steps in order. The built-in chains may be "
+        "lengthened and categories added.",
+    )
+
+    @field_validator("chains")
+    @classmethod
+    def _not_shorter(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name, (policy_id, built_in) in BUILT_IN_CHAINS.items():
+            steps = iter(value.setdefault(name, built_in))
+            if not all(step in steps for step in built_in):
+                raise ValueError(
+                    f"the chain of {name} must keep {', '.join(built_in)} in this order "
+                    f"(policy: {policy_id})"
+                )
+        for name, chain in value.items():
+            if len(set(chain)) != len(chain):
+                raise ValueError(f"the chain of {name} names a step twice")
+        return value
+
+
+class SmsSettings(_Slice):
+    """How messages are sent."""
+
+    validity_hours: int = Field(
+        default=24, ge=1, le=1_512, description="Hours that the network keeps trying (TP-VP)."
+    )
+    request_reports: bool = Field(default=True, description="Ask the network for delivery reports.")
+    on_doubt: OnDoubt = Field(
+        default=OnDoubt.ASK,
+        description="What happens to segments in doubt: `ask` a person, `hold` the batch as "
+        "well, or `close` them after the last possible report.",
+    )
+
+
+class SimsSettings(_Slice):
+    """How cards are guarded."""
+
+    lock: LockMode = Field(
+        default=LockMode.ENFORCE,
+        description="`enforce` switches a missing PIN lock on; `verify` alerts.",
+    )
+    bays: BayMode = Field(
+        default=BayMode.LEARN,
+        description="`learn` binds a card to its first bay; `enforce` wants it set.",
+    )
+
+
+class RetentionSettings(_Slice):
+    """How long rows are kept."""
+
+    events_days: int = Field(default=7, ge=1, le=3_650, description="Days that events are kept.")
+
+
+class LoggingSettings(_Slice):
+    """What is written to the log."""
+
+    level: LogLevel = Field(
+        default=LogLevel.INFO, description="`debug`, `info`, `warning` or `error`."
+    )
+    wire_log: bool = Field(
+        default=False, description="Write what goes over the AT lines, secrets removed, at `debug`."
+    )
+
+
+class Settings(_Slice):
+    """All settings; parts of the daemon receive the slice that they need."""
+
+    site: SiteSettings = Field(default_factory=SiteSettings)
+    paths: PathsSettings = Field(default_factory=PathsSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    bank: BankSettings = Field(default_factory=BankSettings)
+    limits: LimitsSettings = Field(default_factory=LimitsSettings)
+    hours: HoursSettings = Field(default_factory=HoursSettings)
+    approvals: ApprovalsSettings = Field(default_factory=ApprovalsSettings)
+    sms: SmsSettings = Field(default_factory=SmsSettings)
+    sims: SimsSettings = Field(default_factory=SimsSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    logging: LoggingSettings = Field(default_factory=LoggingSettings)
+
+    @model_validator(mode="after")
+    def _categories_have_chains(self) -> Self:
+        unknown = self.hours.categories.keys() - self.approvals.chains.keys()
+        if unknown:
+            raise ValueError(
+                f"hours.categories names {', '.join(sorted(unknown))}, "
+                "which approvals.chains does not know"
+            )
+        return self
+
+    def policy_digest(self) -> str:
+        """SHA-256 (hex) over what decides whether something may be sent."""
+        policy = self.model_dump(mode="json", include={"limits", "hours", "approvals", "sims"})
+        return hashlib.sha256(rfc8785.dumps(policy)).hexdigest()
