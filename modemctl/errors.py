@@ -1,0 +1,96 @@
+"""What a caller cannot go on with. Expected outcomes are values, not exceptions.
+
+Each refusal names the field, the value (masked where personal), the rule and the cure; one that
+serves a company rule names the rule's id (`modemctl.policy.rules`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class ModemctlError(Exception):
+    """Root of everything that the controller raises on purpose."""
+
+
+class RequestError(ModemctlError):
+    """Root of refusals that go back to whoever asked.
+
+    Args:
+        rule: what is asked of the value, in one clause.
+        cure: what to do about it.
+        field: the field or parameter it is about.
+        value: the offending value; masked by the caller where it is personal.
+        policy: id of the company rule that it serves (`SMS-03`).
+    """
+
+    def __init__(
+        self,
+        rule: str,
+        *,
+        cure: str = "",
+        field: str | None = None,
+        value: str | None = None,
+        policy: str | None = None,
+    ) -> None:
+        where = "" if field is None else f"{field}: "
+        what = "" if value is None else f" (got {value!r})"
+        tail = f"; {cure}" if cure else ""
+        mark = f" [policy: {policy}]" if policy else ""
+        super().__init__(f"{where}{rule}{what}{tail}{mark}")
+        self.rule = rule
+        self.cure = cure
+        self.field = field
+        self.value = value
+        self.policy = policy
+
+
+class InvalidRequest(RequestError):
+    """The request itself is wrong; asking again unchanged cannot help (HTTP 422)."""
+
+
+class NotFound(RequestError):
+    """No such thing, or not visible to who asks (HTTP 404)."""
+
+
+class Conflict(RequestError):
+    """Right in itself, but not in the present state (HTTP 409)."""
+
+
+class PolicyRefused(RequestError):
+    """A company rule forbids it (HTTP 403); `policy` is always set."""
+
+    def __init__(
+        self,
+        policy: str,
+        rule: str,
+        *,
+        cure: str = "",
+        field: str | None = None,
+        value: str | None = None,
+    ) -> None:
+        super().__init__(rule, cure=cure, field=field, value=value, policy=policy)
+
+
+class NotPermitted(RequestError):
+    """Who asks lacks the scope or the role (HTTP 403)."""
+
+
+class NotAuthenticated(RequestError):
+    """Nobody known asks: no key, a wrong, expired or frozen one (HTTP 401)."""
+
+
+class StoreError(ModemctlError):
+    """The database cannot be written or read now; what was asked did not happen."""
+
+
+class ConfigError(ModemctlError):
+    """The daemon cannot start as configured; all problems at once. Exit status 78."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class TamperedError(ModemctlError):
+    """Stored bytes do not open, or a MAC or signature does not fit: build nothing on them."""

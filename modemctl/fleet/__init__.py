@@ -1,0 +1,1 @@
+"""What runs while hardware is plugged in."""

@@ -1,0 +1,1 @@
+"""Pure decisions and the table of the company's rules."""

@@ -1,0 +1,1 @@
+"""Use cases, one module a noun: the only door for `api`."""

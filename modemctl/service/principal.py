@@ -1,0 +1,92 @@
+"""Who asks, and what roles let them do (SEC-01)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from modemctl.errors import NotPermitted
+from modemctl.model import AccountId
+
+
+class Scope(StrEnum):
+    """One kind of act. A role is a set of them."""
+
+    BATCHES_SUBMIT = "batches:submit"
+    BATCHES_CONFIRM = "batches:confirm"
+    BATCHES_APPROVE = "batches:approve"
+    BATCHES_OPERATE = "batches:operate"  # start, hold, resume, cancel
+    BATCHES_READ = "batches:read"
+    DOUBT_DECIDE = "doubt:decide"
+    MODEMS_READ = "modems:read"
+    MODEMS_OPERATE = "modems:operate"  # pause, reset, release, AT console
+    SIMS_READ = "sims:read"
+    SIMS_WRITE = "sims:write"
+    INBOX_READ = "inbox:read"
+    CALLS_READ = "calls:read"
+    OPT_OUTS_WRITE = "opt_outs:write"
+    ACCOUNTS_READ = "accounts:read"
+    ACCOUNTS_WRITE = "accounts:write"
+    EVENTS_READ = "events:read"
+    AUDIT_READ = "audit:read"
+    METRICS_READ = "metrics:read"
+    PII_READ = "pii:read"  # unmasked numbers and texts (TEL-11)
+
+
+_READ: Final = frozenset(
+    {Scope.BATCHES_READ, Scope.MODEMS_READ, Scope.SIMS_READ, Scope.CALLS_READ, Scope.EVENTS_READ,
+     Scope.METRICS_READ}
+)  # fmt: skip
+
+ROLES: Final[Mapping[str, frozenset[Scope]]] = {
+    "administrator": _READ
+    | {Scope.ACCOUNTS_READ, Scope.ACCOUNTS_WRITE, Scope.MODEMS_OPERATE, Scope.SIMS_WRITE},
+    "submitter": frozenset({Scope.BATCHES_SUBMIT, Scope.BATCHES_READ, Scope.EVENTS_READ}),
+    "checker": frozenset({Scope.BATCHES_CONFIRM, Scope.BATCHES_READ, Scope.PII_READ}),
+    "approver": frozenset({Scope.BATCHES_APPROVE, Scope.BATCHES_READ, Scope.PII_READ}),
+    "operator": _READ
+    | {Scope.BATCHES_OPERATE, Scope.DOUBT_DECIDE, Scope.INBOX_READ, Scope.OPT_OUTS_WRITE,
+       Scope.PII_READ},
+    "technician": _READ | {Scope.MODEMS_OPERATE, Scope.SIMS_WRITE},
+    "auditor": _READ | {Scope.ACCOUNTS_READ, Scope.AUDIT_READ, Scope.INBOX_READ},
+    "monitor": frozenset({Scope.METRICS_READ, Scope.MODEMS_READ, Scope.EVENTS_READ}),
+}  # fmt: skip
+"""Roles and their scopes; an account may hold several."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """An authenticated account. `department` None sees all departments.
+
+    `source` is where the request came from (`unix:uid=1000`, `tcp:127.0.0.1`), for the audit log.
+    """
+
+    account_id: AccountId
+    name: str
+    department: str | None
+    scopes: frozenset[Scope]
+    source: str
+
+    def require(self, scope: Scope) -> None:
+        """Refuse what the roles do not allow.
+
+        Raises:
+            NotPermitted: the scope is missing.
+        """
+        if scope not in self.scopes:
+            raise NotPermitted(
+                f"account {self.name} lacks {scope}",
+                cure="ask an administrator for a role that holds it",
+                policy="SEC-01",
+            )
+
+    def sees(self, department: str | None) -> bool:
+        """Whether data of this department may be shown to the account."""
+        return self.department is None or department == self.department
+
+
+def scopes_of(roles: frozenset[str]) -> frozenset[Scope]:
+    """The union of the roles' scopes; unknown roles give none."""
+    return frozenset(scope for role in roles for scope in ROLES.get(role, frozenset()))

@@ -1,0 +1,106 @@
+"""The only SQL. Rows do not leave this room; values do.
+
+`Store` opens the database, owns the writer thread (`journal`) and a small pool of readers. One
+module a noun holds the statements; each of its functions takes the `Tx` of a write or the
+`Connection` of a read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from modemctl.clock import Clock
+from modemctl.errors import StoreError
+from modemctl.store.engine import create_engines, require_schema
+from modemctl.store.journal import CommitReport, Journal, SetAct
+from modemctl.store.signals import Signals
+from modemctl.store.transaction import Tx
+from modemctl.vault import AuditKey, Vault
+
+__all__ = ["CommitReport", "SetAct", "Signals", "Store", "Tx"]
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+_N_READERS: Final = 3
+
+
+def _ignore(report: CommitReport) -> None:
+    del report
+
+
+class Store:
+    """An open database. Use `async with`; belongs to one event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        vault: Vault,
+        audit_key: AuditKey,
+        clock: Clock,
+        node_id: str,
+        on_commit: Callable[[CommitReport], None] = _ignore,
+    ) -> None:
+        """Check the schema; nothing runs yet.
+
+        Raises:
+            ConfigError: cannot be opened, foreign, of another version, or of another key.
+        """
+        self.vault: Final = vault
+        self.clock: Final = clock
+        self.node_id: Final = node_id
+        self.signals: Final = Signals()
+        self._writer_engine, self._reader_engine = create_engines(url, n_readers=_N_READERS)
+        require_schema(self._writer_engine, key_check=vault.check_value)
+        self.journal: Final = Journal(
+            self._writer_engine,
+            vault=vault,
+            audit_key=audit_key,
+            clock=clock,
+            node_id=node_id,
+            signals=self.signals,
+            on_commit=on_commit,
+        )
+        self._readers = ThreadPoolExecutor(max_workers=_N_READERS, thread_name_prefix="reader")
+
+    async def __aenter__(self) -> Store:
+        """Start the writer."""
+        self.journal.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Commit what is queued, end the threads, close the files."""
+        await self.journal.stop()
+        await asyncio.to_thread(self._readers.shutdown)
+        self._writer_engine.dispose()
+        self._reader_engine.dispose()
+
+    async def write(self, act: Callable[[Tx], ResultT]) -> ResultT:
+        """Run `act` in the writer's next transaction; returns after COMMIT (see `Journal`)."""
+        return await self.journal.write(act)
+
+    async def write_in_set(self, act: SetAct[ItemT, ResultT], item: ItemT) -> ResultT:
+        """Run `item` as one of a set; returns after COMMIT (see `Journal`)."""
+        return await self.journal.write_in_set(act, item)
+
+    async def read(self, query: Callable[[Connection], ResultT]) -> ResultT:
+        """Run `query` on a reader thread, in one snapshot.
+
+        Raises:
+            StoreError: the database cannot be read now.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
+
+    def _query(self, query: Callable[[Connection], ResultT]) -> ResultT:
+        try:
+            with self._reader_engine.begin() as conn:
+                return query(conn)
+        except SQLAlchemyError as error:
+            raise StoreError(f"the database refused: {getattr(error, 'orig', error)}") from error

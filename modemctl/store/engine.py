@@ -1,0 +1,101 @@
+"""Opening the database: engines, pragmas, the schema check."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from modemctl.errors import ConfigError
+from modemctl.store.tables import meta
+
+SCHEMA_REVISION: Final = "0001"
+"""The Alembic head that this code speaks (a test compares)."""
+
+
+def create_engines(url: str, *, n_readers: int) -> tuple[Engine, Engine]:
+    """The writer's engine and the readers' (query only)."""
+    writer = create_engine(url, pool_size=1, max_overflow=0)
+    reader = create_engine(url, pool_size=n_readers, max_overflow=0)
+    if writer.dialect.name == "sqlite":
+        _tune_sqlite(writer, begin="BEGIN IMMEDIATE", query_only=False)
+        _tune_sqlite(reader, begin="BEGIN", query_only=True)
+    return writer, reader
+
+
+def require_schema(engine: Engine, *, key_check: str) -> None:
+    """Refuse a database that is not ours, not of this version, or of another key.
+
+    Raises:
+        ConfigError: with the cure.
+    """
+    shown = engine.url.render_as_string(hide_password=True)
+    try:
+        with engine.connect() as conn:
+            revision = _revision(conn)
+            if revision == SCHEMA_REVISION:
+                _require_key(conn, key_check)
+                return
+            tables = inspect(conn).get_table_names()
+    except DBAPIError as error:
+        raise ConfigError([f"database {shown} cannot be opened: {error.orig}"]) from None
+    if not tables:
+        raise ConfigError([f"database {shown} is empty; run: modemctl db upgrade"])
+    if revision is None:
+        raise ConfigError(
+            [f"database {shown} holds tables that are not modemctl's; name another one"]
+        )
+    raise ConfigError(
+        [
+            f"database {shown} has schema {revision}, this version needs {SCHEMA_REVISION};"
+            " run: modemctl db upgrade (or the newer modemctl)"
+        ]
+    )
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The database file behind an SQLite URL; None for other databases."""
+    prefix = "sqlite:///"
+    return Path(url.removeprefix(prefix)) if url.startswith(prefix) else None
+
+
+def _revision(conn: Connection) -> str | None:
+    if not inspect(conn).has_table("alembic_version"):
+        return None
+    row = conn.exec_driver_sql("SELECT version_num FROM alembic_version").first()
+    return None if row is None else str(row[0])
+
+
+def _require_key(conn: Connection, key_check: str) -> None:
+    stored = conn.scalar(select(meta.c.value).where(meta.c.key == "key_check"))
+    if stored != key_check:
+        raise ConfigError(
+            ["the master key is not the one this database was made with; restore the right file"]
+        )
+
+
+def _tune_sqlite(engine: Engine, *, begin: str, query_only: bool) -> None:
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+        del record
+        connection.isolation_level = None  # our own BEGIN, below
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "busy_timeout=5000",
+            "temp_store=MEMORY",
+            "cache_size=-16000",
+            f"query_only={'ON' if query_only else 'OFF'}",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def on_begin(conn: Connection) -> None:
+        conn.exec_driver_sql(begin)

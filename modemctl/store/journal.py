@@ -1,0 +1,337 @@
+"""The one writer: a thread that commits for everybody together.
+
+Requests queue up while a commit is under way; the next transaction takes all of them. Like requests
+run as one set; each independent request has a savepoint of its own, so one that fails takes nobody
+with it. Futures resolve after COMMIT: who awaited one may tell the world.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import queue
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Generic, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from modemctl.audit import Draft, Head, seal
+from modemctl.clock import Clock
+from modemctl.errors import StoreError
+from modemctl.model import Topic
+from modemctl.store.signals import Signals
+from modemctl.store.tables import audit_entry, event, segment_journal
+from modemctl.store.transaction import Tx
+from modemctl.vault import AuditKey, Vault
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+_ItemT_contra = TypeVar("_ItemT_contra", contravariant=True)
+_ResultT_co = TypeVar("_ResultT_co", covariant=True)
+
+_MAX_GROUP: Final = 512  # requests a transaction takes at most: keeps commits short
+_STOP: Final = None
+
+
+class SetAct(Protocol[_ItemT_contra, _ResultT_co]):
+    """A kind of request of which many run as one set of statements."""
+
+    def __call__(self, tx: Tx, items: Sequence[_ItemT_contra], /) -> Sequence[_ResultT_co]:
+        """Do all items; one result an item, in order. Raising undoes all of them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitReport:
+    """What one group commit was: for metrics. `seconds` include the statements."""
+
+    seconds: float
+    n_requests: int
+    is_failure: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class _Request(Generic[ResultT]):
+    act: Callable[[Tx, Sequence[object]], Sequence[ResultT]]
+    kind: object  # requests of one kind (identity) run as a set
+    item: object
+    future: asyncio.Future[ResultT]
+    result: ResultT | BaseException | None = field(default=None)
+
+
+class Journal:
+    """The writer thread and its queue; belongs to one event loop."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        vault: Vault,
+        audit_key: AuditKey,
+        clock: Clock,
+        node_id: str,
+        signals: Signals,
+        on_commit: Callable[[CommitReport], None],
+    ) -> None:
+        self._engine = engine
+        self._vault = vault
+        self._audit_key = audit_key
+        self._clock = clock
+        self._node_id = node_id
+        self._signals = signals
+        self._on_commit = on_commit
+        self._queue: queue.SimpleQueue[_Request[object] | None] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._head = Head()
+        self._turns = 0
+
+    @property
+    def head(self) -> Head:
+        """The end of this node's audit chain, as last committed."""
+        return self._head
+
+    @property
+    def turns(self) -> int:
+        """Grows with every transaction tried; the watchdog looks whether it still turns."""
+        return self._turns
+
+    @property
+    def backlog(self) -> int:
+        """Requests that wait for the writer."""
+        return self._queue.qsize()
+
+    def start(self) -> None:
+        """Read the chain's head and start the thread; call on the loop."""
+        self._loop = asyncio.get_running_loop()
+        with self._engine.connect() as conn:
+            self._head = read_head(conn, self._node_id)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Commit what is queued, then end the thread."""
+        self._queue.put(_STOP)
+        await asyncio.to_thread(self._thread.join)
+
+    async def write(self, act: Callable[[Tx], ResultT]) -> ResultT:
+        """Run `act` in the writer's transaction; returns after COMMIT.
+
+        Raises:
+            StoreError: the database refused; nothing happened.
+            Exception: what `act` raised; nothing of it happened.
+        """
+
+        def one(tx: Tx, items: Sequence[object]) -> Sequence[ResultT]:
+            del items
+            return [act(tx)]
+
+        return await self._submit(one, kind=one, item=None)
+
+    async def write_in_set(self, act: SetAct[ItemT, ResultT], item: ItemT) -> ResultT:
+        """Run `item` together with all queued items of the same `act`; returns after COMMIT.
+
+        Raises:
+            StoreError: the database refused; nothing happened.
+            Exception: what `act` raised for this item alone.
+        """
+        return await self._submit(act, kind=act, item=item)  # type: ignore[arg-type]  # kind = type
+
+    async def _submit(
+        self, act: Callable[[Tx, Sequence[object]], Sequence[ResultT]], kind: object, item: object
+    ) -> ResultT:
+        if self._loop is None or not self._thread.is_alive():
+            raise StoreError("the store is not open")
+        future: asyncio.Future[ResultT] = self._loop.create_future()
+        self._queue.put(_Request(act=act, kind=kind, item=item, future=future))  # type: ignore[arg-type]  # the queue is of mixed kinds
+        return await asyncio.shield(future)  # what is committed is committed, whoever still waits
+
+    # ------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        while True:
+            group, is_last = self._take()
+            if group:
+                self._commit(group)
+            if is_last:
+                return
+
+    def _take(self) -> tuple[list[_Request[object]], bool]:
+        first = self._queue.get()
+        group: list[_Request[object]] = []
+        while first is not _STOP:
+            group.append(first)
+            if len(group) >= _MAX_GROUP:
+                return group, False
+            try:
+                first = self._queue.get_nowait()
+            except queue.Empty:
+                return group, False
+        return group, True
+
+    def _commit(self, group: Sequence[_Request[object]]) -> None:
+        started = self._clock.monotonic()
+        topics: set[Topic] = set()
+        failure: StoreError | None = None
+        head = self._head
+        try:
+            with self._engine.begin() as conn:
+                traces = [self._run_set(conn, requests) for requests in _by_kind(group)]
+                head = self._leave_traces(conn, [tx for found in traces for tx in found])
+                topics.update(topic for found in traces for tx in found for topic in tx.topics)
+        except SQLAlchemyError as error:
+            failure = StoreError(f"the database refused: {getattr(error, 'orig', error)}")
+        else:
+            self._head = head
+        self._turns += 1
+        seconds = self._clock.monotonic() - started
+        report = CommitReport(
+            seconds=seconds, n_requests=len(group), is_failure=failure is not None
+        )
+        assert self._loop is not None
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._resolve, group, failure, topics, report)
+
+    def _run_set(self, conn: Connection, requests: Sequence[_Request[object]]) -> list[Tx]:
+        """Run like requests as one set; one by one if the set fails."""
+        tx = self._tx(conn)
+        try:
+            with conn.begin_nested():
+                results = requests[0].act(tx, [request.item for request in requests])
+        except IntegrityError as error:
+            failure: Exception = StoreError(f"a constraint forbids it: {error.orig}")
+        except SQLAlchemyError:
+            raise  # the database itself: the whole group fails together
+        except Exception as error:  # noqa: BLE001 - handed to whoever asked
+            failure = error
+        else:
+            return self._accept(requests, results, tx)
+        if len(requests) == 1:
+            requests[0].result = failure
+            return []
+        return [tx for request in requests for tx in self._run_set(conn, [request])]
+
+    @staticmethod
+    def _accept(
+        requests: Sequence[_Request[object]], results: Sequence[object], tx: Tx
+    ) -> list[Tx]:
+        assert len(results) == len(requests), "a set gives one result an item"
+        for request, result in zip(requests, results, strict=True):
+            request.result = result
+        return [tx]
+
+    def _tx(self, conn: Connection) -> Tx:
+        return Tx(conn, now=self._clock.now(), vault=self._vault, node_id=self._node_id)
+
+    def _leave_traces(self, conn: Connection, traces: Sequence[Tx]) -> Head:
+        """Write events, journal rows and audit entries of all that succeeded."""
+        now = self._clock.now()
+        events = [
+            {"at": tx.now, "kind": one.kind, "subject": one.subject, "data": one.data}
+            for tx in traces
+            for one in tx.events
+        ]
+        if events:
+            conn.execute(insert(event), events)
+        drafts = [draft for tx in traces for draft in tx.audits]
+        changes = [
+            {
+                "segment_id": one.segment_id,
+                "at": tx.now,
+                "before": one.before,
+                "after": one.after,
+                "actor": one.actor,
+                "note": one.note,
+            }
+            for tx in traces
+            for one in tx.transitions
+        ]
+        if changes:
+            conn.execute(insert(segment_journal), changes)
+            digest = journal_digest(
+                (one.segment_id, one.before, one.after) for tx in traces for one in tx.transitions
+            )
+            details = f'{{"n":{len(changes)},"sha256":"{digest}"}}'
+            drafts.append(
+                Draft(
+                    at=now,
+                    actor=self._node_id,
+                    action="segments.moved",
+                    subject="segments",
+                    details=details,
+                )
+            )
+        return self._chain(conn, drafts)
+
+    def _chain(self, conn: Connection, drafts: Sequence[Draft]) -> Head:
+        head = self._head
+        rows: list[dict[str, object]] = []
+        for draft in drafts:
+            entry = seal(draft, node_id=self._node_id, head=head, key=self._audit_key)
+            head = Head(seq=entry.seq, hash=entry.hash)
+            rows.append(
+                {
+                    "node_id": entry.node_id,
+                    "seq": entry.seq,
+                    "at": draft.at,
+                    "actor": draft.actor,
+                    "action": draft.action,
+                    "subject": draft.subject,
+                    "details": draft.details,
+                    "prev": entry.prev,
+                    "hash": entry.hash,
+                    "signature": entry.signature,
+                }
+            )
+        if rows:
+            conn.execute(insert(audit_entry), rows)
+        return head
+
+    # ------------------------------------------------------------ back on the loop
+
+    def _resolve(
+        self,
+        group: Sequence[_Request[object]],
+        failure: StoreError | None,
+        topics: Iterable[Topic],
+        report: CommitReport,
+    ) -> None:
+        for request in group:
+            if request.future.done():
+                continue
+            if failure is not None:
+                request.future.set_exception(StoreError(str(failure)))
+            elif isinstance(request.result, BaseException):
+                request.future.set_exception(request.result)
+            else:
+                request.future.set_result(request.result)
+        self._signals.wake(topics)
+        self._on_commit(report)
+
+
+def read_head(conn: Connection, node_id: str) -> Head:
+    """The end of a node's audit chain as the table has it."""
+    row = conn.execute(
+        select(audit_entry.c.seq, audit_entry.c.hash)
+        .where(audit_entry.c.node_id == node_id)
+        .order_by(audit_entry.c.seq.desc())
+        .limit(1)
+    ).first()
+    return Head() if row is None else Head(seq=row.seq, hash=row.hash)
+
+
+def journal_digest(changes: Iterable[tuple[int, str, str]]) -> str:
+    """SHA-256 (hex) over segment transitions in order: what a group commit's audit entry holds."""
+    digest = hashlib.sha256()
+    for segment_id, before, after in changes:
+        digest.update(f"{segment_id}:{before}>{after}\n".encode())
+    return digest.hexdigest()
+
+
+def _by_kind(group: Sequence[_Request[object]]) -> list[list[_Request[object]]]:
+    kinds: dict[int, list[_Request[object]]] = {}
+    for request in group:
+        kinds.setdefault(id(request.kind), []).append(request)
+    return list(kinds.values())

@@ -1,0 +1,71 @@
+"""Bringing a database to this version's schema; a copy is kept first."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, insert, inspect
+from sqlalchemy.exc import DBAPIError
+
+from modemctl.errors import ConfigError
+from modemctl.store.engine import SCHEMA_REVISION, sqlite_path
+from modemctl.store.tables import meta
+from modemctl.vault import Vault
+
+
+def alembic_config() -> Config:
+    """Alembic's settings; the scripts lie in this package."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | None:
+    """Create or upgrade the schema; returns the copy that was made first, if any.
+
+    Raises:
+        ConfigError: the database cannot be opened or is not ours.
+    """
+    path = sqlite_path(url)
+    copy = None if path is None else _copy(path, now)
+    engine = create_engine(url)
+    try:
+        with engine.begin() as connection:
+            tables = set(inspect(connection).get_table_names())
+            if tables and "alembic_version" not in tables:
+                raise ConfigError([f"database {url} holds tables that are not modemctl's"])
+            config = alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, SCHEMA_REVISION)
+            if not tables:
+                connection.execute(
+                    insert(meta),
+                    [
+                        {"key": "key_check", "value": vault.check_value},
+                        {"key": "site_id", "value": site_id},
+                    ],
+                )
+    except DBAPIError as error:
+        raise ConfigError([f"database {url} cannot be opened: {error.orig}"]) from None
+    finally:
+        engine.dispose()
+    return copy
+
+
+def _copy(path: Path, now: datetime) -> Path | None:
+    if not path.exists() or path.stat().st_size == 0:
+        return None
+    target = path.with_name(f"{path.name}.{now:%Y%m%dT%H%M%SZ}.bak")
+    try:
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as sink:
+            source.backup(sink)
+    except sqlite3.DatabaseError as error:
+        target.unlink(missing_ok=True)
+        raise ConfigError([f"database {path} cannot be opened: {error}"]) from None
+    target.chmod(0o600)
+    return target

@@ -1,0 +1,75 @@
+"""What one request may do inside the writer's transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from sqlalchemy import Connection
+
+from modemctl.audit import Draft
+from modemctl.lifecycle import SegmentState
+from modemctl.model import EventKind, SegmentId, Topic
+from modemctl.vault import Vault
+
+Json: TypeAlias = str | int | float | bool | list["Json"] | Mapping[str, "Json"] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """One segment's change of state, for the journal table and its digest."""
+
+    segment_id: SegmentId
+    before: SegmentState
+    after: SegmentState
+    actor: str
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventDraft:
+    """An event row to be; `data` is JSON text without anything personal."""
+
+    kind: EventKind
+    subject: str
+    data: str
+
+
+class Tx:
+    """A request's view of the transaction; its traces count only if it succeeds."""
+
+    def __init__(self, conn: Connection, *, now: datetime, vault: Vault, node_id: str) -> None:
+        self.conn = conn
+        self.now = now
+        self.vault = vault
+        self.node_id = node_id
+        self.events: list[EventDraft] = []
+        self.audits: list[Draft] = []
+        self.transitions: list[Transition] = []
+        self.topics: set[Topic] = set()
+
+    def event(self, kind: EventKind, subject: str, data: Mapping[str, Json]) -> None:
+        """Add an event row (SSE, webhooks) in this transaction; nothing personal in it."""
+        self.events.append(EventDraft(kind=kind, subject=subject, data=_json(data)))
+        self.topics.add(Topic.EVENTS)
+
+    def audit(self, actor: str, action: str, subject: str, details: Mapping[str, Json]) -> None:
+        """Add an entry to the audit chain in this transaction; masked details (SEC-05)."""
+        self.audits.append(
+            Draft(at=self.now, actor=actor, action=action, subject=subject, details=_json(details))
+        )
+
+    def transition(self, change: Transition) -> None:
+        """Note a segment's change in the journal table."""
+        self.transitions.append(change)
+
+    def wake(self, *topics: Topic) -> None:
+        """Ring these topics after the commit."""
+        self.topics.update(topics)
+
+
+def _json(data: Mapping[str, Json]) -> str:
+    return json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,46 @@
+"""A real store on a real SQLite file, for tests."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from modemctl.store import Store
+from modemctl.store.migrate import upgrade
+from modemctl.vault import AuditKey, Vault
+
+
+class TestClock:
+    """A clock that stands until it is moved."""
+
+    __test__ = False
+
+    def __init__(self, at: datetime = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)) -> None:
+        self.at = at
+        self.elapsed = 0.0
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.elapsed
+
+    def advance(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+        self.elapsed += seconds
+
+
+MASTER_KEY = bytes(range(32))
+AUDIT_SEED = bytes(range(32, 64))
+
+
+@asynccontextmanager
+async def open_store(folder: Path, clock: TestClock | None = None) -> AsyncIterator[Store]:
+    """A store with a fresh or existing database in `folder`."""
+    clock = clock or TestClock()
+    url = f"sqlite:///{folder}/modemctl.db"
+    vault = Vault(MASTER_KEY)
+    upgrade(url, vault=vault, site_id="test", now=clock.now())
+    key = AuditKey(AUDIT_SEED)
+    async with Store(url, vault=vault, audit_key=key, clock=clock, node_id="n1") as store:
+        yield store

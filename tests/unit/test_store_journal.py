@@ -1,0 +1,184 @@
+"""The writer thread: group commit, isolation of failures, traces bound to the commit."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, func, insert, select
+
+from modemctl.audit import Draft as AuditDraft
+from modemctl.audit import Entry, Head, verify
+from modemctl.errors import ConfigError, StoreError
+from modemctl.model import EventKind, Topic
+from modemctl.store import Store, Tx
+from modemctl.store.engine import SCHEMA_REVISION
+from modemctl.store.migrate import alembic_config, upgrade
+from modemctl.store.tables import audit_entry, event, meta, metadata
+from modemctl.vault import AuditKey, Vault
+from tests.support.stores import AUDIT_SEED, MASTER_KEY, TestClock, open_store
+
+
+def put(key: str):
+    def act(tx: Tx) -> str:
+        tx.conn.execute(insert(meta).values(key=key, value="x"))
+        tx.event(EventKind.ALARM, key, {"k": key})
+        tx.audit("tester", "meta.put", key, {"k": key})
+        tx.wake(Topic.WORK)
+        return key
+
+    return act
+
+
+def fail(tx: Tx) -> None:
+    put("never")(tx)
+    raise LookupError("mine")
+
+
+async def test_requests_of_one_instant_share_a_commit_and_a_failing_one_harms_nobody(tmp_path):
+    reports = []
+    async with open_store(tmp_path) as store:
+        store.journal._on_commit = reports.append
+        with store.signals.subscribe(Topic.WORK) as bell:
+            done = await asyncio.gather(
+                *(store.write(put(f"k{i}")) for i in range(50)),
+                store.write(fail),
+                return_exceptions=True,
+            )
+            assert await bell.wait(5)
+        assert done[:50] == [f"k{i}" for i in range(50)]
+        assert isinstance(done[50], LookupError)
+        keys = await store.read(
+            lambda conn: set(conn.scalars(select(meta.c.key).where(meta.c.value == "x")))
+        )
+        n_events = await store.read(lambda conn: conn.scalar(select(func.count(event.c.event_id))))
+    assert keys == {f"k{i}" for i in range(50)}
+    assert n_events == 50
+    assert len(reports) < 10
+    assert sum(report.n_requests for report in reports) == 51
+
+
+async def test_a_duplicate_key_fails_alone(tmp_path):
+    async with open_store(tmp_path) as store:
+        first, second, other = await asyncio.gather(
+            store.write(put("a")), store.write(put("a")), store.write(put("b")),
+            return_exceptions=True,
+        )  # fmt: skip
+    assert first == "a"
+    assert isinstance(second, StoreError)
+    assert other == "b"
+
+
+async def test_a_set_runs_as_one_and_falls_apart_when_one_item_fails(tmp_path):
+    sizes = []
+
+    def put_all(tx: Tx, items: Sequence[str]) -> Sequence[int]:
+        sizes.append(len(items))
+        if "bad" in items:
+            raise ValueError("bad")
+        tx.conn.execute(insert(meta), [{"key": item, "value": "x"} for item in items])
+        return [len(item) for item in items]
+
+    async with open_store(tmp_path) as store:
+        done = await asyncio.gather(
+            *(store.write_in_set(put_all, item) for item in ("one", "bad", "three")),
+            return_exceptions=True,
+        )
+    assert done[0] == 3
+    assert isinstance(done[1], ValueError)
+    assert done[2] == 5
+    assert max(sizes) >= 2
+
+
+async def test_the_audit_chain_continues_after_reopening_and_shows_an_edit(tmp_path):
+    for key in ("a", "b"):
+        async with open_store(tmp_path) as store:
+            await store.write(put(key))
+            head = store.journal.head
+    engine = create_engine(f"sqlite:///{tmp_path}/modemctl.db")
+    public = AuditKey(AUDIT_SEED).public
+
+    def faults(expected: Head | None = None) -> list[str]:
+        with engine.connect() as conn:
+            rows = conn.execute(select(audit_entry).order_by(audit_entry.c.seq)).all()
+        entries = [
+            Entry(
+                node_id=row.node_id,
+                seq=row.seq,
+                draft=AuditDraft(
+                    at=row.at, actor=row.actor, action=row.action, subject=row.subject,
+                    details=row.details,
+                ),
+                prev=row.prev,
+                hash=row.hash,
+                signature=row.signature,
+            )
+            for row in rows
+        ]  # fmt: skip
+        return list(verify(entries, public, expected_head=expected))
+
+    assert head.seq == 2
+    assert faults(head) == []
+    with engine.begin() as conn:
+        conn.execute(audit_entry.update().where(audit_entry.c.seq == 1).values(actor="other"))
+    assert faults() == ["entry 1 was changed"]
+    with engine.begin() as conn:
+        conn.execute(audit_entry.delete().where(audit_entry.c.seq == 2))
+    assert any("entry 2, noted as head" in fault for fault in faults(head))
+    engine.dispose()
+
+
+def test_models_equal_the_sum_of_migrations(tmp_path):
+    url = f"sqlite:///{tmp_path}/m.db"
+    upgrade(url, vault=Vault(MASTER_KEY), site_id="s", now=TestClock().now())
+    engine = create_engine(url)
+    with engine.connect() as conn:
+        context = MigrationContext.configure(conn, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+    assert ScriptDirectory.from_config(alembic_config()).get_current_head() == SCHEMA_REVISION
+
+
+def _foreign_db(path: Path) -> None:
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as conn:
+        conn.exec_driver_sql("CREATE TABLE theirs (id INTEGER)")
+    engine.dispose()
+
+
+def _other_key(path: Path) -> None:
+    upgrade(f"sqlite:///{path}", vault=Vault(bytes(32)), site_id="s", now=TestClock().now())
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words"),
+    [
+        (lambda path: None, "modemctl db upgrade"),
+        (lambda path: path.write_bytes(b"not a database at all" * 100), "cannot be opened"),
+        (_foreign_db, "not modemctl's"),
+        (_other_key, "master key"),
+    ],
+)
+def test_a_foreign_database_is_refused_with_the_cure(tmp_path: Path, prepare, words):
+    path = tmp_path / "modemctl.db"
+    prepare(path)
+    with pytest.raises(ConfigError, match=words):
+        Store(
+            f"sqlite:///{path}",
+            vault=Vault(MASTER_KEY),
+            audit_key=AuditKey(AUDIT_SEED),
+            clock=TestClock(),
+            node_id="n1",
+        )
+
+
+def test_an_upgrade_keeps_a_copy_first(tmp_path):
+    url = f"sqlite:///{tmp_path}/m.db"
+    vault, now = Vault(MASTER_KEY), TestClock().now()
+    assert upgrade(url, vault=vault, site_id="s", now=now) is None
+    copy = upgrade(url, vault=vault, site_id="s", now=now)
+    assert copy is not None
+    assert copy.stat().st_size > 0
