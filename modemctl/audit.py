@@ -10,16 +10,22 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from modemctl.vault import AuditKey
-
 GENESIS: Final = bytes(32)
 """What stands for the hash before the first entry."""
+
+
+class Signer(Protocol):
+    """The node's key, wherever it lies."""
+
+    def sign(self, message: bytes) -> bytes:
+        """64 octets (Ed25519)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +59,7 @@ class Head:
     hash: bytes = GENESIS
 
 
-def seal(draft: Draft, *, node_id: str, head: Head, key: AuditKey) -> Entry:
+def seal(draft: Draft, *, node_id: str, head: Head, key: Signer) -> Entry:
     """Put a draft at the end of a chain."""
     seq = head.seq + 1
     digest = entry_hash(draft, node_id=node_id, seq=seq, prev=head.hash)
