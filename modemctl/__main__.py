@@ -1,0 +1,5 @@
+"""`python -m modemctl`."""
+
+from modemctl.cli import main
+
+main()

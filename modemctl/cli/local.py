@@ -1,0 +1,141 @@
+"""Commands that need no daemon: run it, simulate a bank, check settings, keep the database."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import click
+
+from modemctl.cli.client import Connection
+from modemctl.config import Settings, load
+from modemctl.errors import ConfigError
+
+
+@contextmanager
+def state_lock(settings: Settings) -> Iterator[None]:
+    """Hold the state folder alone: the daemon, or one local command.
+
+    Raises:
+        ConfigError: another one holds it, or the folder cannot be used.
+    """
+    folder = settings.paths.state_dir
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        cure = "name a folder that this user may write (paths.state_dir)"
+        raise ConfigError([f"state folder {folder}: {error.strerror}; {cure}"]) from None
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                [f"state folder {folder} is in use by a running modemctl; stop it first"]
+            ) from None
+        yield
+    finally:
+        os.close(fd)
+
+
+@click.command(epilog="Example: modemctl --config /etc/modemctl/modemctl.toml run")
+@click.pass_obj
+def run(connection: Connection) -> int:
+    """Run the daemon in the foreground (systemd starts it so).
+
+    Exit status 78: it cannot start as configured; the lines above say what to do.
+    """
+    from modemctl import daemon
+
+    return asyncio.run(daemon.run(load(connection.config_path)))
+
+
+@click.command(
+    "simulate",
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def simulate(arguments: tuple[str, ...]) -> None:
+    """Serve a simulated bank of modems until stopped (--help shows its options).
+
+    Example: modemctl simulate --modems 16 --dir /tmp/bank
+    """
+    os.execv(  # noqa: S606 - our own interpreter, arguments as given
+        sys.executable, [sys.executable, "-m", "simulator", *arguments]
+    )
+
+
+@click.command("check-config", epilog="Example: modemctl -c modemctl.toml check-config")
+@click.option("--json", "as_json", is_flag=True, help="Print the settings in force as JSON.")
+@click.pass_obj
+def check_config(connection: Connection, *, as_json: bool) -> None:
+    """Read the settings, report every mistake with file, line and key."""
+    settings = load(connection.config_path)
+    if as_json:
+        click.echo(settings.model_dump_json(indent=2))
+    else:
+        digest = settings.policy_digest()[:16]
+        click.echo(f"{connection.config_path}: well-formed (policy digest {digest}…)")
+
+
+@click.group()
+def db() -> None:
+    """The database: create, upgrade, look."""
+
+
+@db.command(epilog="Example: modemctl db upgrade")
+@click.pass_obj
+def upgrade(connection: Connection) -> None:
+    """Create the database or bring it to this version's schema; keeps a copy first."""
+    from modemctl.clock import SystemClock
+    from modemctl.store.migrate import upgrade as migrate
+    from modemctl.vault import Vault
+
+    settings = load(connection.config_path)
+    with state_lock(settings):
+        copy = migrate(
+            settings.paths.database_url,
+            vault=Vault.load(settings.paths.master_key_file),
+            site_id=settings.site.id,
+            now=SystemClock().now(),
+        )
+    if copy is not None:
+        click.echo(f"kept a copy: {copy}")
+    click.echo("database is at this version's schema")
+
+
+@db.command(epilog="Example: modemctl db status")
+@click.pass_obj
+def status(connection: Connection) -> None:
+    """Say whether this version can work with the database and the master key."""
+    from modemctl.store.engine import SCHEMA_REVISION, create_engines, require_schema, sqlite_path
+    from modemctl.vault import Vault
+
+    settings = load(connection.config_path)
+    url = settings.paths.database_url
+    path = sqlite_path(url)
+    if path is not None and not path.exists():
+        raise ConfigError([f"database {path} does not exist; run: modemctl db upgrade"])
+    vault = Vault.load(settings.paths.master_key_file)
+    engine, reader = create_engines(url, n_readers=1)
+    try:
+        require_schema(engine, key_check=vault.check_value)
+    finally:
+        engine.dispose()
+        reader.dispose()
+    size = "" if path is None else f", {_size(path)}"
+    click.echo(f"database fits: schema {SCHEMA_REVISION}{size}")
+
+
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size / 1_048_576:.1f} MiB"
+
+
+COMMANDS: Final = {"run": run, "simulate": simulate, "check-config": check_config, "db": db}
