@@ -296,3 +296,28 @@ _State = TypeVar("_State", SegmentState, BatchState, CardState)
 def sources(table: Mapping[_State, frozenset[_State]], after: _State) -> frozenset[_State]:
     """All states from which the table allows `after` (the `:from` of a compare-and-set)."""
     return frozenset(before for before, to in table.items() if after in to)
+
+
+def modem_diagram() -> str:
+    """The modem's table as a Mermaid state diagram; changes from any live state stand once."""
+    lines = ["stateDiagram-v2", "    [*] --> absent"]
+    lines += [
+        f"    {before} --> {after} : {event}" for (before, event), after in _MODEM_OWN.items()
+    ]
+    lines += [f"    any_live --> {after} : {event}" for event, after in _FROM_ANY_LIVE.items()]
+    lines.append(f"    any_but_absent --> {_M.ABSENT} : {_E.PORT_GONE}")
+    return "\n".join(lines)
+
+
+def diagram(table: Mapping[_State, frozenset[_State]]) -> str:
+    """A state table as a Mermaid state diagram."""
+    first = next(iter(table))
+    lines = ["stateDiagram-v2", f"    [*] --> {first}"]
+    order = list(table)
+    lines += [
+        f"    {before} --> {after}"
+        for before, to in table.items()
+        for after in sorted(to, key=order.index)
+    ]
+    lines += [f"    {state} --> [*]" for state, to in table.items() if not to]
+    return "\n".join(lines)
