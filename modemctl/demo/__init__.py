@@ -1,0 +1,1 @@
+"""The demo: the whole mission against a simulated bank, judged by its ledger."""
