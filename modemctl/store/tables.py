@@ -349,6 +349,8 @@ segment = Table(
     Column("node_id", String(64)),
     Column("lease_token", String(36)),
     Column("leased_until", UtcMs),
+    Column("charged_at", UtcMs),  # whose quota buckets hold it; NULL: not counted
+    Column("avoid_iccid", String(22)),  # refused it for reasons of its own: not this card again
     Column("mr", Integer),
     Column("submitting_at", UtcMs),
     Column("sent_at", UtcMs),
@@ -363,6 +365,7 @@ _OPEN = segment.c.state.in_(("leased", "submitting", "in_doubt"))
 Index(
     "ix_segment_queue",
     segment.c.batch_id,
+    segment.c.not_before,
     segment.c.message_id,
     sqlite_where=_QUEUED,
     postgresql_where=_QUEUED,

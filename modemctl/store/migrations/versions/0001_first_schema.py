@@ -468,6 +468,8 @@ def upgrade() -> None:
         sa.Column("node_id", sa.String(length=64), nullable=True),
         sa.Column("lease_token", sa.String(length=36), nullable=True),
         sa.Column("leased_until", UtcMs(), nullable=True),
+        sa.Column("charged_at", UtcMs(), nullable=True),
+        sa.Column("avoid_iccid", sa.String(length=22), nullable=True),
         sa.Column("mr", sa.Integer(), nullable=True),
         sa.Column("submitting_at", UtcMs(), nullable=True),
         sa.Column("sent_at", UtcMs(), nullable=True),
@@ -496,7 +498,7 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_segment_queue",
-            ["batch_id", "message_id"],
+            ["batch_id", "not_before", "message_id"],
             unique=False,
             sqlite_where=sa.text("state = 'queued'"),
             postgresql_where=sa.text("state = 'queued'"),
