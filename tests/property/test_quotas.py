@@ -1,0 +1,158 @@
+"""Limits per card are never exceeded, whatever comes when; the judge counts real moments."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from modemctl.model import Iccid
+from modemctl.policy.quotas import Caps, Span, bucket_of, fits_at
+from modemctl.store.engine import create_engines
+from modemctl.store.quotas import Book, QuotaRules, purge
+from modemctl.store.tables import metadata
+from modemctl.store.transaction import Tx
+from modemctl.vault import Vault
+from tests.support.stores import MASTER_KEY
+
+VAULT = Vault(MASTER_KEY)
+CARD = Iccid("8986000000000000001")
+OTHER = Iccid("8986000000000000002")
+ZONES = ["Asia/Shanghai", "UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe"]
+
+# around local midnights and both changes of summer time
+STARTS = [
+    datetime(2026, 11, 21, 15, 59, 30, tzinfo=UTC),
+    datetime(2026, 10, 24, 21, 59, 0, tzinfo=UTC),
+    datetime(2026, 10, 25, 22, 58, 0, tzinfo=UTC),
+    datetime(2026, 3, 28, 22, 59, 50, tzinfo=UTC),
+    datetime(2026, 4, 4, 12, 59, 59, tzinfo=UTC),
+    datetime(2026, 12, 31, 23, 59, 57, 123000, tzinfo=UTC),
+]
+STEPS = st.one_of(st.floats(0, 3), st.floats(0, 70), st.floats(0, 3700), st.floats(0, 90_000))
+ACTS = st.lists(
+    st.tuples(STEPS, st.sampled_from(["lease", "submit", "refund", "purge"]), st.integers(1, 4)),
+    min_size=1, max_size=60,
+)  # fmt: skip
+CAPS = st.builds(
+    Caps,
+    minute=st.integers(1, 6), hour=st.integers(1, 12), day=st.integers(1, 15),
+    gap=st.sampled_from([0.0, 2.5]),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    writer, reader = create_engines(
+        f"sqlite:///{tmp_path_factory.mktemp('quotas') / 'q.db'}", n_readers=1
+    )
+    metadata.create_all(writer)
+    yield writer
+    writer.dispose()
+    reader.dispose()
+
+
+class Card:
+    """One card driven as the lease and the submit drive it, beside a list of true moments."""
+
+    def __init__(self, conn, rules: QuotaRules, at: datetime) -> None:
+        self.conn, self.rules, self.at = conn, rules, at
+        self.leased: list[datetime] = []
+        self.sent: list[datetime] = []
+
+    def book(self) -> Book:
+        tx = Tx(self.conn, now=self.at, vault=VAULT, node_id="n1")
+        return Book(tx, [CARD, OTHER], self.rules)
+
+    def lease(self, n: int) -> None:
+        n = min(n, self.rules.caps.smallest)
+        book = self.book()
+        if book.room(CARD) >= n:
+            book.charge(CARD, n)
+            self.leased += [self.at] * n
+            book.save()
+            return
+        moment = book.fits_at(CARD, n)
+        assert moment > self.at, "no room now, so it fits later"
+        later = Tx(self.conn, now=moment, vault=VAULT, node_id="n1")
+        assert Book(later, [CARD], self.rules).room(CARD) >= n, "it fits when it was said to"
+
+    def submit(self) -> None:
+        if not self.leased:
+            return
+        book = self.book()
+        ready = book.may_submit_at(CARD)
+        if (ready is None or ready <= self.at) and book.move(CARD, self.leased[0]):
+            self.leased.pop(0)
+            self.sent.append(self.at)
+            book.note_submit(CARD)
+        book.save()
+
+    def refund(self) -> None:
+        if self.leased:
+            book = self.book()
+            book.refund(CARD, self.leased.pop())
+            book.save()
+
+    def purge(self) -> None:
+        purge(Tx(self.conn, now=self.at, vault=VAULT, node_id="n1"), self.rules.zone)
+
+
+@given(
+    caps=CAPS, zone=st.sampled_from(ZONES), start=st.sampled_from(STARTS), acts=ACTS
+)  # fmt: skip
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_window_of_submits_ever_exceeds_a_cap(engine, caps, zone, start, acts):
+    with engine.connect() as conn, conn.begin() as transaction:
+        card = Card(conn, QuotaRules(caps=caps, zone=ZoneInfo(zone)), start)
+        for seconds, act, n in acts:
+            card.at += timedelta(milliseconds=int(seconds * 1000))
+            card.lease(n) if act == "lease" else getattr(card, act)()
+            assert card.book().room(OTHER) == caps.smallest, "another card's counts are its own"
+        transaction.rollback()
+    judge(card.sent, caps, ZoneInfo(zone))
+
+
+def judge(sent: list[datetime], caps: Caps, zone: ZoneInfo) -> None:
+    for i, at in enumerate(sent):
+        past = sent[: i + 1]
+        assert sum(at - one < timedelta(seconds=60) for one in past) <= caps.minute
+        assert sum(at - one < timedelta(hours=1) for one in past) <= caps.hour
+        today = at.astimezone(zone).date()
+        assert sum(one.astimezone(zone).date() == today for one in past) <= caps.day
+        if i:
+            assert (at - sent[i - 1]).total_seconds() >= caps.gap
+
+
+def test_a_full_minute_frees_when_its_oldest_bucket_leaves():
+    at = datetime(2026, 1, 1, 0, 0, 7, tzinfo=UTC)
+    caps = Caps(minute=2, hour=9, day=9, gap=0)
+    bucket = bucket_of(Span.MINUTE, at, UTC)
+    usage = {Span.MINUTE: {bucket: 2}}
+    assert fits_at(usage, caps, 1, at=at, zone=UTC) == datetime(2026, 1, 1, 0, 1, 10, tzinfo=UTC)
+
+
+def test_a_full_day_frees_at_the_zones_midnight():
+    zone = ZoneInfo("Asia/Shanghai")
+    at = datetime(2026, 11, 21, 15, 0, tzinfo=UTC)  # 23:00 there
+    caps = Caps(minute=5, hour=5, day=5, gap=0)
+    usage = {Span.DAY: {bucket_of(Span.DAY, at, zone): 5}}
+    assert fits_at(usage, caps, 1, at=at, zone=zone) == datetime(2026, 11, 21, 16, 0, tzinfo=UTC)
+
+
+def test_what_fits_now_fits_now():
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    assert fits_at({}, Caps(minute=1, hour=1, day=1, gap=0), 1, at=at, zone=UTC) == at
+
+
+def test_a_clock_that_ran_back_frees_nothing(engine):
+    caps = Caps(minute=2, hour=2, day=2, gap=0)
+    with engine.connect() as conn, conn.begin() as transaction:
+        card = Card(conn, QuotaRules(caps=caps, zone=UTC), datetime(2026, 5, 5, 12, tzinfo=UTC))
+        card.lease(2)
+        card.at -= timedelta(days=3)
+        assert card.book().room(CARD) == 0
+        transaction.rollback()
