@@ -23,7 +23,7 @@ from modemctl.store.signals import Signals
 from modemctl.store.transaction import Tx
 from modemctl.vault import AuditKey, Vault
 
-__all__ = ["CommitReport", "SetAct", "Signals", "Store", "Tx"]
+__all__ = ["CommitReport", "Connection", "SetAct", "Signals", "Store", "Tx"]
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
