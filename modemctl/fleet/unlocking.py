@@ -1,0 +1,293 @@
+"""From a card in a modem to a card that serves: who it is, its PIN, its lock.
+
+Secrets belong to an ICCID, which is read twice alike before any PIN. Each PIN passes the guard in
+the store first: the attempt is committed before the PIN leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias, assert_never
+
+from drivers.errors import CommandError
+from drivers.interface import Driver, PinOutcome, SimState
+from modemctl.config.settings import LockMode, SimsSettings
+from modemctl.model import EventKind, Iccid, Topic
+from modemctl.policy.cards import TAMPERED_CARD, UNKNOWN_CARD, Unfitness, unfitness
+from modemctl.policy.pin_guard import AttemptOutcome, PinCommand, PinSource, Stop, Wait
+from modemctl.store import Store, Tx, pins, sims
+
+_MAX_READS: Final = 4
+_ICCID: Final = re.compile(r"[0-9A-F]{18,22}")
+_BUSY_LIMIT: Final = 30.0  # a card may answer "busy" for so long after power-up
+_BUSY_STEP: Final = 1.0
+_TURN_POLL: Final = 5.0  # covers a lost wake-up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """The card is known and may be used."""
+
+    iccid: Iccid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfit:
+    """The card is known by its ICCID and gets no PIN: `policy` and one word say why."""
+
+    iccid: Iccid
+    policy: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """No ICCID could be read twice alike: nobody is convicted."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unlocked:
+    """SMS commands are served. `is_locked`: the card asks for its PIN at power-up."""
+
+    is_locked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """The card cannot be used now; one word says why."""
+
+    reason: str
+
+
+CheckOutcome: TypeAlias = Fit | Unfit | Unreadable
+UnlockOutcome: TypeAlias = Unlocked | Stopped
+
+
+async def check_card(driver: Driver, store: Store, bay: str) -> CheckOutcome:
+    """Find out which card this is and whether the register lets it be used.
+
+    Raises:
+        DriverError: the modem failed; nothing was decided.
+        StoreError: the register cannot be read now.
+    """
+    iccid = await _read_iccid(driver)
+    if iccid is None:
+        return Unreadable(reason="iccid_unreadable")
+    card = await store.read(lambda conn: sims.read(conn, store.vault, iccid))
+    if card is None:
+        found: Unfitness | None = UNKNOWN_CARD
+    elif not card.is_intact:
+        found = TAMPERED_CARD
+    else:
+        found = unfitness(card.state, card.verified_at)
+    if found is None:
+        return Fit(iccid=iccid)
+    await store.write(_alarm(iccid, bay, f"card_{found.reason}", found.policy))
+    return Unfit(iccid=iccid, policy=found.policy, reason=found.reason)
+
+
+async def unlock(
+    driver: Driver, store: Store, iccid: Iccid, bay: str, settings: SimsSettings
+) -> UnlockOutcome:
+    """Bring a fit card to where SMS commands are served, and see to its lock.
+
+    Waits for its turn while other cards of the same import prove it.
+
+    Raises:
+        DriverError: the modem failed; a PIN that was out counts as failed until the counter tells.
+        StoreError: the store failed; no PIN left without its attempt on disk.
+    """
+    state = await _settled_state(driver)
+    if state is SimState.PIN:
+        stopped = await _try_pin(driver, store, iccid, bay)
+        if stopped is not None:
+            alarm = stopped.reason if stopped.reason.startswith("pin_") else f"pin_{stopped.reason}"
+            await store.write(_alarm(iccid, bay, alarm, "SIM-06"))
+            return stopped
+    elif state is not SimState.READY:
+        return Stopped(reason=f"sim_{state}")
+    await driver.wait_sim_usable()
+    return await _see_to_lock(driver, store, iccid, bay, settings)
+
+
+async def change_pin(
+    driver: Driver, store: Store, iccid: Iccid, bay: str, new_pin: str
+) -> Stopped | None:
+    """Give an unlocked, locked-at-power-up card a new PIN; None when it is done.
+
+    The new one is on disk as pending before the command leaves; after a lost answer the guard
+    finds out at the next power-up which of the two holds.
+
+    Raises:
+        DriverError, StoreError: as `unlock`.
+    """
+    counter = await driver.pin_counter()
+    request = pins.TryRequest(
+        iccid=iccid,
+        bay=bay,
+        command=PinCommand.CPWD,
+        counter=None if counter is None else counter.pin,
+        new_pin=new_pin,
+    )
+    answer = await store.write_in_set(pins.claim, request)
+    if not isinstance(answer, pins.ClearedTry):
+        return _stopped(answer)
+    outcome = await _send(store, answer, lambda pin: driver.change_pin(old=pin, new=new_pin))
+    return _verdict(outcome)
+
+
+async def _read_iccid(driver: Driver) -> Iccid | None:
+    """Read until two readings in a row agree; None where they do not, or the card does not tell."""
+    last: str | None = None
+    for _ in range(_MAX_READS):
+        try:
+            now: str | None = (await driver.read_iccid()).strip().upper()
+        except CommandError:
+            now = None
+        if now is not None and now == last and _ICCID.fullmatch(now):
+            return Iccid(now)
+        last = now
+    return None
+
+
+async def _settled_state(driver: Driver) -> SimState:
+    """The card's state; waits a while for a card that is still busy."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _BUSY_LIMIT  # no timeout(): it would cut a command in the middle
+    state = await driver.sim_state()
+    while state is SimState.BUSY and loop.time() < deadline:
+        await asyncio.sleep(_BUSY_STEP)
+        state = await driver.sim_state()
+    return state
+
+
+async def _try_pin(driver: Driver, store: Store, iccid: Iccid, bay: str) -> Stopped | None:
+    """Open the card with what the guard clears; None when it is open."""
+    while True:
+        cleared = await _await_turn(driver, store, iccid, bay, PinCommand.CPIN)
+        if isinstance(cleared, Stopped):
+            return cleared
+        outcome = await _send(store, cleared, driver.enter_pin)
+        if outcome is PinOutcome.WRONG and cleared.source is PinSource.PENDING:
+            continue  # the old one may still be right: the guard decides
+        if outcome in {PinOutcome.OK, PinOutcome.WRONG, PinOutcome.BLOCKED}:
+            return _verdict(outcome)
+        # No answer, or no PIN wanted: the card itself tells whether it is open.
+        if await _settled_state(driver) is SimState.READY:
+            return None
+        return _verdict(outcome)
+
+
+async def _see_to_lock(
+    driver: Driver, store: Store, iccid: Iccid, bay: str, settings: SimsSettings
+) -> UnlockOutcome:
+    """Check the lock of an open card; switch it on where the settings ask for it (SIM-07)."""
+    if await driver.lock_enabled():
+        await _settle(driver, store, iccid, bay)
+        return Unlocked(is_locked=True)
+    if settings.lock is LockMode.VERIFY:
+        await store.write(_alarm(iccid, bay, "lock_off", "SIM-07"))
+        return Unlocked(is_locked=False)
+    cleared = await _await_turn(driver, store, iccid, bay, PinCommand.CLCK)
+    if isinstance(cleared, Stopped):
+        await store.write(_alarm(iccid, bay, f"lock_{cleared.reason}", "SIM-07"))
+        return Stopped(reason=f"lock_{cleared.reason}")
+    outcome = await _send(store, cleared, lambda pin: driver.set_lock(enabled=True, pin=pin))
+    if await driver.lock_enabled():
+        return Unlocked(is_locked=True)
+    await store.write(_alarm(iccid, bay, "lock_refused", "SIM-07"))
+    return _verdict(outcome) or Stopped(reason="lock_refused")
+
+
+async def _await_turn(
+    driver: Driver, store: Store, iccid: Iccid, bay: str, command: PinCommand
+) -> pins.ClearedTry | Stopped:
+    """Ask the guard until it clears a try or stops; the counter is read afresh each time."""
+    with store.signals.subscribe(Topic.SIMS) as bell:
+        while True:
+            counter = await driver.pin_counter()
+            request = pins.TryRequest(
+                iccid=iccid,
+                bay=bay,
+                command=command,
+                counter=None if counter is None else counter.pin,
+            )
+            answer = await store.write_in_set(pins.claim, request)
+            if isinstance(answer, pins.ClearedTry):
+                return answer
+            if not isinstance(answer, Wait):
+                return _stopped(answer)
+            await bell.wait(_TURN_POLL)
+
+
+async def _settle(driver: Driver, store: Store, iccid: Iccid, bay: str) -> None:
+    """Lock on and card open: a try whose answer got lost was right; tell its import."""
+    is_open = await store.read(lambda conn: pins.has_unsettled(conn, iccid))
+    if not is_open:
+        return
+    counter = await driver.pin_counter()
+    request = pins.TryRequest(
+        iccid=iccid,
+        bay=bay,
+        command=PinCommand.CPIN,
+        counter=None if counter is None else counter.pin,
+        is_unlocked=True,
+        wants_try=False,
+    )
+    await store.write_in_set(pins.claim, request)
+
+
+async def _send(
+    store: Store, cleared: pins.ClearedTry, command: Callable[[str], Awaitable[PinOutcome]]
+) -> PinOutcome:
+    """Let a cleared PIN leave and save what came of it, whatever happens meanwhile."""
+    outcome = PinOutcome.UNKNOWN
+    try:
+        outcome = await command(cleared.pin)
+    finally:
+        result = pins.AttemptResult(attempt_id=cleared.attempt_id, outcome=_STORED[outcome])
+        await store.write_in_set(pins.record, result)
+    return outcome
+
+
+_STORED: Final = {
+    PinOutcome.OK: AttemptOutcome.RIGHT,
+    PinOutcome.WRONG: AttemptOutcome.WRONG,
+    PinOutcome.BLOCKED: AttemptOutcome.BLOCKED,
+    PinOutcome.NOT_ALLOWED: AttemptOutcome.NOT_ALLOWED,
+    PinOutcome.UNKNOWN: AttemptOutcome.UNKNOWN,
+}
+
+
+def _verdict(outcome: PinOutcome) -> Stopped | None:
+    match outcome:
+        case PinOutcome.OK:
+            return None
+        case PinOutcome.WRONG | PinOutcome.UNKNOWN | PinOutcome.NOT_ALLOWED | PinOutcome.BLOCKED:
+            return Stopped(reason=f"pin_{outcome}")
+        case _:
+            assert_never(outcome)
+
+
+def _stopped(answer: Stop | Wait | pins.Settled) -> Stopped:
+    match answer:
+        case Stop():
+            return Stopped(reason=answer.reason)
+        case Wait():
+            return Stopped(reason=f"waits_{answer.reason}")
+        case pins.Settled():
+            return Stopped(reason="nothing_asked")
+        case _:
+            assert_never(answer)
+
+
+def _alarm(iccid: Iccid, bay: str, alarm: str, policy: str) -> Callable[[Tx], None]:
+    def act(tx: Tx) -> None:
+        tx.event(EventKind.ALARM, iccid, {"alarm": alarm, "bay": bay, "policy": policy})
+
+    return act
