@@ -46,7 +46,9 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_explain_syntax(path, str(error))]) from error
-    places = {key: f"{path}:{line}" for key, line in _key_lines(text)}
+    places: dict[Key, str] = {}
+    for key, line in _key_lines(text):
+        places.setdefault(key, f"{path}:{line}")
     _apply_credentials(data, env)
     _apply_environment(data, places, env)
     try:
@@ -132,6 +134,8 @@ def _apply_environment(
             table = inner
         table[key[-1]] = _environment_value(key, env[name])
         places[key] = f"environment variable {name}"
+        for n_parts in range(1, len(key)):  # a table that only the environment names
+            places.setdefault(key[:n_parts], places[key])
 
 
 def _environment_value(key: Key, raw: str) -> object:

@@ -1,0 +1,16 @@
+"""Programs that are not Python packages: absent on a laptop, demanded in CI."""
+
+import os
+import shutil
+
+import pytest
+
+
+def require_tool(name: str) -> str:
+    """The program's path; without it the test is skipped, or fails where CI demands all tools."""
+    path = shutil.which(name)
+    if path is not None:
+        return path
+    if os.environ.get("MODEMCTL_REQUIRE_TOOLS"):
+        pytest.fail(f"{name} is not installed, and MODEMCTL_REQUIRE_TOOLS is set")
+    pytest.skip(f"{name} is not installed")
