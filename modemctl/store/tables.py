@@ -317,6 +317,7 @@ approval = Table(
     Column("decision", String(16), nullable=False),
     Column("jws", Text, nullable=False),
     Column("received_at", UtcMs, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
 )
 
 message = Table(

@@ -1,0 +1,496 @@
+"""What was approved, by whom, and whether it still is: the chain of approvals (SMS-01 … SMS-04).
+
+A batch's lines become salted leaves, 1,024 of them a chunk, the chunks' hashes stand in the header
+(RFC 8785 octets), and SHA-256 of the header is what approvers sign. So one line can be proved with
+its own chunk, and nothing of it can be changed afterwards without being seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
+
+from modemctl.config.settings import BUILT_IN_CHAINS, ApprovalsSettings
+from modemctl.errors import PolicyRefused
+from modemctl.model import AccountId, BatchId, Category, Decision
+from modemctl.policy.content import render
+from modemctl.policy.digest import (
+    BatchHeader,
+    Line,
+    chunk_hash,
+    chunk_of,
+    decode_header,
+    header_digest,
+    leaf,
+    leaf_in_chunk,
+    line_jcs,
+    read_line,
+)
+from modemctl.policy.signatures import Claims, kid_of, open_approval, sign_approval
+
+__all__ = [
+    "ALL_DEPARTMENTS",
+    "ApprovalRules",
+    "ApproverKey",
+    "Authority",
+    "BatchEvidence",
+    "BatchHeader",
+    "Confirmation",
+    "Line",
+    "LineEvidence",
+    "NextStep",
+    "SignedApproval",
+    "Stated",
+    "VerifiedBatch",
+    "VerifiedLine",
+    "chain_policy",
+    "kid_of",
+    "line_jcs",
+    "may_take",
+    "require_open",
+    "sign_approval",
+    "verify_batch",
+    "verify_header",
+    "verify_line",
+    "verify_next",
+]
+
+ALL_DEPARTMENTS: Final = "*"
+"""An authority for the whole company."""
+FUTURE_LIMIT: Final = timedelta(minutes=5)
+"""How far an approver's clock may be ahead of ours."""
+DEPARTMENT_STEP: Final = "department_manager"
+"""The step that only the batch's own department may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRules:
+    """What the site's configuration says about approvals."""
+
+    site_id: str
+    chains: Mapping[str, tuple[str, ...]]
+    general_department: str
+    max_age: timedelta
+
+    @classmethod
+    def of(cls, site_id: str, settings: ApprovalsSettings) -> ApprovalRules:
+        """The rules behind the settings."""
+        return cls(
+            site_id=site_id,
+            chains=MappingProxyType(dict(settings.chains)),
+            general_department=settings.general_department,
+            max_age=timedelta(hours=settings.max_age_hours),
+        )
+
+    def chain(self, category: str) -> tuple[str, ...]:
+        """The steps of a category, in order.
+
+        Raises:
+            PolicyRefused: SMS-04, no such category.
+        """
+        steps = self.chains.get(category)
+        if not steps:
+            known = ", ".join(self.chains)
+            raise PolicyRefused(
+                "SMS-04", f"the category must be one of {known}", field="category", value=category
+            )
+        return steps
+
+    def operating_department(self, category: str, department: str) -> str:
+        """Whose operator and whose cards send this category (SMS-02 … SMS-04)."""
+        return department if category == Category.NOTICE else self.general_department
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedApproval:
+    """An approver's word for one step (1, 2, …), as it was received."""
+
+    step: int
+    kid: str
+    account_id: AccountId
+    jws: str = field(repr=False)
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApproverKey:
+    """An approver's registered public key (32 octets, Ed25519)."""
+
+    kid: str
+    account_id: AccountId
+    public_key: bytes
+    valid_from: datetime
+    valid_until: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """An account may take the step `kind` for a department between two points of time."""
+
+    kind: str
+    department: str
+    account_id: AccountId
+    valid_from: datetime
+    valid_until: datetime
+    revoked_at: datetime | None
+
+    def is_in_force(self, at: datetime) -> bool:
+        """Whether it counted at `at`; what was revoked later counted until then."""
+        is_revoked = self.revoked_at is not None and self.revoked_at <= at
+        return self.valid_from <= at < self.valid_until and not is_revoked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """A second person has checked text and list (SEC-04); `digest` is what that person saw."""
+
+    account_id: AccountId
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """What the batch's row says beside its signed header; the two must agree."""
+
+    category: str
+    department: str
+    template: str = field(repr=False)
+    card_group: str | None
+    not_before: datetime
+    not_after: datetime
+    starts_itself: bool
+    drafter: str
+    operator: str
+    submitter: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchEvidence:
+    """All that a batch's approval stands on; rows that authorise had their MACs checked."""
+
+    batch_id: BatchId
+    header: bytes = field(repr=False)
+    stated: Stated
+    approvals: tuple[SignedApproval, ...]
+    keys: Mapping[str, ApproverKey]
+    authorities: tuple[Authority, ...]
+    confirmations: tuple[Confirmation, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineEvidence:
+    """One message's stored line with what proves it; `salt` is the batch's."""
+
+    batch_id: BatchId
+    line_no: int
+    line: bytes = field(repr=False)
+    chunk_leaves: bytes = field(repr=False)
+    salt: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedBatch:
+    """A batch whose whole chain of approvals was checked; holds until `approved_until`."""
+
+    batch_id: BatchId
+    header: BatchHeader
+    digest: bytes
+    approvers: tuple[AccountId, ...]
+    approved_until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedLine:
+    """Whom a message goes to and what it says, as approved."""
+
+    line_no: int
+    to: str = field(repr=False)
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextStep:
+    """What an arriving signature does."""
+
+    approval: SignedApproval
+    decision: Decision
+    step_name: str
+    is_last: bool
+
+
+def verify_batch(evidence: BatchEvidence, *, rules: ApprovalRules, now: datetime) -> VerifiedBatch:
+    """Check header, second person's confirmation and every step of the chain.
+
+    Costs little when repeated: signatures are remembered by their octets, key state is not.
+
+    Raises:
+        PolicyRefused: SMS-01 unapproved, altered, wrongly signed, expired or replayed;
+            SMS-02 … SMS-04 chain not complete or not by those entitled; SMS-11 approver took
+            another part; SEC-04 not confirmed.
+    """
+    header = verify_header(evidence, rules=rules)
+    steps = rules.chain(header.category)
+    if not evidence.approvals:
+        raise PolicyRefused("SMS-01", "the batch is not approved", cure="get it approved")
+    claims = _verify_steps(evidence, header, rules=rules, now=now)
+    if len(claims) < len(steps):
+        raise PolicyRefused(
+            chain_policy(header.category),
+            f"the approval of {steps[len(claims)]} is missing",
+            cure=f"the chain of {header.category} is {', '.join(steps)}",
+        )
+    if any(claim.decision is not Decision.APPROVE for claim in claims):
+        raise PolicyRefused("SMS-01", "the batch was rejected")
+    return VerifiedBatch(
+        batch_id=evidence.batch_id,
+        header=header,
+        digest=header_digest(evidence.header),
+        approvers=tuple(claim.approver for claim in claims),
+        approved_until=min(_force_ends(claim, rules) for claim in claims),
+    )
+
+
+def verify_header(evidence: BatchEvidence, *, rules: ApprovalRules) -> BatchHeader:
+    """Check that the signed header is whole, of this batch and site, and confirmed (SEC-04).
+
+    Raises:
+        PolicyRefused: SMS-01 altered or replayed; SEC-04 not confirmed by a second person.
+    """
+    header = decode_header(evidence.header)
+    if header.batch_id != evidence.batch_id or header.site_id != rules.site_id:
+        raise PolicyRefused("SMS-01", "the header belongs to another batch or site")
+    if _stated_by(header) != evidence.stated:
+        raise PolicyRefused("SMS-01", "the batch was changed after it was frozen")
+    digest = header_digest(evidence.header)
+    others = [
+        one
+        for one in evidence.confirmations
+        if one.digest == digest and one.account_id not in {header.drafter, header.submitter}
+    ]
+    if not others:
+        raise PolicyRefused(
+            "SEC-04",
+            "no second person has confirmed text and list",
+            cure="somebody other than drafter and submitter confirms the digest",
+        )
+    return header
+
+
+def verify_next(
+    evidence: BatchEvidence, jws: str, *, kid: str, rules: ApprovalRules, now: datetime
+) -> NextStep:
+    """Check a signature that arrives now as the next step of the chain.
+
+    `evidence.keys` holds the key of `kid`, if it is registered, and `evidence.authorities` what
+    its owner may do.
+
+    Raises:
+        PolicyRefused: as `verify_batch`; SMS-01 also when the chain is complete already.
+    """
+    header = verify_header(evidence, rules=rules)
+    steps = rules.chain(header.category)
+    n_before = len(evidence.approvals)
+    if n_before >= len(steps):
+        raise PolicyRefused("SMS-01", "the chain of approvals is complete already")
+    key = evidence.keys.get(kid)
+    approval = SignedApproval(
+        step=n_before + 1,
+        kid=kid,
+        account_id=AccountId("") if key is None else key.account_id,
+        jws=jws,
+        received_at=now,
+    )
+    extended = BatchEvidence(
+        batch_id=evidence.batch_id,
+        header=evidence.header,
+        stated=evidence.stated,
+        approvals=(*evidence.approvals, approval),
+        keys=evidence.keys,
+        authorities=evidence.authorities,
+        confirmations=evidence.confirmations,
+    )
+    claims = _verify_steps(extended, header, rules=rules, now=now)
+    return NextStep(
+        approval=approval,
+        decision=claims[-1].decision,
+        step_name=steps[n_before],
+        is_last=approval.step == len(steps),
+    )
+
+
+def require_open(batch: VerifiedBatch, *, now: datetime) -> None:
+    """Check the signed window and the approval's own end.
+
+    Raises:
+        PolicyRefused: SMS-01, too early or too late.
+    """
+    if now < batch.header.not_before:
+        raise PolicyRefused("SMS-01", "the approved window has not begun")
+    if now >= batch.header.not_after:
+        raise PolicyRefused("SMS-01", "the approved window is over")
+    if now >= batch.approved_until:
+        raise PolicyRefused("SMS-01", "the approval has expired", cure="get a new batch approved")
+
+
+def verify_line(
+    batch: VerifiedBatch, *, line_no: int, line: bytes, chunk_leaves: bytes, salt: bytes
+) -> VerifiedLine:
+    """Prove one stored line with its chunk; the text is rendered from the signed template.
+
+    Raises:
+        PolicyRefused: SMS-01, the line or its chunk is not what was approved.
+    """
+    header = batch.header
+    chunk_no = chunk_of(line_no)
+    if line_no < 1 or chunk_no >= len(header.chunks):
+        raise PolicyRefused("SMS-01", "the line is not part of the approved list")
+    if chunk_hash(chunk_leaves) != header.chunks[chunk_no]:
+        raise PolicyRefused("SMS-01", "the list was changed after approval")
+    if leaf(line, salt=salt, line_no=line_no) != leaf_in_chunk(chunk_leaves, line_no):
+        raise PolicyRefused("SMS-01", "the recipient's line was changed after approval")
+    proved = read_line(line)
+    if proved.line_no != line_no:
+        raise PolicyRefused("SMS-01", "the line is another one's")
+    text = render(header.template, proved.variables)
+    return VerifiedLine(line_no=line_no, to=proved.to, text=text)
+
+
+def chain_policy(category: str) -> str:
+    """Id of the rule that sets a category's chain; added categories count as others (SMS-04)."""
+    return BUILT_IN_CHAINS[category if category in BUILT_IN_CHAINS else Category.OTHER][0]
+
+
+def may_take(step: str, authority: Authority, *, department: str, general_department: str) -> bool:
+    """Whether an authority covers a step of a department's batch (its dates aside)."""
+    if authority.kind != step:
+        return False
+    if step == DEPARTMENT_STEP:
+        return authority.department == department
+    return authority.department in {department, general_department, ALL_DEPARTMENTS}
+
+
+# ---------------------------------------------------------------- one step after the other
+
+
+def _verify_steps(
+    evidence: BatchEvidence, header: BatchHeader, *, rules: ApprovalRules, now: datetime
+) -> Sequence[Claims]:
+    steps = rules.chain(header.category)
+    approvals = sorted(evidence.approvals, key=lambda one: one.step)
+    if [one.step for one in approvals] != list(range(1, len(approvals) + 1)):
+        raise PolicyRefused(chain_policy(header.category), "a step of the chain was passed over")
+    if len(approvals) > len(steps):
+        raise PolicyRefused("SMS-01", "there are more approvals than steps")
+    taken = {header.drafter, header.submitter, header.operator}
+    claims: list[Claims] = []
+    for approval, step in zip(approvals, steps, strict=False):
+        claim = _signed_claims(evidence, approval)
+        _require_same_batch(claim, evidence, approval, step=step)
+        _require_another_person(claim.approver, taken)
+        _require_in_time(claim, evidence.keys[approval.kid], approval, rules=rules, now=now)
+        _require_entitled(claim.approver, evidence, approval, step=step, header=header, rules=rules)
+        taken.add(claim.approver)
+        claims.append(claim)
+    return claims
+
+
+def _signed_claims(evidence: BatchEvidence, approval: SignedApproval) -> Claims:
+    key = evidence.keys.get(approval.kid)
+    if key is None:
+        raise PolicyRefused("SMS-01", "the approval is signed with a key that is not registered")
+    if key.revoked_at is not None:
+        # Also when it was valid at receipt: what has not left yet waits for a new approval.
+        raise PolicyRefused("SMS-01", "the approval is signed with a key that was revoked")
+    claims = open_approval(approval.jws, kid=approval.kid, public_key=key.public_key)
+    if not claims.approver == key.account_id == approval.account_id:
+        raise PolicyRefused("SMS-01", "the approval is signed with somebody else's key")
+    return claims
+
+
+def _require_same_batch(
+    claims: Claims, evidence: BatchEvidence, approval: SignedApproval, *, step: str
+) -> None:
+    if claims.batch_id != evidence.batch_id:
+        raise PolicyRefused("SMS-01", "the approval was given for another batch")
+    if claims.digest != header_digest(evidence.header):
+        raise PolicyRefused("SMS-01", "the batch is not what the approver signed")
+    if claims.step != approval.step:
+        raise PolicyRefused("SMS-01", f"the approval was given for another step than {step}")
+
+
+def _require_another_person(approver: AccountId, taken: set[AccountId]) -> None:
+    if approver in taken:
+        raise PolicyRefused(
+            "SMS-11",
+            "an approver is neither drafter, submitter, operator nor twice in a chain",
+            cure="another entitled person approves",
+        )
+
+
+def _require_in_time(
+    claims: Claims,
+    key: ApproverKey,
+    approval: SignedApproval,
+    *,
+    rules: ApprovalRules,
+    now: datetime,
+) -> None:
+    if claims.issued_at > min(now, approval.received_at) + FUTURE_LIMIT:
+        raise PolicyRefused("SMS-01", "the approval was issued in the future")
+    if claims.expires_at <= claims.issued_at or approval.received_at >= claims.expires_at:
+        raise PolicyRefused("SMS-01", "the approval had expired when it arrived")
+    if now >= _force_ends(claims, rules):
+        raise PolicyRefused("SMS-01", "the approval has expired", cure="get a new one")
+    if not key.valid_from <= approval.received_at < key.valid_until:
+        raise PolicyRefused("SMS-01", "the approver's key was not valid at receipt")
+
+
+def _require_entitled(
+    approver: AccountId,
+    evidence: BatchEvidence,
+    approval: SignedApproval,
+    *,
+    step: str,
+    header: BatchHeader,
+    rules: ApprovalRules,
+) -> None:
+    is_entitled = any(
+        one.account_id == approver
+        and one.is_in_force(approval.received_at)
+        and may_take(
+            step,
+            one,
+            department=header.department,
+            general_department=rules.general_department,
+        )
+        for one in evidence.authorities
+    )
+    if not is_entitled:
+        raise PolicyRefused(
+            chain_policy(header.category),
+            f"the approver is not authorised as {step} for department {header.department}",
+            cure="an account with this authorisation approves",
+        )
+
+
+def _force_ends(claims: Claims, rules: ApprovalRules) -> datetime:
+    return min(claims.expires_at, claims.issued_at + rules.max_age)
+
+
+def _stated_by(header: BatchHeader) -> Stated:
+    return Stated(
+        category=header.category,
+        department=header.department,
+        template=header.template,
+        card_group=header.card_group,
+        not_before=header.not_before,
+        not_after=header.not_after,
+        starts_itself=header.starts_itself,
+        drafter=header.drafter,
+        operator=header.operator,
+        submitter=header.submitter,
+    )

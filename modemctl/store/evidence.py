@@ -1,0 +1,269 @@
+"""What approvals stand on, read for checking: headers, confirmations, signatures, lines."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from sqlalchemy import Connection, Row, insert, select, tuple_
+
+from modemctl.errors import TamperedError
+from modemctl.model import AccountId, BatchId, Decision, MessageId
+from modemctl.policy.approvals import (
+    ApproverKey,
+    Authority,
+    BatchEvidence,
+    Confirmation,
+    LineEvidence,
+    SignedApproval,
+    Stated,
+)
+from modemctl.policy.digest import chunk_of
+from modemctl.store.authorities import list_authorisations, read_approver_keys
+from modemctl.store.tables import approval as approval_table
+from modemctl.store.tables import batch as batch_table
+from modemctl.store.tables import batch_chunk, to_ms
+from modemctl.store.tables import confirmation as confirmation_table
+from modemctl.store.tables import message as message_table
+from modemctl.store.transaction import Tx
+from modemctl.vault import Vault
+
+
+def read_evidence(
+    conn: Connection, vault: Vault, batch_ids: Collection[BatchId]
+) -> Mapping[BatchId, BatchEvidence | TamperedError]:
+    """The evidence of frozen batches; unknown and unfrozen ones are left out.
+
+    A batch of which a row carries no valid MAC comes as the error itself: refuse it.
+    """
+    rows = conn.execute(
+        select(batch_table).where(
+            batch_table.c.batch_id.in_(batch_ids), batch_table.c.header.is_not(None)
+        )
+    ).all()
+    found = [BatchId(row.batch_id) for row in rows]
+    confirmations = _by_batch(
+        conn.execute(
+            select(confirmation_table)
+            .where(confirmation_table.c.batch_id.in_(found))
+            .order_by(confirmation_table.c.at)
+        )
+    )
+    approvals = _by_batch(
+        conn.execute(
+            select(approval_table)
+            .where(approval_table.c.batch_id.in_(found))
+            .order_by(approval_table.c.step)
+        )
+    )
+    evidence: dict[BatchId, BatchEvidence | TamperedError] = {}
+    for row in rows:
+        batch_id = BatchId(row.batch_id)
+        try:
+            evidence[batch_id] = _evidence(
+                conn, vault, row, confirmations.get(batch_id, ()), approvals.get(batch_id, ())
+            )
+        except TamperedError as error:
+            evidence[batch_id] = error
+    return evidence
+
+
+def read_keys(conn: Connection, vault: Vault, kids: Collection[str]) -> dict[str, ApproverKey]:
+    """Approvers' keys by id; unknown and forged ones are left out."""
+    return {
+        kid: ApproverKey(
+            kid=kid,
+            account_id=one.account_id,
+            public_key=one.public_key,
+            valid_from=one.valid_from,
+            valid_until=one.valid_until,
+            revoked_at=one.revoked_at,
+        )
+        for kid, one in read_approver_keys(conn, vault, kids).items()
+    }
+
+
+def read_authorities(
+    conn: Connection, vault: Vault, account_ids: Iterable[str]
+) -> tuple[Authority, ...]:
+    """What these accounts are or were authorised to do.
+
+    Raises:
+        TamperedError: a row carries no valid MAC.
+    """
+    return tuple(
+        Authority(
+            kind=one.kind,
+            department=one.department,
+            account_id=one.account_id,
+            valid_from=one.valid_from,
+            valid_until=one.valid_until,
+            revoked_at=one.revoked_at,
+        )
+        for account_id in sorted(set(account_ids))
+        for one in list_authorisations(conn, vault, account_id=account_id)
+    )
+
+
+def read_lines(
+    conn: Connection, vault: Vault, message_ids: Collection[MessageId]
+) -> Mapping[MessageId, LineEvidence | TamperedError]:
+    """Stored lines with their chunks; a line that was changed or moved comes as the error."""
+    rows = conn.execute(
+        select(
+            message_table.c.message_id,
+            message_table.c.batch_id,
+            message_table.c.line_no,
+            message_table.c.line_enc,
+            batch_table.c.salt_nonce,
+        )
+        .join(batch_table, batch_table.c.batch_id == message_table.c.batch_id)
+        .where(message_table.c.message_id.in_(message_ids))
+    ).all()
+    leaves = _chunks(conn, {(row.batch_id, chunk_of(row.line_no)) for row in rows})
+    salts = {
+        row.batch_id: vault.batch_salt(row.batch_id, row.salt_nonce)
+        for row in rows
+        if row.salt_nonce is not None
+    }
+    lines: dict[MessageId, LineEvidence | TamperedError] = {}
+    for row in rows:
+        message_id = MessageId(row.message_id)
+        try:
+            octets = open_line(vault, row.batch_id, row.line_no, row.line_enc)
+        except TamperedError as error:
+            lines[message_id] = error
+            continue
+        lines[message_id] = LineEvidence(
+            batch_id=BatchId(row.batch_id),
+            line_no=row.line_no,
+            line=octets,
+            chunk_leaves=leaves.get((row.batch_id, chunk_of(row.line_no)), b""),
+            salt=salts.get(row.batch_id, b""),
+        )
+    return lines
+
+
+def seal_line(vault: Vault, batch_id: str, line_no: int, octets: bytes) -> bytes:
+    """A line's octets, encrypted for their row."""
+    return vault.encrypt(octets, place=f"message.line_enc:{batch_id}:{line_no}")
+
+
+def open_line(vault: Vault, batch_id: str, line_no: int, sealed: bytes) -> bytes:
+    """A line's octets.
+
+    Raises:
+        TamperedError: changed, or moved from another row.
+    """
+    return vault.decrypt(sealed, place=f"message.line_enc:{batch_id}:{line_no}")
+
+
+def add_confirmation(tx: Tx, *, batch_id: BatchId, account_id: AccountId, digest: bytes) -> None:
+    """Record that a second person has checked what this digest stands for (SEC-04)."""
+    tx.conn.execute(
+        insert(confirmation_table).values(
+            batch_id=batch_id,
+            account_id=account_id,
+            at=tx.now,
+            digest=digest,
+            mac=tx.vault.mac("confirmation", batch_id, account_id, digest.hex()),
+        )
+    )
+
+
+def add_approval(
+    tx: Tx, *, batch_id: BatchId, approval: SignedApproval, decision: Decision
+) -> None:
+    """Record an approver's signed word for a step."""
+    tx.conn.execute(
+        insert(approval_table).values(
+            batch_id=batch_id,
+            step=approval.step,
+            kid=approval.kid,
+            account_id=approval.account_id,
+            decision=decision,
+            jws=approval.jws,
+            received_at=approval.received_at,
+            mac=_approval_mac(tx.vault, batch_id, approval),
+        )
+    )
+
+
+# ---------------------------------------------------------------- rows and MACs
+
+
+def _evidence(
+    conn: Connection,
+    vault: Vault,
+    row: Row[tuple[object, ...]],
+    confirmations: Sequence[Row[tuple[object, ...]]],
+    approvals: Sequence[Row[tuple[object, ...]]],
+) -> BatchEvidence:
+    signed = tuple(_approval(vault, one) for one in approvals)
+    return BatchEvidence(
+        batch_id=BatchId(row.batch_id),
+        header=row.header,
+        stated=Stated(
+            category=row.category,
+            department=row.department,
+            template=row.template,
+            card_group=row.card_group,
+            not_before=row.not_before,
+            not_after=row.not_after,
+            starts_itself=row.starts_itself,
+            drafter=row.drafter,
+            operator=row.operator,
+            submitter=row.submitter,
+        ),
+        approvals=signed,
+        keys=read_keys(conn, vault, {one.kid for one in signed}),
+        authorities=read_authorities(conn, vault, (one.account_id for one in signed)),
+        confirmations=tuple(_confirmation(vault, one) for one in confirmations),
+    )
+
+
+def _confirmation(vault: Vault, row: Row[tuple[object, ...]]) -> Confirmation:
+    fields = (row.batch_id, row.account_id, row.digest.hex())
+    vault.check_mac(row.mac, "confirmation", *fields)
+    return Confirmation(account_id=AccountId(row.account_id), digest=row.digest)
+
+
+def _approval(vault: Vault, row: Row[tuple[object, ...]]) -> SignedApproval:
+    approval = SignedApproval(
+        step=row.step,
+        kid=row.kid,
+        account_id=AccountId(row.account_id),
+        jws=row.jws,
+        received_at=row.received_at,
+    )
+    if row.mac != _approval_mac(vault, row.batch_id, approval):
+        raise TamperedError("approval: a row that authorises carries no valid MAC")
+    return approval
+
+
+def _approval_mac(vault: Vault, batch_id: str, approval: SignedApproval) -> bytes:
+    signed = hashlib.sha256(approval.jws.encode()).hexdigest()
+    return vault.mac(
+        "approval",
+        batch_id,
+        approval.step,
+        approval.kid,
+        approval.account_id,
+        signed,
+        to_ms(approval.received_at),
+    )
+
+
+def _chunks(conn: Connection, wanted: Collection[tuple[str, int]]) -> dict[tuple[str, int], bytes]:
+    key = tuple_(batch_chunk.c.batch_id, batch_chunk.c.chunk_no)
+    rows = conn.execute(select(batch_chunk).where(key.in_(sorted(wanted))))
+    return {(row.batch_id, row.chunk_no): row.leaves for row in rows}
+
+
+def _by_batch(
+    rows: Iterable[Row[tuple[object, ...]]],
+) -> dict[str, list[Row[tuple[object, ...]]]]:
+    found: dict[str, list[Row[tuple[object, ...]]]] = {}
+    for row in rows:
+        found.setdefault(row.batch_id, []).append(row)
+    return found
