@@ -1,0 +1,86 @@
+"""SIMCom's own commands and call lines. Source: at-dialects §3.2, §3.3, §3.7, §3.8."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from simulator.commands.basic import reboot
+from simulator.commands.settings import keep
+from simulator.commands.sim import card_of
+from simulator.commands.voice import PlainCalls, clcc
+from simulator.line import Answer, Outcome
+from simulator.phone import Call
+from simulator.syntax import Command
+
+if TYPE_CHECKING:
+    from simulator.modem import Modem
+
+_RELEASED: Final = 6
+
+
+class Calls(PlainCalls):
+    """`+CLCC` lines once they were asked for; LTE models say `VOICE CALL:` besides."""
+
+    def __init__(self, modem: Modem) -> None:
+        super().__init__(modem)
+        self._owner = modem
+
+    def dialling(self, call: Call) -> list[str]:
+        """The call leaves."""
+        return self._line(call)
+
+    def alerting(self, call: Call) -> list[str]:
+        """The other side rings."""
+        ring = ["MO RING"] if self._owner.settings["+MORING"] == "1" else []
+        return ring + self._line(call)
+
+    def ringing(self, call: Call) -> list[str]:
+        """A call has come in."""
+        return self._line(call)
+
+    def connected(self, call: Call) -> list[str]:
+        """Somebody answered."""
+        lines = ["VOICE CALL: BEGIN"] if self._is_lte else []
+        if not call.is_incoming and self._owner.settings["+MORING"] == "1":
+            lines.append("MO CONNECTED")
+        return lines + self._line(call)
+
+    def ended(self, call: Call, *, seconds: int, cause: int, is_local: bool) -> list[str]:
+        """The call is over."""
+        lines = self._line(call, stat=_RELEASED)
+        if self._is_lte:
+            lines.append(f"VOICE CALL: END: {seconds:06d}" if call.answered else "VOICE CALL: END")
+        return lines + super().ended(call, seconds=seconds, cause=cause, is_local=is_local)
+
+    @property
+    def _is_lte(self) -> bool:
+        return self._owner.persona.has_eps
+
+    def _line(self, call: Call, *, stat: int | None = None) -> list[str]:
+        if self._owner.settings["+CLCC"] != "1":
+            return []
+        return [clcc(call, stat=stat)]
+
+
+def _tries(modem: Modem, _command: Command) -> Outcome:
+    card = card_of(modem)
+    if modem.persona.has_eps:
+        return Answer(lines=(f"+SPIC: {card.pin_tries},{card.puk_tries},3,10",))
+    return Answer(lines=(f"+SPIC: {card.pin_tries},3,{card.puk_tries},10",))
+
+
+def _bare_iccid(modem: Modem, _command: Command) -> Outcome:
+    return Answer(lines=(card_of(modem).iccid.ljust(20, "f"),))
+
+
+def _iccid(modem: Modem, _command: Command) -> Outcome:
+    return Answer(lines=(f"+ICCID: {card_of(modem).iccid}",))
+
+
+TABLE: Final = {
+    "+SPIC": _tries,
+    "+CCID": _bare_iccid,
+    "+MORING": keep,
+    "+CRESET": reboot,
+}
+MODELS: Final = {"SIMCOM_SIM7600E-H": {"+CICCID": _iccid}}

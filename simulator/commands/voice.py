@@ -1,0 +1,135 @@
+"""Call commands. Source: TS 27.007 §6, §7.6, §7.11, §7.18; at-dialects §3.7."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from simulator.commands.settings import keep
+from simulator.line import OK, Answer, Outcome, Refused, cme
+from simulator.phone import Call, CallOutcome, CallPlan, CallState
+from simulator.syntax import Command, Op
+
+if TYPE_CHECKING:
+    from simulator.modem import Modem
+
+
+class PlainCalls:
+    """A model without call lines of its own: a client that wants to know asks `+CLCC`."""
+
+    def __init__(self, modem: Modem) -> None:
+        self._modem = modem
+
+    def dialling(self, call: Call) -> list[str]:
+        """Nothing is said."""
+        del call
+        return []
+
+    def alerting(self, call: Call) -> list[str]:
+        """Nothing is said."""
+        del call
+        return []
+
+    def ringing(self, call: Call) -> list[str]:
+        """Nothing beside RING."""
+        del call
+        return []
+
+    def connected(self, call: Call) -> list[str]:
+        """Nothing is said."""
+        del call
+        return []
+
+    def ended(self, call: Call, *, seconds: int, cause: int, is_local: bool) -> list[str]:
+        """The far end's hang-up, in V.250's words."""
+        del call, seconds
+        if is_local:
+            return []
+        return [{17: "BUSY", 19: "NO ANSWER"}.get(cause, self._modem.persona.call_end)]
+
+
+def _dial(modem: Modem, command: Command) -> Outcome:
+    modem.require_card()
+    if not modem.is_registered:
+        raise Refused("NO CARRIER")
+    number = "".join(char for char in command.text if char in "+0123456789*#")
+    if not number:
+        raise cme(27)
+    plan = CallPlan(
+        number=number,
+        outcome=CallOutcome.ANSWERED,
+        rings=1,
+        seconds=10.0,
+        ring_seconds=modem.persona.ring_seconds,
+    )
+    if not modem.phone.dial(plan, is_client=True):
+        raise cme(3)
+    return OK
+
+
+def _answer(modem: Modem, _command: Command) -> Outcome:
+    if not modem.phone.answer():
+        raise Refused("NO CARRIER")
+    return OK
+
+
+def _hang_up(modem: Modem, command: Command) -> Outcome:
+    if command.op is Op.RUN:
+        modem.phone.hang_up()
+    return OK
+
+
+def _current_calls(modem: Modem, command: Command) -> Outcome:
+    if command.op is not Op.RUN:
+        if modem.persona.vendor != "simcom":
+            return OK if command.op is Op.TEST else Answer(final="ERROR")
+        return keep(modem, command)
+    call = modem.phone.call
+    return Answer(lines=(clcc(call),) if call is not None else ())
+
+
+def clcc(call: Call, *, stat: int | None = None) -> str:
+    """One line of `+CLCC`."""
+    state = call.state.value if stat is None else stat
+    number = f'"{call.plan.number}",{call.number_type}'
+    return f'+CLCC: {call.call_id},{int(call.is_incoming)},{state},0,0,{number},""'
+
+
+def _ring_type(modem: Modem, command: Command) -> Outcome:
+    answer = keep(modem, command)
+    modem.phone.ring_type = modem.settings["+CRC"] == "1"
+    return answer
+
+
+def _caller(modem: Modem, command: Command) -> Outcome:
+    if command.op is Op.READ:
+        return Answer(lines=(f"+CLIP: {modem.settings['+CLIP']},1",))
+    answer = keep(modem, command)
+    modem.phone.shows_caller = modem.settings["+CLIP"] == "1"
+    return answer
+
+
+def _tone(modem: Modem, command: Command) -> Outcome:
+    if command.op is Op.TEST:
+        return Answer(lines=("+VTS: (0-9,*,#,A,B,C,D)",))
+    call = modem.phone.call
+    if call is None or call.state is not CallState.ACTIVE:
+        raise cme(3)
+    return OK
+
+
+def _cause(modem: Modem, _command: Command) -> Outcome:
+    texts = {0: "No cause information available", 16: "Normal call clearing", 17: "User busy"}
+    return Answer(lines=(f"+CEER: {texts.get(modem.phone.last_cause, 'Network ended call')}",))
+
+
+TABLE: Final = {
+    "D": _dial,
+    "A": _answer,
+    "H": _hang_up,
+    "+CHUP": _hang_up,
+    "+CLCC": _current_calls,
+    "+CRC": _ring_type,
+    "+CLIP": _caller,
+    "+VTS": _tone,
+    "+CEER": _cause,
+}

@@ -1,0 +1,381 @@
+"""The modem's end of a serial line: echo, command lines, prompts, results, unsolicited lines.
+
+It knows V.250 and nothing of GSM; what a command does, the table of `simulator.commands` says.
+Source: ITU-T V.250 §5.2, §5.7; TS 27.005 §4.3 (prompt); at-dialects §1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final, Protocol, TypeAlias
+
+from simulator.clock import Clock, Timer
+from simulator.faults import FaultKind, Faults
+from simulator.syntax import Command, SyntaxFault, body, parse
+
+_ESC: Final = 0x1B
+_CTRL_Z: Final = 0x1A
+_NUMERIC: Final = {"OK": "0", "RING": "2", "NO CARRIER": "3", "ERROR": "4", "BUSY": "7"}
+
+
+class Refused(Exception):
+    """The command fails with `final`, for example `+CMS ERROR: 304`."""
+
+    def __init__(self, final: str) -> None:
+        super().__init__(final)
+        self.final = final
+
+
+def cme(code: int) -> Refused:
+    """A refusal by equipment or card. Source: TS 27.007 §9.2."""
+    return Refused(f"+CME ERROR: {code}")
+
+
+def cms(code: int) -> Refused:
+    """A refusal of an SMS command. Source: TS 27.005 §3.2.5."""
+    return Refused(f"+CMS ERROR: {code}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Information lines and the final result. `seconds` until it comes."""
+
+    lines: tuple[str, ...] = ()
+    final: str = "OK"
+    seconds: float = 0.0
+    is_abortable: bool = False
+
+
+OK: Final = Answer()
+
+
+class Later(Enum):
+    """The handler will call `Line.finish` itself."""
+
+    LATER = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """Ask for input up to Ctrl-Z and hand it to `take`."""
+
+    take: Callable[[bytes], Answer | Later]
+    is_text: bool = False
+
+
+Outcome: TypeAlias = Answer | Later | Prompt
+
+
+class Executor(Protocol):
+    """What carries the commands out."""
+
+    def execute(self, command: Command) -> Outcome:
+        """Carry one command out.
+
+        Raises:
+            Refused: the command fails.
+        """
+        ...
+
+    def final(self, text: str) -> str:
+        """A final result as `+CMEE` wants it."""
+        ...
+
+
+class _State(Enum):
+    COMMAND = auto()
+    PROMPT = auto()
+    BUSY = auto()
+
+
+class Line:
+    """One AT port. `write` takes what goes out; bytes come in by `receive`."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        *,
+        clock: Clock,
+        faults: Faults,
+        write: Callable[[bytes], None],
+        max_line: int,
+    ) -> None:
+        self._executor = executor
+        self._clock = clock
+        self._faults = faults
+        self._write = write
+        self._max_line = max_line
+        self._out = bytearray()
+        self._slow = bytearray()
+        self._depth = 0
+        self._serial = 0
+        self._timer: Timer | None = None
+        self.prompt_seconds = 60.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Power-up: settings to default, half-typed and half-answered things forgotten."""
+        self.defaults()
+        self._state = _State.COMMAND
+        self._input = bytearray()
+        self._typed = bytearray()
+        self._last = ""
+        self._todo: list[Command] = []
+        self._lines: tuple[str, ...] = ()
+        self._held: list[str] = []
+        self._prompt: Prompt | None = None
+        self._is_abortable = False
+        self._serial += 1
+        self._cancel_timer()
+
+    def defaults(self) -> None:
+        """`ATZ`: echo on, verbose, results on."""
+        self.echo = True
+        self.verbose = True
+        self.quiet = False
+
+    @property
+    def is_idle(self) -> bool:
+        """True while no command runs and no prompt is up."""
+        return self._state is _State.COMMAND
+
+    def receive(self, data: bytes) -> None:
+        """Take octets that the client wrote."""
+        self._depth += 1
+        if self._state is _State.BUSY and self._is_abortable:
+            # The octet that aborts is swallowed. Source: V.250 §5.6.1.
+            data = data[1:]
+            self._cancel_timer()
+            self._finish(Answer())
+        self._input += data
+        self._pump()
+        self._leave()
+
+    def finish(self, answer: Answer) -> None:
+        """End the command that runs."""
+        self._depth += 1
+        self._finish(answer)
+        self._pump()
+        self._leave()
+
+    def ticket(self) -> Callable[[Answer], None]:
+        """A `finish` that is good for the running command only, not after a reset."""
+        serial = self._serial
+
+        def finish(answer: Answer) -> None:
+            if serial == self._serial and self._state is _State.BUSY:
+                self.finish(answer)
+
+        return finish
+
+    def urc(self, *lines: str) -> None:
+        """Send unsolicited lines; while a prompt's command runs they wait for its end."""
+        text = "".join(f"\r\n{line}\r\n" for line in lines)
+        if self._prompt is not None:
+            self._held.append(text)
+            return
+        self._depth += 1
+        self._out += text.encode("utf-8", "replace")
+        self._leave()
+
+    # ------------------------------------------------------------ input
+
+    def _pump(self) -> None:
+        while self._input and self._state is not _State.BUSY:
+            if self._state is _State.PROMPT:
+                self._take_payload()
+            else:
+                self._take_command()
+
+    def _take_command(self) -> None:
+        end = self._input.find(b"\r")
+        chunk = self._input if end < 0 else self._input[: end + 1]
+        self._input = bytearray() if end < 0 else self._input[end + 1 :]
+        if self.echo and not self._faults.has(FaultKind.SILENCE):
+            self._out += chunk
+        self._typed += chunk
+        typed = self._typed
+        if end < 0 and typed[-2:].upper() != b"A/":
+            # A client that types for ever without CR must not fill our memory.
+            if len(typed) > 4 * self._max_line:
+                del typed[: -self._max_line]
+            return
+        self._typed = bytearray()
+        if end < 0:
+            self._run(self._last)
+            return
+        text = _edited(bytes(typed[:-1]))
+        found = body(text)
+        if found is not None:
+            self._last = found
+            self._run(found)
+
+    def _run(self, text: str) -> None:
+        if self._faults.take(FaultKind.SILENCE):
+            return
+        self._lines = ()
+        if len(text) > self._max_line:
+            self._end("ERROR")
+            return
+        try:
+            self._todo = list(parse(text))
+        except SyntaxFault:
+            self._end("ERROR")
+            return
+        self._next()
+
+    def _next(self) -> None:
+        while self._todo:
+            command = self._todo.pop(0)
+            # Busy while the handler runs: it may finish before it returns LATER.
+            self._state = _State.BUSY
+            try:
+                outcome = self._executor.execute(command)
+            except Refused as refusal:
+                self._end(refusal.final)
+                return
+            if not self._accept(outcome):
+                return
+        self._end("OK")
+
+    def _accept(self, outcome: Outcome) -> bool:
+        """Take a handler's outcome; True where the next command of the line may run now."""
+        if isinstance(outcome, Prompt):
+            self._ask(outcome)
+            return False
+        if isinstance(outcome, Later):
+            return False
+        if outcome.seconds > 0:
+            self._is_abortable = outcome.is_abortable
+            ready = Answer(lines=outcome.lines, final=outcome.final)
+            finish = self.ticket()
+            self._timer = self._clock.call_later(outcome.seconds, lambda: finish(ready))
+            return False
+        self._lines += outcome.lines
+        if outcome.final != "OK":
+            self._end(outcome.final)
+            return False
+        return True
+
+    # ------------------------------------------------------------ prompt
+
+    def _ask(self, prompt: Prompt) -> None:
+        self._prompt = prompt
+        self._typed = bytearray()
+        self._state = _State.PROMPT
+        self._timer = self._clock.call_later(self.prompt_seconds, self._prompt_expired)
+        if self._faults.take(FaultKind.NO_PROMPT):
+            return
+        self._out += b"\r\n>" if self._faults.take(FaultKind.BARE_PROMPT) else b"\r\n> "
+
+    def _take_payload(self) -> None:
+        assert self._prompt is not None
+        end = _first(self._input, is_text=self._prompt.is_text)
+        if end < 0:
+            self._typed += self._input
+            self._echo(self._input)
+            self._input = bytearray()
+            return
+        ending = self._input[end]
+        self._typed += self._input[:end]
+        self._echo(self._input[: end + 1])
+        del self._input[: end + 1]
+        if ending == 0x0D:
+            self._typed += b"\r"
+            self._out += b"\r\n> "
+            return
+        payload, self._typed = bytes(self._typed), bytearray()
+        self._cancel_timer()
+        if ending == _ESC:
+            self._finish(Answer())
+            return
+        self._state = _State.BUSY
+        try:
+            outcome = self._prompt.take(payload)
+        except Refused as refusal:
+            outcome = Answer(final=refusal.final)
+        if not isinstance(outcome, Later):
+            self._finish(outcome)
+
+    def _echo(self, data: bytes | bytearray) -> None:
+        if self.echo and not self._faults.has(FaultKind.SILENCE):
+            self._out += data
+
+    def _prompt_expired(self) -> None:
+        self._typed = bytearray()
+        self.finish(Answer(final="+CMS ERROR: 304"))
+
+    # ------------------------------------------------------------ output
+
+    def _finish(self, answer: Answer) -> None:
+        self._is_abortable = False
+        self._prompt = None
+        self._timer = None
+        self._lines += answer.lines
+        if answer.final != "OK":
+            self._todo.clear()
+            self._end(answer.final)
+        else:
+            self._next()
+
+    def _end(self, final: str) -> None:
+        self._state = _State.COMMAND
+        self._todo.clear()
+        lines, self._lines = self._lines, ()
+        if self._faults.take(FaultKind.GARBAGE):
+            self._out += b"\x00\xf8\x80~"
+        for line in lines:
+            self._out += (f"\r\n{line}\r\n" if self.verbose else f"{line}\r\n").encode()
+        if self._faults.take(FaultKind.URC_IN_ANSWER):
+            self._out += b"\r\n+CIEV: 2,3\r\n"
+        if final and not self.quiet:
+            text = self._executor.final(final)
+            if self.verbose:
+                self._out += f"\r\n{text}\r\n".encode()
+            else:
+                self._out += f"{_NUMERIC.get(text, text)}\r".encode()
+        if self._faults.take(FaultKind.ECHO_AGAIN):
+            self.echo = True
+        if self._held:
+            held, self._held = self._held, []
+            self._out += "".join(held).encode()
+
+    def _leave(self) -> None:
+        self._depth -= 1
+        if self._depth or not self._out:
+            return
+        data = bytes(self._out)
+        self._out.clear()
+        if self._slow or self._faults.take(FaultKind.SLOW_OUTPUT):
+            if not self._slow:
+                self._clock.call_later(0.001, self._dribble)
+            self._slow += data
+        else:
+            self._write(data)
+
+    def _dribble(self) -> None:
+        self._write(bytes(self._slow[:1]))
+        del self._slow[:1]
+        if self._slow:
+            self._clock.call_later(0.001, self._dribble)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _edited(typed: bytes) -> str:
+    text = typed.decode("latin-1")
+    while "\b" in text:
+        at = text.index("\b")
+        text = text[: max(0, at - 1)] + text[at + 1 :]
+    return text
+
+
+def _first(data: bytearray, *, is_text: bool) -> int:
+    endings = (_CTRL_Z, _ESC, 0x0D) if is_text else (_CTRL_Z, _ESC)
+    found = [at for at in (data.find(ending) for ending in endings) if at >= 0]
+    return min(found, default=-1)

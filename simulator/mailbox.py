@@ -1,0 +1,191 @@
+"""A modem's SMS side: storages, and the routing of what arrives by `+CNMI` and `+CSMS`.
+
+Source: TS 27.005 §3.2 (storages), §3.4.1 (+CNMI), §3.4.4 (+CNMA); at-dialects §3.5, §6.8 rows 7–9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from simulator import pdu
+from simulator.card import Card
+from simulator.clock import Clock, Timer
+from simulator.network import Network, Verdict
+from simulator.persona import Persona
+from simulator.storage import Status, Storage, Stored, Union
+
+ACK_SECONDS: Final = 15.0
+Memory: TypeAlias = Storage | Union
+
+
+class Mailbox:
+    """What one modem does with messages. `urc` sends unsolicited lines to the client."""
+
+    def __init__(
+        self,
+        persona: Persona,
+        *,
+        clock: Clock,
+        network: Network,
+        urc: Callable[[str], None],
+    ) -> None:
+        self._persona = persona
+        self._clock = clock
+        self._network = network
+        self._urc = urc
+        self.own = Storage("ME", capacity=persona.me_slots, first=persona.first_slot)
+        self.reports = Storage("SR", capacity=20, first=persona.first_slot)
+        self.card: Card | None = None
+        self._pending: list[str] = []
+        self._ack_timer: Timer | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Power-up: nothing is routed, the default memories are chosen."""
+        self.cnmi = (0, 0, 0, 0, 0)
+        self.phase2plus = False
+        self.memories = [self._persona.default_memory] * 3
+        self._pending.clear()
+        self._stop_waiting()
+
+    def insert(self, card: Card | None) -> None:
+        """Another card, or none; its slots are numbered as this model numbers them."""
+        self.card = card
+        if card is not None:
+            card.storage.first = self._persona.first_slot
+        self._stop_waiting()
+
+    def memory(self, name: str) -> Memory | None:
+        """A storage by its name; None where it does not exist (now)."""
+        card = self.card.storage if self.card is not None else None
+        match name:
+            case "ME":
+                return self.own
+            case "SM":
+                return card
+            case "MT":
+                return Union("MT", [part for part in (card, self.own) if part is not None])
+            case "SR":
+                return self.reports
+        return None
+
+    @property
+    def reading(self) -> Memory | None:
+        """The storage that is read, listed and deleted from."""
+        return self.memory(self.memories[0])
+
+    def set_cnmi(self, values: tuple[int, int, int, int, int]) -> None:
+        """Route from now on; what was buffered in mode 0 comes now, or is dropped (bfr 1)."""
+        self.cnmi = values
+        pending, self._pending = self._pending, []
+        if values[0] and not values[4]:
+            for line in pending:
+                self._urc(line)
+
+    def take_delivery(self, tpdu: bytes) -> Verdict:
+        """Take what the network brings."""
+        if self._ack_timer is not None:
+            return Verdict.NOT_NOW
+        if tpdu[0] & 3 == 2:
+            return self._take_report(tpdu)
+        return self._take_message(tpdu)
+
+    def acknowledge(self, *, is_taken: bool) -> bool:
+        """`+CNMA`; False where nothing waits for it."""
+        if self._ack_timer is None:
+            return False
+        self._stop_waiting()
+        if self.card is not None:
+            self._network.acknowledge(self.card, is_taken=is_taken)
+        return True
+
+    @property
+    def is_awaiting_ack(self) -> bool:
+        """True while a direct delivery waits for `+CNMA`."""
+        return self._ack_timer is not None
+
+    def made_room(self) -> None:
+        """A slot was emptied."""
+        if self.card is not None:
+            self._network.memory_available(self.card)
+
+    def with_sca(self, tpdu: bytes) -> str:
+        """The PDU as the modem shows it: with the service centre that brought it."""
+        return (self.service_centre() + tpdu).hex().upper()
+
+    def service_centre(self) -> bytes:
+        """The SCA octets of the card's service centre."""
+        number = self.card.subscription.service_centre if self.card is not None else ""
+        return pdu.service_centre(number) if number else b"\x00"
+
+    def _take_message(self, tpdu: bytes) -> Verdict:
+        klass = _class_of(tpdu)
+        mt = self.cnmi[1]
+        is_direct = (mt == 2 and klass != 2) or (mt == 3 and klass == 3)
+        if klass == 0 and self._persona.flash_is_direct and mt:
+            is_direct = True
+        if is_direct:
+            return self._show(f"+CMT: ,{len(tpdu)}\r\n{self.with_sca(tpdu)}")
+        name = "SM" if klass == 2 else self.memories[2]
+        index = self._store(name, tpdu)
+        if index is None:
+            return Verdict.NOT_NOW
+        if mt:
+            self._notify(f'+CMTI: "{name}",{index}')
+        return Verdict.TAKEN
+
+    def _take_report(self, tpdu: bytes) -> Verdict:
+        match self.cnmi[3]:
+            case 1:
+                return self._show(f"+CDS: {len(tpdu)}\r\n{self.with_sca(tpdu)}")
+            case 2:
+                name = self.memories[2]
+                index = self._store(name, tpdu)
+                if index is None:
+                    return Verdict.NOT_NOW
+                self._notify(f'+CDSI: "{name}",{index}')
+        # ds 0: the modem acknowledges to the network and forgets.
+        return Verdict.TAKEN
+
+    def _show(self, line: str) -> Verdict:
+        self._notify(line)
+        if not self.phase2plus:
+            return Verdict.TAKEN
+        self._ack_timer = self._clock.call_later(ACK_SECONDS, self._ack_missed)
+        return Verdict.AWAITED
+
+    def _ack_missed(self) -> None:
+        # TS 27.005 §3.4.1: without +CNMA the TA switches the direct routing off.
+        self._ack_timer = None
+        mode, _, bm, _, bfr = self.cnmi
+        self.cnmi = (mode, 0, bm, 0, bfr)
+        if self.card is not None:
+            self._network.acknowledge(self.card, is_taken=False)
+            self._network.memory_available(self.card)
+
+    def _notify(self, line: str) -> None:
+        if self.cnmi[0]:
+            self._urc(line)
+        else:
+            self._pending.append(line)
+
+    def _store(self, name: str, tpdu: bytes) -> int | None:
+        memory = self.memory(name)
+        if memory is None:
+            return None
+        message = Stored(status=Status.UNREAD, sca=self.service_centre(), tpdu=tpdu)
+        return memory.add(message)
+
+    def _stop_waiting(self) -> None:
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+            self._ack_timer = None
+
+
+def _class_of(tpdu: bytes) -> int | None:
+    # Raw octets may be injected that are no DELIVER at all: then there is no class.
+    try:
+        return pdu.message_class(pdu.decode_deliver(tpdu).data.dcs)
+    except pdu.PduError:
+        return None

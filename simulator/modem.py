@@ -1,0 +1,336 @@
+"""One simulated modem: power, card, registration, and the parts that speak for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from simulator import commands
+from simulator.card import Card, CardState
+from simulator.clock import Clock, Timer
+from simulator.faults import FaultKind, Faults
+from simulator.ledger import Fact, Ledger
+from simulator.line import Answer, Line, Outcome, Refused, cme
+from simulator.mailbox import Mailbox
+from simulator.network import Network, Verdict
+from simulator.persona import Persona
+from simulator.phone import Phone
+from simulator.syntax import Command
+
+
+class Port(Protocol):
+    """What the modem's octets go out by."""
+
+    def write(self, data: bytes) -> None:
+        """Send; dropped where nobody listens."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What all modems of a bank share."""
+
+    clock: Clock
+    network: Network
+    ledger: Ledger
+
+
+class Modem:
+    """One modem. `on_reenumerate(seconds)` is told when its port should go and come back."""
+
+    def __init__(self, *, name: str, persona: Persona, imei: str, world: World) -> None:
+        self.name = name
+        self.persona = persona
+        self.imei = imei
+        self.world = world
+        self.faults = Faults()
+        self.card: Card | None = None
+        self.port: Port | None = None
+        self.on_reenumerate: Callable[[float], None] = lambda _seconds: None
+        self.line = Line(
+            self,
+            clock=world.clock,
+            faults=self.faults,
+            write=self._write,
+            max_line=persona.max_line,
+        )
+        self.mailbox = Mailbox(persona, clock=world.clock, network=world.network, urc=self.urc)
+        self.phone = Phone(clock=world.clock, ledger=world.ledger, urc=self.urc, owner=self._owner)
+        self._table = commands.table(persona)
+        self.phone.dialect = commands.dialect(self)
+        self._timers: set[Timer] = set()
+        self._register_timer: Timer | None = None
+        self._noise_timer: Timer | None = None
+        self._submit_timer: Timer | None = None
+        self.is_on = False
+        self.is_hung = False
+        self._mr = -1
+        self._reset()
+
+    # ------------------------------------------------------------ power and card
+
+    def switch_on(self) -> None:
+        """The bank starts: the modem has long booted, nothing is said."""
+        self.is_on = True
+        if self.card is not None:
+            self.card.power_up()
+        self._card_changed()
+
+    def reboot(self) -> None:
+        """Restart: every setting and every unfinished thing is gone, the boot lines come."""
+        self.switch_off()
+        if self.persona.reenumerates:
+            self.on_reenumerate(self.persona.boot_seconds)
+        self.boot()
+
+    def boot(self) -> None:
+        """Power is back: the boot lines come after the persona's time."""
+        self._after(self.persona.boot_seconds, self._booted)
+
+    def switch_off(self) -> None:
+        """Lose power."""
+        self.is_on = False
+        self.is_hung = False
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        if self._submit_timer is not None:
+            self._submit_timer.cancel()
+        self.stop_noise()
+        self.phone.drop()
+        self._leave_network()
+        self.mailbox.reset()
+        self._reset()
+
+    def insert(self, card: Card | None) -> None:
+        """Put a card in, or take it out (None)."""
+        self._leave_network()
+        self.card = card
+        self.mailbox.insert(card)
+        if card is not None:
+            card.power_up()
+        self._set_registration(0)
+        if self.is_on:
+            self._card_changed()
+
+    @property
+    def is_card_busy(self) -> bool:
+        """True shortly after the PIN, while the modem reads the card."""
+        return self._card_busy
+
+    def require_card(self) -> Card:
+        """The card, usable.
+
+        Raises:
+            Refused: missing, busy, PIN or PUK needed, dead.
+        """
+        card = self.card
+        if card is None:
+            raise Refused(self.persona.no_card)
+        match card.state:
+            case CardState.PIN:
+                raise cme(11)
+            case CardState.PUK:
+                raise cme(12)
+            case CardState.DEAD:
+                raise cme(13)
+        if self._card_busy:
+            raise cme(14)
+        return card
+
+    def pin_shown(self) -> None:
+        """The PIN was right: the card is busy for a moment, then the search begins."""
+        self._card_busy = True
+        self._after(self.persona.sim_busy_seconds, self._card_ready)
+
+    # ------------------------------------------------------------ registration
+
+    def set_radio(self, *, is_on: bool) -> None:
+        """`+CFUN`: the transmitter goes on or off."""
+        self.radio = is_on
+        if is_on:
+            self._search()
+        else:
+            self.phone.drop()
+            self._leave_network()
+            self._set_registration(0)
+
+    def search_again(self) -> None:
+        """The network changed its mind about this card."""
+        self._leave_network()
+        if self.is_on:
+            self._search()
+
+    @property
+    def is_registered(self) -> bool:
+        """True where the network takes SMS from this modem."""
+        return self.registration in {1, 5, 6, 7, 9, 10}
+
+    def take_delivery(self, tpdu: bytes) -> Verdict:
+        """Take what the network brings."""
+        if not self.is_on or self.is_hung:
+            return Verdict.NOT_NOW
+        return self.mailbox.take_delivery(tpdu)
+
+    # ------------------------------------------------------------ the line
+
+    def receive(self, data: bytes) -> None:
+        """Octets from the client."""
+        if self.is_on and not self.is_hung:
+            self.line.receive(data)
+
+    def urc(self, *lines: str) -> None:
+        """Send unsolicited lines."""
+        if self.is_on and not self.is_hung and not self.faults.has(FaultKind.SILENCE):
+            self.line.urc(*lines)
+
+    def execute(self, command: Command) -> Outcome:
+        """Carry one command out: the persona's fixed answers first, then the table."""
+        fixed = self.persona.answers.get(command.key)
+        if fixed is not None:
+            return Answer(lines=fixed)
+        handler = self._table.get(command.name)
+        if handler is None:
+            raise Refused(self.persona.unknown_command)
+        return handler(self, command)
+
+    def final(self, text: str) -> str:
+        """A final result as `+CMEE` wants it."""
+        if not text.startswith("+CME ERROR: "):
+            return text
+        match self.settings["+CMEE"]:
+            case "1":
+                return text
+            case "2":
+                return commands.verbose_error(text)
+        return "ERROR"
+
+    def defaults(self) -> None:
+        """`ATZ`, `AT&F`: the settings of power-up; card and network stay."""
+        self.line.defaults()
+        self.settings = commands.default_settings(self.persona)
+        self.phone.ring_type = False
+        self.phone.shows_caller = False
+
+    def client_came(self) -> None:
+        """Somebody opened the port."""
+        if self.is_on:
+            self.start_noise()
+
+    def client_went(self) -> None:
+        """Nobody has the port open any more."""
+        self.stop_noise()
+
+    def start_noise(self) -> None:
+        """Begin the persona's chatter, politely."""
+        if self.persona.noise and self._noise_timer is None and self.settings["^CURC"] != "0":
+            self._noise_timer = self.world.clock.call_later(
+                self.persona.noise_seconds, self._make_noise
+            )
+
+    def stop_noise(self) -> None:
+        """End it."""
+        if self._noise_timer is not None:
+            self._noise_timer.cancel()
+            self._noise_timer = None
+
+    def next_mr(self) -> int:
+        """The reference of the next submit: one octet, the modem's own, wraps."""
+        if not self.faults.take(FaultKind.REPEATED_MR):
+            self._mr = (self._mr + 1) & 0xFF
+        return self._mr
+
+    def hang(self) -> None:
+        """Stop for ever, until a reboot by other means."""
+        self.is_hung = True
+
+    def submitting(self, timer: Timer | None) -> None:
+        """Remember the segment on the air: a power failure before it is due takes it back."""
+        self._submit_timer = timer
+
+    # ------------------------------------------------------------ inside
+
+    def _reset(self) -> None:
+        self.line.reset()
+        self.defaults()
+        self.radio = True
+        self.registration = 0
+        self.more_messages = 0
+        self._card_busy = False
+        self._mr = -1
+
+    def _booted(self) -> None:
+        self.is_on = True
+        if self.card is not None:
+            self.card.power_up()
+        if self.persona.boot_lines:
+            self.urc(*self.persona.boot_lines)
+        self.start_noise()
+        self._card_changed(is_told=True)
+
+    def _card_changed(self, *, is_told: bool = False) -> None:
+        if self.card is None or self.card.state is not CardState.READY:
+            return
+        if is_told:
+            self.pin_shown()
+        else:
+            self._search()
+
+    def _card_ready(self) -> None:
+        self._card_busy = False
+        if self.persona.unlock_lines:
+            self.urc(*self.persona.unlock_lines)
+        self._search()
+
+    def _search(self) -> None:
+        if not self.radio or self.card is None or self.card.state is not CardState.READY:
+            return
+        self._set_registration(2)
+        if self._register_timer is not None:
+            self._register_timer.cancel()
+        self._register_timer = self._after(self.persona.register_seconds, self._found)
+
+    def _found(self) -> None:
+        card = self.card
+        if card is None:
+            return
+        self._set_registration(self.world.network.admission(card))
+        if self.is_registered:
+            self.world.network.attach(card, self)
+
+    def _leave_network(self) -> None:
+        if self._register_timer is not None:
+            self._register_timer.cancel()
+            self._register_timer = None
+        if self.card is not None:
+            self.world.network.detach(self.card)
+
+    def _set_registration(self, stat: int) -> None:
+        if stat == self.registration:
+            return
+        self.registration = stat
+        for line in commands.registration_lines(self):
+            self.urc(line)
+
+    def _make_noise(self) -> None:
+        self._noise_timer = None
+        self.urc(*self.persona.noise)
+        self.start_noise()
+
+    def _after(self, seconds: float, action: Callable[[], None]) -> Timer:
+        def run() -> None:
+            self._timers.discard(timer)
+            action()
+
+        timer = self.world.clock.call_later(seconds, run)
+        self._timers.add(timer)
+        return timer
+
+    def _owner(self) -> dict[str, Fact]:
+        iccid = self.card.iccid if self.card is not None else None
+        return {"modem": self.name, "iccid": iccid}
+
+    def _write(self, data: bytes) -> None:
+        if self.port is not None:
+            self.port.write(data)

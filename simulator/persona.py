@@ -1,0 +1,98 @@
+"""Personas: what a simulated model is and how it speaks, as data files in `personas/`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from importlib import resources
+
+from pydantic import TypeAdapter, ValidationError
+
+
+class PersonaError(ValueError):
+    """A persona file is unknown or wrong; the message says which key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persona:
+    """One model. Times in seconds. Keys of a persona file are these fields' names."""
+
+    name: str
+    vendor: str
+    manufacturer: str
+    model: str
+    revision: str
+    tac: str
+    identification: tuple[str, ...]
+    unknown_command: str = "ERROR"
+    first_slot: int = 1
+    me_slots: int = 100
+    default_memory: str = "SM"
+    cnmi_modes: tuple[int, ...] = (0, 1, 2, 3)
+    cnmi_refused_modes: tuple[int, ...] = ()
+    cnmi_refused_reports: tuple[int, ...] = ()
+    flash_is_direct: bool = False
+    creg_is_quoted: bool = True
+    access_technology: int | None = None
+    has_eps: bool = False
+    prompted_ack: bool = True
+    boot_seconds: float = 0.5
+    boot_lines: tuple[str, ...] = ()
+    unlock_lines: tuple[str, ...] = ()
+    reenumerates: bool = False
+    sim_busy_seconds: float = 0.2
+    register_seconds: float = 0.3
+    noise: tuple[str, ...] = ()
+    noise_seconds: float = 30.0
+    no_card: str = "+CME ERROR: 10"
+    call_end: str = "NO CARRIER"
+    ring_seconds: float = 5.0
+    max_line: int = 560
+    answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+_READER = TypeAdapter(Persona)
+_NAMES = frozenset(item.name for item in fields(Persona))
+
+
+def parse(text: str) -> Persona:
+    """Read a persona file's text.
+
+    Raises:
+        PersonaError: not TOML, an unknown key, a missing key.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PersonaError(f"not TOML: {error}") from error
+    unknown = sorted(set(table) - _NAMES)
+    if unknown:
+        raise PersonaError(f"unknown key {unknown[0]!r}")
+    try:
+        return _READER.validate_python(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise PersonaError(f"{first['loc'][0]}: {first['msg']}") from error
+
+
+@cache
+def load(name: str) -> Persona:
+    """The persona of that name.
+
+    Raises:
+        PersonaError: there is no such persona; the message lists those that exist.
+    """
+    file = resources.files("simulator") / "personas" / f"{name}.toml"
+    if not file.is_file():
+        raise PersonaError(f"no persona {name!r}; there are {', '.join(names())}")
+    return parse(file.read_text("utf-8"))
+
+
+def names() -> list[str]:
+    """All personas, in alphabetical order."""
+    folder = resources.files("simulator") / "personas"
+    found = (file.name for file in folder.iterdir())
+    return sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml"))

@@ -1,0 +1,304 @@
+"""Where clients connect: pseudo terminals, TCP or Unix sockets; all with the same four verbs.
+
+Each port knows whether a client is there: a serial line that nobody has open loses what is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import errno
+import fcntl
+import os
+import socket
+import struct
+import termios
+import tty
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+_BACKLOG: Final = 65536
+_IN_OPEN: Final = 0x20
+_IN_CLOSE: Final = 0x18
+_EVENT: Final = struct.Struct("iIII")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """What a port tells its modem."""
+
+    received: Callable[[bytes], None]
+    came: Callable[[], None]
+    went: Callable[[], None]
+
+
+class BankPort(Protocol):
+    """A place where a client can connect."""
+
+    def plug(self) -> None:
+        """Make the port appear."""
+        ...
+
+    def unplug(self) -> None:
+        """Make it vanish; a connected client sees an error."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send to the client; lost where there is none."""
+        ...
+
+
+class Watcher:
+    """Sees clients open and close pseudo terminals (inotify), without polling.
+
+    The simulator keeps each slave open, so the terminal itself never tells.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), "inotify_init1")
+        self._watched: dict[int, Callable[[int], None]] = {}
+        loop.add_reader(self._fd, self.drain)
+
+    def watch(self, path: str, changed: Callable[[int], None]) -> int:
+        """Tell `changed` +1 for each open and -1 for each close of `path`.
+
+        Raises:
+            OSError: the kernel refuses.
+        """
+        found: int = self._libc.inotify_add_watch(self._fd, path.encode(), _IN_OPEN | _IN_CLOSE)
+        if found < 0:
+            raise OSError(ctypes.get_errno(), "inotify_add_watch", path)
+        self._watched[found] = changed
+        return found
+
+    def forget(self, watch: int) -> None:
+        """Watch no longer."""
+        self._watched.pop(watch, None)
+        self._libc.inotify_rm_watch(self._fd, watch)
+
+    def drain(self) -> None:
+        """Tell what has happened up to now."""
+        try:
+            data = os.read(self._fd, 65536)
+        except BlockingIOError:
+            return
+        at = 0
+        while at < len(data):
+            watch, mask, _, length = _EVENT.unpack_from(data, at)
+            at += _EVENT.size + length
+            changed = self._watched.get(watch)
+            if changed is not None and mask & (_IN_OPEN | _IN_CLOSE):
+                changed(1 if mask & _IN_OPEN else -1)
+
+    def close(self) -> None:
+        """End it."""
+        self._loop.remove_reader(self._fd)
+        os.close(self._fd)
+
+
+class PtyPort:
+    """A pseudo terminal under a stable name (a symbolic link)."""
+
+    def __init__(self, link: Path, *, watcher: Watcher, listener: Listener) -> None:
+        self._link = link
+        self._watcher = watcher
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._master = -1
+        self._slave = -1
+        self._watch = 0
+        self._clients = 0
+        self._unsent = bytearray()
+
+    def plug(self) -> None:
+        """Make the port appear; raw, so that no octet is mangled before a client sets it."""
+        if self._master >= 0:
+            return
+        self._master, self._slave = os.openpty()
+        os.set_blocking(self._master, False)
+        tty.setraw(self._slave)
+        name = os.ttyname(self._slave)
+        self._watch = self._watcher.watch(name, self._changed)
+        self._loop.add_reader(self._master, self._readable)
+        self._link.unlink(missing_ok=True)
+        self._link.symlink_to(name)
+
+    def unplug(self) -> None:
+        """Make it vanish."""
+        if self._master < 0:
+            return
+        self._link.unlink(missing_ok=True)
+        self._watcher.forget(self._watch)
+        self._loop.remove_reader(self._master)
+        self._loop.remove_writer(self._master)
+        os.close(self._slave)
+        os.close(self._master)
+        self._master = self._slave = -1
+        self._unsent.clear()
+        if self._clients:
+            self._clients = 0
+            self._listener.went()
+
+    def write(self, data: bytes) -> None:
+        """Send; what a client leaves unread beyond the backlog is lost, as on USB."""
+        if self._master < 0 or not self._clients:
+            return
+        if self._unsent:
+            if len(self._unsent) < _BACKLOG:
+                self._unsent += data
+            return
+        sent = self._send(data)
+        if sent < len(data):
+            self._unsent += data[sent:]
+            self._loop.add_writer(self._master, self._writable)
+
+    def _send(self, data: bytes | bytearray) -> int:
+        try:
+            return os.write(self._master, data)
+        except BlockingIOError:
+            return 0
+
+    def _writable(self) -> None:
+        del self._unsent[: self._send(self._unsent)]
+        if not self._unsent:
+            self._loop.remove_writer(self._master)
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._master, 65536)
+        except BlockingIOError:
+            return
+        if not self._clients:
+            # It opened before it wrote: the news of that is in the queue.
+            self._watcher.drain()
+        self._listener.received(data)
+
+    def _changed(self, by: int) -> None:
+        self._clients = max(0, self._clients + by)
+        if by > 0 and self._clients == 1:
+            self._listener.came()
+        elif by < 0 and not self._clients:
+            self._last_close()
+
+    def _last_close(self) -> None:
+        # What the kernel does for a real serial line on its last close: exclusive use and odd
+        # settings end with the client, unread octets are gone.
+        self._unsent.clear()
+        self._loop.remove_writer(self._master)
+        fcntl.ioctl(self._slave, termios.TIOCNXCL)
+        termios.tcflush(self._slave, termios.TCIFLUSH)
+        tty.setraw(self._slave)
+        self._listener.went()
+
+
+class SocketPort:
+    """A TCP or Unix socket; the newest client has the line."""
+
+    def __init__(self, path: Path, *, is_tcp: bool, listener: Listener) -> None:
+        self._path = path.with_suffix(".tcp") if is_tcp else path
+        self._is_tcp = is_tcp
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._socket: socket.socket | None = None
+        self._client: socket.socket | None = None
+        self._port = 0
+        self._unsent = bytearray()
+
+    def plug(self) -> None:
+        """Listen; TCP keeps its port number over a replug."""
+        if self._socket is not None:
+            return
+        self._path.unlink(missing_ok=True)
+        if self._is_tcp:
+            listening = socket.create_server(("127.0.0.1", self._port))
+            self._port = listening.getsockname()[1]
+            self._path.write_text(f"127.0.0.1:{self._port}\n")
+        else:
+            listening = socket.socket(socket.AF_UNIX)
+            listening.bind(str(self._path))
+            listening.listen()
+        listening.settimeout(0)
+        self._socket = listening
+        self._loop.add_reader(listening, self._accept)
+
+    def unplug(self) -> None:
+        """Drop the client and stop listening."""
+        self._drop()
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+            self._path.unlink(missing_ok=True)
+
+    def write(self, data: bytes) -> None:
+        """Send; what a client leaves unread beyond the backlog is lost."""
+        if self._client is None:
+            return
+        if self._unsent:
+            if len(self._unsent) < _BACKLOG:
+                self._unsent += data
+            return
+        sent = self._send(data)
+        if sent < len(data) and self._client is not None:
+            self._unsent += data[sent:]
+            self._loop.add_writer(self._client, self._writable)
+
+    def _send(self, data: bytes | bytearray) -> int:
+        assert self._client is not None
+        try:
+            return self._client.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            # The reader will see the end too and drop the client.
+            return len(data)
+
+    def _writable(self) -> None:
+        del self._unsent[: self._send(self._unsent)]
+        if not self._unsent and self._client is not None:
+            self._loop.remove_writer(self._client)
+
+    def _accept(self) -> None:
+        assert self._socket is not None
+        try:
+            client, _ = self._socket.accept()
+        except OSError as error:
+            if error.errno not in {errno.EAGAIN, errno.ECONNABORTED}:
+                raise
+            return
+        self._drop()
+        client.settimeout(0)
+        if self._is_tcp:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._client = client
+        self._loop.add_reader(client, self._readable)
+        self._listener.came()
+
+    def _readable(self) -> None:
+        assert self._client is not None
+        try:
+            data = self._client.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._listener.received(data)
+        else:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._client is None:
+            return
+        self._loop.remove_reader(self._client)
+        self._loop.remove_writer(self._client)
+        self._client.close()
+        self._client = None
+        self._unsent.clear()
+        self._listener.went()
