@@ -48,7 +48,11 @@ def _decoder(locking: int) -> dict[int, str]:
     return dict.fromkeys(range(128), " ") | dict(LOCKING[locking])
 
 
-_GSM7_CHARACTERS: Final = frozenset(map(chr, _encoder(0, 0)))
+_WIDTHS: Final = {chr(code): len(septets) for code, septets in _encoder(0, 0).items()}
+_GSM7_CHARACTERS: Final = frozenset(_WIDTHS)
+
+septet_width: Final = _WIDTHS.__getitem__
+"""Septets (1 or 2) of one character of the default alphabet; `KeyError` for any other."""
 
 
 def is_gsm7(text: str) -> bool:

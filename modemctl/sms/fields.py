@@ -13,7 +13,6 @@ from modemctl.sms.alphabet import Unencodable, decode_gsm7, encode_gsm7, pack, u
 TON_UNKNOWN: Final = 0
 TON_INTERNATIONAL: Final = 1
 TON_ALPHANUMERIC: Final = 5
-NPI_UNKNOWN: Final = 0
 NPI_E164: Final = 1
 
 MIN_VALIDITY: Final = timedelta(minutes=5)

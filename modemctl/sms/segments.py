@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -15,6 +15,7 @@ from modemctl.sms.alphabet import (
     forcing_characters,
     is_gsm7,
     n_septets,
+    septet_width,
 )
 from modemctl.sms.coding import dcs_for
 from modemctl.sms.fields import Address
@@ -170,14 +171,24 @@ def _cut(text: str, alphabet: Alphabet, *, wide_reference: bool) -> list[str]:
     return pieces
 
 
+def _clusters(text: str, alphabet: Alphabet) -> Iterable[tuple[str, int]]:
+    """Grapheme clusters and their units."""
+    if alphabet is Alphabet.GSM7 and "\r\n" not in text:
+        # The alphabet has no combining marks: CR LF would be its only cluster of two.
+        return zip(text, map(septet_width, text), strict=True)
+    return ((cluster, _n_units(cluster, alphabet)) for cluster in _CLUSTER.findall(text))
+
+
 def _fill(text: str, alphabet: Alphabet, capacity: int) -> Iterator[str]:
     """Fill segment after segment with as many whole clusters as fit."""
     start = position = n_used = 0
-    for cluster in _CLUSTER.findall(text):
-        n_cluster = _n_units(cluster, alphabet)
-        # A cluster that no segment can hold is cut between code points.
-        for atom in cluster if n_cluster > capacity else (cluster,):
-            n_atom = n_cluster if atom is cluster else _n_units(atom, alphabet)
+    for cluster, n_cluster in _clusters(text, alphabet):
+        if n_cluster <= capacity:
+            atoms: Iterable[tuple[str, int]] = ((cluster, n_cluster),)
+        else:
+            # No segment can hold it: it is cut between code points.
+            atoms = ((char, _n_units(char, alphabet)) for char in cluster)
+        for atom, n_atom in atoms:
             if n_used + n_atom > capacity:
                 yield text[start:position]
                 start, n_used = position, 0
