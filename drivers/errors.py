@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from drivers.interface import Cause
+
 
 class DriverError(Exception):
     """Root of everything that `drivers` raises."""
@@ -55,11 +57,22 @@ class ProtocolError(DriverError):
 
 
 class CommandError(DriverError):
-    """A final error result: `ERROR`, `+CME ERROR: n` or `+CMS ERROR: n`."""
+    """A final error result: `ERROR`, `+CME ERROR: n` or `+CMS ERROR: n`.
 
-    def __init__(self, command: str, *, cme: int | None = None, cms: int | None = None) -> None:
+    `cause` is its row in the code table, where the driver looked it up.
+    """
+
+    def __init__(
+        self,
+        command: str,
+        *,
+        cme: int | None = None,
+        cms: int | None = None,
+        cause: Cause | None = None,
+    ) -> None:
         code = f"+CME ERROR: {cme}" if cme is not None else f"+CMS ERROR: {cms}"
         super().__init__(f"{command}: {'ERROR' if cme is None and cms is None else code}")
         self.command = command
         self.cme = cme
         self.cms = cms
+        self.cause = cause

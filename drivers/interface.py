@@ -44,6 +44,21 @@ class Blame(StrEnum):
     HOST = "host"
 
 
+class Action(StrEnum):
+    """What the code tables recommend after a refusal; policy decides."""
+
+    NOW = "now"
+    """One retry after 2–5 s."""
+    BACK = "back"
+    """The same SIM, later."""
+    OTHER = "other"
+    """Another SIM; this one goes on unless it repeats."""
+    FIX = "fix"
+    """Put the modem in order, then again."""
+    STOP = "stop"
+    """Never again: it would be refused each time."""
+
+
 class CallEventKind(StrEnum):
     """One line of a call's story, whatever vendor told it."""
 
@@ -116,13 +131,15 @@ class CurrentCall:
 class Cause:
     """Why a command was refused: the code, whom it blames, and whether it proves no send.
 
-    `code` is `cms:38`, `cme:30`, `error`, …; `title` is English for operators.
+    `code` is `cms:38`, `cme:30`, `error`, …; `title` is English for operators; `action` is the
+    code table's advice.
     """
 
     code: str
     title: str
     blame: Blame
     proves_no_send: bool
+    action: Action = Action.BACK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,166 @@
+"""What is known of a command before it is sent: its answer's shape, its finals, its secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+PIN_TIMEOUT = 20.0
+"""Seconds; `+CPIN=` and `+CLCK="SC"` touch the card (measured by others: 5 to 20)."""
+
+
+class Bare(StrEnum):
+    """The shape of an answer that carries no prefix. Lines of another shape are not answers."""
+
+    NONE = "none"
+    IMEI = "imei"
+    """14 to 16 digits, perhaps labelled or quoted."""
+    DIGITS = "digits"
+    """14 to 16 digits alone (IMSI)."""
+    ICCID = "iccid"
+    """18 to 22 characters of an ICCID."""
+    TEXT = "text"
+    """Free text (manufacturer, model, revision): anything that starts with no URC's mark."""
+    ANY = "any"
+    """Whatever no URC table claims (the maintenance console)."""
+
+
+class Finals(StrEnum):
+    """Which lines end a command. Source: V.250 §5.7."""
+
+    PLAIN = "plain"
+    """`OK` and the errors."""
+    CALL = "call"
+    """Also `NO CARRIER`, `BUSY`, …: only where a call is dialled or answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Final:
+    """How a command ended. `text` is the line; `cme` and `cms` where it told a number."""
+
+    text: str
+    is_ok: bool
+    cme: int | None = None
+    cms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command line.
+
+    `text` goes over the wire; `shown` is what logs and errors may hold. `prefixes` start the
+    answer's lines; `accepts` decides where a URC has the same prefix. `has_payload`: a line of
+    hex follows each answer line (`+CMGL`, `+CMGR`). `ends_bare`: some firmware sends no `OK`
+    after the answer (`+CPIN?` of Wavecom). `is_private`: the answer stays out of logs.
+    `timeout` is seconds from the moment of sending.
+    """
+
+    text: str
+    shown: str
+    prefixes: tuple[str, ...] = ()
+    accepts: Callable[[str], bool] | None = None
+    bare: Bare = Bare.NONE
+    finals: Finals = Finals.PLAIN
+    has_payload: bool = False
+    ends_bare: bool = False
+    is_private: bool = False
+    timeout: float = 5.0
+
+    def __repr__(self) -> str:
+        """Show no secret: a command may carry a PIN."""
+        return f"Command({self.shown!r})"
+
+
+def plain(text: str, *, timeout: float = 5.0) -> Command:
+    """A command whose answer is only a final result."""
+    return Command(text=text, shown=text, timeout=timeout)
+
+
+def asking(text: str, *prefixes: str, timeout: float = 5.0, is_private: bool = False) -> Command:
+    """A command that is answered by lines with these prefixes (by its own name if none given)."""
+    own = prefixes or (prefix_of(text),)
+    return Command(text=text, shown=text, prefixes=own, timeout=timeout, is_private=is_private)
+
+
+def secret(text: str, shown: str, *, timeout: float = PIN_TIMEOUT) -> Command:
+    """A command with a secret in its arguments; only `shown` reaches logs and errors."""
+    return Command(text=text, shown=shown, timeout=timeout, is_private=True)
+
+
+def console(text: str, *, timeout: float) -> Command:
+    """A command that a person typed: nothing is known of it, so nothing of it is shown."""
+    name = _NAME.match(text)
+    is_call = re.match(r"(?i)AT\s*[DA]", text) is not None
+    return Command(
+        text=text,
+        shown=f"{name.group(0).upper() if name else 'AT'}…",
+        prefixes=(prefix_of(text),),
+        bare=Bare.ANY,
+        finals=Finals.CALL if is_call else Finals.PLAIN,
+        is_private=True,
+        timeout=timeout,
+    )
+
+
+def prefix_of(text: str) -> str:
+    """The prefix by which a command's answer is told: `AT+CSQ` → `+CSQ:`."""
+    name = _NAME.match(text)
+    return f"{name.group(0)[2:].upper()}:" if name else text
+
+
+_NAME = re.compile(r"(?i)AT[+^*#$%!_][A-Z0-9]+")
+_DIGITS = re.compile(r"\d{14,16}")
+_IMEI = re.compile(r"(?i)(?:\+?C?GSN:|IMEI:|\+?IMEI:)?\s*\"?\d{14,16}\"?(?:\s*[,:].*)?")
+_ICCID = re.compile(r"(?i)\"?(?:89|98)[0-9A-F]{16,20}\"?")
+_MARKED = re.compile(r"[+^*#$%!_]")
+
+
+def fits_bare(shape: Bare, line: str) -> bool:
+    """Whether a line can be an answer of this shape."""
+    match shape:
+        case Bare.NONE:
+            return False
+        case Bare.IMEI:
+            return _IMEI.fullmatch(line) is not None
+        case Bare.DIGITS:
+            return _DIGITS.fullmatch(line) is not None
+        case Bare.ICCID:
+            return _ICCID.fullmatch(line) is not None
+        case Bare.TEXT:
+            return _MARKED.match(line) is None and _DIGITS.fullmatch(line) is None
+        case Bare.ANY:
+            return True
+
+
+_CALL_ENDS = frozenset(
+    {"NO CARRIER", "BUSY", "NO ANSWER", "NO DIALTONE", "NO DIAL TONE", "DELAYED"}
+)
+_ERRORS = frozenset(
+    {"ERROR", "COMMAND NOT SUPPORT", "TOO MANY PARAMETERS", "ABORTED", "OPERATION NOT ALLOWED",
+     "OPERATION NOT SUPPORTED"}
+)  # fmt: skip
+_CODED = re.compile(r"(?i)(\+CME ERROR|\+CMS ERROR|MODEM ERROR|\+EXT ERROR):\s*(.*)")
+
+
+def final_of(line: str, finals: Finals) -> Final | None:
+    """Read a final result code; None where the line is none for this class of command."""
+    upper = line.upper()
+    if upper == "OK":
+        return Final(text=line, is_ok=True)
+    if upper in _ERRORS:
+        return Final(text=line, is_ok=False)
+    coded = _CODED.fullmatch(line)
+    if coded is not None:
+        name, value = coded.group(1).upper(), coded.group(2).strip()
+        number = int(value) if value.isdecimal() and len(value) < 6 else None
+        return Final(
+            text=line,
+            is_ok=False,
+            cme=number if name == "+CME ERROR" else None,
+            cms=number if name == "+CMS ERROR" else None,
+        )
+    if finals is Finals.CALL and (upper in _CALL_ENDS or upper.startswith("CONNECT")):
+        return Final(text=line, is_ok=upper.startswith("CONNECT"))
+    return None

@@ -1,0 +1,310 @@
+"""Answer lines to values; pure. A line that cannot be read raises `ProtocolError`, or is None.
+
+Each parser bears the variants that real firmware was seen to send; the vectors of
+`tests/vectors/at` say which.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from drivers.errors import ProtocolError
+from drivers.interface import CurrentCall, PinCounter, Registration, SimState
+
+# ---------------------------------------------------------------- fields
+
+
+def arguments(line: str) -> str:
+    """What follows the prefix: `+CSQ: 20,99` → `20,99`. A line without a colon is all argument."""
+    head, colon, rest = line.partition(":")
+    return rest.strip() if colon and _NAME.fullmatch(head.strip()) else line.strip()
+
+
+def fields(text: str) -> list[str]:
+    """Split at commas outside quotes; quotes and outer blanks are removed."""
+    parts: list[str] = []
+    current: list[str] = []
+    is_quoted = False
+    for character in text:
+        if character == '"':
+            is_quoted = not is_quoted
+        elif character == "," and not is_quoted:
+            parts.append("".join(current).strip())
+            current = []
+        else:
+            current.append(character)
+    parts.append("".join(current).strip())
+    return parts
+
+
+def answer_fields(line: str) -> list[str]:
+    """The fields of an answer line, without its prefix."""
+    return fields(arguments(line))
+
+
+def integer(text: str) -> int | None:
+    """A decimal number, perhaps zero-padded; None for anything else."""
+    return int(text) if _INTEGER.fullmatch(text) else None
+
+
+_NAME = re.compile(r"[+^*#$%!_]?[A-Za-z][A-Za-z0-9_ ]*")
+_INTEGER = re.compile(r"-?[0-9]{1,9}")
+
+# ---------------------------------------------------------------- identity
+
+
+def imei(lines: Sequence[str]) -> str:
+    """The IMEI: 15 digits. An IMEISV (16) loses its version, a 14-digit one gains its Luhn digit.
+
+    Source: TS 27.007 §5.4, TS 23.003 §6.2.
+    """
+    for line in lines:
+        for item in re.split(r"[\s,:\"]+", line):
+            if re.fullmatch(r"[0-9]{15}", item):
+                return item
+            if re.fullmatch(r"[0-9]{14}|[0-9]{16}", item):
+                return item[:14] + luhn_digit(item[:14])
+    raise ProtocolError("no IMEI in the answer", "|".join(lines))
+
+
+def luhn_digit(digits: str) -> str:
+    """The check digit that belongs behind `digits`. Source: TS 23.003 annex B."""
+    total = 0
+    for place, digit in enumerate(reversed(digits)):
+        value = int(digit) * (2 if place % 2 == 0 else 1)
+        total += value // 10 + value % 10
+    return str(-total % 10)
+
+
+def text_answer(lines: Sequence[str]) -> str:
+    """Manufacturer, model or revision: the first line without prefix and quotes."""
+    for line in lines:
+        value = arguments(line) if line.startswith("+") else line
+        value = value.strip('" ')
+        if value:
+            return value
+    raise ProtocolError("empty identity", "|".join(lines))
+
+
+def imsi(lines: Sequence[str]) -> str:
+    """The IMSI: 14 to 16 digits. Source: TS 27.007 §5.6."""
+    for line in lines:
+        value = arguments(line).strip('" ')
+        if re.fullmatch(r"[0-9]{14,16}", value):
+            return value
+    raise ProtocolError("no IMSI in the answer", "")  # the answer is not for logs
+
+
+# ---------------------------------------------------------------- ICCID
+
+
+def iccid(text: str) -> str:
+    """A valid ICCID from any of its forms: 18–22 characters from `89` on, without padding.
+
+    Letters may stand from the seventh character on (China Mobile: `898604B2…`), so it is never
+    a number. Source: ITU-T E.118, TS 31.102 §4.2.2.
+    """
+    value = text.strip('" ').upper()
+    if value.startswith("98"):  # raw octets, nibbles swapped
+        value = swap_nibbles(value)
+    value = value.rstrip("F")
+    if not re.fullmatch(r"89[0-9]{4}[0-9A-F]{12,16}", value):
+        raise ProtocolError("no ICCID", value[:6])  # its issuer alone: the rest names a person
+    return value
+
+
+def swap_nibbles(text: str) -> str:
+    """`9849` → `8994`; an odd last character stays where it is."""
+    pairs = [text[i : i + 2][::-1] for i in range(0, len(text), 2)]
+    return "".join(pairs)
+
+
+def crsm(line: str) -> str:
+    """The hex data of a `+CRSM` answer. Source: TS 27.007 §8.18.
+
+    Raises `ProtocolError` where the status words say no.
+    """
+    parts = answer_fields(line)
+    if integer(parts[0]) not in _CRSM_OK or len(parts) < 3 or not parts[2]:
+        raise ProtocolError("the card refuses the file", ",".join(parts[:2]))
+    return parts[2]
+
+
+_CRSM_OK = {144, 145, 146, 159}
+"""SW1, decimal: ok; ok and a proactive command waits; ok after retries; ok with length."""
+
+# ---------------------------------------------------------------- SIM and PIN
+
+
+def sim_state(line: str) -> SimState:
+    """The state in a `+CPIN` answer. Source: TS 27.007 §8.3."""
+    code = arguments(line).strip('" ').upper().replace("_", "-")
+    return _SIM_STATES.get(code, SimState.OTHER)
+
+
+_SIM_STATES = {
+    "READY": SimState.READY,
+    "SIM PIN": SimState.PIN,
+    "SIM PUK": SimState.PUK,
+    "NOT INSERTED": SimState.ABSENT,
+    "SIM REMOVED": SimState.ABSENT,
+    "REMOVED": SimState.ABSENT,
+    "NOT READY": SimState.BUSY,
+    "SIM PIN2": SimState.READY,  # the card works; only PIN2 functions ask
+    "SIM PUK2": SimState.READY,
+}
+
+
+def sim_state_of_error(*, cme: int | None, cms: int | None) -> SimState | None:
+    """What an error in answer to `+CPIN?` says of the card; None where it says nothing."""
+    by_cme = {10: SimState.ABSENT, 11: SimState.PIN, 12: SimState.PUK, 14: SimState.BUSY,
+              13: SimState.OTHER, 15: SimState.OTHER, 515: SimState.BUSY}  # fmt: skip
+    by_cms = {310: SimState.ABSENT, 311: SimState.PIN, 316: SimState.PUK, 314: SimState.BUSY,
+              313: SimState.OTHER, 315: SimState.OTHER}  # fmt: skip
+    if cme is not None:
+        return by_cme.get(cme)
+    return by_cms.get(cms) if cms is not None else None
+
+
+def lock_state(line: str) -> bool:
+    """Whether `+CLCK: 1[,class]` says on. Source: TS 27.007 §7.4."""
+    status = integer(answer_fields(line)[0])
+    if status not in {0, 1}:
+        raise ProtocolError("no lock status", line)
+    return status == 1
+
+
+def counter_cpinr(lines: Sequence[str]) -> PinCounter | None:
+    """`+CPINR: SIM PIN,3[,3]`, a line each. Source: TS 27.007 §8.65."""
+    tries: dict[str, int] = {}
+    for line in lines:
+        parts = answer_fields(line)
+        left = integer(parts[1]) if len(parts) > 1 else None
+        if left is not None:
+            tries.setdefault(parts[0].upper(), left)
+    pin = tries.get("SIM PIN")
+    return None if pin is None else PinCounter(pin=pin, puk=tries.get("SIM PUK"))
+
+
+def counter_verify(line: str) -> int | None:
+    """Tries left in the answer to an empty VERIFY: `+CSIM: 4,"63C3"` → 3.
+
+    Source: ETSI TS 102 221 §11.1.9.
+    """
+    status = answer_fields(line)[-1].upper()
+    if re.fullmatch(r"63C[0-9A-F]", status):
+        return int(status[3], 16)
+    return 0 if status == "6983" else None
+
+
+# ---------------------------------------------------------------- radio
+
+
+def registration(line: str) -> Registration | None:
+    """A `+CREG` line, answer or URC; None where it is neither. Source: TS 27.007 §7.2.
+
+    Answer: `n,stat[,lac,ci[,act]]`; URC: `stat[,lac,ci[,act]]`.
+    """
+    parts = answer_fields(line)
+    if is_registration_answer(line):
+        parts = parts[1:]
+    if len(parts) == 1:
+        # Gobi: `0 5, 2715` — blank for comma.
+        parts = parts[0].split()
+        parts = parts[1:] if len(parts) == 2 else parts
+    stat = integer(parts[0]) if parts else None
+    if stat is None or not 0 <= stat <= 11:
+        return None
+    if len(parts) < 3 or stat not in _STAT_WITH_CELL:
+        return Registration(stat=stat)
+    return Registration(
+        stat=stat,
+        lac=_hex_or_none(parts[1]),
+        cell=_hex_or_none(parts[2]),
+        access_technology=integer(parts[3]) if len(parts) > 3 else None,
+    )
+
+
+def is_registration_answer(line: str) -> bool:
+    """Whether a `+CREG` line answers `+CREG?`: it has `n` before `stat`.
+
+    Told by the number of fields (1 or 3: URC; 2: answer), else by whether the second can be a
+    `stat`: one or two digits or zero-padded, never quoted.
+    """
+    raw = [part.strip() for part in arguments(line).split(",")]
+    if len(raw) in {1, 3}:
+        return len(raw) == 3 and raw[1] == ""  # Novatel: `2,,`
+    second = raw[1]
+    if '"' in second or integer(second) is None:
+        return False
+    return int(second) <= 11 and (len(second) <= 2 or second.startswith("0"))
+
+
+_STAT_WITH_CELL = {1, 5, 6, 7, 9, 10}
+"""With other states modems send rubbish as cell."""
+
+
+def _hex_or_none(text: str) -> str | None:
+    return text.upper() if re.fullmatch(r"[0-9A-Fa-f]{1,8}", text) else None
+
+
+def signal_dbm(line: str) -> int | None:
+    """RSSI in dBm of `+CSQ: rssi,ber` (`20, 99`, `20.99`); None = unknown.
+
+    Source: TS 27.007 §8.5; 100–199 is the TD-SCDMA scale.
+    """
+    value = integer(re.split(r"[,.]", arguments(line))[0].strip())
+    return None if value is None else dbm_of_rssi(value)
+
+
+def dbm_of_rssi(value: int) -> int | None:
+    """The `+CSQ` scale in dBm; None for 99, 199 and what is out of range."""
+    if 0 <= value <= 31:
+        return -113 + 2 * value
+    if 100 <= value <= 191:
+        return -116 + value - 100
+    return None
+
+
+def operator(line: str) -> str | None:
+    """Code or name in `+COPS: mode[,format,"oper"[,act]]`. Source: TS 27.007 §7.3."""
+    parts = answer_fields(line)
+    return parts[2] if len(parts) > 2 and parts[2] else None
+
+
+# ---------------------------------------------------------------- calls
+
+
+def current_call(line: str) -> CurrentCall | None:
+    """One `+CLCC` line; None where it is no voice call or cannot be read.
+
+    Source: TS 27.007 §7.18: id, dir, stat, mode, mpty[, number, type].
+    """
+    parts = answer_fields(line)
+    head = [integer(part) for part in parts[:4]]
+    if len(head) < 4:
+        return None
+    call_id, direction, stat, mode = head
+    if call_id is None or direction not in {0, 1} or stat is None or mode not in {0, 9}:
+        return None
+    number = parts[5] if len(parts) > 5 and parts[5] else None
+    return CurrentCall(call_id=call_id, is_incoming=direction == 1, stat=stat, number=number)
+
+
+def caller(line: str) -> str | None:
+    """The number in `+CLIP: "num",type,…`; None where it is withheld. Source: TS 27.007 §7.11."""
+    return answer_fields(line)[0] or None
+
+
+# ---------------------------------------------------------------- USSD
+
+
+def ussd(line: str) -> tuple[int, str | None, int | None]:
+    """`+CUSD: m[,"str"[,dcs]]` as (m, text as sent, dcs). Source: TS 27.007 §7.15."""
+    parts = answer_fields(line)
+    state = integer(parts[0])
+    if state is None:
+        raise ProtocolError("no USSD state", line[:20])
+    text = parts[1] if len(parts) > 1 else None
+    return state, text, integer(parts[2]) if len(parts) > 2 else None

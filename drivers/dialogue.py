@@ -1,0 +1,211 @@
+"""The conversation with one modem: commands that may fail, lines that come by themselves.
+
+What a command *means* is `generic`'s; here is how one is asked, how an answer is doubted, how
+the link gets back into step and how unsolicited lines become events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import re
+from collections import deque
+from collections.abc import Sequence
+
+from drivers.at import values
+from drivers.at.channel import Answer, Channel, Notice
+from drivers.at.codes import cause_of
+from drivers.at.command import Command, asking, console
+from drivers.at.session import EchoSeen, Question, Stray, Urc, urc_key
+from drivers.at.urcs import SHARED, late_submit
+from drivers.at.wire import shown_urc
+from drivers.errors import CommandError, LinkError, OutOfStep, ProtocolError
+from drivers.family import Family
+from drivers.interface import (
+    Cause,
+    DriverEvent,
+    EventSink,
+    Identity,
+    LinkLost,
+    Rebooted,
+    Registration,
+    RegistrationChanged,
+    SmsDirect,
+    UnknownUrc,
+)
+
+_FORBIDDEN = re.compile(
+    r"(?i)[\x00-\x1f\x7f]|CMGS|CMGW|CMGC|CMSS|CNMA|CPIN\s*=|CLCK\s*=|CPWD|(^AT|;)\s*[DA]"
+)
+"""What no person may send by hand: prompts and messages, PINs past their guard, calls."""
+
+
+class Dialogue:
+    """One modem's side of a channel; the part of a driver that knows no operation."""
+
+    def __init__(
+        self, channel: Channel, identity: Identity, family: Family, sink: EventSink
+    ) -> None:
+        self._channel = channel
+        self._identity = identity
+        self._family = family
+        self._sink = sink
+        self._memory: str | None = None
+        self._heard_registrations: deque[Registration] = deque(maxlen=1)
+        self._sim_served = asyncio.Event()
+        self._is_initialised = False
+        self._echo_is_off = False
+        channel.gap = family.capabilities.command_gap
+        channel.attach(self._on_notice)
+
+    @property
+    def identity(self) -> Identity:
+        """Who the modem is."""
+        return self._identity
+
+    # ---- upkeep
+
+    async def command(self, text: str, *, timeout: float = 10.0) -> Sequence[str]:
+        """Send one raw command; an error result is the last line, not an exception.
+
+        Raises ValueError for what a person may not send by hand.
+        """
+        if _FORBIDDEN.search(text) or not text.upper().startswith("AT"):
+            raise ValueError("not a command that may be sent by hand")
+        answer = await self._channel.run(console(text, timeout=timeout))
+        self._memory = None  # it may have been +CPMS
+        lines = [part for line in answer.lines for part in (line.text, line.payload) if part]
+        return [*lines, answer.final.text]
+
+    async def realign(self) -> None:
+        """Ask what is known of this modem until an answer fits its question."""
+        dropped, is_aligned = await self._channel.realign(self._questions())
+        for line in dropped:
+            self._look_for_result(line)
+        if not is_aligned:
+            raise OutOfStep("no known answer came")
+
+    def _questions(self) -> list[Question]:
+        """Different questions of known, different answers."""
+        known: dict[str, str] = {}
+        for text, answer in (
+            ("AT+CGSN", self._identity.imei),
+            ("AT+CGMM", self._identity.model),
+            ("AT+CGMR", self._identity.revision),
+            ("AT+CGMI", self._identity.manufacturer),
+        ):
+            if answer not in known.values() and answer != "unknown":
+                known[text] = answer
+        return [_question(text, answer) for text, answer in known.items()]
+
+    def _look_for_result(self, line: str) -> None:
+        if line.upper().startswith("+CMGS:"):
+            try:
+                event = late_submit(line)
+            except ProtocolError:
+                return
+            assert event is not None
+            self._sink(event)
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close()
+
+    # ---- what comes by itself
+
+    def _on_notice(self, notice: Notice) -> None:
+        match notice:
+            case Urc():
+                self._on_urc(notice)
+            case EchoSeen():
+                if self._echo_is_off:
+                    self._echo_is_off = False
+                    self._rebooted(Rebooted(evidence="echo is back"))
+            case Stray():
+                self._sink(UnknownUrc(line=f"<stray, {len(notice.text)} characters>"))
+            case LinkError():
+                self._sink(LinkLost(reason=notice.reason))
+
+    def _on_urc(self, urc: Urc) -> None:
+        key = urc_key(urc.head)
+        row = self._family.urcs.get(key) or SHARED.get(key)
+        if key in self._family.ready_signs:
+            self._sim_served.set()
+        if row is None:
+            self._sink(UnknownUrc(line=shown_urc(urc, {})))
+            return
+        try:
+            event = row.read(urc.head, urc.payload)
+        except (ProtocolError, IndexError):
+            self._sink(UnknownUrc(line=f"{key}<unreadable>"))
+            return
+        if event is not None:
+            self._tell(event)
+
+    def _tell(self, event: DriverEvent) -> None:
+        match event:
+            case Rebooted():
+                self._rebooted(event)
+            case SmsDirect():
+                self._sink(dataclasses.replace(event, needs_ack=self._family.csms == 1))
+            case RegistrationChanged():
+                self._heard_registrations.append(event.registration)
+                self._sink(event)
+            case _:
+                self._sink(event)
+
+    def _rebooted(self, event: Rebooted) -> None:
+        """Tell a restart once, however many lines show it."""
+        self._memory = None
+        if self._is_initialised:
+            self._is_initialised = False
+            self._sink(event)
+
+    # ---- commands
+
+    async def _run(self, command: Command) -> Answer:
+        """Run a command; an error result raises."""
+        answer = await self._channel.run(command)
+        if not answer.final.is_ok:
+            raise CommandError(
+                command.shown,
+                cme=answer.final.cme,
+                cms=answer.final.cms,
+                cause=self._cause(answer),
+            )
+        return answer
+
+    async def _ask(self, command: Command) -> list[str]:
+        """Run a command that must be answered; an `OK` without one was to something else."""
+        answer = await self._run(command)
+        if not answer.lines:
+            self._channel.distrust()
+            raise ProtocolError("OK without an answer", command.shown)
+        return [line.text for line in answer.lines]
+
+    async def _try(self, text: str) -> bool:
+        """Run an optional setting; whether it was accepted."""
+        try:
+            await self._run(setting(text, timeout=10.0))
+        except CommandError:
+            return False
+        return True
+
+    def _cause(self, answer: Answer) -> Cause:
+        return cause_of(cme=answer.final.cme, cms=answer.final.cms, vendor=self._family.vendor)
+
+
+def setting(text: str, *, timeout: float) -> Command:
+    """A command whose answer, if any, has its own name and is of no interest."""
+    return asking(text, timeout=timeout)
+
+
+def _question(text: str, answer: str) -> Question:
+    def is_answer(line: str) -> bool:
+        try:
+            told = values.imei([line]) if text == "AT+CGSN" else values.text_answer([line])
+        except ProtocolError:
+            return False
+        return told == answer
+
+    return Question(text=text, is_answer=is_answer)

@@ -1,0 +1,100 @@
+"""What a family of modems is, as data: the row that a file in `families/` fills in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from drivers.at.command import Bare, Command, asking
+from drivers.at.urcs import UrcRow
+from drivers.at.values import arguments, counter_cpinr, counter_verify, crsm, iccid
+from drivers.interface import Capabilities, Identity, PinCounter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IccidQuery:
+    """One way to ask for the ICCID; `read` raises `ProtocolError` on what is none."""
+
+    command: Command
+    read: Callable[[Sequence[str]], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CounterQuery:
+    """One way to ask for the tries left; `read` gets the lines of each command's answer."""
+
+    commands: tuple[Command, ...]
+    read: Callable[[Sequence[Sequence[str]]], PinCounter | None]
+
+
+def _first_iccid(lines: Sequence[str]) -> str:
+    return iccid(arguments(lines[0]))
+
+
+def iccid_by(text: str, *prefixes: str, bare: bool = False) -> IccidQuery:
+    """Ask by a vendor's command that answers `prefix: <iccid>` (or, `bare`, the ICCID alone)."""
+    command = Command(
+        text=text,
+        shown=text,
+        prefixes=prefixes,
+        bare=Bare.ICCID if bare else Bare.NONE,
+        is_private=True,
+        timeout=20.0,
+    )
+    return IccidQuery(command=command, read=_first_iccid)
+
+
+ICCID_BY_FILE = IccidQuery(
+    command=asking("AT+CRSM=176,12258,0,0,10", timeout=20.0, is_private=True),
+    read=lambda lines: iccid(crsm(lines[0])),
+)
+"""EF-ICCID, the standard way; needs no PIN on most cards. Source: TS 27.007 §8.18, TS 31.102."""
+
+COUNTER_CPINR = CounterQuery(
+    commands=(asking("AT+CPINR", timeout=10.0),), read=lambda answers: counter_cpinr(answers[0])
+)
+"""Source: TS 27.007 §8.65."""
+
+
+def _by_verify(answers: Sequence[Sequence[str]]) -> PinCounter | None:
+    pin, puk = (counter_verify(lines[0]) for lines in answers)
+    return None if pin is None else PinCounter(pin=pin, puk=puk)
+
+
+COUNTER_VERIFY = CounterQuery(
+    commands=(
+        asking('AT+CSIM=10,"0020000100"', timeout=10.0),
+        asking('AT+CSIM=10,"002C000100"', timeout=10.0),
+    ),
+    read=_by_verify,
+)
+"""An empty VERIFY tells the tries and burns none. Source: ETSI TS 102 221 §11.1.9."""
+
+STORE_FIRST = ("2,1,0,2,0", "2,1,0,1,0", "1,1,0,2,0", "1,1,0,1,0", "2,1,0,0,0", "1,1,0,0,0")
+"""`+CNMI` values, best first: messages stored, so that they outlive our absence; reports too
+(ds 2), else direct (ds 1), else none. Mode 1 for modems that list mode 2 and refuse it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One family. What is a tuple is tried in order.
+
+    `call_urcs`: each entry holds alternatives, of which the first that is accepted counts.
+    `memories`: where messages shall land, best first. `ready_signs`: URC heads that say that
+    the card is served. `csms` 1: each direct delivery waits for `+CNMA`.
+    """
+
+    capabilities: Capabilities
+    matches: Callable[[Identity], bool]
+    vendor: str = ""
+    noise_off: tuple[str, ...] = ()
+    iccid: tuple[IccidQuery, ...] = (ICCID_BY_FILE,)
+    counters: tuple[CounterQuery, ...] = (COUNTER_CPINR, COUNTER_VERIFY)
+    cnmi: tuple[str, ...] = STORE_FIRST
+    memories: tuple[str, ...] = ("ME", "SM")
+    call_urcs: tuple[tuple[str, ...], ...] = ()
+    urcs: Mapping[str, UrcRow] = field(default_factory=dict)
+    ready_signs: frozenset[str] = frozenset()
+    reset: str = "AT+CFUN=1,1"
+    csms: int = 0
+    cpin_ends_bare: bool = False

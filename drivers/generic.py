@@ -1,0 +1,422 @@
+"""The 27.005 / 27.007 driver, PDU mode only; families differ by their row."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import re
+from collections.abc import Awaitable, Sequence
+
+from drivers.at import storage, values
+from drivers.at.channel import Channel, Submission
+from drivers.at.codes import before_payload
+from drivers.at.command import (
+    PIN_TIMEOUT,
+    Bare,
+    asking,
+    plain,
+    prefix_of,
+    secret,
+)
+from drivers.dialogue import Dialogue, setting
+from drivers.errors import CommandError, CommandTimeout, LinkError, ProtocolError
+from drivers.family import Family
+from drivers.interface import (
+    Accepted,
+    Action,
+    Blame,
+    Capabilities,
+    Cause,
+    CurrentCall,
+    EventSink,
+    Identity,
+    InDoubt,
+    PinCounter,
+    PinOutcome,
+    Refused,
+    Registration,
+    SimState,
+    StoredMessage,
+    SubmitOutcome,
+    Withheld,
+)
+
+SIM_USABLE_TIMEOUT = 40.0
+"""Seconds from the PIN until SMS commands are served; 20 were seen."""
+
+SIM_POLL = 1.0
+"""Seconds between two tries, unless the modem says earlier that it is ready."""
+
+PROMPT_TIMEOUT = 10.0
+"""Seconds for the prompt; usual are 0.1, the worst manual says 1."""
+
+_LISTED = {"SM", "ME", "SR"}
+"""Memories that incoming messages and reports may land in (`MT` is both `SM` and `ME`)."""
+
+_WITHDRAWN = Cause(
+    code="prompt",
+    title="the modem withdrew its prompt",
+    blame=Blame.MODEM,
+    proves_no_send=True,
+    action=Action.NOW,
+)
+
+
+class GenericDriver(Dialogue):
+    """One modem over one channel; see `drivers.interface.Driver` for what each method promises."""
+
+    def __init__(
+        self, channel: Channel, identity: Identity, family: Family, sink: EventSink
+    ) -> None:
+        super().__init__(channel, identity, family, sink)
+        self._capabilities = family.capabilities
+        self._memories: tuple[str, ...] = family.memories
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The family's row, corrected by what this modem refused."""
+        return self._capabilities
+
+    # ---- start
+
+    async def initialise(self) -> None:
+        """Run the init sequence that needs no card."""
+        await self._run(plain("ATE0"))
+        for text in self._family.noise_off:
+            await self._try(text)
+        await self._try("AT+CMEE=1")
+        state = await self._ask(asking("AT+CFUN?"))
+        if values.answer_fields(state[0])[0] != "1":
+            await self._run(setting("AT+CFUN=1", timeout=30.0))
+        self._is_initialised = self._echo_is_off = True
+
+    # ---- card and PIN
+
+    async def sim_state(self) -> SimState:
+        """Ask `+CPIN?`."""
+        command = asking("AT+CPIN?", timeout=10.0)
+        if self._family.cpin_ends_bare:
+            command = dataclasses.replace(command, ends_bare=True)
+        try:
+            lines = await self._ask(command)
+        except CommandError as error:
+            state = values.sim_state_of_error(cme=error.cme, cms=error.cms)
+            if state is None:
+                raise
+            return state
+        return values.sim_state(lines[-1])
+
+    async def read_iccid(self) -> str:
+        """Read the card's ICCID once, by the first of the family's ways that works."""
+        failure: CommandError | ProtocolError | None = None
+        for query in self._family.iccid:
+            try:
+                return query.read(await self._ask(query.command))
+            except (CommandError, ProtocolError) as error:
+                failure = error
+        assert failure is not None
+        raise failure
+
+    async def read_imsi(self) -> str:
+        """Read the IMSI."""
+        command = dataclasses.replace(
+            asking("AT+CIMI", timeout=20.0, is_private=True), bare=Bare.DIGITS
+        )
+        return values.imsi(await self._ask(command))
+
+    async def pin_counter(self) -> PinCounter | None:
+        """Tries left, by the first of the family's ways that tells them."""
+        for query in self._family.counters:
+            try:
+                counter = query.read([await self._ask(command) for command in query.commands])
+            except CommandError:
+                continue
+            if counter is not None:
+                return counter
+        return None
+
+    async def enter_pin(self, pin: str) -> PinOutcome:
+        """Send `+CPIN`."""
+        self._sim_served.clear()
+        return await self._with_pin(f'AT+CPIN="{_pin(pin)}"', "AT+CPIN=<pin>")
+
+    async def lock_enabled(self) -> bool:
+        """Ask `+CLCK="SC",2`."""
+        lines = await self._ask(asking('AT+CLCK="SC",2', timeout=PIN_TIMEOUT))
+        return values.lock_state(lines[0])
+
+    async def set_lock(self, *, enabled: bool, pin: str) -> PinOutcome:
+        """Switch the PIN lock."""
+        head = f'AT+CLCK="SC",{int(enabled)}'
+        return await self._with_pin(f'{head},"{_pin(pin)}"', f"{head},<pin>")
+
+    async def change_pin(self, *, old: str, new: str) -> PinOutcome:
+        """Change PIN1."""
+        text = f'AT+CPWD="SC","{_pin(old)}","{_pin(new)}"'
+        return await self._with_pin(text, 'AT+CPWD="SC",<pin>,<pin>')
+
+    async def wait_sim_usable(self) -> None:
+        """Ask `+CPMS?` until it is served; a ready sign of the modem shortens the wait."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + SIM_USABLE_TIMEOUT
+        while True:
+            try:
+                await self._ask(asking("AT+CPMS?", timeout=10.0))
+            except CommandError as error:
+                state = values.sim_state_of_error(cme=error.cme, cms=error.cms)
+                if state not in {None, SimState.BUSY}:
+                    raise
+                if loop.time() + SIM_POLL > deadline:
+                    raise CommandTimeout("AT+CPMS?", "card not served") from error
+            else:
+                return
+            try:
+                async with asyncio.timeout(SIM_POLL):
+                    await self._sim_served.wait()
+            except TimeoutError:
+                continue
+            self._sim_served.clear()
+
+    async def _with_pin(self, text: str, shown: str) -> PinOutcome:
+        try:
+            answer = await self._channel.run(secret(text, shown))
+        except CommandTimeout:
+            return PinOutcome.UNKNOWN
+        if answer.final.is_ok:
+            return PinOutcome.OK
+        return _PIN_REFUSALS.get(answer.final.cme or -1, PinOutcome.UNKNOWN)
+
+    # ---- messaging
+
+    async def configure_messaging(self) -> None:
+        """Set PDU mode, storage, routing, and the URCs of registration and calls."""
+        await self._run(plain("AT+CMGF=0", timeout=10.0))
+        await self._try(f"AT+CSMS={self._family.csms}")
+        await self._choose_memory()
+        await self._route_messages()
+        if not await self._try("AT+CREG=2"):
+            await self._try("AT+CREG=1")
+        for text in ("AT+COPS=3,2", "AT+CLIP=1", "AT+CRC=1"):
+            await self._try(text)
+        for alternatives in self._family.call_urcs:
+            for text in alternatives:
+                if await self._try(text):
+                    break
+        if self._family.capabilities.more_messages:
+            keeps = await self._try("AT+CMMS=2")
+            self._capabilities = dataclasses.replace(self._capabilities, more_messages=keeps)
+
+    async def _choose_memory(self) -> None:
+        """Let messages land in the first of the family's memories that the modem has."""
+        offered: list[tuple[str, ...]] = []
+        # Old firmware lacks the test form; the write form tells as well.
+        with contextlib.suppress(CommandError):
+            offered = storage.memories((await self._ask(asking("AT+CPMS=?", timeout=10.0)))[0])
+        n_arguments = len(offered) or 3
+        wanted = [m for m in self._family.memories if not offered or m in offered[-1]]
+        failure: CommandError | None = None
+        for memory in wanted or list(self._family.memories):
+            try:
+                await self._run(setting(_cpms(memory, n_arguments), timeout=10.0))
+            except CommandError as error:
+                failure = error
+            else:
+                self._memory = memory
+                readable = offered[0] if offered else self._family.memories
+                others = [m for m in readable if m in _LISTED and m != memory]
+                self._memories = (memory, *others)
+                return
+        assert failure is not None
+        raise failure
+
+    async def _route_messages(self) -> None:
+        """Set the first `+CNMI` that is accepted *and* kept: some firmware takes and ignores."""
+        failure: CommandError | None = None
+        for wanted in self._family.cnmi:
+            try:
+                await self._run(setting(f"AT+CNMI={wanted}", timeout=10.0))
+            except CommandError as error:
+                failure = error
+                continue
+            kept = await self._kept_routing()
+            if kept is not None and kept[:4] != wanted.split(",")[:4]:
+                continue
+            reports = wanted.split(",")[3] != "0"
+            self._capabilities = dataclasses.replace(self._capabilities, reports=reports)
+            return
+        if failure is not None:
+            raise failure
+        raise ProtocolError("no +CNMI value is kept", self._family.capabilities.family)
+
+    async def _kept_routing(self) -> list[str] | None:
+        try:
+            return values.answer_fields((await self._ask(asking("AT+CNMI?", timeout=10.0)))[0])
+        except CommandError:
+            return None
+
+    async def list_messages(self) -> Sequence[StoredMessage]:
+        """List every memory that messages may land in."""
+        found: list[StoredMessage] = []
+        for memory in self._memories:
+            if not await self._select(memory):
+                continue
+            command = dataclasses.replace(asking("AT+CMGL=4", timeout=120.0), has_payload=True)
+            answer = await self._run(command)
+            for line in answer.lines:
+                index = values.integer(values.answer_fields(line.text)[0])
+                if line.payload is not None:
+                    found.append(storage.listed(memory, line.text, line.payload))
+                elif index is not None:  # its PDU was garbled on the way: ask for it alone
+                    message = await self.read_message(memory, index)
+                    found += [] if message is None else [message]
+        return found
+
+    async def read_message(self, memory: str, index: int) -> StoredMessage | None:
+        """Read one slot."""
+        await self._select(memory, is_needed=True)
+        command = asking(f"AT+CMGR={int(index)}", timeout=10.0)
+        try:
+            answer = await self._run(dataclasses.replace(command, has_payload=True))
+        except CommandError as error:
+            if _is_empty_slot(error):
+                return None
+            raise
+        if not answer.lines:
+            return None
+        head = answer.lines[0]
+        if head.payload is not None:
+            return storage.read(memory, index, head.text, head.payload)
+        if values.integer(values.answer_fields(head.text)[-1]) == 0:
+            return None  # `+CMGR: 0,,0`
+        raise ProtocolError("message without its PDU", prefix_of(command.text))
+
+    async def delete_message(self, memory: str, index: int) -> None:
+        """Delete one slot."""
+        await self._select(memory, is_needed=True)
+        try:
+            await self._run(plain(f"AT+CMGD={int(index)}", timeout=30.0))
+        except CommandError as error:
+            if not _is_empty_slot(error):
+                raise
+
+    async def acknowledge(self) -> None:
+        """Send `+CNMA` where the modem waits for it."""
+        if self._family.csms == 0:
+            return
+        try:
+            await self._run(plain("AT+CNMA", timeout=3.0))
+        except CommandError as error:
+            if error.cms != 340:
+                raise
+
+    async def _select(self, memory: str, *, is_needed: bool = False) -> bool:
+        """Make `memory` the one that is read; false where an unneeded one is refused."""
+        if self._memory == memory:
+            return True
+        try:
+            await self._run(setting(_cpms(memory, 1), timeout=10.0))
+        except CommandError:
+            if is_needed or memory == self._memories[0]:
+                raise
+            return False
+        self._memory = memory
+        return True
+
+    # ---- network
+
+    async def registration(self) -> Registration:
+        """Ask `+CREG?`; a few firmwares answer in the form of the URC."""
+        self._heard_registrations.clear()
+        command = dataclasses.replace(
+            asking("AT+CREG?", timeout=10.0), accepts=values.is_registration_answer
+        )
+        answer = await self._run(command)
+        for line in answer.lines:
+            value = values.registration(line.text)
+            if value is not None:
+                return value
+        if self._heard_registrations:
+            return self._heard_registrations[-1]
+        self._channel.distrust()
+        raise ProtocolError("no registration in the answer", "+CREG:")
+
+    async def signal_dbm(self) -> int | None:
+        """Ask `+CSQ`."""
+        return values.signal_dbm((await self._ask(asking("AT+CSQ", timeout=10.0)))[0])
+
+    async def operator(self) -> str | None:
+        """Ask `+COPS?`."""
+        return values.operator((await self._ask(asking("AT+COPS?", timeout=10.0)))[0])
+
+    async def current_calls(self) -> Sequence[CurrentCall]:
+        """Ask `+CLCC`; no line = no call."""
+        answer = await self._run(asking("AT+CLCC", timeout=10.0, is_private=True))
+        calls = (values.current_call(line.text) for line in answer.lines)
+        return [call for call in calls if call is not None]
+
+    # ---- sending
+
+    async def submit(self, n_octets: int, payload: Awaitable[bytes | None]) -> SubmitOutcome:
+        """Announce a TPDU, give it once `payload` yields it, tell what became of it."""
+        text = f"AT+CMGS={int(n_octets)}"
+        command = asking(text, "+CMGS:", timeout=PROMPT_TIMEOUT)
+        submission = await self._channel.submit(
+            command,
+            payload,
+            n_octets=n_octets,
+            result_timeout=self._capabilities.submit_timeout,
+        )
+        return self._outcome(submission)
+
+    def _outcome(self, submission: Submission) -> SubmitOutcome:
+        if submission.is_withheld:
+            return Withheld()
+        answer = submission.answer
+        if answer is None:
+            return InDoubt(reason=submission.failure or "no answer")
+        if not submission.was_given:
+            cause = _WITHDRAWN if answer.final.is_ok else before_payload(self._cause(answer))
+            return Refused(cause=cause)
+        if not answer.final.is_ok:
+            cause = self._cause(answer)
+            return (
+                Refused(cause=cause)
+                if cause.proves_no_send
+                else InDoubt(reason=cause.title, cause=cause)
+            )
+        for line in answer.lines:
+            mr = values.integer(values.answer_fields(line.text)[0])
+            if mr is not None and 0 <= mr <= 255:
+                return Accepted(mr=mr)
+        self._channel.distrust()  # an `OK` of somebody else's, perhaps
+        return InDoubt(reason="accepted without a reference")
+
+    async def reset(self) -> None:
+        """Restart the modem; the channel may end before the answer."""
+        self._is_initialised = False
+        try:
+            await self._run(setting(self._family.reset, timeout=10.0))
+        except (CommandTimeout, LinkError):
+            return
+
+
+_PIN_REFUSALS = {
+    16: PinOutcome.WRONG,
+    12: PinOutcome.BLOCKED,
+    3: PinOutcome.NOT_ALLOWED,
+}
+
+
+def _pin(pin: str) -> str:
+    if not re.fullmatch(r"[0-9]{4,8}", pin):
+        raise ValueError("a PIN has 4 to 8 digits")
+    return pin
+
+
+def _cpms(memory: str, n_arguments: int) -> str:
+    return "AT+CPMS=" + ",".join([f'"{memory}"'] * n_arguments)
+
+
+def _is_empty_slot(error: CommandError) -> bool:
+    return error.cms == 321 or error.cme in {21, 22}

@@ -1,0 +1,125 @@
+"""From a port to a driver: open, find out who answers, choose the family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from drivers.at import values
+from drivers.at.channel import Channel
+from drivers.at.command import Bare, Command, plain
+from drivers.at.session import Question, Session, UrcRule
+from drivers.at.urcs import SHARED
+from drivers.errors import CommandError, CommandTimeout, ProtocolError
+from drivers.families.generic import GENERIC
+from drivers.families.huawei import HUAWEI
+from drivers.families.quectel import QUECTEL
+from drivers.families.simcom import SIMCOM, SIMCOM_2G
+from drivers.families.wavecom import WAVECOM
+from drivers.family import Family
+from drivers.generic import GenericDriver
+from drivers.interface import Driver, EventSink, Identity, LateSubmitResult
+from drivers.port import OPEN_TIMEOUT
+
+FAMILIES: tuple[Family, ...] = (HUAWEI, QUECTEL, SIMCOM, SIMCOM_2G, WAVECOM, GENERIC)
+"""In order of preference; the last fits every modem."""
+
+IDENTIFY_TRIES = 3
+"""Rounds of finding out who answers; a busy modem's old answers spoil the first."""
+
+_SETTLE = 0.1
+"""Seconds of silence that end the noise of an earlier user of the port."""
+
+_EVERY_URC: Mapping[str, UrcRule] = MappingProxyType(
+    {**SHARED, **{key: row for family in FAMILIES for key, row in family.urcs.items()}}
+)
+
+
+async def probe(
+    address: str,
+    sink: EventSink,
+    *,
+    baudrate: int = 115_200,
+    open_timeout: float = OPEN_TIMEOUT,
+) -> Driver:
+    """Open a port and identify the modem behind it.
+
+    On failure the port is closed again. A late `+CMGS:` of an earlier process is told to `sink`.
+
+    Raises:
+        LinkError: the port cannot be opened (`PortGone`, `PortBusy`, `PortDenied`).
+        CommandTimeout: nobody answers `AT`.
+        ProtocolError, CommandError: it answers, but not as a modem does.
+    """
+    session = Session(_EVERY_URC)
+    channel = await Channel.open(address, session, baudrate=baudrate, timeout=open_timeout)
+    try:
+        identity = await _identify_patiently(channel, sink)
+    except BaseException:
+        await channel.close()
+        raise
+    family = family_of(identity)
+    session.urcs = MappingProxyType({**SHARED, **family.urcs})
+    return GenericDriver(channel, identity, family, sink)
+
+
+def family_of(identity: Identity) -> Family:
+    """The first family whose rule fits."""
+    return next(family for family in FAMILIES if family.matches(identity))
+
+
+async def _identify_patiently(channel: Channel, sink: EventSink) -> Identity:
+    for n_left in reversed(range(IDENTIFY_TRIES)):
+        await _find_step(channel, sink)
+        try:
+            return await _identify(channel)
+        except (CommandTimeout, ProtocolError, CommandError):
+            if n_left == 0:
+                raise
+    raise AssertionError("unreachable")
+
+
+async def _find_step(channel: Channel, sink: EventSink) -> None:
+    """Bring an unknown modem into step: ESC, `AT` until `OK`, then silence.
+
+    It may be at a prompt that an earlier process left, with echo on, or with numeric results.
+    """
+    questions = [Question(text=text, timeout=1.0) for text in ("AT", "ATQ0V1E0", "AT", "AT", "AT")]
+    dropped, is_aligned = await channel.realign(questions, quiet=_SETTLE, drain=_SETTLE)
+    for line in dropped:
+        mr = values.integer(values.answer_fields(line)[0])
+        if line.startswith("+CMGS:") and mr is not None:
+            sink(LateSubmitResult(mr=mr))
+    if not is_aligned:
+        raise CommandTimeout("AT", "probe")
+
+
+async def _identify(channel: Channel) -> Identity:
+    """Ask who it is; the IMEI first and last, so that a shifted answer shows."""
+    await channel.run(plain("ATE0"))
+    imei = values.imei(await _lines(channel, Bare.IMEI, "AT+CGSN", "AT+GSN"))
+    manufacturer = await _text(channel, "AT+CGMI", "AT+GMI")
+    model = await _text(channel, "AT+CGMM", "AT+GMM")
+    revision = await _text(channel, "AT+CGMR", "AT+GMR")
+    if values.imei(await _lines(channel, Bare.IMEI, "AT+CGSN", "AT+GSN")) != imei:
+        raise ProtocolError("two IMEIs", "AT+CGSN")
+    return Identity(manufacturer=manufacturer, model=model, revision=revision, imei=imei)
+
+
+async def _text(channel: Channel, *alternatives: str) -> str:
+    try:
+        return values.text_answer(await _lines(channel, Bare.TEXT, *alternatives))
+    except CommandError:
+        return "unknown"
+
+
+async def _lines(channel: Channel, shape: Bare, *alternatives: str) -> list[str]:
+    """The answer to the first of the commands that is not refused."""
+    for text in alternatives:
+        prefix = f"{text[2:]}:"
+        answer = await channel.run(
+            Command(text=text, shown=text, prefixes=(prefix,), bare=shape, timeout=5.0)
+        )
+        if answer.final.is_ok:
+            return [line.text for line in answer.lines]
+    raise CommandError(alternatives[-1], cme=answer.final.cme, cms=answer.final.cms)
