@@ -44,16 +44,17 @@ def state_lock(settings: Settings) -> Iterator[None]:
         os.close(fd)
 
 
-@click.command(epilog="Example: modemctl --config /etc/modemctl/modemctl.toml run")
+@click.command(epilog="Example: modemctl run --config /etc/modemctl/modemctl.toml")
+@click.option("--config", "-c", "config_path", type=click.Path(path_type=Path), help="Settings.")
 @click.pass_obj
-def run(connection: Connection) -> int:
+def run(connection: Connection, config_path: Path | None) -> int:
     """Run the daemon in the foreground (systemd starts it so).
 
     Exit status 78: it cannot start as configured; the lines above say what to do.
     """
     from modemctl import daemon
 
-    return asyncio.run(daemon.run(load(connection.config_path)))
+    return asyncio.run(daemon.run(load(config_path or connection.config_path)))
 
 
 @click.command(
