@@ -471,9 +471,10 @@ def test_random_submits_are_encoded_octet_for_octet_and_gammu_reads_them() -> No
 
 # ------------------------------------------------------------------ gsmcodecs: the alphabets
 
-# gsmcodecs 1.0's own faults: an apostrophe where annex A.3.4-A.3.13 has a comma at 2C (its
-# ASCII place); A.3.7's misprint 0CAA at 24, which stands at 3D as well; no euro sign at 65 of
-# A.2.12 though every other single shift table has it there.
+# gsmcodecs 1.0's own faults: an apostrophe where annex A.3.4-A.3.13 has a comma at 2C, its ASCII
+# place (so have Android's and CyberChef's transcriptions of the annex); no euro sign at 65 of
+# A.2.12 (they have it). And A.3.7's misprint 0CAA at 24, which stands at 3D as well: Android
+# corrects it to 0CA1, so do we.
 GSMCODECS_FAULTS = {("locking", number, 0x2C) for number in range(4, 14)} | {
     ("locking", 7, 0x24),
     ("singleShift", 12, 0x65),

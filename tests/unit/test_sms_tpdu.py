@@ -82,7 +82,7 @@ def test_decoded_submit_encodes_to_the_same_octets(vector: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["id"])
-def test_every_truncation_is_malformed_or_loses_only_optional_parts(vector: dict[str, Any]) -> None:
+def test_every_truncation_of_a_message_is_malformed(vector: dict[str, Any]) -> None:
     octets = bytes.fromhex(vector["tpdu"])
     if vector["id"] == "B7":
         octets = octets[:-2]  # what stands behind the user data is not part of the message
@@ -118,6 +118,15 @@ def test_flags_of_a_deliver() -> None:
     assert message.is_report_due
     assert message.has_reply_path
     assert message.user_data.text == ""
+
+
+def test_deliver_says_its_class() -> None:
+    message = decode(
+        bytes.fromhex("04" + "0C919471214365870010" + SCTS + "05C8329BFD06"), from_network=True
+    )
+
+    assert isinstance(message, Deliver)
+    assert message.encoding.sms_class == 0
 
 
 def test_no_more_messages_bit_means_none_waiting() -> None:
