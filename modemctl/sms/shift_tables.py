@@ -36,7 +36,7 @@ _SINGLE_LETTERS: Final = bytes(
 )
 
 # Code points (hexadecimal) for those septets; `.` is a septet without a character.
-# 7 Kannada: annex A.3.7 prints 0CAA at 24, which stands at 3D already: 0CA1 is meant.
+# Kannada: annex A.3.7 misprints 0CAA at 24, which stands at 3D already: phones send 0CA1 there.
 _LOCKING_SCRIPTS: Final = {
     4: "981-983 985-98C . . 98F-990 . . 993-9A8 . 9AA-9B0 . 9B2 . . . 9B6-9B9 9BC-9C4 . . "
     "9C7-9C8 . . 9CB-9CD 9CE 9D7 9DC-9DD 9F0-9F1",

@@ -171,8 +171,8 @@ def national_text(
 
     base = GSMCHARMAPS[locking]["locking"]["decode"]
     shift = GSMCHARMAPS[single]["singleShift"]["decode"]
-    # gsmcodecs' own faults, each proved in test_sms_alphabet: an apostrophe for the comma, a
-    # misprint of the Kannada table, a missing euro sign in the Telugu one (never drawn).
+    # Two septets where we do not follow gsmcodecs (reasons in test_foreign_codecs); the third, the
+    # Telugu euro sign, is absent from its map and so is never drawn.
     repaired = {0x2C: 0x2C} if locking >= 4 else {}
     if locking == 7:
         repaired[0x24] = 0x0CA1
