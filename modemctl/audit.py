@@ -89,7 +89,11 @@ def entry_hash(draft: Draft, *, node_id: str, seq: int, prev: bytes) -> bytes:
 
 
 def verify(
-    entries: Iterable[Entry], key: Ed25519PublicKey, *, expected_head: Head | None = None
+    entries: Iterable[Entry],
+    key: Ed25519PublicKey,
+    *,
+    expected_head: Head | None = None,
+    after: Head | None = None,
 ) -> Iterator[str]:
     """Yield one line for each fault of one node's chain; nothing where it is whole.
 
@@ -98,8 +102,9 @@ def verify(
         key: the node's public key.
         expected_head: a head noted elsewhere (system journal, state file), which the chain must
             contain: a chain cut off behind shows.
+        after: the entry that the first of `entries` must follow; None begins the chain.
     """
-    head = Head()
+    head = after or Head()
     seen_expected = expected_head is None or expected_head.seq == 0
     for entry in entries:
         yield from _faults(entry, head, key)

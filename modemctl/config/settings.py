@@ -163,6 +163,10 @@ class ApiSettings(_Slice):
         le=4_294_967_296,
         description="Largest recipient list, in bytes.",
     )
+    metrics_open: bool = Field(
+        default=True,
+        description="Give `/metrics` without a key (loopback only, nothing personal in it).",
+    )
     peers: dict[Annotated[int, Field(ge=0)], Word] = Field(
         default_factory=dict,
         description="User id on the Unix socket → account name that it acts as.",

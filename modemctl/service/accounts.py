@@ -201,7 +201,9 @@ class Accounts:
 
         return await self._store.write(act)
 
-    async def list(self, who: Principal, *, cursor: str | None, limit: int) -> Page[Account]:
+    async def list(
+        self, who: Principal, *, name: str | None = None, cursor: str | None = None, limit: int
+    ) -> Page[Account]:
         """Accounts by name, of one's own department or of all.
 
         Raises:
@@ -212,7 +214,7 @@ class Accounts:
         after, vault = decode_text(cursor), self._store.vault
         found = await self._store.read(
             lambda conn: rows.list_accounts(
-                conn, vault, department=who.department, after=after, limit=limit
+                conn, vault, name=name, department=who.department, after=after, limit=limit
             )
         )
         more = len(found) == limit

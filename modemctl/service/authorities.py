@@ -42,6 +42,7 @@ LONGEST_AUTHORITY: Final = timedelta(days=366)
 """Longest life of an authorisation or of an approver's key."""
 
 _KEY_OCTETS: Final = 32
+_KEY_LIFE: Final = timedelta(days=365)
 
 
 class RevokeReason(StrEnum):
@@ -69,10 +70,12 @@ class Authorities:
         account_id: str,
         *,
         public_key: bytes,
-        valid_from: datetime,
-        valid_until: datetime,
+        valid_from: datetime | None = None,
+        valid_until: datetime | None = None,
     ) -> RegisteredKey:
         """Register a person's Ed25519 public key (32 octets); its `kid` is its RFC 7638 thumbprint.
+
+        It counts from now and for a year, unless told otherwise.
 
         Raises:
             NotPermitted: without `accounts:write`.
@@ -88,7 +91,9 @@ class Authorities:
         kid = thumbprint(public_key)
 
         def act(tx: Tx) -> RegisteredKey:
-            _check_span(valid_from, valid_until, tx.now)
+            begin = valid_from or tx.now
+            end = valid_until or begin + _KEY_LIFE
+            _check_span(begin, end, tx.now)
             account = _active(self._visible(tx.conn, who, account_id))
             if account.kind is not AccountKind.PERSON:
                 raise Conflict(f"account {account.name} is not a person", policy="CC-03")
@@ -103,15 +108,15 @@ class Authorities:
                 who.name,
                 "approver_key.register",
                 kid,
-                {"account": account.name, "until": _iso(valid_until), "source": who.source},
+                {"account": account.name, "until": _iso(end), "source": who.source},
             )
             return rows.add_approver_key(
                 tx,
                 kid=kid,
                 account_id=account.account_id,
                 public_key=public_key,
-                valid_from=valid_from,
-                valid_until=valid_until,
+                valid_from=begin,
+                valid_until=end,
             )
 
         return await self._store.write(act)
@@ -167,11 +172,13 @@ class Authorities:
         account_id: str,
         kind: str,
         department: str,
-        valid_from: datetime,
+        valid_from: datetime | None,
         valid_until: datetime,
         reference: str,
     ) -> Authorisation:
         """Let an account act as `kind` (operator, or a step of a chain) for a department.
+
+        `department` `*` means all of them. It counts from now where `valid_from` is None.
 
         `reference` names the signed form (《操作员申请表》); it goes to the audit log.
 
@@ -191,16 +198,17 @@ class Authorities:
             raise NotFound("no such department", field="department", value=department[:80])
 
         def act(tx: Tx) -> Authorisation:
-            _check_span(valid_from, valid_until, tx.now)
+            begin = valid_from or tx.now
+            _check_span(begin, valid_until, tx.now)
             account = _active(self._visible(tx.conn, who, account_id))
             if kind == OPERATOR:
-                _check_only_operator(tx, account, department, valid_from, valid_until)
+                _check_only_operator(tx, account, department, begin, valid_until)
             new = rows.add_authorisation(
                 tx,
                 kind=kind,
                 department=department,
                 account_id=account.account_id,
-                valid_from=valid_from,
+                valid_from=begin,
                 valid_until=valid_until,
                 granted_by=who.account_id,
             )
@@ -212,7 +220,7 @@ class Authorities:
                     "account": account.name,
                     "kind": kind,
                     "department": department,
-                    "from": _iso(valid_from),
+                    "from": _iso(begin),
                     "until": _iso(valid_until),
                     "reference": reference[:200],
                     "source": who.source,

@@ -146,14 +146,22 @@ def find_account_named(conn: Connection, vault: Vault, name: str) -> Account | N
 
 
 def list_accounts(
-    conn: Connection, vault: Vault, *, department: str | None, after: str, limit: int
+    conn: Connection,
+    vault: Vault,
+    *,
+    name: str | None = None,
+    department: str | None,
+    after: str,
+    limit: int,
 ) -> Sequence[Account]:
-    """Accounts by name, those after `after`; of one department unless it is None.
+    """Accounts by name, those after `after`; of one name or department unless they are None.
 
     Raises:
         TamperedError: a row carries no valid MAC.
     """
     query = select(account_table).where(account_table.c.name > after)
+    if name is not None:
+        query = query.where(account_table.c.name == name)
     if department is not None:
         query = query.where(account_table.c.department == department)
     rows = conn.execute(query.order_by(account_table.c.name).limit(limit))

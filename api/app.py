@@ -1,0 +1,76 @@
+"""The application: routes over services, one mapping of errors, nothing that calls out."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.edge import Edge
+from api.problems import Problem, install
+from api.routes import accounts, audit, authorities, events, health
+from api.services import Api, Services
+from modemctl.config import ApiSettings
+from modemctl.telemetry import Telemetry
+
+__all__ = ["Services", "create_app", "end_streams"]
+
+_ROUTERS = (
+    accounts.router,
+    authorities.router,
+    events.router,
+    audit.router,
+    health.router,
+)
+_ABOUT = """\
+Controls a bank of GSM modems. Refusals are `application/problem+json` (RFC 9457) with `field`,
+`rule`, `policy` and `cure`. Lists are pages: `next` of one is `cursor` of the following."""
+
+
+def create_app(services: Services, *, settings: ApiSettings, telemetry: Telemetry) -> FastAPI:
+    """The application over these services; `api.server.serve` runs it."""
+    app = FastAPI(
+        title="modemctl",
+        version=version("modemctl"),
+        description=_ABOUT,
+        docs_url=None,  # its pages load scripts from elsewhere (CC-05)
+        redoc_url=None,
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.api = Api(services=services, settings=settings, telemetry=telemetry)
+    for router in _ROUTERS:
+        app.include_router(router)
+    install(
+        app,
+        on_policy=lambda rule: telemetry.count("modemctl_policy_refusals_total", policy=rule),
+    )
+    app.add_middleware(
+        Edge,
+        telemetry=telemetry,
+        max_json_bytes=settings.max_json_bytes,
+        max_list_bytes=settings.max_list_bytes,
+    )
+    app.openapi = lambda: _schema(app)  # type: ignore[method-assign]  # FastAPI's documented way
+    return app
+
+
+def end_streams(app: FastAPI) -> None:
+    """End every event stream at once, so that a shutdown need not wait for its readers."""
+    api = app.state.api
+    assert isinstance(api, Api)
+    api.services.events.close()
+
+
+def _schema(app: FastAPI) -> dict[str, object]:
+    """The OpenAPI document, with the problem that every refusal is."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        models = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        parts = schema.setdefault("components", {}).setdefault("schemas", {})
+        parts.update(models.pop("$defs", {}))
+        parts["Problem"] = models
+        app.openapi_schema = schema
+    return app.openapi_schema

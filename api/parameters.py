@@ -1,0 +1,40 @@
+"""Parameters that several routes share, and what a route says about its scope."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from modemctl.service.pages import MAX_LIMIT
+from modemctl.service.principal import Scope
+
+__all__ = ["Body", "Cursor", "Limit", "Reason", "needs"]
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most items of the page.")]
+Cursor = Annotated[
+    str | None, Query(max_length=200, description="`next` of the page before; none: the first.")
+]
+
+
+class Body(BaseModel):
+    """A JSON body: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Reason(Body):
+    """Why; goes to the audit log."""
+
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)] = Field(
+        description="Why, in a few words; nothing personal."
+    )
+
+
+def needs(scope: Scope | None, *, own: bool = False) -> dict[str, Any]:
+    """What the documentation says of a route's scope; `own`: not needed for one's own account.
+
+    A test asks every route as every role and compares.
+    """
+    return {"x-scope": None if scope is None else str(scope), "x-own": own}

@@ -1,0 +1,250 @@
+"""Every refusal as `application/problem+json` (RFC 9457); the only place that maps errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from modemctl.errors import (
+    Conflict,
+    InvalidRequest,
+    NotAuthenticated,
+    NotFound,
+    NotPermitted,
+    PolicyRefused,
+    RequestError,
+    StoreError,
+    TamperedError,
+)
+
+__all__ = [
+    "PROBLEM_JSON",
+    "Fault",
+    "Problem",
+    "answer_problem",
+    "install",
+    "problems",
+    "unforeseen",
+]
+
+PROBLEM_JSON: Final = "application/problem+json"
+
+_STATUS: Final[Mapping[type[RequestError], HTTPStatus]] = {
+    InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    PolicyRefused: HTTPStatus.FORBIDDEN,
+    NotPermitted: HTTPStatus.FORBIDDEN,
+    NotAuthenticated: HTTPStatus.UNAUTHORIZED,
+}
+_WORDS: Final[Mapping[type[Exception], tuple[str, str]]] = {
+    InvalidRequest: ("invalid-request", "The request is wrong"),
+    NotFound: ("not-found", "There is no such thing"),
+    Conflict: ("conflict", "Not in the present state"),
+    PolicyRefused: ("policy-refused", "A company rule forbids it"),
+    NotPermitted: ("not-permitted", "The account may not do this"),
+    NotAuthenticated: ("not-authenticated", "Nobody known asks"),
+    StoreError: ("store-unavailable", "The database cannot be used now"),
+    TamperedError: ("tampered", "Stored data was changed outside the controller"),
+    Exception: ("internal-error", "The controller failed"),
+}
+_HTTP_WORDS: Final[Mapping[int, tuple[str, str]]] = {
+    404: ("no-such-route", "There is no such address"),
+    405: ("method-not-allowed", "The address does not know this method"),
+    413: ("too-large", "The body is too large"),
+}
+_SHOWN: Final = 80  # characters of an offending value
+_HIDDEN: Final = frozenset(
+    {"authorization", "jws", "number", "pin", "puk", "recipient", "template", "text", "to", "x"}
+)  # fields whose values are secret or personal
+
+_log = logging.getLogger(__name__)
+
+
+class Fault(BaseModel):
+    """One thing that is wrong with a request."""
+
+    field: str | None
+    rule: str
+    value: str | None = None
+
+
+class Problem(BaseModel):
+    """A refusal (RFC 9457). `policy` is the id of the company rule that it serves."""
+
+    type: str = Field(description="`urn:modemctl:problem:<kind>`; tells kinds of problems apart.")
+    title: str = Field(description="The kind of problem in words.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What happened, in one line.")
+    field: str | None = Field(default=None, description="The field or parameter it is about.")
+    value: str | None = Field(default=None, description="Its value; masked where personal.")
+    rule: str = Field(description="What is asked of it.")
+    policy: str | None = Field(default=None, description="Company rule, such as `SMS-03`.")
+    cure: str = Field(default="", description="What to do about it.")
+    errors: list[Fault] = Field(default_factory=list, description="All faults of the request.")
+
+
+_DESCRIBED: Final = {
+    401: "No key, or one that is wrong, expired or frozen.",
+    403: "The account lacks the scope, or a company rule forbids it (`policy`).",
+    404: "No such thing, or not visible to the account.",
+    409: "Right in itself, but not in the present state.",
+    413: "The body is larger than the configuration allows.",
+    422: "The request itself is wrong; `errors` lists every fault.",
+    503: "The database cannot be used now; what was asked did not happen.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """A route's refusals, for its documentation: these and the ones that every route has."""
+    return {
+        status: {
+            "description": text,
+            "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status, text in _DESCRIBED.items()
+        if status in {401, 403, 422, 503, *statuses}
+    }
+
+
+def install(app: FastAPI, *, on_policy: Callable[[str], None]) -> None:
+    """Map every exception that a route raises; `on_policy` hears of rules that forbade."""
+
+    async def refused(request: Request, error: Exception) -> Response:
+        del request
+        assert isinstance(error, RequestError)
+        if isinstance(error, PolicyRefused) and error.policy is not None:
+            on_policy(error.policy)
+        return _refusal(error)
+
+    app.add_exception_handler(RequestError, refused)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(StoreError, _store)
+    app.add_exception_handler(TamperedError, _tampered)
+
+
+def answer_problem(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """A problem as an answer."""
+    return Response(
+        problem.model_dump_json(),
+        status_code=problem.status,
+        media_type=PROBLEM_JSON,
+        headers=dict(headers or {}),
+    )
+
+
+def unforeseen() -> Response:
+    """The answer to what nobody foresaw; the traceback stays in the log."""
+    return answer_problem(
+        _problem(
+            Exception,
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            rule="the request met an error of the controller itself",
+            cure="look for api.failed in the log and report it",
+        )
+    )
+
+
+def _refusal(error: RequestError) -> Response:
+    status = _STATUS[type(error)]
+    problem = _problem(type(error), status, rule=error.rule, cure=error.cure)
+    problem.field, problem.value, problem.policy = error.field, error.value, error.policy
+    problem.detail = str(error)
+    is_unknown = status is HTTPStatus.UNAUTHORIZED
+    return answer_problem(problem, {"WWW-Authenticate": "Bearer"} if is_unknown else None)
+
+
+async def _malformed(request: Request, error: Exception) -> Response:
+    del request
+    assert isinstance(error, RequestValidationError)
+    faults = [_fault(one) for one in error.errors()]
+    first = faults[0]
+    problem = _problem(InvalidRequest, HTTPStatus.UNPROCESSABLE_ENTITY, rule=first.rule)
+    problem.field, problem.value, problem.errors = first.field, first.value, faults
+    where = f"{first.field}: " if first.field else ""
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    problem.detail = f"{where}{first.rule}{more}"
+    return answer_problem(problem)
+
+
+def _fault(one: Mapping[str, object]) -> Fault:
+    location = one.get("loc")
+    words = [str(word) for word in location] if isinstance(location, Sequence) else []
+    if one.get("type") == "json_invalid":
+        return Fault(field=None, rule="must be JSON")
+    names = words[1:]  # the first says where: body, query, path
+    return Fault(
+        field=".".join(names) or None,
+        rule=str(one.get("msg", "is not valid")).removeprefix("Value error, "),
+        value=None if not names or _HIDDEN & set(names) else _shown(one.get("input")),
+    )
+
+
+def _shown(value: object) -> str | None:
+    if not isinstance(value, str | int | float | bool):
+        return None
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = _HTTP_WORDS.get(error.status_code)
+    kind, title = words or ("http", HTTPStatus(error.status_code).phrase)
+    rule = f"{request.method} {request.url.path}" if words else str(error.detail)
+    return answer_problem(
+        Problem(
+            type=f"urn:modemctl:problem:{kind}",
+            title=title,
+            status=error.status_code,
+            detail=f"{title}: {rule}",
+            rule=str(error.detail),
+            cure="GET /openapi.json lists all addresses" if error.status_code == 404 else "",
+        ),
+        error.headers,
+    )
+
+
+async def _store(request: Request, error: Exception) -> Response:
+    _log.error("api.store_unavailable", extra={"path": request.url.path, "error": str(error)})
+    return answer_problem(
+        _problem(
+            StoreError,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            rule="the database must be writable; what was asked did not happen",
+            cure="ask again; GET /readyz says what is wrong",
+        ),
+        {"Retry-After": "5"},
+    )
+
+
+async def _tampered(request: Request, error: Exception) -> Response:
+    _log.error("api.tampered", extra={"path": request.url.path, "error": str(error)})
+    problem = _problem(
+        TamperedError,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        rule=str(error),
+        cure="tell the auditor; run: modemctl audit verify",
+    )
+    problem.policy = "SEC-05"
+    return answer_problem(problem)
+
+
+def _problem(kind: type[Exception], status: HTTPStatus, *, rule: str, cure: str = "") -> Problem:
+    word, title = _WORDS[kind]
+    return Problem(
+        type=f"urn:modemctl:problem:{word}",
+        title=title,
+        status=status,
+        detail=f"{title}: {rule}",
+        rule=rule,
+        cure=cure,
+    )

@@ -1,0 +1,54 @@
+"""What the routes stand on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from modemctl.config import ApiSettings
+from modemctl.service.accounts import Accounts
+from modemctl.service.audits import Audits
+from modemctl.service.authorities import Authorities
+from modemctl.service.events import Events
+from modemctl.service.health import Health
+from modemctl.telemetry import Telemetry
+
+__all__ = ["Api", "Of", "Services", "api_of", "services_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """One of each, made by the daemon."""
+
+    accounts: Accounts
+    authorities: Authorities
+    events: Events
+    audits: Audits
+    health: Health
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """The services with the API's settings and counters."""
+
+    services: Services
+    settings: ApiSettings
+    telemetry: Telemetry
+
+
+def api_of(request: Request) -> Api:
+    """What stands behind a request's application."""
+    api = request.app.state.api
+    assert isinstance(api, Api)
+    return api
+
+
+def services_of(request: Request) -> Services:
+    """The services behind a request's application."""
+    return api_of(request).services
+
+
+Of = Annotated[Services, Depends(services_of)]
+"""A route's parameter: the services."""

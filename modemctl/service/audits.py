@@ -1,0 +1,277 @@
+"""The audit log: reading it, and proving that nobody edited it (SEC-05)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from modemctl.audit import Entry, Head, verify
+from modemctl.errors import ConfigError
+from modemctl.service.pages import Page, decode_number, encode_cursor
+from modemctl.service.principal import Principal, Scope
+from modemctl.store import Connection, Store
+from modemctl.store import audits as rows
+from modemctl.store.engine import create_engines
+from modemctl.store.journal import journal_digest
+from modemctl.vault import public_key
+
+__all__ = ["AuditRecord", "Audits", "ChainReport", "read_heads", "verify_offline"]
+
+_PAGE: Final = 500
+_MAX_FAULTS: Final = 100  # a chain cut in the middle would name every entry behind
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """One entry of the log, for reading; `hash` is hexadecimal."""
+
+    node_id: str
+    seq: int
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    details: Mapping[str, object]
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainReport:
+    """What verifying one node's chain found; whole where there are no faults."""
+
+    node_id: str
+    n_entries: int
+    n_transitions: int
+    head: str
+    faults: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was edited, deleted or put in another order."""
+        return not self.faults
+
+
+class Audits:
+    """Reads and verifies the chains; notes this node's head outside the database."""
+
+    def __init__(self, store: Store, *, audit_public_key: bytes, head_file: Path) -> None:
+        """`audit_public_key` (32 octets) checks the signatures of this node's entries."""
+        self._store = store
+        self._key = audit_public_key
+        self._head_file = head_file
+
+    async def list(
+        self,
+        who: Principal,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        subject: str | None = None,
+        cursor: str | None = None,
+        limit: int,
+    ) -> Page[AuditRecord]:
+        """Entries of this node, newest first.
+
+        Raises:
+            NotPermitted: without `audit:read`.
+            InvalidRequest: a cursor that is not ours.
+        """
+        who.require(Scope.AUDIT_READ)
+        before = decode_number(cursor)
+        found = await self._store.read(
+            lambda conn: rows.list_entries(
+                conn,
+                node_id=self._store.node_id,
+                before=before,
+                actor=actor,
+                action=action,
+                subject=subject,
+                limit=limit,
+            )
+        )
+        more = len(found) == limit
+        return Page(
+            items=[_record(entry) for entry in found],
+            next=encode_cursor(found[-1].seq) if more else None,
+        )
+
+    async def verify(self, who: Principal) -> Sequence[ChainReport]:
+        """Check every chain, its signatures, its noted head and the segment journal under it.
+
+        Raises:
+            NotPermitted: without `audit:read`.
+        """
+        who.require(Scope.AUDIT_READ)
+        heads = await asyncio.to_thread(read_heads, self._head_file)
+        nodes = await self._store.read(rows.list_nodes)
+        node_id = self._store.node_id
+        check = _ChainCheck(node_id, key=self._key, expected=heads.get(node_id))
+        while await self._store.read(check.step):
+            pass
+        reports = [check.report(), *_foreign(nodes, node_id)]
+        faults = sum(len(report.faults) for report in reports)
+        await self._store.write(
+            lambda tx: tx.audit(
+                who.name, "audit.verify", "audit", {"faults": faults, "source": who.source}
+            )
+        )
+        return reports
+
+    async def note_head(self) -> None:
+        """Write this node's head to the log and to the state file; call every minute.
+
+        Raises:
+            OSError: the state file cannot be written.
+        """
+        head = self._store.journal.head
+        if head.seq == 0:
+            return
+        _log.info("audit.head", extra={"seq": head.seq, "hash": head.hash.hex()})
+        await asyncio.to_thread(_write_head, self._head_file, self._store.node_id, head)
+
+
+def verify_offline(
+    url: str, *, node_id: str, audit_public_key: bytes, head_file: Path
+) -> Sequence[ChainReport]:
+    """`Audits.verify` without a daemon, for the command line.
+
+    Raises:
+        ConfigError: the head file is damaged.
+    """
+    heads = read_heads(head_file)
+    writer, reader = create_engines(url, n_readers=1)
+    writer.dispose()
+    try:
+        with reader.begin() as conn:
+            nodes = rows.list_nodes(conn)
+            check = _ChainCheck(node_id, key=audit_public_key, expected=heads.get(node_id))
+            while check.step(conn):
+                pass
+    finally:
+        reader.dispose()
+    return [check.report(), *_foreign(nodes, node_id)]
+
+
+class _ChainCheck:
+    """Verifies one chain page by page, so that no reader is held for long."""
+
+    def __init__(self, node_id: str, *, key: bytes, expected: Head | None) -> None:
+        self._node_id = node_id
+        self._key = public_key(key)
+        self._expected = expected
+        self._seen_expected = expected is None or expected.seq == 0
+        self._head = Head()
+        self._n_entries = 0
+        self._moved_to = 0  # the last row of the segment journal that an entry vouches for
+        self._n_moved = 0
+        self._faults: list[str] = []
+
+    def step(self, conn: Connection) -> bool:
+        """Check the next page; False after the last."""
+        page = rows.read_chain(conn, node_id=self._node_id, after=self._head.seq, limit=_PAGE)
+        self._faults.extend(verify(page, self._key, after=self._head))
+        for entry in page:
+            self._head = Head(seq=entry.seq, hash=entry.hash)
+            self._seen_expected |= self._head == self._expected
+            if entry.draft.action == "segments.moved" and not self._faults:
+                self._check_moved(conn, entry)
+        self._n_entries += len(page)
+        if len(page) == _PAGE and len(self._faults) < _MAX_FAULTS:
+            return True
+        self._finish(conn)
+        return False
+
+    def report(self) -> ChainReport:
+        """What was found."""
+        return ChainReport(
+            node_id=self._node_id,
+            n_entries=self._n_entries,
+            n_transitions=self._n_moved,
+            head=self._head.hash.hex(),
+            faults=tuple(self._faults[:_MAX_FAULTS]),
+        )
+
+    def _check_moved(self, conn: Connection, entry: Entry) -> None:
+        """The digest of a group commit against the journal rows that it wrote."""
+        details = json.loads(entry.draft.details)
+        found = rows.read_moved(conn, after=self._moved_to, limit=details["n"])
+        self._n_moved += len(found)
+        if found:
+            self._moved_to = found[-1].entry_id
+        digest = journal_digest((row.segment_id, row.before, row.after) for row in found)
+        if digest != details["sha256"]:
+            self._faults.append(f"segment journal: what entry {entry.seq} vouches for was changed")
+
+    def _finish(self, conn: Connection) -> None:
+        if not self._faults:
+            n_more = rows.count_moved(conn, after=self._moved_to)
+            if n_more:
+                self._faults.append(f"segment journal: no entry vouches for its last {n_more} rows")
+        if not self._seen_expected and self._expected is not None:
+            self._faults.append(
+                f"entry {self._expected.seq}, noted as head, is missing or was changed: "
+                "entries at the end were removed, or the database is an older copy"
+            )
+
+
+def _foreign(nodes: Sequence[str], node_id: str) -> Sequence[ChainReport]:
+    """Chains that cannot be checked here: a planted one must not pass for a good one."""
+    fault = "the public key of this node is not known here: verify its chain on that server"
+    return [
+        ChainReport(node_id=node, n_entries=0, n_transitions=0, head="", faults=(fault,))
+        for node in nodes
+        if node != node_id
+    ]
+
+
+def read_heads(head_file: Path) -> Mapping[str, Head]:
+    """The heads noted in the state file, by node; empty where there is no file yet.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    try:
+        text = head_file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    try:
+        noted = json.loads(text)
+        return {
+            node: Head(seq=int(one["seq"]), hash=bytes.fromhex(one["hash"]))
+            for node, one in noted.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        cure = "compare the system journal's audit.head lines"
+        raise ConfigError([f"audit head file {head_file} is damaged; {cure}"]) from error
+
+
+def _write_head(head_file: Path, node_id: str, head: Head) -> None:
+    text = json.dumps({node_id: {"seq": head.seq, "hash": head.hash.hex()}})
+    draft = head_file.with_name(f"{head_file.name}.new")
+    with draft.open("w", encoding="utf-8") as out:
+        out.write(text + "\n")
+        out.flush()
+        os.fsync(out.fileno())
+    draft.replace(head_file)
+
+
+def _record(entry: Entry) -> AuditRecord:
+    return AuditRecord(
+        node_id=entry.node_id,
+        seq=entry.seq,
+        at=entry.draft.at,
+        actor=entry.draft.actor,
+        action=entry.draft.action,
+        subject=entry.draft.subject,
+        details=json.loads(entry.draft.details),
+        hash=entry.hash.hex(),
+    )

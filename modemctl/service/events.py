@@ -1,0 +1,181 @@
+"""Events for SSE and webhooks: read behind a cursor, followed as they happen."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from modemctl.model import EventKind, Topic
+from modemctl.service.pages import decode_number, encode_cursor
+from modemctl.service.principal import Principal, Scope
+from modemctl.store import Connection, Store
+from modemctl.store import events as rows
+from modemctl.store.events import EventRow, Reach
+
+__all__ = ["KEEP_ALIVE", "Event", "EventPage", "Events", "KeepAlive", "Reset"]
+
+KEEP_ALIVE: Final = 15.0
+"""Seconds of silence after which a follower hears that we are still there."""
+
+_PAGE: Final = 500
+_PURGE: Final = 2_000  # rows a transaction: short enough for the modems not to notice
+_DEPARTMENTS_OWN: Final = frozenset(
+    {EventKind.BATCH, EventKind.MESSAGE, EventKind.CALL, EventKind.INBOX}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One event; `cursor` stands behind it."""
+
+    cursor: str
+    at: datetime
+    kind: EventKind
+    subject: str
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPage:
+    """Some events; `next` goes on behind them, also when there are none yet.
+
+    `is_reset` says that events behind the given cursor were forgotten: read the state anew.
+    """
+
+    items: Sequence[Event]
+    next: str
+    is_reset: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset:
+    """The cursor was too old (or from another database): read the state anew."""
+
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepAlive:
+    """Nothing happened; the line is good. `cursor` stands behind all that was looked at."""
+
+    cursor: str
+
+
+class Events:
+    """Reads events for those who may; wakes followers after each commit."""
+
+    def __init__(self, store: Store, *, keep_days: int) -> None:
+        """`keep_days` is how long events are kept."""
+        self._store = store
+        self._keep = timedelta(days=keep_days)
+        self._is_closed = False
+
+    async def page(
+        self,
+        who: Principal,
+        *,
+        cursor: str | None,
+        kinds: Collection[EventKind] | None = None,
+        limit: int = _PAGE,
+    ) -> EventPage:
+        """Events behind a cursor, oldest first; without one, from the oldest that is kept.
+
+        Raises:
+            NotPermitted: without `events:read`.
+            InvalidRequest: a cursor that is not ours.
+        """
+        who.require(Scope.EVENTS_READ)
+        after = None if cursor is None else decode_number(cursor)
+
+        def query(conn: Connection) -> tuple[Sequence[EventRow], int, bool]:
+            reach = rows.read_reach(conn)
+            start, is_reset = _start(after, reach)
+            found = rows.read_events(conn, after=start, kinds=kinds, limit=limit)
+            end = found[-1].event_id if len(found) == limit else max(start, reach.newest)
+            return found, end, is_reset
+
+        found, end, is_reset = await self._store.read(query)
+        items = [event for row in found if (event := _visible(who, row)) is not None]
+        return EventPage(items=items, next=encode_cursor(end), is_reset=is_reset)
+
+    async def follow(
+        self,
+        who: Principal,
+        *,
+        cursor: str | None,
+        kinds: Collection[EventKind] | None = None,
+    ) -> AsyncIterator[Event | Reset | KeepAlive]:
+        """Events as they happen, from a cursor or from now on; ends when `close` is called.
+
+        The first item is a `KeepAlive`: refusals come instead of it.
+
+        Raises:
+            NotPermitted: without `events:read`.
+            InvalidRequest: a cursor that is not ours.
+        """
+        who.require(Scope.EVENTS_READ)
+        with self._store.signals.subscribe(Topic.EVENTS) as bell:
+            if cursor is None:
+                cursor = encode_cursor((await self._store.read(rows.read_reach)).newest)
+            decode_number(cursor)  # a bad one is refused before the first item
+            yield KeepAlive(cursor=cursor)
+            while not self._is_closed:
+                page = await self.page(who, cursor=cursor, kinds=kinds)
+                if page.is_reset:
+                    yield Reset(cursor=cursor)
+                for event in page.items:
+                    yield event
+                is_behind = cursor != page.next
+                cursor = page.next
+                if is_behind or self._is_closed:
+                    continue
+                if not await bell.wait(KEEP_ALIVE):
+                    yield KeepAlive(cursor=cursor)
+
+    def close(self) -> None:
+        """End all followers at once; for shutdown."""
+        self._is_closed = True
+        self._store.signals.wake([Topic.EVENTS])
+
+    async def purge(self) -> int:
+        """Forget events older than they are kept; returns how many. Call now and then."""
+        before = self._store.clock.now() - self._keep
+        n_all = 0
+        while True:
+            n = await self._store.write(
+                lambda tx: rows.delete_events(tx, before=before, limit=_PURGE)
+            )
+            n_all += n
+            if n < _PURGE:
+                return n_all
+            await asyncio.sleep(0)  # others write between
+
+
+def _start(after: int | None, reach: Reach) -> tuple[int, bool]:
+    """Where to begin, and whether something behind the cursor is gone."""
+    if after is None:
+        return 0, False
+    is_forgotten = after < reach.oldest - 1
+    is_foreign = after > reach.newest  # an older database was restored
+    return (0, True) if is_forgotten or is_foreign else (after, False)
+
+
+def _visible(who: Principal, row: EventRow) -> Event | None:
+    """The event, unless it belongs to a department that the account does not see (SEC-01)."""
+    data: dict[str, object] = json.loads(row.data)
+    department = data.get("department")
+    if department is not None or row.kind in _DEPARTMENTS_OWN:
+        word = department if isinstance(department, str) else None
+        if not who.sees(word):
+            return None
+    return Event(
+        cursor=encode_cursor(row.event_id),
+        at=row.at,
+        kind=row.kind,
+        subject=row.subject,
+        data=data,
+    )

@@ -1,0 +1,105 @@
+"""Reading the audit chains and what they vouch for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Row, func, select
+
+from modemctl.audit import Draft, Entry
+from modemctl.store.tables import audit_entry, segment_journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovedSegment:
+    """A row of the segment journal, as far as its commit's digest covers it."""
+
+    entry_id: int
+    segment_id: int
+    before: str
+    after: str
+
+
+def list_nodes(conn: Connection) -> Sequence[str]:
+    """The nodes that have a chain, by name."""
+    return list(
+        conn.scalars(select(audit_entry.c.node_id).distinct().order_by(audit_entry.c.node_id))
+    )
+
+
+def read_chain(conn: Connection, *, node_id: str, after: int, limit: int) -> Sequence[Entry]:
+    """Entries of one chain behind number `after`, in order."""
+    rows = conn.execute(
+        select(audit_entry)
+        .where(audit_entry.c.node_id == node_id, audit_entry.c.seq > after)
+        .order_by(audit_entry.c.seq)
+        .limit(limit)
+    )
+    return [_entry(row) for row in rows]
+
+
+def list_entries(
+    conn: Connection,
+    *,
+    node_id: str,
+    before: int,
+    actor: str | None,
+    action: str | None,
+    subject: str | None,
+    limit: int,
+) -> Sequence[Entry]:
+    """Entries of one chain, newest first, those before number `before` (0: from the end)."""
+    columns = audit_entry.c
+    query = select(audit_entry).where(columns.node_id == node_id)
+    if before:
+        query = query.where(columns.seq < before)
+    for column, wanted in (
+        (columns.actor, actor),
+        (columns.action, action),
+        (columns.subject, subject),
+    ):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    return [_entry(row) for row in conn.execute(query.order_by(columns.seq.desc()).limit(limit))]
+
+
+def read_moved(conn: Connection, *, after: int, limit: int) -> Sequence[MovedSegment]:
+    """Rows of the segment journal behind `after`, in the order in which they were written."""
+    columns = segment_journal.c
+    rows = conn.execute(
+        select(columns.entry_id, columns.segment_id, columns.before, columns.after)
+        .where(columns.entry_id > after)
+        .order_by(columns.entry_id)
+        .limit(limit)
+    )
+    return [
+        MovedSegment(
+            entry_id=row.entry_id, segment_id=row.segment_id, before=row.before, after=row.after
+        )
+        for row in rows
+    ]
+
+
+def count_moved(conn: Connection, *, after: int) -> int:
+    """How many rows of the segment journal lie behind `after`."""
+    columns = segment_journal.c
+    query = select(func.count()).select_from(segment_journal).where(columns.entry_id > after)
+    return conn.scalar(query) or 0
+
+
+def _entry(row: Row[tuple[object, ...]]) -> Entry:
+    return Entry(
+        node_id=row.node_id,
+        seq=row.seq,
+        draft=Draft(
+            at=row.at,
+            actor=row.actor,
+            action=row.action,
+            subject=row.subject,
+            details=row.details,
+        ),
+        prev=row.prev,
+        hash=row.hash,
+        signature=row.signature,
+    )
