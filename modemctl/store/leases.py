@@ -1,0 +1,324 @@
+"""Leasing whole messages to all waiting cards as one set.
+
+A lease is for a message: all its segments, one card, in order; limits are reserved with it
+(`store.quotas`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Final, TypeAlias
+
+from sqlalchemy import RowMapping, Select, bindparam, or_, select, update
+
+from modemctl.lifecycle import BatchState, SegmentState
+from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId
+from modemctl.store import sims
+from modemctl.store.quotas import Book
+from modemctl.store.segments import IS_QUEUED, SendingRules, is_usable, note_change
+from modemctl.store.tables import batch, message, segment, to_ms
+from modemctl.store.transaction import Tx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseRequest:
+    """A READY card in a bay that has nothing to send."""
+
+    bay: Bay
+    iccid: Iccid
+    rules: SendingRules = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leased:
+    """A message that is this card's to send. `not_before`: the card's gap ends then."""
+
+    bay: Bay
+    iccid: Iccid
+    message_id: MessageId
+    batch_id: BatchId
+    line_no: int
+    token: str
+    n_segments: int
+    segments: tuple[tuple[SegmentId, int], ...]
+    """Those that are left to send: id and place (1 … n), in order."""
+    not_before: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nothing:
+    """No message for this card now; `until` is when its limits leave room, if that is why."""
+
+    until: datetime | None = None
+
+
+LeaseResult: TypeAlias = Leased | Nothing
+
+
+def lease(tx: Tx, requests: Sequence[LeaseRequest]) -> Sequence[LeaseResult]:
+    """Give each waiting card its next message, notices first, batches in turn.
+
+    Limits are reserved in this transaction. A card whose limits have no room for the next message
+    gets none: a shorter one must not starve it.
+    """
+    rules = requests[0].rules
+    book = Book(tx, [request.iccid for request in requests], rules.quota)
+    round_ = _Round(tx, requests, rules, book)
+    results = [round_.serve(request) for request in requests]
+    round_.save()
+    return results
+
+
+# ---------------------------------------------------------------- one round of leasing
+
+
+@dataclass(slots=True, kw_only=True)
+class _Candidate:
+    message_id: MessageId
+    line_no: int
+    n_segments: int
+    segments: tuple[tuple[SegmentId, int], ...]
+    iccid: Iccid | None  # an earlier segment left by this card
+    avoid_iccid: Iccid | None
+
+    def suits(self, iccid: Iccid) -> bool:
+        return self.iccid in {None, iccid} and self.avoid_iccid != iccid
+
+
+@dataclass(slots=True, kw_only=True)
+class _Queue:
+    """One running batch and what of it may go now; read when it is first asked."""
+
+    batch_id: BatchId
+    department: str
+    card_group: str | None
+    priority: int
+    candidates: deque[_Candidate] | None = None
+
+    def is_for(self, card: sims.Card) -> bool:
+        return card.department == self.department and (
+            self.card_group is None or card.card_group == self.card_group
+        )
+
+
+class _Round:
+    """Picks for all cards of one set, then writes all picks with a few statements."""
+
+    def __init__(
+        self, tx: Tx, requests: Sequence[LeaseRequest], rules: SendingRules, book: Book
+    ) -> None:
+        self._tx, self._rules, self._book = tx, rules, book
+        self._iccids = [request.iccid for request in requests]
+        self._cards = sims.read_many(tx.conn, tx.vault, self._iccids)
+        queues = _running(tx, rules)
+        self._rotations = [
+            deque(same) for _, same in groupby(queues, key=lambda queue: queue.priority)
+        ]
+        self._served: dict[BatchId, int] = {}
+        self._picks: list[tuple[Leased, str]] = []
+        self._n_charged: dict[MessageId, int] = {}
+
+    def serve(self, request: LeaseRequest) -> LeaseResult:
+        card = self._cards.get(request.iccid)
+        if card is None or not is_usable(card):
+            return Nothing()
+        for rotation in self._rotations:
+            picked = self._pick(rotation, card)
+            if picked is not None:
+                queue, candidate = picked
+                n = min(len(candidate.segments), self._rules.quota.caps.smallest)
+                if self._book.room(card.iccid) < n:
+                    return Nothing(until=self._book.fits_at(card.iccid, n))
+                return self._take(request, rotation, queue, candidate)
+        return Nothing()
+
+    def save(self) -> None:
+        """Write leases, cards' choices, the batches' turns and the charges."""
+        self._book.save()
+        if not self._picks:
+            return
+        conn, now = self._tx.conn, self._tx.now
+        until = now + timedelta(seconds=self._rules.lease_seconds)
+        rows = [
+            {
+                "id": segment_id,
+                "token": one.token,
+                "until": until,
+                "to_bay": one.bay,
+                "card": one.iccid,
+                "charged": now if place < self._n_charged[one.message_id] else None,
+            }
+            for one, _ in self._picks
+            for place, (segment_id, _) in enumerate(one.segments)
+        ]
+        done = conn.execute(_TO_LEASED, [{**row, "node": self._tx.node_id} for row in rows])
+        assert done.rowcount == len(rows), "a queued segment was taken under our hands"
+        conn.execute(
+            _CHOOSE,
+            [{"id": one.message_id, "card": one.iccid, "why": why} for one, why in self._picks],
+        )
+        conn.execute(_TURN, [{"id": key, "at": at} for key, at in sorted(self._served.items())])
+        for one, _ in self._picks:
+            for segment_id, _ in one.segments:
+                note_change(self._tx, segment_id, SegmentState.QUEUED, SegmentState.LEASED)
+
+    def _pick(self, rotation: deque[_Queue], card: sims.Card) -> tuple[_Queue, _Candidate] | None:
+        for queue in rotation:
+            if not queue.is_for(card):
+                continue
+            if queue.candidates is None:
+                queue.candidates = deque(_candidates(self._tx, queue.batch_id, self._iccids))
+            for candidate in queue.candidates:
+                if candidate.suits(card.iccid):
+                    return queue, candidate
+        return None
+
+    def _take(
+        self,
+        request: LeaseRequest,
+        rotation: deque[_Queue],
+        queue: _Queue,
+        candidate: _Candidate,
+    ) -> Leased:
+        assert queue.candidates is not None
+        queue.candidates.remove(candidate)
+        rotation.remove(queue)
+        rotation.append(queue)
+        self._served[queue.batch_id] = to_ms(self._tx.now) * 1_000 + len(self._picks)
+        n = min(len(candidate.segments), self._rules.quota.caps.smallest)
+        ready_at = self._book.may_submit_at(request.iccid)
+        self._book.charge(request.iccid, n)
+        self._n_charged[candidate.message_id] = n
+        leased = Leased(
+            bay=request.bay,
+            iccid=request.iccid,
+            message_id=candidate.message_id,
+            batch_id=queue.batch_id,
+            line_no=candidate.line_no,
+            token=str(uuid.uuid4()),
+            n_segments=candidate.n_segments,
+            segments=candidate.segments,
+            not_before=ready_at,
+        )
+        self._picks.append((leased, _why(queue, candidate)))
+        return leased
+
+
+def _why(queue: _Queue, candidate: _Candidate) -> str:
+    if candidate.iccid is not None:
+        return "an earlier segment of the message left by this card"
+    group = "" if queue.card_group is None else f" in group {queue.card_group}"
+    other = "" if candidate.avoid_iccid is None else ", another than the one that refused it"
+    return f"first waiting card of department {queue.department}{group} with room{other}"
+
+
+def _running(tx: Tx, rules: SendingRules) -> list[_Queue]:
+    rows = tx.conn.execute(
+        select(
+            batch.c.batch_id,
+            batch.c.category,
+            batch.c.department,
+            batch.c.card_group,
+            batch.c.priority,
+        )
+        .where(
+            batch.c.state == BatchState.RUNNING,
+            batch.c.not_before <= tx.now,
+            batch.c.not_after > tx.now,
+        )
+        .order_by(batch.c.priority, batch.c.served_at, batch.c.batch_id)
+    )
+    return [
+        _Queue(
+            batch_id=BatchId(row.batch_id),
+            department=rules.approvals.operating_department(row.category, row.department),
+            card_group=row.card_group,
+            priority=row.priority,
+        )
+        for row in rows
+        if rules.is_open(row.category, tx.now)
+    ]
+
+
+def _candidates(tx: Tx, batch_id: BatchId, iccids: Sequence[Iccid]) -> list[_Candidate]:
+    """As many messages as cards wait: those that wait for another try, then fresh ones."""
+    n = 2 * len(iccids)
+    late = segment.c.not_before <= tx.now
+    again = _heads(batch_id, iccids).where(late).order_by(segment.c.not_before).limit(n)
+    ids = list(dict.fromkeys(tx.conn.scalars(again)))
+    fresh = _heads(batch_id, iccids).where(segment.c.not_before.is_(None))
+    if len(ids) < n:
+        more = tx.conn.scalars(fresh.distinct().order_by(segment.c.message_id).limit(n))
+        ids = list(dict.fromkeys([*ids, *more]))
+    rows = tx.conn.execute(
+        select(
+            segment.c.message_id,
+            segment.c.segment_id,
+            segment.c.seq,
+            segment.c.iccid,
+            segment.c.avoid_iccid,
+            message.c.line_no,
+            message.c.n_segments,
+        )
+        .join(message, message.c.message_id == segment.c.message_id)
+        .where(segment.c.message_id.in_(ids), IS_QUEUED)
+        .order_by(segment.c.message_id, segment.c.seq)
+    ).mappings()
+    found = {
+        message_id: _candidate(list(same))
+        for message_id, same in groupby(rows, key=lambda row: row["message_id"])
+    }
+    return [found[message_id] for message_id in ids]
+
+
+def _heads(batch_id: BatchId, iccids: Iterable[Iccid]) -> Select[tuple[int]]:
+    cards = sorted(set(iccids))
+    statement = (
+        select(segment.c.message_id)
+        .where(segment.c.batch_id == batch_id, IS_QUEUED)
+        .where(or_(segment.c.iccid.is_(None), segment.c.iccid.in_(cards)))
+    )
+    if len(cards) == 1:  # else another card of the set may take what this one must avoid
+        avoided = segment.c.avoid_iccid
+        statement = statement.where(or_(avoided.is_(None), avoided != cards[0]))
+    return statement
+
+
+def _candidate(rows: Sequence[RowMapping]) -> _Candidate:
+    first = rows[0]
+    return _Candidate(
+        message_id=MessageId(first["message_id"]),
+        line_no=first["line_no"],
+        n_segments=first["n_segments"],
+        segments=tuple((SegmentId(row["segment_id"]), row["seq"]) for row in rows),
+        iccid=first["iccid"],
+        avoid_iccid=first["avoid_iccid"],
+    )
+
+
+_TO_LEASED: Final = (
+    update(segment)
+    .where(segment.c.segment_id == bindparam("id"), segment.c.state == SegmentState.QUEUED)
+    .values(
+        state=SegmentState.LEASED.value,
+        lease_token=bindparam("token"),
+        leased_until=bindparam("until"),
+        bay=bindparam("to_bay"),
+        node_id=bindparam("node"),
+        iccid=bindparam("card"),
+        charged_at=bindparam("charged"),
+    )
+)
+_CHOOSE: Final = (
+    update(message)
+    .where(message.c.message_id == bindparam("id"))
+    .values(iccid=bindparam("card"), choice=bindparam("why"))
+)
+_TURN: Final = (
+    update(batch).where(batch.c.batch_id == bindparam("id")).values(served_at=bindparam("at"))
+)

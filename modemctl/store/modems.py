@@ -1,0 +1,263 @@
+"""Bays: what is in them, where each stands, what a person wants of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from modemctl.errors import NotFound
+from modemctl.lifecycle import ModemState
+from modemctl.model import Bay, DesiredState, EventKind, Iccid, Topic
+from modemctl.store.tables import modem, sim
+from modemctl.store.transaction import Tx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModemRow:
+    """A bay and what is known of the modem in it. `department` is the card's."""
+
+    bay: Bay
+    node_id: str
+    port: str | None
+    imei: str | None
+    manufacturer: str | None
+    model: str | None
+    revision: str | None
+    family: str | None
+    state: ModemState
+    reason: str
+    state_at: datetime
+    desired_state: DesiredState
+    iccid: Iccid | None
+    department: str | None
+    signal_dbm: int | None
+    operator: str | None
+    registration_stat: int | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What an actor knows of its modem; a change of state carries all of it."""
+
+    bay: Bay
+    port: str
+    imei: str | None = None
+    manufacturer: str | None = None
+    model: str | None = None
+    revision: str | None = None
+    family: str | None = None
+    iccid: Iccid | None = None
+    signal_dbm: int | None = None
+    operator: str | None = None
+    registration_stat: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChange:
+    """A bay came into a state; `event` is what moved it."""
+
+    facts: Facts
+    before: ModemState
+    after: ModemState
+    event: str
+    reason: str
+
+
+def save_changes(tx: Tx, changes: Sequence[StateChange]) -> Sequence[None]:
+    """Save states with reason and moment, an event for each."""
+    known = _known(tx.conn, {one.facts.bay for one in changes})
+    for one in changes:
+        values = {
+            **_columns(one.facts),
+            "node_id": tx.node_id,
+            "state": one.after.value,
+            "reason": one.reason,
+            "state_at": tx.now,
+            "updated_at": tx.now,
+        }
+        _upsert(tx, one.facts.bay, values, is_known=one.facts.bay in known)
+        known.add(one.facts.bay)
+        if one.facts.iccid is not None:
+            _leave_other_bays(tx, one.facts.bay, one.facts.iccid)
+        tx.event(
+            EventKind.MODEM,
+            one.facts.bay,
+            {
+                "state": one.after.value,
+                "before": one.before.value,
+                "event": one.event,
+                "reason": one.reason,
+            },
+        )
+    return [None] * len(changes)
+
+
+def save_facts(tx: Tx, facts: Sequence[Facts]) -> Sequence[None]:
+    """Save signal, operator and registration of bays whose state did not change."""
+    tx.conn.execute(
+        _SAVE_FACTS,
+        [
+            {
+                "b": one.bay,
+                "dbm": one.signal_dbm,
+                "op": one.operator,
+                "stat": one.registration_stat,
+                "now": tx.now,
+            }
+            for one in facts
+        ],
+    )
+    return [None] * len(facts)
+
+
+def note_ladder(tx: Tx, bay: Bay, *, step: str, outcome: str, reason: str) -> None:
+    """An event for one step of the recovery ladder."""
+    facts = {"ladder": step, "outcome": outcome, "reason": reason}
+    tx.event(EventKind.MODEM, bay, {**facts})
+
+
+def note_absent(tx: Tx, bays: Collection[Bay], *, reason: str) -> int:
+    """Bays of this node that have no port (any more); returns how many changed."""
+    rows = tx.conn.execute(
+        update(modem)
+        .where(
+            modem.c.node_id == tx.node_id,
+            modem.c.bay.in_(sorted(bays)),
+            modem.c.state != ModemState.ABSENT,
+        )
+        .values(state=ModemState.ABSENT.value, reason=reason, state_at=tx.now, updated_at=tx.now)
+        .returning(modem.c.bay)
+    ).all()
+    for row in rows:
+        tx.event(EventKind.MODEM, row.bay, {"state": ModemState.ABSENT.value, "reason": reason})
+    return len(rows)
+
+
+def set_desired(tx: Tx, bay: Bay, desired: DesiredState) -> bool:
+    """Pause a bay or let it run; False where it was so already.
+
+    Raises:
+        NotFound: no such bay was ever seen.
+    """
+    before = tx.conn.scalar(select(modem.c.desired_state).where(modem.c.bay == bay))
+    if before is None:
+        raise NotFound("no such bay", field="bay", value=bay, cure="modemctl modems lists them")
+    if before == desired:
+        return False
+    tx.conn.execute(
+        update(modem)
+        .where(modem.c.bay == bay)
+        .values(desired_state=desired.value, updated_at=tx.now)
+    )
+    tx.event(EventKind.MODEM, bay, {"desired_state": desired.value})
+    tx.wake(Topic.MODEMS, Topic.STOP, Topic.WORK)
+    return True
+
+
+def read(conn: Connection, bay: Bay) -> ModemRow | None:
+    """One bay; None if none of that name was ever seen."""
+    row = conn.execute(_ALL.where(modem.c.bay == bay)).first()
+    return None if row is None else _modem(row)
+
+
+def find(
+    conn: Connection,
+    *,
+    node_id: str | None = None,
+    department: str | None = None,
+    after: str | None = None,
+    limit: int = 1_000,
+) -> Sequence[ModemRow]:
+    """Up to `limit` bays in order of their names, behind `after`."""
+    statement = _ALL.order_by(modem.c.bay).limit(limit)
+    if node_id is not None:
+        statement = statement.where(modem.c.node_id == node_id)
+    if department is not None:
+        statement = statement.where(sim.c.department == department)
+    if after is not None:
+        statement = statement.where(modem.c.bay > after)
+    return [_modem(row) for row in conn.execute(statement)]
+
+
+def paused_bays(conn: Connection) -> frozenset[Bay]:
+    """Bays that a person paused."""
+    paused = modem.c.desired_state == DesiredState.PAUSED
+    return frozenset(Bay(bay) for bay in conn.scalars(select(modem.c.bay).where(paused)))
+
+
+def _known(conn: Connection, bays: Collection[Bay]) -> set[Bay]:
+    rows = conn.scalars(select(modem.c.bay).where(modem.c.bay.in_(sorted(bays))))
+    return {Bay(bay) for bay in rows}
+
+
+def _upsert(tx: Tx, bay: Bay, values: dict[str, object], *, is_known: bool) -> None:
+    if is_known:
+        tx.conn.execute(update(modem).where(modem.c.bay == bay).values(values))
+    else:
+        tx.conn.execute(insert(modem).values({**values, "bay": bay}))
+
+
+def _leave_other_bays(tx: Tx, bay: Bay, iccid: Iccid) -> None:
+    """A card is in one bay at a time: where it was seen before, it is no more."""
+    tx.conn.execute(
+        update(modem).where(modem.c.iccid == iccid, modem.c.bay != bay).values(iccid=None)
+    )
+
+
+def _columns(facts: Facts) -> dict[str, object]:
+    return {
+        "port": facts.port,
+        "imei": facts.imei,
+        "manufacturer": _cut(facts.manufacturer, 64),
+        "model": _cut(facts.model, 64),
+        "revision": _cut(facts.revision, 128),
+        "family": facts.family,
+        "iccid": facts.iccid,
+        "signal_dbm": facts.signal_dbm,
+        "operator": _cut(facts.operator, 64),
+        "registration_stat": facts.registration_stat,
+    }
+
+
+def _cut(text: str | None, n_chars: int) -> str | None:
+    return None if text is None else text[:n_chars]
+
+
+def _modem(row: Row[tuple[object, ...]]) -> ModemRow:
+    return ModemRow(
+        bay=Bay(row.bay),
+        node_id=row.node_id,
+        port=row.port,
+        imei=row.imei,
+        manufacturer=row.manufacturer,
+        model=row.model,
+        revision=row.revision,
+        family=row.family,
+        state=ModemState(row.state),
+        reason=row.reason,
+        state_at=row.state_at,
+        desired_state=DesiredState(row.desired_state),
+        iccid=None if row.iccid is None else Iccid(row.iccid),
+        department=row.department,
+        signal_dbm=row.signal_dbm,
+        operator=row.operator,
+        registration_stat=row.registration_stat,
+        updated_at=row.updated_at,
+    )
+
+
+_ALL = select(modem, sim.c.department).outerjoin(sim, sim.c.iccid == modem.c.iccid)
+_SAVE_FACTS = (
+    update(modem)
+    .where(modem.c.bay == bindparam("b"))
+    .values(
+        signal_dbm=bindparam("dbm"),
+        operator=bindparam("op"),
+        registration_stat=bindparam("stat"),
+        updated_at=bindparam("now"),
+    )
+)

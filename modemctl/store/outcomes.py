@@ -1,0 +1,254 @@
+"""What became of cleared segments: sent, back to the queue, refused, in doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import RowMapping, bindparam, select, update
+
+from modemctl.lifecycle import SegmentState
+from modemctl.model import BatchId, SegmentId, Topic
+from modemctl.policy.retries import NextTry, Verdict, next_try
+from modemctl.store.segments import (
+    HELD_COLUMNS,
+    IS_OPEN,
+    Note,
+    SendingRules,
+    announce,
+    bound_messages,
+    finish,
+    hold_batch,
+    note_change,
+    requeue,
+)
+from modemctl.store.tables import segment
+from modemctl.store.transaction import Tx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Took:
+    """The network took the segment under this reference."""
+
+    mr: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotSent:
+    """It provably did not leave. `action` and `blame` are the code table's words."""
+
+    code: str
+    title: str
+    action: str
+    blame: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubtful:
+    """Nobody knows whether it left."""
+
+    reason: str
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one cleared segment."""
+
+    segment_id: SegmentId
+    token: str
+    result: Took | NotSent | Doubtful
+    rules: SendingRules = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateResult:
+    """A `+CMGS: mr` that came after its deadline, for the segment last submitted on that link."""
+
+    segment_id: SegmentId
+    mr: int
+
+
+def record_outcome(tx: Tx, outcomes: Sequence[Outcome]) -> Sequence[SegmentState | None]:
+    """Move SUBMITTING segments on; returns each one's new state, None where it was not SUBMITTING.
+
+    A refusal frees or fails the rest of the message too; its charge is given back. What is in
+    doubt stays charged.
+    """
+    rows = _submitting(tx, [one.segment_id for one in outcomes])
+    mine = [
+        one
+        for one in outcomes
+        if one.segment_id in rows and rows[one.segment_id]["lease_token"] == one.token
+    ]
+    rules = outcomes[0].rules
+    states: dict[SegmentId, SegmentState] = {}
+    states.update(_note_taken(tx, mine))
+    states.update(_note_doubts(tx, mine, rows, rules))
+    states.update(_note_refusals(tx, mine, rows, rules))
+    finals = [one for one in mine if states[one.segment_id] is SegmentState.IN_DOUBT]
+    if not rules.wants_reports:
+        finals = mine
+    if finals:
+        announce(tx, {rows[one.segment_id]["message_id"] for one in finals})
+    return [states.get(one.segment_id) for one in outcomes]
+
+
+def settle_late(tx: Tx, results: Sequence[LateResult]) -> Sequence[bool]:
+    """IN_DOUBT → SENT by a late answer of the modem; False where there is no such doubt."""
+    found = []
+    for one in results:
+        done = tx.conn.execute(
+            update(segment)
+            .where(
+                segment.c.segment_id == one.segment_id,
+                segment.c.state == SegmentState.IN_DOUBT,
+            )
+            .values(
+                state=SegmentState.SENT.value,
+                mr=one.mr,
+                sent_at=segment.c.submitting_at,
+                cause=None,
+                note="the modem's answer came late",
+            )
+        )
+        found.append(done.rowcount == 1)
+        if done.rowcount:
+            note_change(tx, one.segment_id, SegmentState.IN_DOUBT, SegmentState.SENT, "late answer")
+    return found
+
+
+def _submitting(tx: Tx, segment_ids: Sequence[SegmentId]) -> Mapping[SegmentId, RowMapping]:
+    rows = tx.conn.execute(
+        select(*HELD_COLUMNS).where(
+            segment.c.segment_id.in_(segment_ids), segment.c.state == SegmentState.SUBMITTING
+        )
+    )
+    return {SegmentId(row["segment_id"]): row for row in rows.mappings()}
+
+
+def _note_taken(tx: Tx, outcomes: Sequence[Outcome]) -> Mapping[SegmentId, SegmentState]:
+    taken = [
+        {"id": one.segment_id, "ref": one.result.mr, "at": tx.now}
+        for one in outcomes
+        if isinstance(one.result, Took)
+    ]
+    if not taken:
+        return {}
+    done = tx.conn.execute(_TO_SENT, taken)
+    assert done.rowcount == len(taken), "a submitting segment was taken under our hands"
+    states = {SegmentId(int(str(row["id"]))): SegmentState.SENT for row in taken}
+    for segment_id in states:
+        note_change(tx, segment_id, SegmentState.SUBMITTING, SegmentState.SENT)
+    return states
+
+
+def _note_doubts(
+    tx: Tx,
+    outcomes: Sequence[Outcome],
+    rows: Mapping[SegmentId, RowMapping],
+    rules: SendingRules,
+) -> Mapping[SegmentId, SegmentState]:
+    states: dict[SegmentId, SegmentState] = {}
+    for one in outcomes:
+        if not isinstance(one.result, Doubtful):
+            continue
+        values = {"id": one.segment_id, "why": one.result.code, "what": one.result.reason}
+        tx.conn.execute(_TO_DOUBT, [values])
+        note_change(
+            tx, one.segment_id, SegmentState.SUBMITTING, SegmentState.IN_DOUBT, one.result.reason
+        )
+        states[one.segment_id] = SegmentState.IN_DOUBT
+        if rules.on_doubt_hold:
+            hold_batch(tx, BatchId(rows[one.segment_id]["batch_id"]), "a segment is in doubt")
+    return states
+
+
+def _note_refusals(
+    tx: Tx,
+    outcomes: Sequence[Outcome],
+    rows: Mapping[SegmentId, RowMapping],
+    rules: SendingRules,
+) -> Mapping[SegmentId, SegmentState]:
+    refused = {one.token: one for one in outcomes if isinstance(one.result, NotSent)}
+    if not refused:
+        return {}
+    ids = [one.segment_id for one in refused.values()]
+    messages = {rows[one.segment_id]["message_id"] for one in refused.values()}
+    bound = bound_messages(tx, messages, without=ids)
+    again: dict[str, Note] = {}
+    never: dict[str, Note] = {}
+    for token, one in refused.items():
+        row = rows[one.segment_id]
+        verdict = _next(one, row, is_bound=row["message_id"] in bound)
+        target = never if verdict.verdict is Verdict.NEVER else again
+        target[token] = _note(tx, one, row, verdict)
+    held = _still_held(tx, refused)
+    back = [row for row in held if row["lease_token"] in again]
+    requeue(tx, back, rules.quota, notes=again)
+    ended = [row for row in held if row["lease_token"] in never]
+    finish(tx, ended, SegmentState.REFUSED, rules, notes=never)
+    if again:
+        tx.wake(Topic.WORK)
+    return {
+        one.segment_id: SegmentState.QUEUED if token in again else SegmentState.REFUSED
+        for token, one in refused.items()
+    }
+
+
+def _next(outcome: Outcome, row: RowMapping, *, is_bound: bool) -> NextTry:
+    assert isinstance(outcome.result, NotSent)
+    spread = (row["segment_id"] * 2_654_435_761 % 2_001) / 1_000 - 1
+    return next_try(
+        outcome.result.action,
+        outcome.result.blame,
+        n_tries=row["tries"],
+        is_bound=is_bound,
+        spread=spread,
+    )
+
+
+def _note(tx: Tx, outcome: Outcome, row: RowMapping, verdict: NextTry) -> Note:
+    assert isinstance(outcome.result, NotSent)
+    avoids = verdict.verdict is Verdict.OTHER_CARD
+    return Note(
+        text=outcome.result.title,
+        cause=outcome.result.code,
+        not_before=tx.now + timedelta(seconds=verdict.after),
+        avoid_iccid=row["iccid"] if avoids else None,
+    )
+
+
+def _still_held(tx: Tx, tokens: Mapping[str, Outcome]) -> Sequence[RowMapping]:
+    """The refused segments and what of their messages is still leased with them."""
+    return (
+        tx.conn.execute(
+            select(*HELD_COLUMNS).where(
+                IS_OPEN,
+                segment.c.state.in_([SegmentState.SUBMITTING, SegmentState.LEASED]),
+                segment.c.lease_token.in_(sorted(tokens)),
+            )
+        )
+        .mappings()
+        .all()
+    )
+
+
+_TO_SENT: Final = (
+    update(segment)
+    .where(segment.c.segment_id == bindparam("id"), segment.c.state == SegmentState.SUBMITTING)
+    .values(
+        state=SegmentState.SENT.value,
+        mr=bindparam("ref"),
+        sent_at=bindparam("at"),
+        cause=None,
+        note=None,
+    )
+)
+_TO_DOUBT: Final = (
+    update(segment)
+    .where(segment.c.segment_id == bindparam("id"), segment.c.state == SegmentState.SUBMITTING)
+    .values(state=SegmentState.IN_DOUBT.value, cause=bindparam("why"), note=bindparam("what"))
+)

@@ -1,0 +1,281 @@
+"""Segments: what holds for them from the queue to the card, and their way back to the queue.
+
+The lease stands in `store.leases`, what follows it in `store.submits`, what time does in
+`store.sweeps`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from typing import Final
+
+from sqlalchemy import RowMapping, bindparam, literal_column, select, update
+
+from modemctl.lifecycle import BatchState, MessageState, SegmentState, message_state
+from modemctl.model import BatchId, EventKind, Iccid, SegmentId, Topic
+from modemctl.policy.approvals import ApprovalRules
+from modemctl.policy.cards import unfitness
+from modemctl.store import batches, sims
+from modemctl.store.quotas import Book, QuotaRules
+from modemctl.store.tables import segment
+from modemctl.store.transaction import Transition, Tx
+
+IS_QUEUED: Final = segment.c.state == literal_column("'queued'")
+"""Written out, so that SQLite sees that the partial index serves it."""
+IS_OPEN: Final = segment.c.state.in_(
+    [literal_column("'leased'"), literal_column("'submitting'"), literal_column("'in_doubt'")]
+)
+"""Likewise, for the index of segments that somebody has in hand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendingRules:
+    """What leases and submits are held to. `lease_seconds` must outlast a submit in flight."""
+
+    quota: QuotaRules
+    approvals: ApprovalRules
+    is_open: Callable[[str, datetime], bool]
+    """Whether a category may leave at a moment (quiet hours)."""
+    on_doubt_hold: bool = False
+    wants_reports: bool = True
+    lease_seconds: float = 420.0
+
+
+def is_usable(card: sims.Card | None) -> bool:
+    """Whether the register lets a card carry a batch's traffic at all."""
+    return (
+        card is not None
+        and card.is_intact
+        and unfitness(card.state, card.verified_at) is None
+        and not card.is_paused
+        and not card.is_reserved
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Why a segment moved. `cause` is a code (`cms:38`, `policy:SIM-08`) where there is one.
+
+    `not_before` and `avoid_iccid` steer the next try of a segment that goes back.
+    """
+
+    text: str
+    cause: str | None = None
+    not_before: datetime | None = None
+    avoid_iccid: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A lease that its card cannot use: nothing of it was written to a modem."""
+
+    token: str
+    reason: str
+    rules: SendingRules = field(repr=False)
+
+
+HELD_COLUMNS: Final = (
+    segment.c.segment_id,
+    segment.c.message_id,
+    segment.c.batch_id,
+    segment.c.seq,
+    segment.c.state,
+    segment.c.tries,
+    segment.c.iccid,
+    segment.c.lease_token,
+    segment.c.charged_at,
+    segment.c.not_before,
+    segment.c.avoid_iccid,
+)
+"""What is asked of a segment that somebody has in hand."""
+
+
+def release(tx: Tx, releases: Sequence[Release]) -> Sequence[int]:
+    """Put what is still LEASED under these tokens back in the queue, with its charges.
+
+    Returns how many segments each one freed.
+    """
+    notes = {one.token: Note(text=one.reason) for one in releases}
+    held = select(*HELD_COLUMNS).where(
+        IS_OPEN, segment.c.state == SegmentState.LEASED, segment.c.lease_token.in_(sorted(notes))
+    )
+    rows = tx.conn.execute(held).mappings().all()
+    requeue(tx, rows, releases[0].rules.quota, notes=notes)
+    tx.wake(Topic.WORK)
+    return [sum(row["lease_token"] == one.token for row in rows) for one in releases]
+
+
+def requeue(
+    tx: Tx, rows: Sequence[RowMapping], rules: QuotaRules, *, notes: Mapping[str, Note]
+) -> None:
+    """LEASED or SUBMITTING (proven no send) → QUEUED, with the charges given back.
+
+    `notes` by lease token. A message of which a segment left keeps its card.
+    """
+    if not rows:
+        return
+    refund(tx, rows, rules)
+    ids = [row["segment_id"] for row in rows]
+    bound = bound_messages(tx, {row["message_id"] for row in rows}, without=ids)
+    changes = [_requeued(row, notes[row["lease_token"]], bound) for row in rows]
+    done = tx.conn.execute(_TO_QUEUED, changes)
+    assert done.rowcount == len(changes), "a segment in hand was taken under our hands"
+    for row in rows:
+        before, note = SegmentState(row["state"]), notes[row["lease_token"]]
+        note_change(tx, row["segment_id"], before, SegmentState.QUEUED, note.text)
+
+
+def finish(
+    tx: Tx,
+    rows: Sequence[RowMapping],
+    to: SegmentState,
+    rules: SendingRules,
+    *,
+    notes: Mapping[str, Note],
+) -> None:
+    """Move segments that never left to a final state; `notes` by lease token."""
+    if not rows:
+        return
+    refund(tx, rows, rules.quota)
+    changes = [
+        {
+            "id": row["segment_id"],
+            "before": row["state"],
+            "to": to.value,
+            "at": tx.now,
+            "why": notes[row["lease_token"]].cause,
+            "what": notes[row["lease_token"]].text,
+        }
+        for row in rows
+    ]
+    done = tx.conn.execute(_TO_FINAL, changes)
+    assert done.rowcount == len(changes), "a segment in hand was taken under our hands"
+    for row in rows:
+        before, note = SegmentState(row["state"]), notes[row["lease_token"]]
+        note_change(tx, row["segment_id"], before, to, note.text)
+    announce(tx, {row["message_id"] for row in rows})
+
+
+def refund(tx: Tx, rows: Sequence[RowMapping], rules: QuotaRules) -> None:
+    """Give back what segments that provably did not leave had reserved."""
+    charged = [row for row in rows if row["charged_at"] is not None]
+    if not charged:
+        return
+    book = Book(tx, {Iccid(row["iccid"]) for row in charged}, rules)
+    for row in charged:
+        book.refund(Iccid(row["iccid"]), row["charged_at"])
+    book.save()
+
+
+def announce(tx: Tx, message_ids: Collection[int]) -> None:
+    """An event for each of these messages that has come to rest."""
+    rows = tx.conn.execute(
+        select(segment.c.message_id, segment.c.batch_id, segment.c.state)
+        .where(segment.c.message_id.in_(sorted(message_ids)))
+        .order_by(segment.c.message_id)
+    ).all()
+    for message_id, same in groupby(rows, key=lambda row: row.message_id):
+        own = list(same)
+        state = message_state(SegmentState(row.state) for row in own)
+        if state not in {MessageState.QUEUED, MessageState.SENDING}:
+            facts = {"batch_id": own[0].batch_id, "state": state.value}
+            tx.event(EventKind.MESSAGE, str(message_id), facts)
+
+
+def hold_batch(tx: Tx, batch_id: BatchId, reason: str) -> bool:
+    """RUNNING → HELD by this node; False if it does not run."""
+    if not batches.move(
+        tx, batch_id, BatchState.HELD, reason=reason, only_from={BatchState.RUNNING}
+    ):
+        return False
+    tx.audit(tx.node_id, "batch.hold", batch_id, {"reason": reason})
+    return True
+
+
+def bound_messages(
+    tx: Tx, message_ids: Iterable[int], *, without: Collection[int] = ()
+) -> frozenset[int]:
+    """Those of which a segment left, or may have left: their card does not change.
+
+    `without`: segments that do not count, since they are just proven not to have left.
+    """
+    left = (
+        SegmentState.SUBMITTING,
+        SegmentState.SENT,
+        SegmentState.DELIVERED,
+        SegmentState.UNDELIVERED,
+        SegmentState.IN_DOUBT,
+        SegmentState.ABANDONED,
+    )
+    return frozenset(
+        tx.conn.scalars(
+            select(segment.c.message_id)
+            .distinct()
+            .where(
+                segment.c.message_id.in_(sorted(set(message_ids))),
+                segment.c.state.in_(left),
+                segment.c.segment_id.not_in(sorted(without)),
+            )
+        )
+    )
+
+
+def note_change(
+    tx: Tx, segment_id: int, before: SegmentState, after: SegmentState, note: str | None = None
+) -> None:
+    """Put a change of state in the journal, as done by this node."""
+    tx.transition(
+        Transition(
+            segment_id=SegmentId(segment_id),
+            before=before,
+            after=after,
+            actor=tx.node_id,
+            note=note,
+        )
+    )
+
+
+def _requeued(row: RowMapping, note: Note, bound: frozenset[int]) -> dict[str, object]:
+    return {
+        "id": row["segment_id"],
+        "before": row["state"],
+        "card": row["iccid"] if row["message_id"] in bound else None,
+        "when": note.not_before or row["not_before"],
+        "avoid": note.avoid_iccid or row["avoid_iccid"],
+        "why": note.cause,
+        "what": note.text,
+    }
+
+
+_TO_QUEUED: Final = (
+    update(segment)
+    .where(segment.c.segment_id == bindparam("id"), segment.c.state == bindparam("before"))
+    .values(
+        state=SegmentState.QUEUED.value,
+        lease_token=None,
+        leased_until=None,
+        submitting_at=None,
+        bay=None,
+        node_id=None,
+        charged_at=None,
+        iccid=bindparam("card"),
+        not_before=bindparam("when"),
+        avoid_iccid=bindparam("avoid"),
+        cause=bindparam("why"),
+        note=bindparam("what"),
+    )
+)
+_TO_FINAL: Final = (
+    update(segment)
+    .where(segment.c.segment_id == bindparam("id"), segment.c.state == bindparam("before"))
+    .values(
+        state=bindparam("to"),
+        final_at=bindparam("at"),
+        cause=bindparam("why"),
+        note=bindparam("what"),
+        charged_at=None,
+    )
+)

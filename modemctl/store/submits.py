@@ -1,0 +1,308 @@
+"""The last gate before a modem.
+
+`begin_submit` is the only place that makes a `Cleared`, and the fleet gives a modem nothing else.
+It commits before the bytes leave; `store.outcomes` notes what became of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias
+
+from sqlalchemy import RowMapping, bindparam, select, update
+
+from modemctl.errors import PolicyRefused, TamperedError
+from modemctl.lifecycle import BatchState, SegmentState
+from modemctl.model import BatchId, Bay, DesiredState, Iccid, SegmentId
+from modemctl.policy.approvals import VerifiedBatch, verify_batch
+from modemctl.store import sims
+from modemctl.store.evidence import read_evidence
+from modemctl.store.quotas import Book
+from modemctl.store.segments import (
+    HELD_COLUMNS,
+    IS_OPEN,
+    Note,
+    SendingRules,
+    finish,
+    hold_batch,
+    is_usable,
+    note_change,
+    requeue,
+)
+from modemctl.store.tables import batch, modem, opt_out, segment
+from modemctl.store.transaction import Tx
+
+_SEAL: Final = object()
+_PATIENCE: Final = timedelta(minutes=2)  # longer than that, a message is not held by its card
+
+
+class Cleared:
+    """Leave to send one TPDU, once. Only the SUBMITTING transaction makes one."""
+
+    __slots__ = ("segment_id", "tpdu")
+
+    def __init__(self, *, segment_id: SegmentId, tpdu: bytes, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("a clearance comes from begin_submit only")
+        self.segment_id: Final = segment_id
+        self.tpdu: Final = tpdu
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotYet:
+    """The card's gap or limits say later; the lease holds until then."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """The message may not leave now, and its lease is over. `policy` names a rule, if one."""
+
+    reason: str
+    policy: str | None = None
+
+
+Clearance: TypeAlias = Cleared | NotYet | Withdrawn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitRequest:
+    """One segment, encoded from the verified line; `digest` is that of the batch it was in."""
+
+    segment_id: SegmentId
+    token: str
+    bay: Bay
+    iccid: Iccid
+    batch_id: BatchId
+    digest: bytes
+    recipient_bidx: bytes
+    tpdu: bytes = field(repr=False)
+    rules: SendingRules = field(repr=False)
+
+
+def begin_submit(tx: Tx, requests: Sequence[SubmitRequest]) -> Sequence[Clearance]:
+    """Check everything once more and mark as SUBMITTING what may leave.
+
+    Lease, batch, approval, window, opt-out, quiet hours, card and its MAC, pause, gap, limits. What
+    may not leave goes back to the queue; an opted-out recipient's message is refused; a batch
+    whose approval no longer holds is held.
+    """
+    gate = _Gate(tx, requests)
+    results = [gate.pass_(request) for request in requests]
+    gate.save()
+    return results
+
+
+class _Gate:
+    """One set of requests before the gate: reads for all, decides each, writes for all."""
+
+    def __init__(self, tx: Tx, requests: Sequence[SubmitRequest]) -> None:
+        self._tx, self._rules = tx, requests[0].rules
+        iccids = [request.iccid for request in requests]
+        self._rows = _rows_of(tx, [request.segment_id for request in requests])
+        self._batches = _verified(tx, {one.batch_id for one in requests}, self._rules)
+        self._states = _batch_states(tx, self._batches)
+        self._cards = sims.read_many(tx.conn, tx.vault, iccids)
+        self._running_bays = _running_bays(tx, {one.bay for one in requests})
+        self._opted_out = _opted_out(tx, {one.recipient_bidx for one in requests})
+        self._book = Book(tx, iccids, self._rules.quota)
+        self._submitting: list[SubmitRequest] = []
+        self._prolonged: dict[str, datetime] = {}
+        self._returned: dict[str, Note] = {}
+        self._refused: dict[str, Note] = {}
+        self._held: dict[BatchId, PolicyRefused] = {}
+
+    def pass_(self, request: SubmitRequest) -> Clearance:
+        row = self._rows.get(request.segment_id)
+        if not _is_leased(row, request, self._tx.now):
+            return Withdrawn(reason="the lease is over")
+        assert row is not None
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        ready_at = self._book.may_submit_at(request.iccid)
+        if ready_at is not None and ready_at > self._tx.now:
+            return NotYet(until=ready_at)
+        if not self._book.move(request.iccid, row["charged_at"]):
+            return self._postpone(request)
+        self._book.note_submit(request.iccid)
+        self._submitting.append(request)
+        return Cleared(segment_id=request.segment_id, tpdu=request.tpdu, seal=_SEAL)
+
+    def save(self) -> None:
+        """Write all decisions."""
+        tx = self._tx
+        self._book.save()
+        if self._submitting:
+            rows = [
+                {"id": one.segment_id, "token": one.token, "at": tx.now} for one in self._submitting
+            ]
+            done = tx.conn.execute(_TO_SUBMITTING, rows)
+            assert done.rowcount == len(rows), "a leased segment was taken under our hands"
+            for one in self._submitting:
+                note_change(tx, one.segment_id, SegmentState.LEASED, SegmentState.SUBMITTING)
+        if self._prolonged:
+            self._prolong()
+        if self._returned:
+            rows_back = _leased_under(tx, self._returned)
+            requeue(tx, rows_back, self._rules.quota, notes=self._returned)
+        if self._refused:
+            leased = _leased_under(tx, self._refused)
+            finish(tx, leased, SegmentState.REFUSED, self._rules, notes=self._refused)
+        for batch_id, error in self._held.items():
+            hold_batch(tx, batch_id, f"{error.rule} (policy: {error.policy})")
+
+    def _prolong(self) -> None:
+        rows = _leased_under(self._tx, self._prolonged)
+        self._tx.conn.execute(
+            _PROLONG,
+            [
+                {"id": row["segment_id"], "until": self._prolonged[row["lease_token"]]}
+                for row in rows
+            ],
+        )
+
+    def _refusal(self, request: SubmitRequest) -> Withdrawn | None:
+        verified = self._batches.get(request.batch_id)
+        if self._states.get(request.batch_id) != BatchState.RUNNING:
+            return self._return(request, "the batch does not run")
+        if not isinstance(verified, VerifiedBatch):
+            error = verified or PolicyRefused("SMS-01", "the batch is not approved")
+            self._held[request.batch_id] = error
+            return self._return(request, error.rule, error.policy)
+        if verified.digest != request.digest:
+            return self._return(request, "the batch is not what was verified", "SMS-01")
+        return self._time_refusal(request, verified) or self._card_refusal(request, verified)
+
+    def _time_refusal(self, request: SubmitRequest, verified: VerifiedBatch) -> Withdrawn | None:
+        header, now = verified.header, self._tx.now
+        if not header.not_before <= now < min(header.not_after, verified.approved_until):
+            return self._return(request, "outside the approved window")
+        if not self._rules.is_open(header.category, now):
+            return self._return(request, "quiet hours", "SIM-08")
+        if request.recipient_bidx in self._opted_out:
+            reason = "the recipient opted out"
+            self._refused[request.token] = Note(text=reason, cause="policy:SIM-08")
+            return Withdrawn(reason=reason, policy="SIM-08")
+        return None
+
+    def _card_refusal(self, request: SubmitRequest, verified: VerifiedBatch) -> Withdrawn | None:
+        card = self._cards.get(request.iccid)
+        header = verified.header
+        if card is None or not is_usable(card):
+            return self._return(request, "the card may not send")
+        serving = self._rules.approvals.operating_department(header.category, header.department)
+        if card.department != serving or header.card_group not in {None, card.card_group}:
+            return self._return(request, "the card serves other batches", "SIM-05")
+        if request.bay not in self._running_bays:
+            return self._return(request, "the bay is paused")
+        return None
+
+    def _return(self, request: SubmitRequest, reason: str, policy: str | None = None) -> Withdrawn:
+        self._returned[request.token] = Note(text=reason)
+        return Withdrawn(reason=reason, policy=policy)
+
+    def _postpone(self, request: SubmitRequest) -> Clearance:
+        until = self._book.fits_at(request.iccid, 1)
+        if until - self._tx.now > _PATIENCE:
+            return self._return(request, "the card's limits are used up")
+        self._prolonged[request.token] = until + timedelta(seconds=self._rules.lease_seconds)
+        return NotYet(until=until)
+
+
+# ---------------------------------------------------------------- what the gate reads
+
+
+def _rows_of(tx: Tx, segment_ids: Collection[SegmentId]) -> Mapping[SegmentId, RowMapping]:
+    rows = tx.conn.execute(
+        select(*HELD_COLUMNS, segment.c.leased_until).where(segment.c.segment_id.in_(segment_ids))
+    )
+    return {SegmentId(row["segment_id"]): row for row in rows.mappings()}
+
+
+def _is_leased(row: RowMapping | None, request: SubmitRequest, now: datetime) -> bool:
+    return (
+        row is not None
+        and row["state"] == SegmentState.LEASED
+        and row["lease_token"] == request.token
+        and row["iccid"] == request.iccid
+        and row["batch_id"] == request.batch_id
+        and row["leased_until"] > now
+    )
+
+
+def _verified(
+    tx: Tx, batch_ids: Collection[BatchId], rules: SendingRules
+) -> Mapping[BatchId, VerifiedBatch | PolicyRefused]:
+    """Each batch's approval, checked as it stands now; unapproved ones with the reason."""
+    found: dict[BatchId, VerifiedBatch | PolicyRefused] = {}
+    for batch_id, evidence in read_evidence(tx.conn, tx.vault, sorted(batch_ids)).items():
+        if isinstance(evidence, TamperedError):
+            found[batch_id] = PolicyRefused("SMS-01", str(evidence))
+            continue
+        try:
+            found[batch_id] = verify_batch(evidence, rules=rules.approvals, now=tx.now)
+        except PolicyRefused as error:
+            found[batch_id] = error
+    return found
+
+
+def _batch_states(tx: Tx, batch_ids: Collection[BatchId]) -> Mapping[str, str]:
+    rows = tx.conn.execute(
+        select(batch.c.batch_id, batch.c.state).where(batch.c.batch_id.in_(sorted(batch_ids)))
+    )
+    return {row.batch_id: row.state for row in rows}
+
+
+def _running_bays(tx: Tx, bays: Collection[Bay]) -> frozenset[str]:
+    rows = tx.conn.scalars(
+        select(modem.c.bay).where(
+            modem.c.bay.in_(sorted(bays)), modem.c.desired_state == DesiredState.RUN
+        )
+    )
+    return frozenset(rows)
+
+
+def _opted_out(tx: Tx, indexes: Collection[bytes]) -> frozenset[bytes]:
+    rows = tx.conn.scalars(
+        select(opt_out.c.number_bidx).where(opt_out.c.number_bidx.in_(sorted(indexes)))
+    )
+    return frozenset(rows)
+
+
+def _leased_under(tx: Tx, tokens: Collection[str]) -> Sequence[RowMapping]:
+    return (
+        tx.conn.execute(
+            select(*HELD_COLUMNS).where(
+                IS_OPEN,
+                segment.c.state == SegmentState.LEASED,
+                segment.c.lease_token.in_(sorted(tokens)),
+            )
+        )
+        .mappings()
+        .all()
+    )
+
+
+_TO_SUBMITTING: Final = (
+    update(segment)
+    .where(
+        segment.c.segment_id == bindparam("id"),
+        segment.c.state == SegmentState.LEASED,
+        segment.c.lease_token == bindparam("token"),
+    )
+    .values(
+        state=SegmentState.SUBMITTING.value,
+        submitting_at=bindparam("at"),
+        charged_at=bindparam("at"),
+        tries=segment.c.tries + 1,
+    )
+)
+_PROLONG: Final = (
+    update(segment)
+    .where(segment.c.segment_id == bindparam("id"), segment.c.state == SegmentState.LEASED)
+    .values(leased_until=bindparam("until"))
+)

@@ -1,0 +1,122 @@
+"""What time alone does to segments and batches; a sweep is short: a few hundred rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    and_,
+    func,
+    select,
+    update,
+)
+
+from modemctl.lifecycle import BatchState, SegmentState
+from modemctl.model import BatchId, EventKind, Topic
+from modemctl.store import batches
+from modemctl.store.segments import (
+    HELD_COLUMNS,
+    IS_OPEN,
+    Note,
+    SendingRules,
+    announce,
+    note_change,
+    requeue,
+)
+from modemctl.store.tables import batch, segment
+from modemctl.store.transaction import Tx
+
+_CHUNK: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """How much one sweep moved."""
+
+    n_lapsed: int
+    n_closed: int
+    n_batches: int
+
+    @property
+    def has_more(self) -> bool:
+        """Whether closed batches have segments left to settle."""
+        return self.n_closed >= _CHUNK
+
+
+def recover(tx: Tx, rules: SendingRules) -> tuple[int, int]:
+    """At start: SUBMITTING rows of this node are IN_DOUBT, its LEASED rows are QUEUED again.
+
+    Returns how many of each.
+    """
+    own = segment.c.node_id == tx.node_id
+    doubtful = _held(tx.conn, and_(own, segment.c.state == SegmentState.SUBMITTING))
+    put_in_doubt(tx, doubtful, "the daemon ended while it was being submitted")
+    leased = _held(tx.conn, and_(own, segment.c.state == SegmentState.LEASED))
+    reason = Note(text="the daemon ended before it was submitted")
+    requeue(tx, leased, rules.quota, notes={row["lease_token"]: reason for row in leased})
+    return len(doubtful), len(leased)
+
+
+def put_in_doubt(tx: Tx, rows: Sequence[RowMapping], reason: str) -> None:
+    """SUBMITTING → IN_DOUBT; what is in doubt stays charged."""
+    ids = [row["segment_id"] for row in rows]
+    for at in range(0, len(ids), _CHUNK):
+        tx.conn.execute(
+            update(segment)
+            .where(
+                segment.c.segment_id.in_(ids[at : at + _CHUNK]),
+                segment.c.state == SegmentState.SUBMITTING,
+            )
+            .values(state=SegmentState.IN_DOUBT.value, note=reason)
+        )
+    for segment_id in ids:
+        note_change(tx, segment_id, SegmentState.SUBMITTING, SegmentState.IN_DOUBT, reason)
+    if rows:
+        announce(tx, {row["message_id"] for row in rows})
+
+
+def sweep(tx: Tx, rules: SendingRules) -> Swept:
+    """Lapsed leases; batches that are due, done or over; unsent segments of closed batches."""
+    lapsed = _held(
+        tx.conn, and_(segment.c.state == SegmentState.LEASED, segment.c.leased_until <= tx.now)
+    )
+    note = Note(text="the lease lapsed; nothing was written to a modem")
+    requeue(tx, lapsed, rules.quota, notes={row["lease_token"]: note for row in lapsed})
+    n_batches = (
+        len(batches.due_starts(tx, rules.approvals))
+        + len(batches.expire_due(tx))
+        + len(batches.finish_done(tx))
+    )
+    n_closed = batches.settle_closed(tx, limit=_CHUNK)
+    if lapsed:
+        tx.wake(Topic.WORK)
+    return Swept(n_lapsed=len(lapsed), n_closed=n_closed, n_batches=n_batches)
+
+
+def progress(conn: Connection) -> dict[BatchId, dict[str, int]]:
+    """Segments by state of every running batch."""
+    rows = conn.execute(
+        select(segment.c.batch_id, segment.c.state, func.count())
+        .join(batch, batch.c.batch_id == segment.c.batch_id)
+        .where(batch.c.state == BatchState.RUNNING)
+        .group_by(segment.c.batch_id, segment.c.state)
+    )
+    counts: dict[BatchId, dict[str, int]] = {}
+    for batch_id, state, n in rows:
+        counts.setdefault(BatchId(batch_id), {})[state] = n
+    return counts
+
+
+def note_progress(tx: Tx, counts: dict[BatchId, dict[str, int]]) -> None:
+    """An event for each batch that moved."""
+    for batch_id, states in counts.items():
+        tx.event(EventKind.BATCH, batch_id, {"state": BatchState.RUNNING.value, "segments": states})
+
+
+def _held(conn: Connection, condition: ColumnElement[bool]) -> Sequence[RowMapping]:
+    return conn.execute(select(*HELD_COLUMNS).where(IS_OPEN, condition)).mappings().all()

@@ -1,0 +1,153 @@
+"""What persons ask of a bay: rows that its actor takes up and answers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from modemctl.errors import NotFound
+from modemctl.model import AccountId, Bay, Topic
+from modemctl.store.tables import modem, wish
+from modemctl.store.transaction import Tx
+from modemctl.vault import Vault
+
+
+class WishKind(StrEnum):
+    """What may be asked of a bay."""
+
+    AT = "at"  # one raw AT command
+    RESET = "reset"  # restart the modem
+    RELEASE = "release"  # look at a quarantined or waiting card again
+    RETRY = "retry"  # try a failed bay again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """One wish. `body` is the AT command, `result` its answer (both may hold secrets)."""
+
+    wish_id: str
+    kind: WishKind
+    bay: Bay
+    body: str | None = field(repr=False)
+    requested_by: AccountId
+    at: datetime
+    done_at: datetime | None
+    result: str | None = field(repr=False)
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What became of a wish: `result`, or `error` in one line."""
+
+    wish_id: str
+    result: str | None = field(default=None, repr=False)
+    error: str | None = None
+
+
+def ask(tx: Tx, *, kind: WishKind, bay: Bay, body: str | None, by: AccountId) -> str:
+    """Leave a wish for a bay; returns its id.
+
+    Raises:
+        NotFound: no such bay was ever seen.
+    """
+    if tx.conn.scalar(select(modem.c.bay).where(modem.c.bay == bay)) is None:
+        raise NotFound("no such bay", field="bay", value=bay, cure="modemctl modems lists them")
+    wish_id = str(uuid.uuid4())
+    sealed = None if body is None else tx.vault.encrypt_text(body, place=_body_place(wish_id))
+    tx.conn.execute(
+        insert(wish).values(
+            wish_id=wish_id, kind=kind.value, bay=bay, body_enc=sealed, requested_by=by, at=tx.now
+        )
+    )
+    tx.wake(Topic.WISHES)
+    return wish_id
+
+
+def take(tx: Tx, bays: Sequence[Bay]) -> Sequence[Sequence[Wish]]:
+    """The open wishes of each bay, oldest first, marked as taken."""
+    rows = tx.conn.execute(
+        select(wish)
+        .where(wish.c.bay.in_(sorted(set(bays))), wish.c.taken_at.is_(None))
+        .order_by(wish.c.at, wish.c.wish_id)
+    ).all()
+    if rows:
+        tx.conn.execute(
+            update(wish)
+            .where(wish.c.wish_id.in_([row.wish_id for row in rows]))
+            .values(taken_at=tx.now)
+        )
+    wishes = [_wish(tx.vault, row) for row in rows]
+    return [[one for one in wishes if one.bay == bay] for bay in bays]
+
+
+def answer(tx: Tx, answers: Sequence[Answer]) -> Sequence[None]:
+    """Note what became of wishes."""
+    for one in answers:
+        place = _result_place(one.wish_id)
+        sealed = None if one.result is None else tx.vault.encrypt_text(one.result, place=place)
+        tx.conn.execute(
+            update(wish)
+            .where(wish.c.wish_id == one.wish_id, wish.c.done_at.is_(None))
+            .values(done_at=tx.now, result_enc=sealed, error=one.error)
+        )
+    tx.wake(Topic.WISHES)
+    return [None] * len(answers)
+
+
+def read(conn: Connection, vault: Vault, wish_id: str) -> Wish | None:
+    """One wish with its answer; None if there is none of this id."""
+    row = conn.execute(select(wish).where(wish.c.wish_id == wish_id)).first()
+    return None if row is None else _wish(vault, row)
+
+
+def waiting_bays(conn: Connection) -> frozenset[Bay]:
+    """Bays of which somebody wants something."""
+    rows = conn.scalars(select(wish.c.bay).distinct().where(wish.c.taken_at.is_(None)))
+    return frozenset(Bay(bay) for bay in rows)
+
+
+def give_up(tx: Tx, *, older_than: float, bays: Collection[Bay] | None = None) -> int:
+    """Answer wishes that no actor took up or finished in time (seconds) with an error."""
+    stale = wish.c.at <= tx.now - timedelta(seconds=older_than)
+    statement = (
+        update(wish)
+        .where(wish.c.done_at.is_(None), stale)
+        .values(done_at=tx.now, taken_at=tx.now, error="nobody served it: is the bay absent?")
+    )
+    if bays is not None:
+        statement = statement.where(wish.c.bay.in_(sorted(bays)))
+    n = tx.conn.execute(statement).rowcount
+    if n:
+        tx.wake(Topic.WISHES)
+    return n
+
+
+def _wish(vault: Vault, row: Row[tuple[object, ...]]) -> Wish:
+    def opened(sealed: bytes | None, place: str) -> str | None:
+        return None if sealed is None else vault.decrypt_text(sealed, place=place)
+
+    return Wish(
+        wish_id=row.wish_id,
+        kind=WishKind(row.kind),
+        bay=Bay(row.bay),
+        body=opened(row.body_enc, _body_place(row.wish_id)),
+        requested_by=AccountId(row.requested_by),
+        at=row.at,
+        done_at=row.done_at,
+        result=opened(row.result_enc, _result_place(row.wish_id)),
+        error=row.error,
+    )
+
+
+def _body_place(wish_id: str) -> str:
+    return f"wish.body_enc:{wish_id}"
+
+
+def _result_place(wish_id: str) -> str:
+    return f"wish.result_enc:{wish_id}"
