@@ -233,13 +233,13 @@ class CardState(StrEnum):
 
 
 _C = CardState
-_SUSPENDED = frozenset({_C.SUSPENDED_LOSS, _C.SUSPENDED_ARREARS, _C.SUSPENDED_PENALTY})
+_SUSPENDED = (_C.SUSPENDED_LOSS, _C.SUSPENDED_ARREARS, _C.SUSPENDED_PENALTY)  # in this order
 CARD: Mapping[CardState, frozenset[CardState]] = {
     _C.REQUESTED: frozenset({_C.REVIEWED, _C.CANCELLED}),
     _C.REVIEWED: frozenset({_C.APPROVED, _C.CANCELLED}),
     _C.APPROVED: frozenset({_C.PROVISIONED, _C.CANCELLED}),
     _C.PROVISIONED: frozenset({_C.ISSUED, _C.LOST, _C.DAMAGED, _C.RETURNED}),
-    _C.ISSUED: _SUSPENDED | {_C.LOST, _C.DAMAGED, _C.RETURNED},
+    _C.ISSUED: frozenset({*_SUSPENDED, _C.LOST, _C.DAMAGED, _C.RETURNED}),
     **{state: frozenset({_C.ISSUED, _C.LOST, _C.DAMAGED, _C.RETURNED}) for state in _SUSPENDED},
     _C.LOST: frozenset({_C.CANCELLED, _C.RETURNED}),
     _C.DAMAGED: frozenset({_C.CANCELLED, _C.RETURNED}),
