@@ -1,7 +1,436 @@
-"""Batches: their rows, their way through the states, their evidence."""
+"""Batches: their rows and their way through the states."""
 
 from __future__ import annotations
 
-from modemctl.store.evidence import read_evidence, read_lines
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
-__all__ = ["read_evidence", "read_lines"]
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from modemctl.errors import PolicyRefused, TamperedError
+from modemctl.lifecycle import BATCH, BatchState, CardState, SegmentState, sources
+from modemctl.model import AccountId, BatchId, EventKind, SegmentId, Topic
+from modemctl.policy.approvals import (
+    ApprovalRules,
+    BatchEvidence,
+    VerifiedBatch,
+    require_open,
+    verify_batch,
+)
+from modemctl.store.authorities import OPERATOR, is_authorised
+from modemctl.store.evidence import read_evidence, read_lines
+from modemctl.store.tables import batch, from_ms, segment, sim
+from modemctl.store.transaction import Json, Transition, Tx
+from modemctl.vault import Vault
+
+__all__ = [
+    "Batch",
+    "NewBatch",
+    "Query",
+    "add_draft",
+    "due_starts",
+    "expire_due",
+    "find_batch",
+    "finish_done",
+    "list_batches",
+    "may_operate",
+    "move",
+    "progress",
+    "read_evidence",
+    "read_lines",
+    "require_start",
+    "settle_closed",
+    "usable_cards",
+    "verify_now",
+]
+
+_SYSTEM = "modemctl"
+_UNSETTLED = (SegmentState.QUEUED, SegmentState.LEASED, SegmentState.SUBMITTING)
+_CLOSED_AS: Mapping[BatchState, SegmentState] = {
+    BatchState.CANCELLED: SegmentState.CANCELLED,
+    BatchState.WITHDRAWN: SegmentState.CANCELLED,
+    BatchState.REJECTED: SegmentState.CANCELLED,
+    BatchState.EXPIRED: SegmentState.EXPIRED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewBatch:
+    """A batch as it is asked for; its list is still to come."""
+
+    batch_id: BatchId
+    category: str
+    priority: int
+    department: str
+    party: str
+    drafter: AccountId
+    operator: AccountId
+    submitter: AccountId
+    template: str = field(repr=False)
+    card_group: str | None
+    starts_itself: bool
+    not_before: datetime
+    not_after: datetime
+    salt_nonce: bytes = field(repr=False)
+    request_digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A batch's row. `header` and `digest` are None until its list is complete."""
+
+    batch_id: BatchId
+    category: str
+    state: BatchState
+    reason: str
+    priority: int
+    department: str
+    party: str
+    drafter: AccountId
+    operator: AccountId
+    submitter: AccountId
+    template: str = field(repr=False)
+    card_group: str | None
+    starts_itself: bool
+    not_before: datetime
+    not_after: datetime
+    header: bytes | None = field(repr=False)
+    digest: bytes | None
+    request_digest: bytes
+    n_messages: int
+    n_removed: int
+    n_segments: int
+    created_at: datetime
+    state_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which batches; None matches all."""
+
+    department: str | None = None
+    states: Collection[BatchState] | None = None
+    category: str | None = None
+
+
+# ---------------------------------------------------------------- reading
+
+
+def find_batch(conn: Connection, batch_id: str) -> Batch | None:
+    """The batch of this id."""
+    row = conn.execute(select(batch).where(batch.c.batch_id == batch_id)).first()
+    return None if row is None else _batch(row)
+
+
+def list_batches(
+    conn: Connection, query: Query, *, before: tuple[int, str] | None, limit: int
+) -> Sequence[Batch]:
+    """Batches, newest first; `before` is the last one's (created ms, id)."""
+    statement = select(batch).order_by(batch.c.created_at.desc(), batch.c.batch_id.desc())
+    if before is not None:
+        at = from_ms(before[0])
+        statement = statement.where(
+            or_(
+                batch.c.created_at < at,
+                and_(batch.c.created_at == at, batch.c.batch_id < before[1]),
+            )
+        )
+    if query.department is not None:
+        statement = statement.where(batch.c.department == query.department)
+    if query.states is not None:
+        statement = statement.where(batch.c.state.in_(query.states))
+    if query.category is not None:
+        statement = statement.where(batch.c.category == query.category)
+    return [_batch(row) for row in conn.execute(statement.limit(limit))]
+
+
+def progress(conn: Connection, batch_id: str) -> Mapping[SegmentState, int]:
+    """How many segments stand in each state; from the index alone."""
+    rows = conn.execute(
+        select(segment.c.state, func.count())
+        .where(segment.c.batch_id == batch_id)
+        .group_by(segment.c.state)
+    )
+    return {SegmentState(state): count for state, count in rows}
+
+
+def usable_cards(conn: Connection, *, department: str, card_group: str | None) -> int:
+    """How many cards of a department may carry traffic now; for estimates only, no MAC is read."""
+    statement = (
+        select(func.count())
+        .select_from(sim)
+        .where(
+            sim.c.department == department,
+            sim.c.state == CardState.ISSUED,
+            sim.c.verified_at.is_not(None),
+            sim.c.is_reserved.is_(False),
+            sim.c.is_paused.is_(False),
+        )
+    )
+    if card_group is not None:
+        statement = statement.where(sim.c.card_group == card_group)
+    return conn.scalar(statement) or 0
+
+
+def verify_now(
+    conn: Connection, vault: Vault, batch_id: BatchId, *, rules: ApprovalRules, now: datetime
+) -> VerifiedBatch:
+    """The batch's approvals, checked at this moment.
+
+    Raises:
+        PolicyRefused: SMS-01 … SMS-04, SMS-11, SEC-04; SMS-01 also where a row was tampered with.
+    """
+    found = read_evidence(conn, vault, [batch_id]).get(batch_id)
+    return verify_batch(_intact(found), rules=rules, now=now)
+
+
+def require_start(
+    conn: Connection, vault: Vault, batch: Batch, *, rules: ApprovalRules, now: datetime
+) -> VerifiedBatch:
+    """Check approvals and the named operator's authorisation at this moment; not the window.
+
+    Raises:
+        PolicyRefused: as `verify_now`; SMS-06 where the operator may not send.
+    """
+    verified = verify_now(conn, vault, batch.batch_id, rules=rules, now=now)
+    department = rules.operating_department(verified.header.category, verified.header.department)
+    if not may_operate(conn, vault, verified.header.operator, department=department, at=now):
+        raise PolicyRefused(
+            "SMS-06",
+            f"the operator is not authorised for department {department} at this moment",
+            cure="authorise the operator, or submit anew with another one",
+        )
+    return verified
+
+
+def may_operate(
+    conn: Connection, vault: Vault, account_id: str, *, department: str, at: datetime
+) -> bool:
+    """Whether an account may send for a department at `at` (SMS-06)."""
+    return is_authorised(
+        conn, vault, account_id=account_id, kind=OPERATOR, department=department, at=at
+    )
+
+
+# ---------------------------------------------------------------- acts
+
+
+def add_draft(tx: Tx, new: NewBatch) -> None:
+    """Add a batch whose list is being staged; its id must be free."""
+    tx.conn.execute(
+        insert(batch).values(
+            batch_id=new.batch_id,
+            category=new.category,
+            state=BatchState.DRAFT,
+            priority=new.priority,
+            department=new.department,
+            party=new.party,
+            drafter=new.drafter,
+            operator=new.operator,
+            submitter=new.submitter,
+            template=new.template,
+            card_group=new.card_group,
+            starts_itself=new.starts_itself,
+            not_before=new.not_before,
+            not_after=new.not_after,
+            salt_nonce=new.salt_nonce,
+            request_digest=new.request_digest,
+            n_lines=0,
+            n_removed=0,
+            n_segments=0,
+            created_at=tx.now,
+            state_at=tx.now,
+        )
+    )
+
+
+def move(
+    tx: Tx,
+    batch_id: BatchId,
+    to: BatchState,
+    *,
+    reason: str = "",
+    only_from: Collection[BatchState] | None = None,
+) -> bool:
+    """Change a batch's state if the table allows it from where it is; False if it does not.
+
+    Writes the event and rings those who must know.
+    """
+    allowed = sources(BATCH, to) if only_from is None else sources(BATCH, to) & set(only_from)
+    changed = tx.conn.execute(
+        update(batch)
+        .where(batch.c.batch_id == batch_id, batch.c.state.in_(sorted(allowed)))
+        .values(state=to, state_at=tx.now, reason=reason)
+    )
+    if not changed.rowcount:
+        return False
+    data: dict[str, Json] = {"state": to, "reason": reason}
+    tx.event(EventKind.BATCH, batch_id, data)
+    if to is BatchState.RUNNING:
+        tx.wake(Topic.WORK)
+    elif to in {BatchState.HELD, BatchState.CANCELLED, BatchState.EXPIRED}:
+        tx.wake(Topic.STOP)
+    return True
+
+
+def due_starts(tx: Tx, rules: ApprovalRules) -> Sequence[BatchId]:
+    """Start batches that start themselves and whose window is open; returns those started.
+
+    One whose approval or operator does not hold at this moment is held with the reason.
+    """
+    rows = tx.conn.execute(
+        select(batch)
+        .where(
+            batch.c.state == BatchState.APPROVED,
+            batch.c.starts_itself.is_(True),
+            batch.c.not_before <= tx.now,
+            batch.c.not_after > tx.now,
+        )
+        .order_by(batch.c.priority, batch.c.created_at)
+        .limit(50)
+    ).all()
+    return [found.batch_id for found in map(_batch, rows) if _start(tx, found, rules)]
+
+
+def expire_due(tx: Tx) -> Sequence[BatchId]:
+    """Close batches whose window is over: DONE where nothing is unsent, else EXPIRED."""
+    rows = tx.conn.execute(
+        select(batch.c.batch_id, batch.c.state)
+        .where(batch.c.state.in_(_live_states()), batch.c.not_after <= tx.now)
+        .limit(50)
+    ).all()
+    expired: list[BatchId] = []
+    for row in rows:
+        batch_id = BatchId(row.batch_id)
+        is_sent = row.state == BatchState.RUNNING and not _has_segments(tx, batch_id, _UNSETTLED)
+        to = BatchState.DONE if is_sent else BatchState.EXPIRED
+        if move(tx, batch_id, to, reason="the window is over"):
+            tx.audit(_SYSTEM, f"batch.{to}", batch_id, {"reason": "the window is over"})
+            expired.append(batch_id)
+    return expired
+
+
+def finish_done(tx: Tx) -> Sequence[BatchId]:
+    """RUNNING batches of which nothing is unsent, in flight or in doubt become DONE."""
+    still_open = (*_UNSETTLED, SegmentState.IN_DOUBT)
+    rows = tx.conn.execute(
+        select(batch.c.batch_id).where(
+            batch.c.state == BatchState.RUNNING,
+            ~exists().where(
+                segment.c.batch_id == batch.c.batch_id, segment.c.state.in_(still_open)
+            ),
+        )
+    )
+    done = [BatchId(row.batch_id) for row in rows.all()]
+    for batch_id in done:
+        move(tx, batch_id, BatchState.DONE)
+        tx.audit(_SYSTEM, "batch.done", batch_id, {})
+    return done
+
+
+def settle_closed(tx: Tx, *, limit: int = 500) -> int:
+    """Give unsent segments of closed batches their final state, at most `limit` of them."""
+    rows = tx.conn.execute(
+        select(segment.c.segment_id, batch.c.state)
+        .join(batch, batch.c.batch_id == segment.c.batch_id)
+        .where(batch.c.state.in_(_CLOSED_AS), segment.c.state == SegmentState.QUEUED)
+        .limit(limit)
+    ).all()
+    for to in {_CLOSED_AS[BatchState(row.state)] for row in rows}:
+        ids = [row.segment_id for row in rows if _CLOSED_AS[BatchState(row.state)] is to]
+        settled = tx.conn.scalars(
+            update(segment)
+            .where(segment.c.segment_id.in_(ids), segment.c.state == SegmentState.QUEUED)
+            .values(state=to, final_at=tx.now)
+            .returning(segment.c.segment_id)
+        ).all()
+        for segment_id in settled:
+            tx.transition(
+                Transition(
+                    segment_id=SegmentId(segment_id),
+                    before=SegmentState.QUEUED,
+                    after=to,
+                    actor=_SYSTEM,
+                    note="the batch was closed",
+                )
+            )
+    return len(rows)
+
+
+# ---------------------------------------------------------------- inside
+
+
+def _start(tx: Tx, found: Batch, rules: ApprovalRules) -> bool:
+    try:
+        verified = require_start(tx.conn, tx.vault, found, rules=rules, now=tx.now)
+        require_open(verified, now=tx.now)
+    except PolicyRefused as refusal:
+        details: dict[str, Json] = {"policy": refusal.policy, "rule": refusal.rule}
+        move(tx, found.batch_id, BatchState.HELD, reason=f"{refusal.policy}: {refusal.rule}")
+        tx.audit(_SYSTEM, "batch.refused", found.batch_id, details)
+        tx.event(EventKind.ALARM, found.batch_id, details)
+        return False
+    if not move(tx, found.batch_id, BatchState.RUNNING, only_from={BatchState.APPROVED}):
+        return False
+    started: dict[str, Json] = {"approvals": list(verified.approvers), "operator": found.operator}
+    tx.audit(_SYSTEM, "batch.start", found.batch_id, started)
+    return True
+
+
+def _intact(found: BatchEvidence | TamperedError | None) -> BatchEvidence:
+    if found is None:
+        raise PolicyRefused("SMS-01", "the batch's list is not complete")
+    if isinstance(found, TamperedError):
+        raise PolicyRefused("SMS-01", str(found)) from found
+    return found
+
+
+def _has_segments(tx: Tx, batch_id: BatchId, states: Collection[SegmentState]) -> bool:
+    condition: ColumnElement[bool] = exists().where(
+        segment.c.batch_id == batch_id, segment.c.state.in_(states)
+    )
+    return bool(tx.conn.scalar(select(condition)))
+
+
+def _live_states() -> Sequence[BatchState]:
+    return [state for state, to in BATCH.items() if to]
+
+
+def _batch(row: Row[tuple[object, ...]]) -> Batch:
+    return Batch(
+        batch_id=BatchId(row.batch_id),
+        category=row.category,
+        state=BatchState(row.state),
+        reason=row.reason,
+        priority=row.priority,
+        department=row.department,
+        party=row.party,
+        drafter=AccountId(row.drafter),
+        operator=AccountId(row.operator),
+        submitter=AccountId(row.submitter),
+        template=row.template,
+        card_group=row.card_group,
+        starts_itself=row.starts_itself,
+        not_before=row.not_before,
+        not_after=row.not_after,
+        header=row.header,
+        digest=row.digest,
+        request_digest=row.request_digest,
+        n_messages=row.n_lines,
+        n_removed=row.n_removed,
+        n_segments=row.n_segments,
+        created_at=row.created_at,
+        state_at=row.state_at,
+    )

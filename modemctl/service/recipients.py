@@ -1,0 +1,345 @@
+"""Recipient lists as people and machines send them: TXT, CSV, NDJSON, spreadsheets (SMS-07).
+
+An upload is first written to a file of its own, since the encoding of a text can only be told from
+all of it; then it is read in slices, off the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import csv
+import hashlib
+import json
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from typing import IO, Final, TypeVar
+
+from modemctl.errors import InvalidRequest
+from modemctl.policy.content import is_variable_name
+from modemctl.policy.numbers import NumberRules, Rejection, normalise
+from modemctl.service import sheets
+
+SLICE_LINES: Final = 500
+"""Lines that are prepared and stored at a time: keeps each transaction below 20 ms."""
+MAX_LINES: Final = 2_000_000
+MAX_LINE_CHARS: Final = 8_192
+
+ItemT = TypeVar("ItemT")
+
+_BLOCK: Final = 1 << 20
+_HEAD: Final = 4_096
+_DELIMITERS: Final = ",\t;|"
+_BOMS: Final = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_NUMBER_COLUMNS: Final = frozenset(
+    {"to", "number", "phone", "phone number", "mobile", "msisdn", "recipient", "tel",
+     "手机", "手机号", "手机号码", "号码", "电话", "电话号码", "联系电话", "移动电话"}
+)  # fmt: skip
+_ANSWER_LIMIT: Final = 120.0  # seconds the child may be silent: a big workbook is read in one go
+
+
+class ListFormat(StrEnum):
+    """Forms in which a list may come."""
+
+    TXT = "txt"  # one number a line
+    CSV = "csv"  # number and variables; the first line may name the columns
+    NDJSON = "ndjson"  # {"to": …, "variables": {…}} a line
+    XLSX = "xlsx"  # spreadsheets, the older format too; as CSV
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """One line as it came: `to` is as written, `variables` are for the template."""
+
+    line_no: int
+    to: str = field(repr=False)
+    variables: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spooled:
+    """An upload in a file, and the SHA-256 of its octets."""
+
+    path: Path
+    n_octets: int
+    sha256: bytes
+
+
+@asynccontextmanager
+async def spool(chunks: AsyncIterator[bytes], *, max_octets: int) -> AsyncIterator[Spooled]:
+    """Write an upload to a file that only we can read and that goes with the block.
+
+    Raises:
+        InvalidRequest: more than `max_octets`.
+    """
+    folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="modemctl-list-")
+    try:
+        path = Path(folder.name) / "list"
+        out = await asyncio.to_thread(path.open, "wb")
+        try:
+            digest, n_octets = hashlib.sha256(), 0
+            async for chunk in chunks:
+                n_octets += len(chunk)
+                if n_octets > max_octets:
+                    raise InvalidRequest(
+                        f"a list has at most {max_octets} octets", cure="split it into batches"
+                    )
+                digest.update(chunk)
+                await asyncio.to_thread(out.write, chunk)
+        finally:
+            await asyncio.to_thread(out.close)
+        yield Spooled(path=path, n_octets=n_octets, sha256=digest.digest())
+    finally:
+        await asyncio.to_thread(folder.cleanup)
+
+
+async def read_slices(
+    source: Spooled, list_format: ListFormat, *, encoding: str | None = None
+) -> AsyncGenerator[Sequence[Recipient], None]:
+    """The list in slices, line numbers ascending. `encoding` overrides the look at the octets.
+
+    Raises:
+        InvalidRequest: not of this format, not decodable, too many or too long lines.
+    """
+    if list_format is ListFormat.XLSX:
+        async for part in _spreadsheet_slices(source.path):
+            yield part
+        return
+    if encoding is None:
+        encoding = await asyncio.to_thread(detect_encoding, source.path)
+    text = await asyncio.to_thread(_open_text, source.path, encoding)
+    try:
+        lines = _READERS[list_format](text)
+        while part := await asyncio.to_thread(_next_slice, lines):
+            yield part
+    finally:
+        await asyncio.to_thread(text.close)
+
+
+def detect_encoding(path: Path) -> str:
+    """The encoding of a text file: BOM, UTF-16 by its NULs, strict UTF-8, strict GB18030.
+
+    Raises:
+        InvalidRequest: none of them; names the octet that fits none.
+    """
+    with path.open("rb") as source:
+        head = source.read(_HEAD)
+    for bom, name in _BOMS:
+        if head.startswith(bom):
+            return name
+    if head.count(0) * 3 > len(head):
+        # Digits in UTF-16: the NULs stand in the even places of the big-endian form.
+        return "utf-16-be" if head[0::2].count(0) > head[1::2].count(0) else "utf-16-le"
+    if _first_fault(path, "utf-8") is None:
+        return "utf-8"
+    fault = _first_fault(path, "gb18030")
+    if fault is None:
+        return "gb18030"
+    raise InvalidRequest(
+        f"the text is neither UTF-8, UTF-16 nor GB18030: octet {fault} fits none",
+        cure="save the list as UTF-8, or name its encoding",
+    )
+
+
+def _first_fault(path: Path, encoding: str) -> int | None:
+    """Place of the first octet that does not decode; None if all do."""
+    decoder = codecs.getincrementaldecoder(encoding)("strict")
+    n_read = 0
+    with path.open("rb") as source:
+        while True:
+            block = source.read(_BLOCK)
+            try:
+                decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                return n_read + len(block) - len(error.object) + error.start
+            if not block:
+                return None
+            n_read += len(block)
+
+
+def _open_text(path: Path, encoding: str) -> IO[str]:
+    try:
+        codecs.lookup(encoding)
+    except LookupError as error:
+        raise InvalidRequest("no such encoding", field="encoding", value=encoding[:40]) from error
+    return path.open(encoding=encoding, newline=None, errors="strict")
+
+
+def _next_slice(lines: Iterator[Recipient]) -> Sequence[Recipient]:
+    try:
+        part = list(islice(lines, SLICE_LINES))
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(
+            "the list does not decode in this encoding", field="encoding", value=error.encoding
+        ) from error
+    except csv.Error as error:
+        raise InvalidRequest("the list is not CSV") from error
+    if part and part[-1].line_no > MAX_LINES:
+        raise InvalidRequest(f"a list has at most {MAX_LINES} lines", cure="split it into batches")
+    return part
+
+
+# ---------------------------------------------------------------- the formats
+
+
+def _numbered(text: IO[str]) -> Iterator[tuple[int, str]]:
+    line_no = 0
+    while line := text.readline(MAX_LINE_CHARS + 1):
+        line_no += 1
+        if len(line) > MAX_LINE_CHARS:
+            raise InvalidRequest(f"line {line_no} has more than {MAX_LINE_CHARS} characters")
+        yield line_no, line
+
+
+def _txt(text: IO[str]) -> Iterator[Recipient]:
+    for line_no, line in _numbered(text):
+        if stripped := line.strip("\ufeff \t\r\n\x1a"):
+            yield Recipient(line_no=line_no, to=stripped, variables={})
+
+
+def _csv(text: IO[str]) -> Iterator[Recipient]:
+    lines = (line for _, line in _numbered(text))
+    first = next((line for line in lines if line.strip()), "")
+    text.seek(0)
+    delimiter = max(_DELIMITERS, key=first.count)
+    records = csv.reader((line for _, line in _numbered(text)), delimiter=delimiter)
+    table = _Table()
+    for record in records:
+        if (found := table.read(records.line_num, record)) is not None:
+            yield found
+
+
+def _ndjson(text: IO[str]) -> Iterator[Recipient]:
+    for line_no, line in _numbered(text):
+        if not line.strip():
+            continue
+        try:
+            members = json.loads(line)
+        except ValueError as error:
+            raise InvalidRequest(f"line {line_no} is not JSON") from error
+        yield _from_members(line_no, members)
+
+
+def _from_members(line_no: int, members: object) -> Recipient:
+    if isinstance(members, str):
+        return Recipient(line_no=line_no, to=members, variables={})
+    variables = members.get("variables", {}) if isinstance(members, dict) else None
+    if not isinstance(members, dict) or not isinstance(variables, dict):
+        raise InvalidRequest(f'line {line_no} is not an object {{"to": …, "variables": {{…}}}}')
+    to = members.get("to")
+    is_plain = isinstance(to, str) and all(isinstance(one, str) for one in variables.values())
+    if not is_plain or members.keys() - {"to", "variables"}:
+        raise InvalidRequest(f"line {line_no} holds other members or values than strings")
+    return Recipient(line_no=line_no, to=str(to), variables=variables)
+
+
+class _Table:
+    """Rows of cells: the first may name the columns, else the first cell is the number."""
+
+    def __init__(self) -> None:
+        self._names: Sequence[str] | None = None
+
+    def read(self, line_no: int, cells: Sequence[str]) -> Recipient | None:
+        """The row as a recipient; None for an empty one and for the heading."""
+        if not any(cell.strip() for cell in cells):
+            return None
+        if self._names is None:
+            self._names = _column_names(cells)
+            if self._names:
+                return None
+        return _from_cells(line_no, cells, self._names)
+
+
+def _column_names(cells: Sequence[str]) -> Sequence[str]:
+    """Names of the columns, `to` among them; empty where the row is no heading."""
+    if not isinstance(normalise(cells[0], NumberRules()), Rejection):
+        return ()
+    plain = [cell.strip().strip("\ufeff") for cell in cells]
+    names = ["to" if name.casefold() in _NUMBER_COLUMNS else name for name in plain]
+    return names if names.count("to") == 1 else ()
+
+
+def _from_cells(line_no: int, cells: Sequence[str], names: Sequence[str]) -> Recipient:
+    if not names:
+        return Recipient(line_no=line_no, to=cells[0], variables={})
+    row = dict(zip(names, (cell.strip() for cell in cells), strict=False))
+    variables = {
+        name: value for name, value in row.items() if name != "to" and is_variable_name(name)
+    }
+    return Recipient(line_no=line_no, to=row.get("to", ""), variables=variables)
+
+
+_READERS: Final[Mapping[ListFormat, Callable[[IO[str]], Iterator[Recipient]]]] = {
+    ListFormat.TXT: _txt,
+    ListFormat.CSV: _csv,
+    ListFormat.NDJSON: _ndjson,
+}
+
+
+# ---------------------------------------------------------------- spreadsheets
+
+
+async def _spreadsheet_slices(path: Path) -> AsyncGenerator[Sequence[Recipient], None]:
+    table = _Table()
+    async with aclosing(_child_lines(path)) as lines:
+        part: list[Recipient] = []
+        async for line in lines:
+            row_no, cells = json.loads(line)
+            if row_no > MAX_LINES:
+                raise InvalidRequest(f"a list has at most {MAX_LINES} lines")
+            if (found := table.read(row_no, cells)) is not None:
+                part.append(found)
+            if len(part) == SLICE_LINES:
+                yield part
+                part = []
+        if part:
+            yield part
+
+
+async def _child_lines(path: Path) -> AsyncGenerator[bytes, None]:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        sheets.__name__,
+        str(path),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=_BLOCK,
+    )
+    assert child.stdout is not None
+    assert child.stderr is not None
+    try:
+        while line := await _line_in_time(child.stdout):
+            yield line
+        async with asyncio.timeout(_ANSWER_LIMIT):
+            refusal = (await child.stderr.read(_HEAD)).decode(errors="replace").strip()
+            status = await child.wait()
+        if status == sheets.REFUSED:
+            raise InvalidRequest(refusal)
+        if status != 0:
+            raise InvalidRequest("the spreadsheet cannot be read", cure="send the list as CSV")
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
+async def _line_in_time(source: asyncio.StreamReader) -> bytes:
+    try:
+        async with asyncio.timeout(_ANSWER_LIMIT):
+            return await source.readline()
+    except TimeoutError:
+        raise InvalidRequest(
+            "the spreadsheet takes too long to read", cure="send the list as CSV"
+        ) from None

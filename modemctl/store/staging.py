@@ -1,0 +1,233 @@
+"""A batch's list on its way in: slices of lines, each a short transaction, then the freeze."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, delete, insert, literal, select, update
+
+from modemctl.lifecycle import BatchState, SegmentState
+from modemctl.model import BatchId, EventKind
+from modemctl.policy.numbers import Rejection
+from modemctl.store.tables import batch, batch_chunk, batch_removed, message, opt_out, segment
+from modemctl.store.transaction import Tx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedLine:
+    """A line that may be sent, sealed, with what finds it again."""
+
+    line_no: int
+    masked: str
+    recipient_bidx: bytes
+    line_enc: bytes = field(repr=False)
+    n_segments: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedLine:
+    """A line that is not part of the batch; `masked` shows what stood there."""
+
+    line_no: int
+    masked: str
+    reason: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A whole chunk's leaves, 32 octets each."""
+
+    chunk_no: int
+    leaves: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """Some lines in ascending order; `chunks` are those that earlier slices completed."""
+
+    batch_id: BatchId
+    lines: Sequence[StagedLine]
+    removed: Sequence[RemovedLine]
+    chunks: Sequence[Chunk]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """What ends the staging: last chunks, the signed header and the totals."""
+
+    batch_id: BatchId
+    chunks: Sequence[Chunk]
+    header: bytes = field(repr=False)
+    digest: bytes
+    n_messages: int
+    n_removed: int
+    n_segments: int
+
+
+def stage(tx: Tx, new: Slice) -> Sequence[RemovedLine]:
+    """Store a slice; returns the lines taken out here: duplicates and opted-out numbers."""
+    out = _taken_out(tx.conn, new)
+    gone = {one.line_no for one in out}
+    kept = [line for line in new.lines if line.line_no not in gone]
+    if kept:
+        _add_messages(tx.conn, new.batch_id, kept)
+    removed = [
+        {
+            "batch_id": new.batch_id,
+            "line_no": one.line_no,
+            "masked": one.masked,
+            "reason": one.reason,
+            "policy": one.policy,
+        }
+        for one in (*new.removed, *out)
+    ]
+    if removed:
+        tx.conn.execute(insert(batch_removed), removed)
+    _add_chunks(tx.conn, new.batch_id, new.chunks)
+    return out
+
+
+def freeze(tx: Tx, end: Frozen) -> bool:
+    """Make the list final: DRAFT becomes CHECKED; False if the batch is no draft any more."""
+    changed = tx.conn.execute(
+        update(batch)
+        .where(batch.c.batch_id == end.batch_id, batch.c.state == BatchState.DRAFT)
+        .values(
+            state=BatchState.CHECKED,
+            state_at=tx.now,
+            header=end.header,
+            digest=end.digest,
+            n_lines=end.n_messages,
+            n_removed=end.n_removed,
+            n_segments=end.n_segments,
+        )
+    )
+    if not changed.rowcount:
+        return False
+    _add_chunks(tx.conn, end.batch_id, end.chunks)
+    tx.event(EventKind.BATCH, end.batch_id, {"state": BatchState.CHECKED, "reason": ""})
+    return True
+
+
+def read_chunks(conn: Connection, batch_id: BatchId) -> Sequence[bytes]:
+    """The leaves of a batch's chunks, in order."""
+    return conn.scalars(
+        select(batch_chunk.c.leaves)
+        .where(batch_chunk.c.batch_id == batch_id)
+        .order_by(batch_chunk.c.chunk_no)
+    ).all()
+
+
+def removed_lines(
+    conn: Connection, batch_id: str, *, after: int, limit: int
+) -> Sequence[RemovedLine]:
+    """Lines that were removed, in order, behind line `after`."""
+    rows = conn.execute(
+        select(batch_removed)
+        .where(batch_removed.c.batch_id == batch_id, batch_removed.c.line_no > after)
+        .order_by(batch_removed.c.line_no)
+        .limit(limit)
+    )
+    return [
+        RemovedLine(
+            line_no=row.line_no, masked=row.masked, reason=row.reason, policy=row.policy or ""
+        )
+        for row in rows
+    ]
+
+
+def discard(tx: Tx, batch_id: BatchId, *, limit: int) -> bool:
+    """Take back up to `limit` lines of a draft, at last the draft itself; True when it is gone."""
+    ids = tx.conn.scalars(
+        select(message.c.message_id).where(message.c.batch_id == batch_id).limit(limit)
+    ).all()
+    if ids:
+        tx.conn.execute(delete(segment).where(segment.c.message_id.in_(ids)))
+        tx.conn.execute(delete(message).where(message.c.message_id.in_(ids)))
+        return False
+    tx.conn.execute(delete(batch_removed).where(batch_removed.c.batch_id == batch_id))
+    tx.conn.execute(delete(batch_chunk).where(batch_chunk.c.batch_id == batch_id))
+    tx.conn.execute(
+        delete(batch).where(batch.c.batch_id == batch_id, batch.c.state == BatchState.DRAFT)
+    )
+    return True
+
+
+# ---------------------------------------------------------------- inside
+
+
+def _taken_out(conn: Connection, new: Slice) -> Sequence[RemovedLine]:
+    indexes = [line.recipient_bidx for line in new.lines]
+    seen = _present(conn, new.batch_id, indexes)
+    opted_out = set(
+        conn.scalars(select(opt_out.c.number_bidx).where(opt_out.c.number_bidx.in_(indexes)))
+    )
+    out: list[RemovedLine] = []
+    for line in new.lines:
+        why = (
+            Rejection.DUPLICATE
+            if line.recipient_bidx in seen
+            else Rejection.OPTED_OUT
+            if line.recipient_bidx in opted_out
+            else None
+        )
+        seen.add(line.recipient_bidx)
+        if why is not None:
+            out.append(
+                RemovedLine(line_no=line.line_no, masked=line.masked, reason=why, policy=why.policy)
+            )
+    return out
+
+
+def _present(conn: Connection, batch_id: str, indexes: Collection[bytes]) -> set[bytes]:
+    return set(
+        conn.scalars(
+            select(message.c.recipient_bidx).where(
+                message.c.batch_id == batch_id, message.c.recipient_bidx.in_(indexes)
+            )
+        )
+    )
+
+
+def _add_messages(conn: Connection, batch_id: str, lines: Sequence[StagedLine]) -> None:
+    conn.execute(
+        insert(message),
+        [
+            {
+                "batch_id": batch_id,
+                "line_no": line.line_no,
+                "recipient_bidx": line.recipient_bidx,
+                "line_enc": line.line_enc,
+                "n_segments": line.n_segments,
+            }
+            for line in lines
+        ],
+    )
+    first, last = lines[0].line_no, lines[-1].line_no
+    for seq in range(1, max(line.n_segments for line in lines) + 1):
+        of_these = select(
+            message.c.message_id,
+            message.c.batch_id,
+            literal(seq),
+            literal(SegmentState.QUEUED.value),
+        ).where(
+            message.c.batch_id == batch_id,
+            message.c.line_no.between(first, last),
+            message.c.n_segments >= seq,
+        )
+        conn.execute(
+            insert(segment).from_select(["message_id", "batch_id", "seq", "state"], of_these)
+        )
+
+
+def _add_chunks(conn: Connection, batch_id: str, chunks: Sequence[Chunk]) -> None:
+    if chunks:
+        conn.execute(
+            insert(batch_chunk),
+            [
+                {"batch_id": batch_id, "chunk_no": one.chunk_no, "leaves": one.leaves}
+                for one in chunks
+            ],
+        )
