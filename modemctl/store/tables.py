@@ -428,7 +428,7 @@ inbox = Table(
     Column("concat_seq", Integer),
     Column("joined_id", BigInteger),  # inbox_id of the row that holds the joined text
     Column("is_decoded", Boolean, nullable=False),
-    Column("kind", String(16), nullable=False),  # text, part, binary, raw, opt_out
+    Column("kind", String(16), nullable=False),  # text, part, binary, raw, opt_out, code
 )
 
 report = Table(
@@ -446,6 +446,15 @@ report = Table(
     Column("fingerprint", LargeBinary, nullable=False, unique=True),
     Column("segment_id", BigInteger, index=True),
     Column("matching", String(16), nullable=False),  # matched, unmatched, ambiguous
+)
+
+_UNMATCHED = report.c.matching == "unmatched"
+Index(
+    "ix_report_unmatched",
+    report.c.iccid,
+    report.c.mr,
+    sqlite_where=_UNMATCHED,
+    postgresql_where=_UNMATCHED,
 )
 
 call = Table(

@@ -244,6 +244,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("report", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_report_segment_id"), ["segment_id"], unique=False)
+        batch_op.create_index(
+            "ix_report_unmatched",
+            ["iccid", "mr"],
+            unique=False,
+            sqlite_where=sa.text("matching = 'unmatched'"),
+            postgresql_where=sa.text("matching = 'unmatched'"),
+        )
 
     op.create_table(
         "segment_journal",
