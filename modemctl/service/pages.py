@@ -15,6 +15,7 @@ ItemT = TypeVar("ItemT")
 
 MAX_LIMIT: Final = 1_000
 """Most items of one page."""
+_MAX_NUMBER: Final = 2**63 - 1  # of a database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,10 @@ def decode_number(cursor: str | None) -> int:
     Raises:
         InvalidRequest: not a cursor of ours.
     """
-    return 0 if cursor is None else _decode(cursor, int)
+    number = 0 if cursor is None else _decode(cursor, int)
+    if not 0 <= number <= _MAX_NUMBER:
+        raise _foreign()
+    return number
 
 
 def _decode(cursor: str, kind: type[ItemT]) -> ItemT:
@@ -56,10 +60,14 @@ def _decode(cursor: str, kind: type[ItemT]) -> ItemT:
     except (binascii.Error, ValueError):
         key = None
     if not isinstance(key, list) or len(key) != 1 or type(key[0]) is not kind:
-        raise InvalidRequest(
-            "must be a cursor that this list gave",
-            field="cursor",
-            cure="begin again without a cursor",
-        )
+        raise _foreign()
     value: ItemT = key[0]
     return value
+
+
+def _foreign() -> InvalidRequest:
+    return InvalidRequest(
+        "must be a cursor that this list gave",
+        field="cursor",
+        cure="begin again without a cursor",
+    )

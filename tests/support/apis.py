@@ -1,0 +1,130 @@
+"""The real application over real services on a real store, for tests."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+from fastapi import FastAPI
+
+from api.app import Services, create_app
+from api.server import serve
+from modemctl.config import ApiSettings
+from modemctl.service.accounts import AccountKind, Accounts, bootstrap
+from modemctl.service.audits import Audits
+from modemctl.service.authorities import Authorities
+from modemctl.service.events import Events
+from modemctl.service.health import Health
+from modemctl.service.principal import Principal
+from modemctl.store import Store
+from modemctl.telemetry import Telemetry
+from modemctl.vault import AuditKey
+from tests.support.stores import AUDIT_SEED, TestClock, open_store
+
+STEPS = ("department_manager", "manager", "manager_in_charge", "general_manager")
+
+
+@dataclass
+class ApiBench:
+    """What a test holds of an application."""
+
+    store: Store
+    clock: TestClock
+    services: Services
+    settings: ApiSettings
+    telemetry: Telemetry
+    app: FastAPI
+    admin: Principal
+    admin_token: str
+
+    def client(self, token: str | None = None) -> httpx2.AsyncClient:
+        """A client that calls the application without a server."""
+        return httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(self.app, raise_app_exceptions=False),
+            base_url="http://modemctl",
+            headers=_bearer(token),
+        )
+
+    def unix_client(self, token: str | None = None) -> httpx2.AsyncClient:
+        """A client of the served Unix socket."""
+        return httpx2.AsyncClient(
+            transport=httpx2.AsyncHTTPTransport(uds=str(self.settings.unix_socket)),
+            base_url="http://modemctl",
+            headers=_bearer(token),
+            timeout=20,
+        )
+
+    def tcp_client(self, token: str | None = None) -> httpx2.AsyncClient:
+        """A client of the served TCP port."""
+        return httpx2.AsyncClient(
+            base_url=f"http://127.0.0.1:{self.settings.tcp_port}",
+            headers=_bearer(token),
+            timeout=20,
+        )
+
+    async def token_of(self, *roles: str, department: str | None = None) -> str:
+        """A new account with these roles; returns its API key."""
+        name = f"{'-'.join(roles) or 'nobody'}-{department or 'all'}"
+        account = await self.services.accounts.create(
+            self.admin, name=name, kind=AccountKind.PERSON, department=department, roles=roles
+        )
+        return (await self.services.accounts.issue_key(self.admin, account.account_id)).token
+
+
+@asynccontextmanager
+async def open_api(
+    folder: Path, *, peers: dict[int, str] | None = None, **settings: object
+) -> AsyncIterator[ApiBench]:
+    """An application with its first administrator `root`."""
+    clock = TestClock()
+    chosen = {"unix_socket": folder / "api.sock", "tcp_port": 0} | settings
+    api_settings = ApiSettings.model_validate({**chosen, "peers": peers or {}})
+    async with open_store(folder, clock) as store:
+        telemetry = Telemetry(version="test")
+        services = make_services(store, api_settings, folder)
+        first = await store.write(lambda tx: bootstrap(tx, name="root"))
+        yield ApiBench(
+            store=store,
+            clock=clock,
+            services=services,
+            settings=api_settings,
+            telemetry=telemetry,
+            app=create_app(services, settings=api_settings, telemetry=telemetry),
+            admin=await services.accounts.authenticate(first.token, "test"),
+            admin_token=first.token,
+        )
+
+
+def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services:
+    """All services over one store."""
+    return Services(
+        accounts=Accounts(store, peers=settings.peers),
+        authorities=Authorities(store, steps=STEPS),
+        events=Events(store, keep_days=7),
+        audits=Audits(
+            store,
+            audit_public_key=AuditKey(AUDIT_SEED).public_octets(),
+            head_file=folder / "audit-head.json",
+        ),
+        health=Health(store),
+    )
+
+
+@asynccontextmanager
+async def serving(bench: ApiBench) -> AsyncIterator[asyncio.Event]:
+    """The application on its real sockets until the block ends; gives the stop event."""
+    stop, listening = asyncio.Event(), asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(serve(bench.app, bench.settings, stop=stop, on_listening=listening.set))
+        async with asyncio.timeout(10):
+            await listening.wait()
+        try:
+            yield stop
+        finally:
+            stop.set()
+
+
+def _bearer(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
