@@ -2,32 +2,61 @@
 
 `load` reports every mistake at once, each with file, line and key. Secrets never stand in the
 file: it names the key files, which systemd hands over as credentials.
+
+What needs pydantic is imported at first use: the command line names `DEFAULT_PATH` in its help and
+must not wait 100 ms for models that it does not build.
 """
 
-from modemctl.config.reference import reference_markdown
-from modemctl.config.settings import (
-    BUILT_IN_CHAINS,
-    DEFAULT_PATH,
-    ApiSettings,
-    ApprovalsSettings,
-    BankSettings,
-    BayMode,
-    HoursSettings,
-    LimitsSettings,
-    LockMode,
-    LoggingSettings,
-    LogLevel,
-    OnDoubt,
-    PathsSettings,
-    QuietHours,
-    RecipientLimits,
-    RetentionSettings,
-    Settings,
-    SimsSettings,
-    SiteSettings,
-    SmsSettings,
-)
-from modemctl.config.toml_file import ENV_RESERVED, load
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from modemctl.config.reference import reference_markdown
+    from modemctl.config.settings import (
+        BUILT_IN_CHAINS,
+        ApiSettings,
+        ApprovalsSettings,
+        BankSettings,
+        BayMode,
+        HoursSettings,
+        LimitsSettings,
+        LockMode,
+        LoggingSettings,
+        LogLevel,
+        OnDoubt,
+        PathsSettings,
+        QuietHours,
+        RecipientLimits,
+        RetentionSettings,
+        Settings,
+        SimsSettings,
+        SiteSettings,
+        SmsSettings,
+    )
+    from modemctl.config.toml_file import ENV_RESERVED, load
+
+DEFAULT_PATH: Final = Path("/etc/modemctl/modemctl.toml")
+"""Where the daemon looks when neither `--config` nor `MODEMCTL_CONFIG` says otherwise."""
+
+_ELSEWHERE: Final = {
+    "ENV_RESERVED": "toml_file",
+    "load": "toml_file",
+    "reference_markdown": "reference",
+}
+
+
+if not TYPE_CHECKING:  # so that checkers still see a misspelt name
+
+    def __getattr__(name: str) -> object:
+        """Finds a public name in the module that defines it. Source: PEP 562."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = importlib.import_module(f"{__name__}.{_ELSEWHERE.get(name, 'settings')}")
+        value: object = getattr(module, name)
+        globals()[name] = value
+        return value
+
 
 __all__ = [
     "BUILT_IN_CHAINS",

@@ -21,9 +21,6 @@ from pydantic import (
     model_validator,
 )
 
-DEFAULT_PATH: Final = Path("/etc/modemctl/modemctl.toml")
-"""Where the daemon looks when neither `--config` nor `MODEMCTL_CONFIG` says otherwise."""
-
 BUILT_IN_CHAINS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = MappingProxyType(
     {
         "notice": ("SMS-02", ("department_manager",)),

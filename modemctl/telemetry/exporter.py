@@ -85,7 +85,7 @@ class Telemetry:
         self._registry.register(_Exporter(self._families))
 
     def register(self, snapshot: Callable[[], BankSnapshot]) -> None:
-        """Adds a source; it is called at each scrape, must not wait and must not fail."""
+        """Adds a source; each scrape calls it, from any thread: it may neither wait nor fail."""
         self._sources.append(snapshot)
 
     def count(self, name: str, amount: float = 1, **labels: str) -> None:

@@ -1,8 +1,11 @@
+import subprocess
+import sys
 from datetime import time
 from pathlib import Path
 
 import pytest
 
+from modemctl import config
 from modemctl.config import BUILT_IN_CHAINS, OnDoubt, Settings, load
 from modemctl.errors import ConfigError
 
@@ -21,6 +24,18 @@ def problems(path: Path, environ: dict[str, str] | None = None) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load(path, environ or {})
     return [problem.replace(f"{path}:", "FILE:") for problem in caught.value.problems]
+
+
+def test_naming_the_default_path_does_not_build_the_models() -> None:
+    code = "import sys, modemctl.config as c; c.DEFAULT_PATH; sys.exit('pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_every_public_name_is_found_and_no_other() -> None:
+    for name in config.__all__:
+        assert getattr(config, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = config.nonsense
 
 
 def test_empty_file_means_all_defaults(write) -> None:

@@ -4,12 +4,15 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from enum import StrEnum
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 import yaml
 
+from drivers.interface import Blame
+from modemctl.lifecycle import BatchState, ModemState, SegmentState
 from modemctl.telemetry import METRICS, Kind
 from tests.support.tools import require_tool
 
@@ -66,6 +69,28 @@ def test_every_name_and_label_is_in_the_table(where: str, expression: str) -> No
     for grouped in re.findall(r"\bby \(([^)]*)\)", expression):
         asked = {label.strip() for label in grouped.split(",")}
         assert asked <= labels | LABELS_OF_PROMETHEUS, where
+
+
+@pytest.mark.parametrize(
+    ("metric", "label", "closed_set"),
+    [
+        ("modemctl_modem_state", "state", ModemState),
+        ("modemctl_segments", "state", SegmentState),
+        ("modemctl_segment_transitions_total", "state", SegmentState),
+        ("modemctl_batches", "state", BatchState),
+        ("modemctl_modem_failures_total", "blame", Blame),
+    ],
+)
+def test_values_asked_for_exist(metric: str, label: str, closed_set: type[StrEnum]) -> None:
+    asked = {
+        value
+        for _, expression in expressions()
+        for matchers in re.findall(rf"\b{metric}\{{([^}}]*)\}}", expression)
+        for values in re.findall(rf'\b{label}(?:=~|!=|=)"([^"]*)"', matchers)
+        for value in values.split("|")
+    }
+    assert asked <= {str(value) for value in closed_set}
+    assert asked or metric in {"modemctl_batches", "modemctl_modem_failures_total"}
 
 
 def test_every_metric_is_shown_somewhere() -> None:
