@@ -16,7 +16,7 @@ from drivers.at import values
 from drivers.at.channel import Answer, Channel, Notice
 from drivers.at.codes import cause_of
 from drivers.at.command import Command, asking, console
-from drivers.at.session import EchoSeen, Question, Stray, Urc, urc_key
+from drivers.at.session import EchoSeen, Fact, Stray, Urc, questions_about, urc_key
 from drivers.at.urcs import SHARED, late_submit
 from drivers.at.wire import shown_urc
 from drivers.errors import CommandError, LinkError, OutOfStep, ProtocolError
@@ -79,14 +79,14 @@ class Dialogue:
 
     async def realign(self) -> None:
         """Ask what is known of this modem until an answer fits its question."""
-        dropped, is_aligned = await self._channel.realign(self._questions())
+        dropped, is_aligned = await self._channel.realign(questions_about(self._facts()))
         for line in dropped:
             self._look_for_result(line)
         if not is_aligned:
             raise OutOfStep("no known answer came")
 
-    def _questions(self) -> list[Question]:
-        """Different questions of known, different answers."""
+    def _facts(self) -> list[Fact]:
+        """What is known of this modem, each thing told by another line."""
         known: dict[str, str] = {}
         for text, answer in (
             ("AT+CGSN", self._identity.imei),
@@ -96,7 +96,7 @@ class Dialogue:
         ):
             if answer not in known.values() and answer != "unknown":
                 known[text] = answer
-        return [_question(text, answer) for text, answer in known.items()]
+        return [_fact(text, answer) for text, answer in known.items()]
 
     def _look_for_result(self, line: str) -> None:
         if line.upper().startswith("+CMGS:"):
@@ -200,12 +200,12 @@ def setting(text: str, *, timeout: float) -> Command:
     return asking(text, timeout=timeout)
 
 
-def _question(text: str, answer: str) -> Question:
-    def is_answer(line: str) -> bool:
+def _fact(text: str, answer: str) -> Fact:
+    def is_told_by(line: str) -> bool:
         try:
             told = values.imei([line]) if text == "AT+CGSN" else values.text_answer([line])
         except ProtocolError:
             return False
         return told == answer
 
-    return Question(text=text, is_answer=is_answer)
+    return Fact(text=text, is_told_by=is_told_by)

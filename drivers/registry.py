@@ -84,7 +84,7 @@ async def _find_step(channel: Channel, sink: EventSink) -> None:
 
     It may be at a prompt that an earlier process left, with echo on, or with numeric results.
     """
-    questions = [Question(text=text, timeout=1.0) for text in ("AT", "ATQ0V1E0", "AT", "AT", "AT")]
+    questions = [Question(text=text, timeout=1.0) for text in ("AT", "ATQ0V1E0", "AT", "AT")]
     dropped, is_aligned = await channel.realign(questions, quiet=_SETTLE, drain=_SETTLE)
     for line in dropped:
         mr = values.integer(values.answer_fields(line)[0])

@@ -10,6 +10,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import TypeAlias
 
 from drivers.at.command import Bare, Command, Final, Finals, final_of, fits_bare
@@ -29,6 +30,12 @@ BARE_END_SILENCE = 0.5
 DRAIN = 0.3
 """Seconds to listen after ESC before the first question of a realignment."""
 
+QUESTIONS_A_ROUND = 4
+"""Questions of one realignment; the next one goes on with others."""
+
+REALIGN_GRACE = 10.0
+"""Seconds that one realignment may take beyond its questions' own time."""
+
 MAX_DROPPED = 200
 """Lines kept of what came out of step; older ones go first."""
 
@@ -42,12 +49,32 @@ class UrcRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """A question of known answer; without `is_answer` any `OK` will do (an unknown modem)."""
+class Fact:
+    """One thing that is known of the modem: the command that asks it, and how it is told."""
 
     text: str
-    is_answer: Callable[[str], bool] | None = None
+    is_told_by: Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A question of known answer: these facts in this order, then `OK`."""
+
+    text: str
+    facts: tuple[Fact, ...] = ()
     timeout: float = 3.0
+
+
+def questions_about(facts: Sequence[Fact]) -> list[Question]:
+    """Different questions from few facts: each alone, then every order of two, of three, …
+
+    No question need be asked twice, so a late answer to one never fits another.
+    """
+    return [
+        Question(text="AT" + ";".join(fact.text[2:] for fact in order), facts=order)
+        for n_facts in range(1, len(facts) + 1)
+        for order in permutations(facts, n_facts)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +173,7 @@ class Session:
         self._dropped: deque[str] = deque(maxlen=MAX_DROPPED)
         self._stale: list[Command] = []
         self._round = _Round()
-        self._n_asked = 0
+        self._asked: set[str] = set()
 
     # ---- actions
 
@@ -181,18 +208,20 @@ class Session:
     ) -> None:
         """Start to bring the link back into step.
 
-        ESC, never Ctrl-Z: at a prompt that holds the PDU that would send it. Then each question
-        in turn; only the answer to the latest is believed. `quiet`: seconds of silence wanted
-        after it.
+        ESC, never Ctrl-Z: at a prompt that holds the PDU that would send it. Then questions in
+        turn, none of which was asked since the link was last in step; only the answer to the
+        latest is believed. `quiet`: seconds of silence wanted after it.
         """
-        stale = {command.text for command in self._stale}
-        fresh = [question for question in questions if question.text not in stale]
+        used = self._asked | {command.text for command in self._stale}
+        fresh = [question for question in questions if question.text not in used]
         self._move(Input.REALIGN)
         self._out += ESC
-        chosen = fresh or list(questions)
-        # A second round goes on where the first ended: its late answers fit no early question.
-        start = self._n_asked % len(chosen)
-        self._round = _Round(questions=deque(chosen[start:] + chosen[:start]), quiet=quiet)
+        turns = deque(fresh[:QUESTIONS_A_ROUND])
+        ends = now + drain + sum(question.timeout for question in turns) + REALIGN_GRACE
+        facts = tuple(
+            {fact.text: fact for question in questions for fact in question.facts}.values()
+        )
+        self._round = _Round(questions=turns, facts=facts, quiet=quiet, ends=ends)
         self._deadline = now + drain
 
     def close(self) -> None:
@@ -219,7 +248,7 @@ class Session:
             self._complete(Final(text="", is_ok=True))
         if self._deadline is None or now < self._deadline:
             return
-        if self.state is not State.REALIGNING:
+        if self.state is not State.REALIGNING or now >= self._round.ends:
             self._expire()
         elif self._round.is_quiet_due:
             self._aligned()
@@ -342,15 +371,17 @@ class Session:
     def _unasked(self, text: str) -> None:
         """Take a line as a URC, unless it may be the late answer to a command given up."""
         rule = self.urcs.get(urc_key(text))
-        if self.state is State.OUT_OF_STEP or self.state is State.REALIGNING:
-            is_stale = any(text.upper().startswith(c.prefixes or ("\n",)) for c in self._stale)
-            if rule is None or is_stale:
-                self._dropped.append(text)
-                return
+        if self.state is State.OUT_OF_STEP and (rule is None or self._is_stale(text)):
+            self._dropped.append(text)
+            return
         if rule is not None and rule.has_payload:
             self._urc_head = text
         else:
             self._events.append(Urc(head=text, is_known=rule is not None))
+
+    def _is_stale(self, text: str) -> bool:
+        """Whether a line may answer a command that was given up."""
+        return any(text.upper().startswith(c.prefixes or ("\n",)) for c in self._stale)
 
     def _ends_urc(self, line: Line) -> bool:
         """Join the payload to its head; a line that is no payload goes its own way."""
@@ -383,40 +414,42 @@ class Session:
             return
         question = self._round.questions.popleft()
         self._round.latest = question
-        self._round.is_answered = question.is_answer is None
-        self._n_asked += 1
+        self._asked.add(question.text)
         self._out += question.text.encode("ascii") + b"\r"
         self._deadline = now + question.timeout
 
     def _on_line_realigning(self, text: str, now: float) -> None:
         this = self._round
+        if urc_key(text) in self.urcs and not self._is_stale(text):
+            self._unasked(text)
+            return
         if this.is_quiet_due:  # silence was asked for, and this is none
-            self._deadline = now + this.quiet
-            self._unasked(text)
-        elif this.latest is None:  # still draining
-            self._unasked(text)
-        elif this.latest.is_answer is not None and this.latest.is_answer(text):
-            this.is_answered = True
-        else:
-            final = final_of(text, Finals.PLAIN)
-            if final is None:
-                self._unasked(text)
-            elif final.is_ok and this.is_answered:
-                self._believe(now)
-            else:
-                self._dropped.append(text)
-
-    def _believe(self, now: float) -> None:
-        if self._round.quiet > 0:
-            self._round.is_quiet_due = True
-            self._deadline = now + self._round.quiet
+            self._await_silence(now)
+        for fact in this.facts:
+            if fact.is_told_by(text):
+                this.told.append(fact.text)
+                return
+        final = final_of(text, Finals.PLAIN)
+        if final is None:
+            self._dropped.append(text)
+            return
+        told, wanted = this.told, [fact.text for fact in this.latest.facts] if this.latest else []
+        this.told = []
+        if this.latest is None or not final.is_ok or told != wanted:
+            self._dropped.append(text)
+        elif this.quiet > 0:
+            this.is_quiet_due = True
+            self._await_silence(now)
         else:
             self._aligned()
+
+    def _await_silence(self, now: float) -> None:
+        self._deadline = min(now + self._round.quiet, self._round.ends)
 
     def _aligned(self) -> None:
         self._deadline = None
         self._stale.clear()
-        self._n_asked = 0
+        self._asked.clear()
         self._move(Input.ALIGNED)
         self._events.append(Aligned(dropped=self._take_dropped()))
 
@@ -426,9 +459,11 @@ class _Round:
     """One realignment under way."""
 
     questions: deque[Question] = field(default_factory=deque)
+    facts: tuple[Fact, ...] = ()
+    told: list[str] = field(default_factory=list)
     quiet: float = 0.0
+    ends: float = 0.0
     latest: Question | None = None
-    is_answered: bool = False
     is_quiet_due: bool = False
 
 

@@ -6,6 +6,7 @@ It knows no telephony (the simulator does): a test says which bytes answer which
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pty
 import tty
@@ -180,10 +181,8 @@ class OnSocket:
     async def __aexit__(self, *_: object) -> None:
         self.unplug()
         for writer in self._writers:
-            try:
+            with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
-            except ConnectionError:
-                pass
         assert self._server is not None
         self._server.close()
         await self._server.wait_closed()
