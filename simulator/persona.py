@@ -43,6 +43,7 @@ class Persona:
     unlock_lines: tuple[str, ...] = ()
     reenumerates: bool = False
     sim_busy_seconds: float = 0.2
+    cpin_is_busy: bool = False
     register_seconds: float = 0.3
     noise: tuple[str, ...] = ()
     noise_seconds: float = 30.0

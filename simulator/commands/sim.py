@@ -37,7 +37,7 @@ def _pin(modem: Modem, command: Command) -> Outcome:
     if command.op is Op.READ:
         if card.state is CardState.DEAD:
             raise cme(13)
-        if modem.is_card_busy:
+        if modem.is_card_busy and modem.persona.cpin_is_busy:
             raise cme(14)
         return Answer(lines=(f"+CPIN: {card.state.value}",))
     args = command.args
