@@ -98,6 +98,7 @@ class _Queue:
     department: str
     card_group: str | None
     priority: int
+    served_at: int
     candidates: deque[_Candidate] | None = None
 
     def is_for(self, card: sims.Card) -> bool:
@@ -119,6 +120,8 @@ class _Round:
         self._rotations = [
             deque(same) for _, same in groupby(queues, key=lambda queue: queue.priority)
         ]
+        # grows also where the clock stands or ran back
+        self._next_turn = max([to_ms(tx.now) * 1_000, *(queue.served_at + 1 for queue in queues)])
         self._served: dict[BatchId, int] = {}
         self._picks: list[tuple[Leased, str]] = []
         self._n_charged: dict[MessageId, int] = {}
@@ -189,7 +192,7 @@ class _Round:
         queue.candidates.remove(candidate)
         rotation.remove(queue)
         rotation.append(queue)
-        self._served[queue.batch_id] = to_ms(self._tx.now) * 1_000 + len(self._picks)
+        self._served[queue.batch_id] = self._next_turn + len(self._picks)
         n = min(len(candidate.segments), self._rules.quota.caps.smallest)
         ready_at = self._book.may_submit_at(request.iccid)
         self._book.charge(request.iccid, n)
@@ -225,6 +228,7 @@ def _running(tx: Tx, rules: SendingRules) -> list[_Queue]:
             batch.c.department,
             batch.c.card_group,
             batch.c.priority,
+            batch.c.served_at,
         )
         .where(
             batch.c.state == BatchState.RUNNING,
@@ -239,6 +243,7 @@ def _running(tx: Tx, rules: SendingRules) -> list[_Queue]:
             department=rules.approvals.operating_department(row.category, row.department),
             card_group=row.card_group,
             priority=row.priority,
+            served_at=row.served_at,
         )
         for row in rows
         if rules.is_open(row.category, tx.now)
