@@ -260,6 +260,24 @@ def test_api_listens_on_loopback_only(write, host: str) -> None:
     assert "loopback" in problems(write(f"[api]\ntcp_host = '{host}'\n"))[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[paths]\nstate_dir = 'state'", "FILE:2: paths.state_dir: must be an absolute path"),
+        ("[bank]\nports = ['ttyUSB0']", "FILE:2: bank.ports: each port must begin with /"),
+        ("[hours]\nquiet_from = '21:00Z'", "FILE:2: hours.quiet_from: must be a local time"),
+        (
+            "[approvals.chains]\nx = ['a', 'a']",
+            "FILE:1: approvals.chains: the chain of x names a step twice",
+        ),
+        ("[approvals.chains]\nx = []", "FILE:2: approvals.chains.x: "),
+    ],
+)
+def test_a_value_of_the_wrong_sort_says_what_is_right(write, text: str, told: str) -> None:
+    (problem,) = problems(write(text))
+    assert problem.startswith(told)
+
+
 def test_policy_digest_changes_with_policy_and_with_nothing_else(write) -> None:
     plain = Settings().policy_digest()
     assert load(write("[logging]\nlevel = 'debug'\n"), {}).policy_digest() == plain
