@@ -36,6 +36,7 @@ def create_app(services: Services, *, settings: ApiSettings, telemetry: Telemetr
         description=_ABOUT,
         docs_url=None,  # its pages load scripts from elsewhere (CC-05)
         redoc_url=None,
+        redirect_slashes=False,
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
     )
     app.state.api = Api(services=services, settings=settings, telemetry=telemetry)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -32,9 +32,9 @@ class Reason(Body):
     )
 
 
-def needs(scope: Scope | None, *, own: bool = False) -> dict[str, Any]:
-    """What the documentation says of a route's scope; `own`: not needed for one's own account.
+def needs(scope: Scope | Literal["any", "open"], *, own: bool = False) -> dict[str, Any]:
+    """What the documentation says of a route's scope: one, `any` account, or `open` to all.
 
-    A test asks every route as every role and compares.
+    `own`: not needed for what is one's own. A test asks every route as every role and compares.
     """
-    return {"x-scope": None if scope is None else str(scope), "x-own": own}
+    return {"x-scope": str(scope), "x-own": own}

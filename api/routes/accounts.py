@@ -45,7 +45,7 @@ class AccountChange(Body):
     roles: list[str] | None = Field(default=None, max_length=20)
 
 
-@router.get("/whoami", responses=problems(), openapi_extra=needs(None))
+@router.get("/whoami", responses=problems(), openapi_extra=needs("any"))
 async def whoami(who: Who) -> Whoami:
     """Who asks, as the daemon sees it."""
     return Whoami(

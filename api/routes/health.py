@@ -34,7 +34,7 @@ class Ready(BaseModel):
     checks: Sequence[Check]
 
 
-@router.get("/healthz", openapi_extra=needs(None))
+@router.get("/healthz", openapi_extra=needs("open"))
 async def healthz() -> Alive:
     """Whether the daemon's loop turns. Open to all."""
     return Alive()
@@ -43,7 +43,7 @@ async def healthz() -> Alive:
 @router.get(
     "/readyz",
     responses={503: {"description": "Not ready; the checks say why.", "model": Ready}},
-    openapi_extra=needs(None),
+    openapi_extra=needs("open"),
 )
 async def readyz(of: Of, response: Response) -> Ready:
     """Whether the daemon can do its work. Open to all."""

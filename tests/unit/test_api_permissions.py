@@ -1,0 +1,132 @@
+"""Every route as every role: the documented scope is the one that is asked for."""
+
+import re
+
+import httpx2
+import pytest
+
+from modemctl.service.principal import ROLES, Scope, scopes_of
+from tests.support.apis import ApiBench, open_api
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+PATH_VALUES = {"authorisation_id": "999999"}
+BODIES: dict[str, dict[str, object]] = {
+    "POST /v1/accounts": {"name": "a b", "kind": "person", "roles": []},
+    "PATCH /v1/accounts/{account_id}": {"roles": []},
+    "POST /v1/accounts/{account_id}/approver-keys": {"public_key": "AAAA"},
+    "POST /v1/approver-keys/{kid}/revoke": {"reason": "lost"},
+    "POST /v1/authorisations": {
+        "account_id": NOBODY, "kind": "manager", "department": "sales",
+        "valid_until": "2027-01-01T00:00:00Z", "reference": "F-1",
+    },
+}  # fmt: skip
+REASON = {"reason": "test"}
+
+
+def routes_of(document: dict) -> list[tuple[str, str, dict]]:
+    return [
+        (method.upper(), path, route)
+        for path, methods in document["paths"].items()
+        for method, route in methods.items()
+    ]
+
+
+async def ask(client: httpx2.AsyncClient, method: str, path: str) -> httpx2.Response:
+    filled = re.sub(r"{(\w+)}", lambda match: PATH_VALUES.get(match[1], NOBODY), path)
+    if method in {"POST", "PATCH", "PUT"}:
+        body = BODIES.get(f"{method} {path}", REASON)
+        return await client.request(method, filled, json=body)
+    return await client.request(method, filled)
+
+
+def lacks_scope(answer: httpx2.Response, scope: str) -> bool:
+    return answer.status_code == 403 and answer.json()["rule"].endswith(f"lacks {scope}")
+
+
+@pytest.fixture
+async def bench(tmp_path):
+    async with open_api(tmp_path, metrics_open=False) as opened:
+        yield opened
+
+
+async def documented(bench: ApiBench) -> list[tuple[str, str, dict]]:
+    async with bench.client() as client:
+        document = (await client.get("/openapi.json")).json()
+    return [one for one in routes_of(document) if one[1] != "/v1/events/stream"]
+
+
+async def test_without_a_key_only_the_health_routes_answer(bench):
+    open_routes = set()
+    async with bench.client() as client:
+        for method, path, route in await documented(bench):
+            answer = await ask(client, method, path)
+            if answer.status_code != 401:
+                assert route["x-scope"] == "open"
+                open_routes.add(path)
+            else:
+                assert answer.headers["www-authenticate"] == "Bearer"
+    assert open_routes == {"/healthz", "/readyz"}
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer ", "Basic cm9vdDo=", "mk_a_b", "Bearer é"]
+)
+async def test_a_header_that_is_no_key_is_401(bench, header):
+    async with bench.client() as client:
+        answer = await client.get("/v1/whoami", headers=[(b"Authorization", header.encode())])
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("role", [*sorted(ROLES), None])
+async def test_a_role_opens_exactly_the_routes_of_its_scopes(bench, role):
+    roles = () if role is None else (role,)
+    token = await bench.token_of(*roles)
+    scopes = scopes_of(frozenset(roles))
+    async with bench.client(token) as client:
+        for method, path, route in await documented(bench):
+            scope = route["x-scope"]
+            answer = await ask(client, method, path)
+            where = f"{role}: {method} {path} → {answer.status_code} {answer.text[:200]}"
+            assert answer.status_code != 401, where
+            assert answer.status_code != 500, where
+            if scope in {"any", "open"}:
+                assert answer.status_code < 400, where
+                continue
+            assert lacks_scope(answer, scope) == (Scope(scope) not in scopes), where
+
+
+async def test_the_event_stream_asks_for_its_scope(bench):
+    token = await bench.token_of("checker")
+    async with bench.client(token) as client:
+        answer = await client.get("/v1/events/stream")
+    assert lacks_scope(answer, "events:read")
+
+
+async def test_one_reads_and_renews_what_is_ones_own_without_scopes(bench):
+    token = await bench.token_of()
+    async with bench.client(token) as client:
+        me = (await client.get("/v1/whoami")).json()
+        assert me["scopes"] == []
+        own = f"/v1/accounts/{me['account_id']}"
+        assert (await client.get(own)).json()["name"] == me["name"]
+        issued = await client.post(f"{own}/keys")
+        assert issued.status_code == 201
+        keys = (await client.get(f"{own}/keys")).json()
+        assert len(keys) == 2
+        assert all("hash" not in key and "token" not in key for key in keys)
+        ended = await client.post(
+            f"/v1/keys/{issued.json()['key']['key_id']}/revoke", json={"reason": "stolen"}
+        )
+        assert ended.status_code == 200
+        assert (await client.get(f"{own}/approver-keys")).json() == []
+        listed = await client.get("/v1/authorisations", params={"account_id": me["account_id"]})
+        assert listed.json() == {"items": [], "next": None}
+
+
+async def test_metrics_are_open_only_where_the_settings_say_so(tmp_path):
+    (tmp_path / "open").mkdir()
+    async with open_api(tmp_path / "open") as bench, bench.client() as client:
+        answer = await client.get("/metrics")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        assert "modemctl_build_info" in answer.text

@@ -1,0 +1,221 @@
+"""Refusals: one form, all fields, no secrets, no traceback."""
+
+import json
+import logging
+
+import pytest
+from fastapi import FastAPI
+
+from api.app import create_app
+from modemctl.errors import (
+    Conflict,
+    InvalidRequest,
+    NotAuthenticated,
+    NotFound,
+    NotPermitted,
+    PolicyRefused,
+    StoreError,
+    TamperedError,
+)
+from tests.support.apis import ApiBench, open_api
+
+FIELDS = {
+    "type", "title", "status", "detail", "field", "value", "rule", "policy", "cure", "errors",
+}  # fmt: skip
+
+
+@pytest.fixture
+async def bench(tmp_path):
+    async with open_api(tmp_path, max_json_bytes=4_096, max_list_bytes=8_192) as opened:
+        yield opened
+
+
+def raising(bench: ApiBench, error: Exception) -> FastAPI:
+    """The real application with one more route, which raises."""
+    app = create_app(bench.services, settings=bench.settings, telemetry=bench.telemetry)
+
+    @app.get("/raise")
+    async def _raise() -> None:
+        raise error
+
+    return app
+
+
+async def asked(bench: ApiBench, error: Exception):
+    bench.app = raising(bench, error)
+    async with bench.client() as client:
+        return await client.get("/raise")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (InvalidRequest("r", field="f", value="v", cure="c"), 422, "invalid-request"),
+        (NotFound("r", field="f", value="v", cure="c"), 404, "not-found"),
+        (Conflict("r", field="f", value="v", cure="c"), 409, "conflict"),
+        (PolicyRefused("SMS-03", "r", field="f", value="v", cure="c"), 403, "policy-refused"),
+        (NotPermitted("r", field="f", value="v", cure="c", policy="SEC-01"), 403, "not-permitted"),
+        (NotAuthenticated("r", field="f", value="v", cure="c"), 401, "not-authenticated"),
+    ],
+)
+async def test_each_refusal_becomes_its_problem(bench, error, status, kind):
+    answer = await asked(bench, error)
+    body = answer.json()
+    assert answer.status_code == body["status"] == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert body.keys() == FIELDS
+    assert body["type"] == f"urn:modemctl:problem:{kind}"
+    assert (body["field"], body["value"], body["rule"], body["cure"]) == ("f", "v", "r", "c")
+    assert body["policy"] == error.policy
+    assert ("www-authenticate" in answer.headers) == (status == 401)
+
+
+async def test_a_policy_refusal_is_counted_by_its_rule(bench):
+    await asked(bench, PolicyRefused("SMS-03", "r"))
+    assert bench.telemetry.value("modemctl_policy_refusals_total", policy="SMS-03") == 1
+
+
+async def test_a_database_that_refuses_is_503_and_its_words_stay_in_the_log(bench, caplog):
+    with caplog.at_level(logging.ERROR):
+        answer = await asked(bench, StoreError("the database refused: disk /dev/x is full"))
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "5"
+    assert answer.json().keys() == FIELDS
+    assert "/dev/x" not in answer.text
+    assert "api.store_unavailable" in caplog.text
+
+
+async def test_tampered_data_is_a_500_that_names_the_rule(bench):
+    answer = await asked(bench, TamperedError("sim: a row that authorises carries no valid MAC"))
+    assert answer.status_code == 500
+    assert answer.json()["policy"] == "SEC-05"
+
+
+async def test_what_nobody_foresaw_shows_no_inside(bench, caplog):
+    with caplog.at_level(logging.ERROR):
+        answer = await asked(bench, ZeroDivisionError("inside"))
+    assert answer.status_code == 500
+    assert answer.json().keys() == FIELDS
+    assert "inside" not in answer.text
+    assert "Traceback" not in answer.text
+    assert "api.failed" in caplog.text
+    assert caplog.records[0].exc_info is not None
+    routes = {"method": "GET", "route": "/raise", "status": "500"}
+    assert bench.telemetry.value("modemctl_api_requests_total", **routes) == 1
+
+
+async def test_all_faults_of_a_body_are_listed_at_once(bench):
+    async with bench.client(bench.admin_token) as client:
+        answer = await client.post(
+            "/v1/accounts", json={"kind": "robot", "roles": "x", "shoe_size": 43}
+        )
+    body = answer.json()
+    assert answer.status_code == 422
+    assert body.keys() == FIELDS
+    assert {one["field"] for one in body["errors"]} == {"name", "kind", "roles", "shoe_size"}
+    assert body["field"] == body["errors"][0]["field"]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"{", "application/json"),
+        (b"13812345678", "text/plain"),
+        (b'"13812345678"', "application/json"),
+        (b"[13812345678]", "application/json"),
+        (b"\xff\xfe", "application/json"),
+        (b"", "application/json"),
+        (b'{"name": "a", "name": 1' + b"[" * 2_000, "application/json"),
+    ],
+)
+async def test_a_body_that_is_no_object_is_refused_without_being_repeated(bench, content, kind):
+    async with bench.client(bench.admin_token) as client:
+        answer = await client.post("/v1/accounts", content=content, headers={"Content-Type": kind})
+    assert answer.status_code == 422
+    assert answer.json().keys() == FIELDS
+    assert "13812345678" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/nothing", 404),
+        ("DELETE", "/v1/accounts", 405),
+        ("BREW", "/v1/accounts", 405),
+        ("GET", "/", 404),
+        ("GET", "/docs", 404),
+        ("GET", "/v1/accounts/", 404),
+    ],
+)
+async def test_unknown_addresses_and_methods_are_problems_too(bench, method, path, status):
+    async with bench.client(bench.admin_token) as client:
+        answer = await client.request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json().keys() == FIELDS
+
+
+@pytest.mark.parametrize("has_length", [True, False])
+async def test_a_body_over_the_cap_is_413(bench, has_length):
+    async def flow():
+        for _ in range(100):
+            yield b"x" * 100
+
+    async with bench.client(bench.admin_token) as client:
+        answer = await client.post(
+            "/v1/accounts",
+            content=b"x" * 5_000 if has_length else flow(),
+            headers={"Content-Type": "application/json"},
+        )
+    assert answer.status_code == 413
+    assert answer.json()["rule"] == "the body must not exceed 4096 bytes"
+    assert answer.json().keys() == FIELDS
+
+
+async def test_requests_are_counted_by_route_never_by_id(bench):
+    async with bench.client(bench.admin_token) as client:
+        await client.get("/v1/accounts/13812345678")
+        await client.get("/v1/13812345678")
+        await client.request("BREW", "/v1/accounts")
+    text = bench.telemetry.render().decode()
+    assert "13812345678" not in text
+    assert 'method="GET",route="/v1/accounts/{account_id}",status="404"' in text
+    assert 'method="GET",route="unmatched",status="404"' in text
+    assert 'method="other"' in text
+
+
+async def test_the_openapi_document_builds_and_documents_each_refusal(bench):
+    async with bench.client() as client:
+        document = (await client.get("/openapi.json")).json()
+    assert document["info"]["title"] == "modemctl"
+    problem = document["components"]["schemas"]["Problem"]
+    assert problem["properties"].keys() == FIELDS
+    names = document["components"]["schemas"].keys()
+    references = set(_references(document))
+    assert references <= {f"#/components/schemas/{name}" for name in names}
+    for path, methods in document["paths"].items():
+        for method, route in methods.items():
+            assert "x-scope" in route, (method, path)
+            assert route["description"], (method, path)
+            if path.startswith("/v1"):
+                assert {"401", "403", "422", "503"} <= route["responses"].keys(), (method, path)
+    assert "HTTPValidationError" not in names
+
+
+def _references(node: object):
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == "$ref":
+                yield value
+            yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _references(value)
+
+
+async def test_nothing_is_fetched_from_elsewhere(bench):
+    async with bench.client() as client:
+        document = (await client.get("/openapi.json")).text
+    assert "http://" not in document.replace("http://json-schema.org", "")
+    assert "https://" not in document
+    assert json.loads(document)
