@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -14,7 +15,7 @@ from api.services import Api, Services
 from modemctl.config import ApiSettings
 from modemctl.telemetry import Telemetry
 
-__all__ = ["Services", "create_app", "end_streams"]
+__all__ = ["Services", "create_app", "describe", "end_streams"]
 
 _ROUTERS = (
     accounts.router,
@@ -30,18 +31,8 @@ Controls a bank of GSM modems. Refusals are `application/problem+json` (RFC 9457
 
 def create_app(services: Services, *, settings: ApiSettings, telemetry: Telemetry) -> FastAPI:
     """The application over these services; `api.server.serve` runs it."""
-    app = FastAPI(
-        title="modemctl",
-        version=version("modemctl"),
-        description=_ABOUT,
-        docs_url=None,  # its pages load scripts from elsewhere (CC-05)
-        redoc_url=None,
-        redirect_slashes=False,
-        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
-    )
+    app = _routes()
     app.state.api = Api(services=services, settings=settings, telemetry=telemetry)
-    for router in _ROUTERS:
-        app.include_router(router)
     install(
         app,
         on_policy=lambda rule: telemetry.count("modemctl_policy_refusals_total", policy=rule),
@@ -52,7 +43,6 @@ def create_app(services: Services, *, settings: ApiSettings, telemetry: Telemetr
         max_json_bytes=settings.max_json_bytes,
         max_list_bytes=settings.max_list_bytes,
     )
-    app.openapi = lambda: _schema(app)  # type: ignore[method-assign]  # FastAPI's documented way
     return app
 
 
@@ -63,7 +53,28 @@ def end_streams(app: FastAPI) -> None:
     api.services.events.close()
 
 
-def _schema(app: FastAPI) -> dict[str, object]:
+def describe() -> dict[str, Any]:
+    """The OpenAPI document, for the reference page."""
+    return _routes().openapi()
+
+
+def _routes() -> FastAPI:
+    app = FastAPI(
+        title="modemctl",
+        version=version("modemctl"),
+        description=_ABOUT,
+        docs_url=None,  # its pages load scripts from elsewhere (CC-05)
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
+    )
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.openapi = lambda: _schema(app)  # type: ignore[method-assign]  # FastAPI's documented way
+    return app
+
+
+def _schema(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document, with the problem that every refusal is."""
     if app.openapi_schema is None:
         schema = get_openapi(

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from api.reference import api_markdown
 from modemctl import lifecycle
 from modemctl.config import reference_markdown
 from modemctl.telemetry import metrics_markdown
@@ -30,6 +31,7 @@ def architecture_markdown() -> str:
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = MappingProxyType(
     {
+        "api.md": api_markdown,
         "architecture.md": architecture_markdown,
         "configuration.md": reference_markdown,
         "metrics.md": metrics_markdown,
