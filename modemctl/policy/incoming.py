@@ -1,0 +1,49 @@
+"""What an incoming text is, as far as a rule of the company turns on it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from modemctl.policy.content import opt_out_keyword
+
+
+class InboxKind(StrEnum):
+    """What a stored message is."""
+
+    TEXT = "text"
+    PART = "part"  # one segment of a longer text
+    BINARY = "binary"  # octets for an application
+    RAW = "raw"  # could not be decoded
+    OPT_OUT = "opt_out"  # the sender wants nothing more (SIM-08)
+    CODE = "code"  # looks like a verification code (SMS-12)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a whole text is; `keyword` is the word that opts out."""
+
+    kind: InboxKind
+    keyword: str | None = None
+
+
+_CODE_WORDS: Final = re.compile(
+    r"验证码|校验码|动态码|动态密码|确认码|激活码|短信口令|"
+    r"\b(?:verification|security|confirmation|login|access|pass)[ -]?code\b|\bone[ -]time\b|"
+    r"\botp\b|\bpasscode\b"
+)
+_CODE: Final = re.compile(r"(?<![0-9])[0-9]{4,8}(?![0-9])")
+
+
+def read_text(text: str) -> Reading:
+    """Read a whole text. Source: company rules SIM-08, SMS-12."""
+    keyword = opt_out_keyword(text)
+    if keyword is not None:
+        return Reading(kind=InboxKind.OPT_OUT, keyword=keyword)
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    if _CODE_WORDS.search(plain) and _CODE.search(plain):
+        return Reading(kind=InboxKind.CODE)
+    return Reading(kind=InboxKind.TEXT)

@@ -1,0 +1,365 @@
+"""Delivery reports: stored first, then put down to the segment that they are about.
+
+A report names card, recipient and a reference of one octet that wraps; only together with the time
+do they point to a segment. Where several remain, nobody guesses. `add` is a set act; `rematch` is
+called when a segment got its reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import RowMapping, and_, bindparam, insert, literal_column, or_, select, update
+
+from modemctl.lifecycle import SegmentState
+from modemctl.model import SegmentId
+from modemctl.sms import ReportVerdict, report_title, report_verdict
+from modemctl.store.segments import announce, note_change
+from modemctl.store.tables import message, report, segment
+from modemctl.store.transaction import Tx
+
+
+class Matching(StrEnum):
+    """Whether a report found its segment."""
+
+    MATCHED = "matched"
+    UNMATCHED = "unmatched"
+    AMBIGUOUS = "ambiguous"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewReport:
+    """A report that came in; `recipient` in E.164 form, `scts` when the centre took the message."""
+
+    iccid: str
+    bay: str
+    recipient: str = field(repr=False)
+    mr: int
+    st: int
+    scts: datetime | None
+    discharged_at: datetime | None
+    tpdu: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredReport:
+    """A report that is on disk once the act returned; a repeat changed nothing."""
+
+    is_repeat: bool
+    matching: Matching
+    segment_id: SegmentId | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Report:
+    report_id: int
+    iccid: str
+    recipient_bidx: bytes
+    mr: int
+    st: int
+    scts: datetime | None
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    segment_id: SegmentId
+    message_id: int
+    state: SegmentState
+    iccid: str
+    recipient_bidx: bytes
+    mr: int | None
+    left_at: datetime
+
+
+_WINDOW: Final = timedelta(days=8)
+"""A report comes at most this long after its segment left; networks keep trying for some days."""
+_CLOCK_SKEW: Final = timedelta(minutes=10)
+"""How far the service centre's clock may be off ours, submit time included."""
+_BEFORE: Final = timedelta(minutes=5)
+"""A segment may be noted as sent after its report came."""
+
+_IS_UNMATCHED: Final = report.c.matching == literal_column("'unmatched'")
+
+
+def add(tx: Tx, items: Sequence[NewReport]) -> Sequence[StoredReport]:
+    """Store reports and move their segments on (a set act)."""
+    prints = [fingerprint(tx, item) for item in items]
+    known = _known(tx, prints)
+    fresh: dict[bytes, NewReport] = {}
+    for item, print_ in zip(items, prints, strict=True):
+        if print_ not in known:
+            fresh.setdefault(print_, item)
+    stored = {print_: _insert(tx, item, print_) for print_, item in fresh.items()}
+    verdicts = _match(tx, stored.values())
+    results: list[StoredReport] = []
+    seen: set[bytes] = set()
+    for print_ in prints:
+        if print_ in stored and print_ not in seen:
+            seen.add(print_)
+            matching, segment_id = verdicts[stored[print_].report_id]
+            results.append(StoredReport(is_repeat=False, matching=matching, segment_id=segment_id))
+        else:
+            matching, segment_id = known.get(print_, (Matching.UNMATCHED, None))
+            results.append(StoredReport(is_repeat=True, matching=matching, segment_id=segment_id))
+    return results
+
+
+def rematch(tx: Tx, segment_ids: Iterable[SegmentId]) -> int:
+    """Look for reports that came before these segments got their reference or came in doubt.
+
+    Call it in the transaction that made them SENT or IN_DOUBT; how many reports found theirs.
+    """
+    ids = sorted(set(segment_ids))
+    if not ids:
+        return 0
+    rows = tx.conn.execute(
+        select(*report.c)
+        .distinct()
+        .select_from(
+            segment.join(message, message.c.message_id == segment.c.message_id).join(
+                report,
+                and_(
+                    report.c.iccid == segment.c.iccid,
+                    report.c.recipient_bidx == message.c.recipient_bidx,
+                    or_(report.c.mr == segment.c.mr, segment.c.mr.is_(None)),
+                ),
+            )
+        )
+        .where(segment.c.segment_id.in_(ids), _IS_UNMATCHED)
+        .order_by(report.c.report_id)
+    ).mappings()
+    verdicts = _match(tx, [_read(row) for row in rows])
+    return sum(matching is Matching.MATCHED for matching, _ in verdicts.values())
+
+
+def fingerprint(tx: Tx, item: NewReport) -> bytes:
+    """By what a report that came twice is known again: card and octets."""
+    return tx.vault.mac("report", item.iccid, item.tpdu.hex())
+
+
+def _known(tx: Tx, prints: Sequence[bytes]) -> Mapping[bytes, tuple[Matching, SegmentId | None]]:
+    rows = tx.conn.execute(
+        select(report.c.fingerprint, report.c.matching, report.c.segment_id).where(
+            report.c.fingerprint.in_(set(prints))
+        )
+    )
+    return {
+        row.fingerprint: (
+            Matching(row.matching),
+            None if row.segment_id is None else SegmentId(row.segment_id),
+        )
+        for row in rows
+    }
+
+
+def _insert(tx: Tx, item: NewReport, print_: bytes) -> _Report:
+    row = (
+        tx.conn.execute(
+            insert(report)
+            .values(
+                iccid=item.iccid,
+                bay=item.bay,
+                received_at=tx.now,
+                recipient_bidx=tx.vault.blind_index(item.recipient),
+                mr=item.mr,
+                st=item.st,
+                scts=None if item.scts is None else item.scts.isoformat(),
+                discharged=None if item.discharged_at is None else item.discharged_at.isoformat(),
+                fingerprint=print_,
+                matching=Matching.UNMATCHED.value,
+            )
+            .returning(*report.c)
+        )
+        .mappings()
+        .one()
+    )
+    return _read(row)
+
+
+def _read(row: RowMapping) -> _Report:
+    return _Report(
+        report_id=row["report_id"],
+        iccid=row["iccid"],
+        recipient_bidx=row["recipient_bidx"],
+        mr=row["mr"],
+        st=row["st"],
+        scts=None if row["scts"] is None else datetime.fromisoformat(row["scts"]),
+        received_at=row["received_at"],
+    )
+
+
+# ------------------------------------------------------------ which segment
+
+
+def _match(tx: Tx, reports: Iterable[_Report]) -> Mapping[int, tuple[Matching, SegmentId | None]]:
+    """Find each report's segment, note it, move the segment; by report id."""
+    ordered = list(reports)
+    candidates = _candidates(tx, ordered)
+    verdicts: dict[int, tuple[Matching, SegmentId | None]] = {}
+    moved: set[int] = set()
+    for one in ordered:
+        own = candidates.get((one.iccid, one.recipient_bidx), [])
+        found = _choose(one, own)
+        if isinstance(found, Matching):
+            verdicts[one.report_id] = (found, None)
+            continue
+        verdicts[one.report_id] = (Matching.MATCHED, found.segment_id)
+        after = _move(tx, one, found)
+        if after is not found.state:
+            moved.add(found.message_id)
+        own[own.index(found)] = _moved(found, after, one.mr)
+    _note_matching(tx, verdicts)
+    if moved:
+        announce(tx, moved)
+    return verdicts
+
+
+def _candidates(tx: Tx, reports: Sequence[_Report]) -> dict[tuple[str, bytes], list[_Candidate]]:
+    """What left by these cards to these recipients lately; SUBMITTING ones too."""
+    if not reports:
+        return {}
+    oldest = min(one.received_at for one in reports) - _WINDOW
+    rows = tx.conn.execute(
+        select(
+            segment.c.segment_id,
+            segment.c.message_id,
+            segment.c.state,
+            segment.c.iccid,
+            segment.c.mr,
+            segment.c.sent_at,
+            segment.c.submitting_at,
+            message.c.recipient_bidx,
+        )
+        .join(message, message.c.message_id == segment.c.message_id)
+        .where(
+            message.c.recipient_bidx.in_({one.recipient_bidx for one in reports}),
+            segment.c.iccid.in_({one.iccid for one in reports}),
+            segment.c.submitting_at >= oldest,
+        )
+        .order_by(segment.c.segment_id)
+    )
+    found: dict[tuple[str, bytes], list[_Candidate]] = {}
+    for row in rows:
+        candidate = _Candidate(
+            segment_id=SegmentId(row.segment_id),
+            message_id=row.message_id,
+            state=SegmentState(row.state),
+            iccid=row.iccid,
+            recipient_bidx=row.recipient_bidx,
+            mr=row.mr,
+            left_at=row.sent_at or row.submitting_at,
+        )
+        found.setdefault((row.iccid, row.recipient_bidx), []).append(candidate)
+    return found
+
+
+def _choose(one: _Report, candidates: Sequence[_Candidate]) -> _Candidate | Matching:
+    """The report's segment, or why there is none."""
+    lately = [
+        candidate
+        for candidate in candidates
+        if -_BEFORE <= one.received_at - candidate.left_at <= _WINDOW
+    ]
+    by_reference = [candidate for candidate in lately if candidate.mr == one.mr]
+    near = [candidate for candidate in by_reference if _is_near(one, candidate)]
+    # A centre whose clock is wrong tells nothing by its time: then a single candidate must do.
+    chosen = near or by_reference
+    if len(chosen) == 1:
+        return chosen[0]
+    if chosen:
+        return Matching.AMBIGUOUS
+    return _choose_doubt(one, lately)
+
+
+def _choose_doubt(one: _Report, lately: Sequence[_Candidate]) -> _Candidate | Matching:
+    """A segment whose answer never came has no reference: recipient and time must do."""
+    if any(candidate.state is SegmentState.SUBMITTING for candidate in lately):
+        return Matching.UNMATCHED  # it may be that one's: its answer is about to come
+    doubts = [
+        candidate
+        for candidate in lately
+        if candidate.state is SegmentState.IN_DOUBT
+        and candidate.mr is None
+        and one.scts is not None
+        and _is_near(one, candidate)
+    ]
+    if len(doubts) == 1:
+        return doubts[0]
+    return Matching.AMBIGUOUS if doubts else Matching.UNMATCHED
+
+
+def _is_near(one: _Report, candidate: _Candidate) -> bool:
+    return one.scts is not None and abs(one.scts - candidate.left_at) <= _CLOCK_SKEW
+
+
+# ------------------------------------------------------------ what it means
+
+
+_AFTER: Final = {
+    ReportVerdict.DELIVERED: SegmentState.DELIVERED,
+    ReportVerdict.UNDELIVERED: SegmentState.UNDELIVERED,
+    ReportVerdict.EXPIRED: SegmentState.EXPIRED,
+    ReportVerdict.FORWARDED: SegmentState.SENT,
+    ReportVerdict.PENDING: SegmentState.SENT,
+}
+_OPEN: Final = frozenset({SegmentState.SENT, SegmentState.IN_DOUBT})
+
+
+def _move(tx: Tx, one: _Report, found: _Candidate) -> SegmentState:
+    """Move a segment by its report; the state after. What is final stays as it is."""
+    if found.state not in _OPEN:
+        return found.state
+    verdict = report_verdict(one.st)
+    after = _AFTER[verdict]
+    is_final = after is not SegmentState.SENT
+    failed = after in {SegmentState.UNDELIVERED, SegmentState.EXPIRED}
+    values: dict[str, object] = {
+        "state": after.value,
+        "mr": one.mr,
+        "note": verdict.value if not is_final else report_title(one.st),
+        "cause": f"st:{one.st:02x}" if failed else None,
+    }
+    if is_final:
+        values["final_at"] = tx.now
+    if found.state is SegmentState.IN_DOUBT:
+        values["sent_at"] = found.left_at
+    done = tx.conn.execute(
+        update(segment)
+        .where(segment.c.segment_id == found.segment_id, segment.c.state == found.state.value)
+        .values(values)
+    )
+    assert done.rowcount == 1, "a segment was taken under our hands"
+    if after is not found.state:
+        note_change(tx, found.segment_id, found.state, after, f"report st:{one.st:02x}")
+    return after
+
+
+def _moved(found: _Candidate, after: SegmentState, mr: int) -> _Candidate:
+    return _Candidate(
+        segment_id=found.segment_id,
+        message_id=found.message_id,
+        state=after,
+        iccid=found.iccid,
+        recipient_bidx=found.recipient_bidx,
+        mr=mr if found.mr is None else found.mr,
+        left_at=found.left_at,
+    )
+
+
+def _note_matching(tx: Tx, verdicts: Mapping[int, tuple[Matching, SegmentId | None]]) -> None:
+    if not verdicts:
+        return
+    tx.conn.execute(
+        update(report)
+        .where(report.c.report_id == bindparam("b_id"))
+        .values(matching=bindparam("b_matching"), segment_id=bindparam("b_segment")),
+        [
+            {"b_id": report_id, "b_matching": matching.value, "b_segment": segment_id}
+            for report_id, (matching, segment_id) in verdicts.items()
+        ],
+    )
