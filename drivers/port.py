@@ -266,19 +266,33 @@ async def _translated(address: str, error: OSError) -> LinkError:
 
 
 def find_holder(path: str) -> str | None:
-    """Name the process that has the device open, as `pid name`; None where not visible."""
+    """Name the process that holds the device, as `pid name`; None where not visible.
+
+    Who has the lock comes before who merely has it open.
+    """
     try:
         wanted = os.stat(path)  # noqa: PTH116 — compared with os.stat of a magic link below
     except OSError:
         return None
-    for process in Path("/proc").iterdir():
-        if not process.name.isdecimal():
-            continue
+    processes = [entry for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+    locker = _find_locker(wanted)
+    processes.sort(key=lambda process: process.name != locker)
+    for process in processes:
         try:
             if any(_is_same_device(wanted, fd) for fd in (process / "fd").iterdir()):
                 return f"{process.name} {(process / 'comm').read_text().strip()}"
         except OSError:  # ended meanwhile, or another user's
             continue
+    return None
+
+
+def _find_locker(wanted: os.stat_result) -> str | None:
+    """The pid in `/proc/locks`: `1: FLOCK ADVISORY WRITE 4711 00:19:4 0 EOF`."""
+    device = f"{os.major(wanted.st_dev):02x}:{os.minor(wanted.st_dev):02x}:{wanted.st_ino}"
+    for line in Path("/proc/locks").read_text().splitlines():
+        words = line.split()
+        if device in words and words[1] == "FLOCK":
+            return words[4]
     return None
 
 
