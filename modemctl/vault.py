@@ -169,7 +169,7 @@ def read_key(path: Path, what: str) -> bytes:
         raise ConfigError([f"{what} file {path} does not exist; {cure} {path}"]) from None
     except OSError as error:
         raise ConfigError([f"{what} file {path} cannot be read: {error.strerror}"]) from None
-    if mode & 0o077:
+    if mode & 0o037:  # group may read: systemd grants a credential by an ACL, shown as 0440
         raise ConfigError([f"{what} file {path} is open to others; run: chmod 600 {path}"])
     try:
         key = base64.b64decode(text.strip(), validate=True)
