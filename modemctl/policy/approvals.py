@@ -29,6 +29,15 @@ from modemctl.policy.digest import (
     line_jcs,
     read_line,
 )
+from modemctl.policy.evidence import (
+    ApproverKey,
+    Authority,
+    BatchEvidence,
+    Confirmation,
+    LineEvidence,
+    SignedApproval,
+    Stated,
+)
 from modemctl.policy.signatures import Claims, kid_of, open_approval, sign_approval
 
 __all__ = [
@@ -102,94 +111,6 @@ class ApprovalRules:
     def operating_department(self, category: str, department: str) -> str:
         """Whose operator and whose cards send this category (SMS-02 … SMS-04)."""
         return department if category == Category.NOTICE else self.general_department
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignedApproval:
-    """An approver's word for one step (1, 2, …), as it was received."""
-
-    step: int
-    kid: str
-    account_id: AccountId
-    jws: str = field(repr=False)
-    received_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApproverKey:
-    """An approver's registered public key (32 octets, Ed25519)."""
-
-    kid: str
-    account_id: AccountId
-    public_key: bytes
-    valid_from: datetime
-    valid_until: datetime
-    revoked_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authority:
-    """An account may take the step `kind` for a department between two points of time."""
-
-    kind: str
-    department: str
-    account_id: AccountId
-    valid_from: datetime
-    valid_until: datetime
-    revoked_at: datetime | None
-
-    def is_in_force(self, at: datetime) -> bool:
-        """Whether it counted at `at`; what was revoked later counted until then."""
-        is_revoked = self.revoked_at is not None and self.revoked_at <= at
-        return self.valid_from <= at < self.valid_until and not is_revoked
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confirmation:
-    """A second person has checked text and list (SEC-04); `digest` is what that person saw."""
-
-    account_id: AccountId
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stated:
-    """What the batch's row says beside its signed header; the two must agree."""
-
-    category: str
-    department: str
-    template: str = field(repr=False)
-    card_group: str | None
-    not_before: datetime
-    not_after: datetime
-    starts_itself: bool
-    drafter: str
-    operator: str
-    submitter: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchEvidence:
-    """All that a batch's approval stands on; rows that authorise had their MACs checked."""
-
-    batch_id: BatchId
-    header: bytes = field(repr=False)
-    stated: Stated
-    approvals: tuple[SignedApproval, ...]
-    keys: Mapping[str, ApproverKey]
-    authorities: tuple[Authority, ...]
-    confirmations: tuple[Confirmation, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineEvidence:
-    """One message's stored line with what proves it; `salt` is the batch's."""
-
-    batch_id: BatchId
-    line_no: int
-    line: bytes = field(repr=False)
-    chunk_leaves: bytes = field(repr=False)
-    salt: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -402,8 +323,8 @@ def _signed_claims(evidence: BatchEvidence, approval: SignedApproval) -> Claims:
     key = evidence.keys.get(approval.kid)
     if key is None:
         raise PolicyRefused("SMS-01", "the approval is signed with a key that is not registered")
-    if key.revoked_at is not None:
-        # Also when it was valid at receipt: what has not left yet waits for a new approval.
+    revoked_before = key.revoked_at is not None and key.revoked_at <= approval.received_at
+    if revoked_before or key.is_distrusted:
         raise PolicyRefused("SMS-01", "the approval is signed with a key that was revoked")
     claims = open_approval(approval.jws, kid=approval.kid, public_key=key.public_key)
     if not claims.approver == key.account_id == approval.account_id:

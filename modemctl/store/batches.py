@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.lifecycle import BATCH, BatchState, CardState, SegmentState, sources
-from modemctl.model import AccountId, BatchId, EventKind, SegmentId, Topic
+from modemctl.model import AccountId, BatchId, Category, EventKind, SegmentId, Topic
 from modemctl.policy.approvals import (
     ApprovalRules,
     BatchEvidence,
@@ -31,7 +31,7 @@ from modemctl.policy.approvals import (
 )
 from modemctl.store.authorities import OPERATOR, is_authorised
 from modemctl.store.evidence import read_evidence, read_lines
-from modemctl.store.tables import batch, from_ms, segment, sim
+from modemctl.store.tables import batch, segment, sim
 from modemctl.store.transaction import Json, Transition, Tx
 from modemctl.vault import Vault
 
@@ -39,6 +39,7 @@ __all__ = [
     "Batch",
     "NewBatch",
     "Query",
+    "Sight",
     "add_draft",
     "due_starts",
     "expire_due",
@@ -51,6 +52,7 @@ __all__ = [
     "read_evidence",
     "read_lines",
     "require_start",
+    "seen_by",
     "settle_closed",
     "usable_cards",
     "verify_now",
@@ -117,10 +119,18 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What a department sees: its own batches; the general one also all that it operates."""
+
+    department: str
+    is_general: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """Which batches; None matches all."""
 
-    department: str | None = None
+    seen_by: Sight | None = None
     states: Collection[BatchState] | None = None
     category: str | None = None
 
@@ -134,21 +144,27 @@ def find_batch(conn: Connection, batch_id: str) -> Batch | None:
     return None if row is None else _batch(row)
 
 
+def seen_by(sight: Sight) -> ColumnElement[bool]:
+    """The condition on a batch's row for a department's eyes (SEC-01)."""
+    own = batch.c.department == sight.department
+    return or_(own, batch.c.category != Category.NOTICE) if sight.is_general else own
+
+
 def list_batches(
-    conn: Connection, query: Query, *, before: tuple[int, str] | None, limit: int
+    conn: Connection, query: Query, *, before: tuple[datetime, str] | None, limit: int
 ) -> Sequence[Batch]:
-    """Batches, newest first; `before` is the last one's (created ms, id)."""
+    """Batches, newest first; `before` is the last one's (creation, id)."""
     statement = select(batch).order_by(batch.c.created_at.desc(), batch.c.batch_id.desc())
     if before is not None:
-        at = from_ms(before[0])
+        at = before[0]
         statement = statement.where(
             or_(
                 batch.c.created_at < at,
                 and_(batch.c.created_at == at, batch.c.batch_id < before[1]),
             )
         )
-    if query.department is not None:
-        statement = statement.where(batch.c.department == query.department)
+    if query.seen_by is not None:
+        statement = statement.where(seen_by(query.seen_by))
     if query.states is not None:
         statement = statement.where(batch.c.state.in_(query.states))
     if query.category is not None:

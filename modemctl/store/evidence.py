@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection, Row, insert, select, tuple_
 
-from modemctl.errors import TamperedError
+from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.model import AccountId, BatchId, Decision, MessageId
 from modemctl.policy.approvals import (
     ApproverKey,
@@ -27,6 +28,8 @@ from modemctl.store.tables import confirmation as confirmation_table
 from modemctl.store.tables import message as message_table
 from modemctl.store.transaction import Tx
 from modemctl.vault import Vault
+
+_HARMLESS = frozenset({"superseded", "left"})  # all else, also an unknown reason, is distrust
 
 
 def read_evidence(
@@ -68,6 +71,25 @@ def read_evidence(
     return evidence
 
 
+def read_for_next(conn: Connection, vault: Vault, batch_id: BatchId, *, kid: str) -> BatchEvidence:
+    """A batch's evidence, with the key of `kid` and what its owner may do added.
+
+    Raises:
+        PolicyRefused: SMS-01, the batch is not frozen or a row of it carries no valid MAC.
+    """
+    known = read_evidence(conn, vault, [batch_id]).get(batch_id)
+    if known is None:
+        raise PolicyRefused("SMS-01", "the batch's list is not complete")
+    try:
+        if isinstance(known, TamperedError):
+            raise known
+        keys = {**known.keys, **read_keys(conn, vault, [kid])}
+        authorities = read_authorities(conn, vault, (key.account_id for key in keys.values()))
+    except TamperedError as error:
+        raise PolicyRefused("SMS-01", str(error)) from error
+    return replace(known, keys=keys, authorities=authorities)
+
+
 def read_keys(conn: Connection, vault: Vault, kids: Collection[str]) -> dict[str, ApproverKey]:
     """Approvers' keys by id; unknown and forged ones are left out."""
     return {
@@ -78,6 +100,7 @@ def read_keys(conn: Connection, vault: Vault, kids: Collection[str]) -> dict[str
             valid_from=one.valid_from,
             valid_until=one.valid_until,
             revoked_at=one.revoked_at,
+            is_distrusted=one.revoked_at is not None and one.revoke_reason not in _HARMLESS,
         )
         for kid, one in read_approver_keys(conn, vault, kids).items()
     }

@@ -1,0 +1,241 @@
+"""How a batch is shown: its view, the sheet to sign, a message's result, the estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from modemctl.errors import PolicyRefused, TamperedError
+from modemctl.lifecycle import BATCH, SegmentState
+from modemctl.model import AccountId, Category, mask_number
+from modemctl.policy.approvals import ApprovalRules, BatchEvidence
+from modemctl.policy.content import render
+from modemctl.policy.digest import Totals, decode_header
+from modemctl.policy.hours import next_open, open_seconds
+from modemctl.service.principal import Principal
+from modemctl.service.submission import SubmissionRules
+from modemctl.store.batches import Batch, Sight
+from modemctl.store.messages import Message
+from modemctl.store.transaction import Json
+
+_UNSENT = (SegmentState.QUEUED, SegmentState.LEASED, SegmentState.SUBMITTING)
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepView:
+    """One step of the chain; `approver` is None while it is missing."""
+
+    step: int
+    name: str
+    approver: AccountId | None
+    received_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchView:
+    """A batch as people see it. `fault` says why its evidence cannot be trusted."""
+
+    batch: Batch
+    digest: str | None
+    totals: Totals | None
+    confirmed_by: tuple[AccountId, ...]
+    steps: tuple[StepView, ...]
+    progress: Mapping[SegmentState, int]
+    finish_estimate: datetime | None
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignSheet:
+    """What an approver sees and signs: `payload` with `approver`, `iat`, `exp` to be filled in."""
+
+    digest: str
+    header: str = field(repr=False)
+    totals: Totals
+    examples: tuple[tuple[str, str], ...] = field(repr=False)
+    step: int | None
+    step_name: str | None
+    payload: Mapping[str, Json]
+
+
+def sight_of(who: Principal, general_department: str) -> Sight | None:
+    """Which batches an account sees; None sees all (SEC-01)."""
+    if who.department is None:
+        return None
+    return Sight(department=who.department, is_general=who.department == general_department)
+
+
+def may_see(sight: Sight | None, department: str, category: str) -> bool:
+    """Whether a batch of this department and category is in sight."""
+    if sight is None or sight.department == department:
+        return True
+    return sight.is_general and category != Category.NOTICE
+
+
+def view(
+    found: Batch,
+    known: BatchEvidence | TamperedError | None,
+    progress: Mapping[SegmentState, int],
+    *,
+    rules: ApprovalRules,
+    finish: datetime | None,
+) -> BatchView:
+    """Put a batch's view together; faulty evidence is shown, not hidden."""
+    totals, fault = None, None
+    try:
+        totals = None if found.header is None else decode_header(found.header).totals
+    except PolicyRefused as refusal:
+        fault = f"{refusal.policy}: {refusal.rule}"
+    if isinstance(known, TamperedError):
+        known, fault = None, f"SMS-01: {known}"
+    confirmed = () if known is None else tuple(one.account_id for one in known.confirmations)
+    return BatchView(
+        batch=found,
+        digest=None if found.digest is None else found.digest.hex(),
+        totals=totals,
+        confirmed_by=confirmed,
+        steps=_steps(rules.chains.get(found.category, ()), known),
+        progress=progress,
+        finish_estimate=finish,
+        fault=fault,
+    )
+
+
+def _steps(chain: Sequence[str], known: BatchEvidence | None) -> tuple[StepView, ...]:
+    signed = {} if known is None else {one.step: one for one in known.approvals}
+    return tuple(
+        StepView(
+            step=step,
+            name=name,
+            approver=signed[step].account_id if step in signed else None,
+            received_at=signed[step].received_at if step in signed else None,
+        )
+        for step, name in enumerate(chain, 1)
+    )
+
+
+def sign_sheet(
+    found: Batch,
+    known: BatchEvidence | TamperedError,
+    examples: Sequence[Message],
+    *,
+    rules: ApprovalRules,
+    is_masked: bool,
+) -> SignSheet:
+    """What the next approver sees and signs.
+
+    Raises:
+        PolicyRefused: SMS-01, the stored header was changed.
+    """
+    if isinstance(known, TamperedError):
+        raise PolicyRefused("SMS-01", str(known)) from known
+    header = decode_header(known.header)
+    chain, n_done = rules.chain(header.category), len(known.approvals)
+    step = n_done + 1 if n_done < len(chain) else None
+    digest = "" if found.digest is None else found.digest.hex()
+    return SignSheet(
+        digest=digest,
+        header=known.header.decode(),
+        totals=header.totals,
+        examples=tuple(_example(one, header.template, is_masked=is_masked) for one in examples),
+        step=step,
+        step_name=None if step is None else chain[step - 1],
+        payload={
+            "digest": digest,
+            "batch_id": found.batch_id,
+            "step": step,
+            "decision": "approve",
+            "approver": None,
+            "iat": None,
+            "exp": None,
+        },
+    )
+
+
+def _example(one: Message, template: str, *, is_masked: bool) -> tuple[str, str]:
+    if one.line is None:
+        return ("", "this line was tampered with")
+    if is_masked:
+        return (mask_number(one.line.to), template)
+    return (one.line.to, render(template, one.line.variables))
+
+
+def result_of(one: Message, *, is_masked: bool) -> Mapping[str, Json]:
+    """A message's outcome as a JSON object; times are ISO 8601, a missing one is null."""
+    to = None if one.line is None else one.line.to
+    return {
+        "message_id": one.message_id,
+        "line_no": one.line_no,
+        "to": to if to is None or not is_masked else mask_number(to),
+        "state": one.state,
+        "iccid": one.iccid,
+        "segments": [
+            {
+                "segment_id": part.segment_id,
+                "seq": part.seq,
+                "state": part.state,
+                "sent_at": _iso(part.sent_at),
+                "final_at": _iso(part.final_at),
+                "cause": part.cause,
+            }
+            for part in one.segments
+        ],
+    }
+
+
+def estimate_finish(
+    found: Batch,
+    progress: Mapping[SegmentState, int],
+    *,
+    n_cards: int,
+    rules: SubmissionRules,
+    now: datetime,
+) -> datetime | None:
+    """About when the last segment leaves, were this batch alone; None if not within its window.
+
+    Counts the cards' gap and limits and the quiet hours.
+    """
+    n_open = sum(progress.get(state, 0) for state in _UNSENT)
+    if not n_open or not n_cards or not BATCH[found.state]:
+        return None
+    quiet = rules.quiet.get(found.category)
+    at = next_open(quiet, now, not_before=found.not_before, not_after=found.not_after)
+    per_card = -(-n_open // n_cards)
+    while at is not None:
+        day_ends = at + _DAY
+        open_for = open_seconds(quiet, at, day_ends)
+        today = min(rules.limits.segments_per_day, int(open_for / seconds_per_segment(rules)) + 1)
+        if per_card <= today:
+            needed = (per_card - 1) * seconds_per_segment(rules)
+            return _after_open_seconds(at, needed, rules, found)
+        per_card -= today
+        at = next_open(quiet, day_ends, not_before=found.not_before, not_after=found.not_after)
+    return None
+
+
+def seconds_per_segment(rules: SubmissionRules) -> float:
+    """Seconds between two segments of one card in the long run."""
+    limits = rules.limits
+    return max(
+        limits.minimum_gap, 60 / limits.segments_per_minute, 3_600 / limits.segments_per_hour
+    )
+
+
+def _after_open_seconds(
+    at: datetime, needed: float, rules: SubmissionRules, found: Batch
+) -> datetime | None:
+    quiet = rules.quiet.get(found.category)
+    left = needed
+    while True:
+        step = timedelta(seconds=left)
+        passed = open_seconds(quiet, at, at + step)
+        at, left = at + step, left - passed
+        if left < 1:
+            break
+    return at if at < found.not_after else None
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()

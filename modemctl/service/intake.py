@@ -1,0 +1,251 @@
+"""How a batch comes in: checked, drafted, its list staged, frozen (SMS-01, SMS-07, SMS-11)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Final, TypeAlias
+
+from modemctl.errors import (
+    Conflict,
+    InvalidRequest,
+    NotPermitted,
+    PolicyRefused,
+    RequestError,
+    TamperedError,
+)
+from modemctl.lifecycle import BatchState
+from modemctl.model import BatchId
+from modemctl.policy.digest import BatchHeader, encode_header, header_digest
+from modemctl.service.principal import Principal, Scope
+from modemctl.service.recipients import Recipient
+from modemctl.service.staging import ListJob, StagedList, Staging, hashes
+from modemctl.service.submission import (
+    BatchRequest,
+    SubmissionRules,
+    Window,
+    new_batch_id,
+    priority_of,
+)
+from modemctl.store import Connection, Store, Tx, staging
+from modemctl.store import batches as rows
+from modemctl.store.accounts import Account, AccountState, find_account, find_account_named
+from modemctl.store.batches import NewBatch
+from modemctl.store.staging import Frozen
+from modemctl.store.transaction import Json
+
+ReadSlices: TypeAlias = Callable[[], AsyncGenerator[Sequence[Recipient], None]]
+
+_DISCARD_LINES: Final = 500
+_NONCE_OCTETS: Final = 16
+
+
+class Intake:
+    """Takes batches in. Holds nothing but which lists come in just now."""
+
+    def __init__(self, store: Store, rules: SubmissionRules) -> None:
+        self._store = store
+        self._rules = rules
+        self._staging: set[BatchId] = set()
+
+    async def take(
+        self,
+        who: Principal,
+        request: BatchRequest,
+        digest: bytes,
+        read: ReadSlices,
+    ) -> None:
+        """Take a batch in, list and all; a repeat with the same content changes nothing.
+
+        `digest` is the request's with its list. A draft that broke off is begun anew.
+
+        Raises:
+            InvalidRequest, PolicyRefused, NotPermitted, Conflict: nothing was kept.
+        """
+        who.require(Scope.BATCHES_SUBMIT)
+        batch_id = new_batch_id(request.batch_id)
+        if batch_id in self._staging:
+            raise Conflict("this batch is being submitted just now", field="batch_id")
+        self._staging.add(batch_id)
+        try:
+            if await self._is_repeat(batch_id, digest):
+                return
+            window = self._rules.check(request, now=self._store.clock.now())
+            new = await self._draft(who, request, window, digest)
+            await self._store.write(partial(rows.add_draft, new=new))
+            try:
+                await self._take_in(who, request, new, read)
+            except RequestError:
+                await self._discard(batch_id)
+                raise
+        finally:
+            self._staging.discard(batch_id)
+
+    async def _is_repeat(self, batch_id: BatchId, digest: bytes) -> bool:
+        found = await self._store.read(lambda conn: rows.find_batch(conn, batch_id))
+        if found is None:
+            return False
+        if not hmac.compare_digest(found.request_digest, digest):
+            raise Conflict(
+                "this batch_id was used for another request",
+                field="batch_id",
+                cure="make a new UUID for each batch",
+            )
+        if found.state is not BatchState.DRAFT:
+            return True
+        await self._discard(batch_id)  # its list broke off: a crash, or a client that went away
+        return False
+
+    async def _draft(
+        self, who: Principal, request: BatchRequest, window: Window, digest: bytes
+    ) -> NewBatch:
+        if not who.sees(request.department):
+            raise NotPermitted(
+                f"account {who.name} works for department {who.department}",
+                field="department",
+                value=request.department,
+                policy="SEC-01",
+            )
+        drafter = await self._account(request.drafter, "drafter")
+        operator = await self._account(request.operator, "operator")
+        if drafter.department not in {None, request.department}:
+            raise PolicyRefused(
+                "SMS-11", "the drafter belongs to another department", field="drafter"
+            )
+        return NewBatch(
+            batch_id=new_batch_id(request.batch_id),
+            category=request.category,
+            priority=priority_of(request.category),
+            department=request.department,
+            party=request.party or self._rules.own_party,
+            drafter=drafter.account_id,
+            operator=operator.account_id,
+            submitter=who.account_id,
+            template=request.text,
+            card_group=request.card_group,
+            starts_itself=request.starts_itself,
+            not_before=window.not_before,
+            not_after=window.not_after,
+            salt_nonce=os.urandom(_NONCE_OCTETS),
+            request_digest=digest,
+        )
+
+    async def _account(self, name: str, field: str) -> Account:
+        vault = self._store.vault
+
+        def find(conn: Connection) -> Account | None:
+            return find_account(conn, vault, name) or find_account_named(conn, vault, name)
+
+        try:
+            found = await self._store.read(find)
+        except TamperedError as error:
+            raise PolicyRefused("SEC-01", str(error), field=field) from error
+        if found is None or found.state is not AccountState.ACTIVE:
+            raise InvalidRequest("must name an active account", field=field, value=name[:64])
+        return found
+
+    async def _take_in(
+        self,
+        who: Principal,
+        request: BatchRequest,
+        new: NewBatch,
+        read: ReadSlices,
+    ) -> None:
+        job = ListJob(
+            batch_id=new.batch_id,
+            category=new.category,
+            template=new.template,
+            salt=self._store.vault.batch_salt(new.batch_id, new.salt_nonce),
+            numbers=self._rules.numbers(is_strict=request.is_strict),
+            content=self._rules.content,
+            smallest_cap=self._rules.smallest_cap,
+        )
+        async with aclosing(read()) as slices:
+            staged = await Staging(self._store, job).run(slices)
+        _require_list(staged, is_strict=request.is_strict)
+        end = await self._frozen(new, staged)
+        details: dict[str, Json] = {
+            "digest": end.digest.hex(),
+            "category": new.category,
+            "department": new.department,
+            "drafter": new.drafter,
+            "operator": new.operator,
+            "messages": end.n_messages,
+            "removed": end.n_removed,
+            "policy": "SMS-01",
+            "source": who.source,
+        }
+
+        def freeze(tx: Tx) -> None:
+            if not staging.freeze(tx, end):
+                raise Conflict("the batch was closed while its list came in")
+            tx.audit(who.name, "batch.submit", new.batch_id, details)
+
+        await self._store.write(freeze)
+
+    async def _frozen(self, new: NewBatch, staged: StagedList) -> Frozen:
+        stored = await self._store.read(lambda conn: staging.read_chunks(conn, new.batch_id))
+        leaves = [*stored, *(one.leaves for one in staged.chunks)]
+        header = BatchHeader(
+            site_id=self._rules.approvals.site_id,
+            batch_id=new.batch_id,
+            category=new.category,
+            template=new.template,
+            department=new.department,
+            party=new.party,
+            drafter=new.drafter,
+            submitter=new.submitter,
+            operator=new.operator,
+            not_before=new.not_before,
+            not_after=new.not_after,
+            card_group=new.card_group,
+            starts_itself=new.starts_itself,
+            n_lines=staged.n_lines,
+            totals=staged.totals,
+            chunks=hashes(leaves),
+        )
+        octets = encode_header(header)
+        return Frozen(
+            batch_id=new.batch_id,
+            chunks=staged.chunks,
+            header=octets,
+            digest=header_digest(octets),
+            n_messages=staged.totals.n_messages,
+            n_removed=staged.totals.n_removed,
+            n_segments=staged.totals.n_segments,
+        )
+
+    async def _discard(self, batch_id: BatchId) -> None:
+        one = partial(staging.discard, batch_id=batch_id, limit=_DISCARD_LINES)
+        while not await self._store.write(one):
+            pass
+
+
+def list_digest(recipients: Sequence[Recipient]) -> bytes:
+    """SHA-256 of a short list, as a repeat would give it again."""
+    digest = hashlib.sha256()
+    for one in recipients:
+        line = [one.line_no, one.to, sorted(one.variables.items())]
+        digest.update(json.dumps(line).encode() + b"\n")
+    return digest.digest()
+
+
+def _require_list(staged: StagedList, *, is_strict: bool) -> None:
+    first, totals = staged.first_removed, staged.totals
+    if is_strict and first is not None:
+        raise PolicyRefused(
+            "SMS-07",
+            f"{totals.n_removed} of {totals.n_removed + totals.n_messages} lines are refused, "
+            f"the first is line {first.line_no}: {first.reason}",
+            field="recipients",
+            value=first.masked,
+            cure="correct the list, or submit it leniently to have such lines taken out",
+        )
+    if not totals.n_messages:
+        why = "" if first is None else f"; line {first.line_no}: {first.reason}"
+        raise InvalidRequest(f"no recipient is left{why}", field="recipients", policy="SMS-07")

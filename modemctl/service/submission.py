@@ -1,0 +1,212 @@
+"""What may be submitted: the request for a batch, checked against the site's rules."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import rfc8785
+
+from modemctl.config import LimitsSettings, Settings
+from modemctl.errors import InvalidRequest, PolicyRefused
+from modemctl.model import BatchId, Category
+from modemctl.policy.approvals import ApprovalRules
+from modemctl.policy.content import ContentRules
+from modemctl.policy.hours import Quiet, next_open
+from modemctl.policy.numbers import NumberRules
+
+_GROUP: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_MAX_TEXT: Final = 20_000
+_MAX_NAME: Final = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRequest:
+    """What a client asks for. `drafter` and `operator` are account ids or names.
+
+    `not_before` None means now, `not_after` None the site's usual time later. A strict list is
+    refused for one bad line; else bad lines are taken out and listed.
+    """
+
+    batch_id: str
+    category: str
+    text: str = field(repr=False)
+    department: str
+    drafter: str
+    operator: str
+    party: str | None = None
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    card_group: str | None = None
+    starts_itself: bool = False
+    is_strict: bool = False
+
+    def digest(self, list_sha256: bytes) -> bytes:
+        """SHA-256 over request and list: tells a repeat from another batch with the same id."""
+        members = {
+            "batch_id": self.batch_id,
+            "category": self.category,
+            "text": self.text,
+            "department": self.department,
+            "drafter": self.drafter,
+            "operator": self.operator,
+            "party": self.party,
+            "not_before": None if self.not_before is None else self.not_before.isoformat(),
+            "not_after": None if self.not_after is None else self.not_after.isoformat(),
+            "card_group": self.card_group,
+            "starts_itself": self.starts_itself,
+            "is_strict": self.is_strict,
+            "list": list_sha256.hex(),
+        }
+        return hashlib.sha256(rfc8785.dumps(members)).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """When a batch may send."""
+
+    not_before: datetime
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionRules:
+    """The slice of the settings that batches need."""
+
+    approvals: ApprovalRules
+    content: ContentRules
+    region: str
+    own_party: str
+    default_window: timedelta
+    quiet: dict[str, Quiet]
+    limits: LimitsSettings
+    max_list_octets: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> SubmissionRules:
+        """The slice of these settings."""
+        zone = ZoneInfo(settings.site.timezone)
+        quiet: dict[str, Quiet] = {}
+        for category in settings.approvals.chains:
+            hours = settings.hours.quiet_for(category)
+            if hours is not None:
+                quiet[category] = Quiet(start=hours.quiet_from, end=hours.quiet_until, zone=zone)
+        return cls(
+            approvals=ApprovalRules.of(settings.site.id, settings.approvals),
+            content=ContentRules(signature=settings.site.signature),
+            region=settings.site.region,
+            own_party=settings.approvals.own_party,
+            default_window=timedelta(hours=settings.sms.validity_hours),
+            quiet=quiet,
+            limits=settings.limits,
+            max_list_octets=settings.api.max_list_bytes,
+        )
+
+    def numbers(self, *, is_strict: bool) -> NumberRules:
+        """How numbers of a list are read."""
+        return NumberRules(region=self.region, is_strict=is_strict)
+
+    @property
+    def smallest_cap(self) -> int:
+        """Segments that a message may have at most: all of them are reserved together."""
+        limits = self.limits
+        return min(limits.segments_per_minute, limits.segments_per_hour, limits.segments_per_day)
+
+    def check(self, request: BatchRequest, *, now: datetime) -> Window:
+        """Check all that needs no list; the window comes with its defaults filled in.
+
+        Raises:
+            InvalidRequest: a field is wrong.
+            PolicyRefused: SMS-02, SMS-04, SMS-08, SMS-09, SMS-12.
+        """
+        _check_fields(request)
+        self.approvals.chain(request.category)
+        if request.party not in {None, self.own_party}:
+            raise PolicyRefused(
+                "SMS-09",
+                "a batch for a third party needs the company's special approval",
+                field="party",
+                value=request.party,
+            )
+        self.content.check(request.text, category=request.category)
+        return self._window(request, now)
+
+    def _window(self, request: BatchRequest, now: datetime) -> Window:
+        not_before = _whole_ms(max(request.not_before or now, now))
+        not_after = _whole_ms(request.not_after or not_before + self.default_window)
+        if not_after <= not_before:
+            raise InvalidRequest(
+                "must lie after not_before and after now",
+                field="not_after",
+                value=not_after.isoformat(),
+            )
+        longest = self.approvals.max_age
+        if not_after > now + longest:
+            raise InvalidRequest(
+                f"must lie within {longest} from now: no approval lasts longer",
+                field="not_after",
+                value=not_after.isoformat(),
+            )
+        quiet = self.quiet.get(request.category)
+        if next_open(quiet, not_before, not_before=not_before, not_after=not_after) is None:
+            raise InvalidRequest(
+                "the window lies in quiet hours altogether", field="not_after", cure="widen it"
+            )
+        return Window(not_before=not_before, not_after=not_after)
+
+
+def priority_of(category: str) -> int:
+    """Notices go before all else."""
+    return 0 if category == Category.NOTICE else 1
+
+
+def new_batch_id(text: str) -> BatchId:
+    """A client's batch id: a UUID in lower case.
+
+    Raises:
+        InvalidRequest: anything else.
+    """
+    try:
+        is_uuid = str(uuid.UUID(text)) == text
+    except ValueError:
+        is_uuid = False
+    if not is_uuid:
+        raise InvalidRequest(
+            "must be a UUID in lower case, made by the client", field="batch_id", value=text[:40]
+        )
+    return BatchId(text)
+
+
+def _check_fields(request: BatchRequest) -> None:
+    new_batch_id(request.batch_id)
+    if not request.text.strip() or len(request.text) > _MAX_TEXT:
+        raise InvalidRequest(f"must have 1 to {_MAX_TEXT} characters", field="text")
+    if not request.text.isprintable() and _has_control(request.text):
+        raise InvalidRequest("must not hold control characters", field="text")
+    for name, value in (
+        ("department", request.department),
+        ("drafter", request.drafter),
+        ("operator", request.operator),
+    ):
+        if not value.strip() or len(value) > _MAX_NAME:
+            raise InvalidRequest(f"must have 1 to {_MAX_NAME} characters", field=name)
+    if request.card_group is not None and not _GROUP.fullmatch(request.card_group):
+        raise InvalidRequest("must be a word", field="card_group", value=request.card_group[:40])
+    for name, at in (("not_before", request.not_before), ("not_after", request.not_after)):
+        if at is not None and at.tzinfo is None:
+            raise InvalidRequest("must carry its offset from UTC", field=name)
+
+
+def _has_control(text: str) -> bool:
+    return any(
+        (char < " " and char not in "\n\r\t") or "\ud800" <= char <= "\udfff" for char in text
+    )
+
+
+def _whole_ms(at: datetime) -> datetime:
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)

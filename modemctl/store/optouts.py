@@ -1,0 +1,104 @@
+"""Numbers that may not be written to, found by blind index (SIM-08)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection, Row, delete, insert, select
+
+from modemctl.errors import TamperedError
+from modemctl.model import mask_number
+from modemctl.store.tables import opt_out
+from modemctl.store.transaction import Tx
+from modemctl.vault import Vault
+
+BY_SMS = "sms"
+BY_PERSON = "api"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptOut:
+    """One number; `number` is None where its row was tampered with (it still counts)."""
+
+    bidx: bytes
+    number: str | None = field(repr=False)
+    at: datetime
+    source: str
+    keyword: str | None
+    by: str
+
+
+def add(tx: Tx, number: str, *, source: str, by: str, keyword: str | None = None) -> bool:
+    """Note that a number (E.164) opted out; False if it had before."""
+    bidx = tx.vault.blind_index(number)
+    if tx.conn.scalar(select(opt_out.c.at).where(opt_out.c.number_bidx == bidx)) is not None:
+        return False
+    tx.conn.execute(
+        insert(opt_out).values(
+            number_bidx=bidx,
+            number_enc=tx.vault.encrypt_text(number, place=_place(bidx)),
+            at=tx.now,
+            source=source,
+            keyword=keyword,
+            by=by,
+        )
+    )
+    details = {"number": mask_number(number), "source": source, "policy": "SIM-08"}
+    tx.audit(by, "opt_out.add", bidx.hex(), details)
+    return True
+
+
+def add_from_sms(tx: Tx, number: str, keyword: str) -> bool:
+    """Note an opt-out that came by SMS (`keyword` as `content.opt_out_keyword` gave it)."""
+    return add(tx, number, source=BY_SMS, by="sms", keyword=keyword[:32])
+
+
+def remove(tx: Tx, number: str, *, by: str, reason: str) -> bool:
+    """Take a number off the list; False if it was not on it."""
+    bidx = tx.vault.blind_index(number)
+    gone = tx.conn.execute(delete(opt_out).where(opt_out.c.number_bidx == bidx))
+    if not gone.rowcount:
+        return False
+    details = {"number": mask_number(number), "reason": reason, "policy": "SIM-08"}
+    tx.audit(by, "opt_out.remove", bidx.hex(), details)
+    return True
+
+
+def find(conn: Connection, vault: Vault, number: str) -> OptOut | None:
+    """The opt-out of a number (E.164)."""
+    row = conn.execute(
+        select(opt_out).where(opt_out.c.number_bidx == vault.blind_index(number))
+    ).first()
+    return None if row is None else _opt_out(vault, row)
+
+
+def list_opt_outs(conn: Connection, vault: Vault, *, after: bytes, limit: int) -> Sequence[OptOut]:
+    """Opt-outs in the order of their index, behind `after`."""
+    rows = conn.execute(
+        select(opt_out)
+        .where(opt_out.c.number_bidx > after)
+        .order_by(opt_out.c.number_bidx)
+        .limit(limit)
+    )
+    return [_opt_out(vault, row) for row in rows]
+
+
+def _opt_out(vault: Vault, row: Row[tuple[object, ...]]) -> OptOut:
+    try:
+        number = vault.decrypt_text(row.number_enc, place=_place(row.number_bidx))
+    except TamperedError:
+        number = None
+    return OptOut(
+        bidx=row.number_bidx,
+        number=number,
+        at=row.at,
+        source=row.source,
+        keyword=row.keyword,
+        by=row.by,
+    )
+
+
+def _place(bidx: bytes) -> str:
+    return f"opt_out.number_enc:{bidx.hex()}"
