@@ -38,8 +38,8 @@ Every route may answer 401 (who?), 403 (scope or company rule), 422 (the request
 database cannot be used now; nothing happened); the table names the others.
 
 **Lists** are pages `{"items": […], "next": cursor}`: give `next` as `cursor` for the following
-page; null is the end. Long lists and results flow as NDJSON, one JSON object a line; a broken stream ends
-without its last chunk. **Times** are ISO 8601 with an offset.
+page; null is the end. Long lists and results flow as NDJSON, one JSON object a line; a broken
+stream ends without its last chunk. **Times** are ISO 8601 with an offset.
 
 **Events** (`GET /v1/events/stream`) are server-sent events: `id` is a cursor, `event` the kind,
 `data` the JSON object `{"cursor", "at", "kind", "subject", "data"}`. Send `Last-Event-ID` to go on.
