@@ -35,7 +35,7 @@ DEFAULT_ASKING: Final = (
 )
 """Texts that ask for a password or code; a negation just before is a warning, and allowed."""
 DEFAULT_FORBIDDEN: Final = (
-    r"法轮功|六合彩|代开发票|办理假证|枪支|迷药|裸聊|赌场|博彩|刷单返利|套现|高利贷",
+    r"六合彩|代开发票|办理假证|枪支|迷药|裸聊|赌场|博彩|刷单返利|套现|高利贷",
     r"\b(?:casino|lottery\s+winner|you\s+have\s+won|fake\s+invoices?)\b",
 )
 """Content that no category may carry; sites add their own lists."""
