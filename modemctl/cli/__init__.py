@@ -2,39 +2,55 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
+import json
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Final, TextIO
 
 import click
 
-from modemctl.cli.errors import EXIT_CONFIG, explain
+from modemctl.cli.client import Connection
+from modemctl.cli.errors import (
+    EXIT_CONFIG,
+    EXIT_INTERRUPTED,
+    EXIT_REFUSED,
+    ApiProblem,
+    explain,
+)
+from modemctl.cli.show import JSON_WANTED
 from modemctl.config import DEFAULT_PATH
 from modemctl.errors import ConfigError, ModemctlError
 
-_HOME: Final = {
-    "run": "local",
-    "simulate": "local",
-    "check-config": "local",
-    "db": "local",
-    "demo": "demo_command",
-    "key": "keys",
-    "audit": "keys",
-    "account": "keys",
-    "batch": "batches",
-    "message": "batches",
-    "doubt": "batches",
-    "opt-outs": "bank",
-    "modems": "bank",
-    "sims": "bank",
-    "inbox": "bank",
-    "calls": "bank",
-    "at": "bank",
-    "events": "bank",
-    "status": "bank",
-}
-"""Command → module of this folder: a command loads only what it needs (start-up time)."""
+HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "account": ("accounts", "Accounts: people and systems, and what they may do."),
+        "at": ("modems", "Send an AT command to a modem, through the daemon."),
+        "audit": ("audit_log", "The audit log: read it, prove that nobody edited it."),
+        "batch": ("batches", "Batches: submit, approve, start, watch."),
+        "calls": ("traffic", "Calls that the modems saw."),
+        "check-config": ("local", "Read the settings, report every mistake with its place."),
+        "db": ("local", "The database: create, upgrade, look."),
+        "demo": ("demo_command", "Play everything against a simulated bank."),
+        "doubt": ("messages", "Segments of which nobody knows whether they left."),
+        "events": ("overview", "What happened, and what happens."),
+        "inbox": ("traffic", "Messages that came in."),
+        "key": ("keys", "Keys: of the database, of the API, of approvers."),
+        "message": ("messages", "Single messages: find them, explain what became of them."),
+        "modems": ("modems", "The bank's bays and their modems."),
+        "opt-outs": ("traffic", "Numbers that want no promotions."),
+        "run": ("local", "Run the daemon in the foreground (systemd starts it so)."),
+        "simulate": ("local", "Serve a simulated bank of modems until stopped."),
+        "sims": ("sims", "The register of SIM cards."),
+        "status": ("overview", "Whether the daemon is well, and what it has to do."),
+    }
+)  # fmt: skip
+"""Command → module of this folder and short help: `--help` loads none of them (start-up time)."""
 
 
 class LazyGroup(click.Group):
@@ -43,24 +59,57 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, sorted."""
         del ctx
-        return sorted(_HOME)
+        return sorted(HOMES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name."""
         del ctx
-        home = _HOME.get(cmd_name)
+        home = HOMES.get(cmd_name)
         if home is None:
             return None
-        module = importlib.import_module(f"modemctl.cli.{home}")
+        module = importlib.import_module(f"modemctl.cli.{home[0]}")
         command = module.COMMANDS[cmd_name]
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands in the help, from the table."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, HOMES[name][1]) for name in sorted(HOMES)])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first argument names.
+
+        Raises:
+            UsageError: there is none; the closest names are shown.
+        """
+        if args and args[0] not in HOMES and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], HOMES, n=2)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run; where JSON was asked for, a refusal of the daemon is shown as such."""
+        try:
+            return super().invoke(ctx)
+        except ApiProblem as error:
+            if not ctx.meta.get(JSON_WANTED):
+                raise
+            click.echo(json.dumps(dict(error.problem), ensure_ascii=False), err=True)
+            return EXIT_REFUSED
 
 
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start here: `modemctl demo` runs everything against a simulated bank.",
+    epilog="Start here: `modemctl demo` runs everything against a simulated bank."
+    " Exit status: 0 done, 1 refused, 2 wrong usage, 78 wrong configuration.",
 )
 @click.version_option(package_name="modemctl")
 @click.option(
@@ -71,7 +120,7 @@ class LazyGroup(click.Group):
     envvar="MODEMCTL_CONFIG",
     default=DEFAULT_PATH,
     show_default=True,
-    help="Settings file (for run, check-config, db, key create, audit --offline).",
+    help="Settings file (for run, check-config, db, key bootstrap, audit verify --offline).",
 )
 @click.option(
     "--socket",
@@ -94,27 +143,54 @@ def cli(ctx: click.Context, config_path: Path, socket_path: Path, key_file: Path
 
     Sends approved SMS only, loses nothing, locks no card by guessing.
     """
-    from modemctl.cli.client import Connection
-
     ctx.obj = Connection(config_path=config_path, socket_path=socket_path, key_file=key_file)
 
 
 def main() -> None:
     """Run the command line; one clear line for each problem, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show 中 gets \u4e2d
+            stream.reconfigure(errors="backslashreplace")
     try:
-        status = cli(standalone_mode=False)
-    except click.exceptions.Abort:
-        status = 130
+        status = _run()
+        if sys.stdout is not None:  # closed by the caller: `>&-`
+            sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        _drop(sys.stdout)
+        status = EXIT_REFUSED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"modemctl: {where}{error.strerror or error}", err=True)
+        _drop(sys.stdout)
+        status = EXIT_REFUSED
+    sys.exit(status)
+
+
+def _run() -> int:
+    try:
+        status = cli(prog_name="modemctl", standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show()
-        status = error.exit_code
+        return error.exit_code
     except ConfigError as error:
         for problem in error.problems:
             click.echo(f"modemctl: {problem}", err=True)
-        status = EXIT_CONFIG
+        return EXIT_CONFIG
     except ModemctlError as error:
         click.echo(f"modemctl: {explain(error)}", err=True)
-        status = 1
-    except BrokenPipeError:
-        status = 0
-    sys.exit(status if isinstance(status, int) else 0)
+        return EXIT_REFUSED
+    return status if isinstance(status, int) else 0
+
+
+def _drop(stream: TextIO) -> None:
+    """Let what is still buffered go nowhere: the interpreter would complain at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, stream.fileno())
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+    finally:
+        os.close(nowhere)

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+from urllib.parse import quote
 
 import click
-import httpx2
 
-from modemctl.cli.errors import ApiProblem, NoDaemon
+from modemctl.cli.errors import ApiProblem, NoDaemon, Refusal
+
+if TYPE_CHECKING:  # 40 ms that `--help` need not wait for
+    import httpx2
 
 Json: TypeAlias = (
     "str | int | float | bool | list[Json] | dict[str, Json] | None"  # what json.loads gives
 )
 Record: TypeAlias = dict[str, Json]
+Param: TypeAlias = "str | int | bool | list[str] | None"
 
 _TIMEOUT: Final = 60.0
+_EVENT_SILENCE: Final = 60.0  # seconds: the daemon says every 15 s that it is still there
+_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,18 +39,32 @@ class Connection:
 
     @contextmanager
     def client(self) -> Iterator[Client]:
-        """An open client; every call raises `ApiProblem` or `NoDaemon`."""
-        headers = {}
-        if self.key_file is not None:
-            try:
-                headers["Authorization"] = f"Bearer {self.key_file.read_text().strip()}"
-            except OSError as error:
-                raise click.UsageError(f"key file {self.key_file}: {error.strerror}") from None
+        """An open client; every call raises `ApiProblem` or `NoDaemon`.
+
+        Raises:
+            Refusal: the key file cannot be used.
+        """
+        import httpx2
+
+        headers = {} if self.key_file is None else {"Authorization": f"Bearer {self._token()}"}
         transport = httpx2.HTTPTransport(uds=str(self.socket_path))
         with httpx2.Client(
             transport=transport, base_url="http://modemctl", headers=headers, timeout=_TIMEOUT
         ) as http:
             yield Client(http, self.socket_path)
+
+    def _token(self) -> str:
+        assert self.key_file is not None
+        try:
+            token = self.key_file.read_bytes().decode("ascii", errors="replace").strip()
+        except OSError as error:
+            raise Refusal(f"key file {self.key_file}: {error.strerror}") from None
+        if _TOKEN.fullmatch(token) is None:
+            raise Refusal(
+                f"key file {self.key_file} holds no API key",
+                cure="it is one line that begins with mk_; new: modemctl key issue ACCOUNT",
+            )
+        return token
 
 
 class Client:
@@ -53,7 +74,7 @@ class Client:
         self._http = http
         self._socket_path = socket_path
 
-    def get(self, path: str, **params: str | int | None) -> Record:
+    def get(self, path: str, **params: Param) -> Record:
         """GET a JSON object."""
         return self._record("GET", path, params=params)
 
@@ -65,29 +86,67 @@ class Client:
         """PUT a JSON object."""
         return self._record("PUT", path, body=body)
 
-    def delete(self, path: str) -> Record:
-        """DELETE."""
-        return self._record("DELETE", path)
+    def patch(self, path: str, body: Mapping[str, Json] | None = None) -> Record:
+        """PATCH a JSON object."""
+        return self._record("PATCH", path, body=body)
 
-    def upload(self, method: str, path: str, file: Path, *, content_type: str) -> Record:
-        """Send a file as it is."""
-        with file.open("rb") as content:
-            answer = self._send(
-                method, path, content=content, headers={"Content-Type": content_type}
-            )
+    def delete(self, path: str, **params: Param) -> Record:
+        """DELETE."""
+        return self._record("DELETE", path, params=params)
+
+    def readiness(self) -> Record:
+        """What `/readyz` finds, also where the daemon is not ready (503)."""
+        with self._open():
+            answer = self._http.get("/readyz")
+        if answer.is_error and answer.status_code != 503:
+            raise _problem(answer)
         return _object(answer)
 
-    def pages(self, path: str, **params: str | int | None) -> Iterator[Record]:
-        """All items of a list, page after page."""
+    def upload(
+        self, method: str, path: str, file: Path, *, content_type: str, **params: Param
+    ) -> Record:
+        """Send a file as it is."""
+        with file.open("rb") as content:
+            size = file.stat().st_size
+            blocks = iter(lambda: content.read(1 << 16), b"")
+            return self.send_blocks(
+                method, path, blocks, size=size, content_type=content_type, **params
+            )
+
+    def send_blocks(
+        self,
+        method: str,
+        path: str,
+        blocks: Iterable[bytes],
+        *,
+        size: int,
+        content_type: str,
+        **params: Param,
+    ) -> Record:
+        """Send `size` octets as they come."""
+        answer = self._send(
+            method,
+            path,
+            params=_given(params),
+            content=iter(blocks),
+            headers={"Content-Type": content_type, "Content-Length": str(size)},
+        )
+        return _object(answer)
+
+    def pages(self, path: str, *, most: int | None = None, **params: Param) -> Iterator[Record]:
+        """All items of a list, or the first `most`, page after page."""
         cursor: Json = None
-        while True:
+        n_left = most
+        while n_left is None or n_left > 0:
             page = self.get(path, **params, cursor=cursor if isinstance(cursor, str) else None)
-            yield from records(page.get("items"))
+            items = records(page.get("items"))
+            yield from items if n_left is None else items[:n_left]
+            n_left = None if n_left is None else n_left - len(items)
             cursor = page.get("next")
             if not cursor:
                 return
 
-    def lines(self, path: str, **params: str | int | None) -> Iterator[Record]:
+    def lines(self, path: str, **params: Param) -> Iterator[Record]:
         """A stream of JSON lines."""
         with self._open(), self._http.stream("GET", path, params=_given(params)) as answer:
             if answer.is_error:
@@ -97,12 +156,20 @@ class Client:
                 if line:
                     yield json.loads(line)
 
-    def events(self, last_id: str | None = None) -> Iterator[Record]:
+    def events(self, last_id: str | None = None, *, kinds: Iterable[str] = ()) -> Iterator[Record]:
         """Server-sent events as they come; ends when the daemon stops."""
+        import httpx2
+
         headers = {"Accept": "text/event-stream"}
         if last_id is not None:
             headers["Last-Event-ID"] = last_id
-        request = self._http.stream("GET", "/v1/events/stream", headers=headers, timeout=None)
+        request = self._http.stream(
+            "GET",
+            "/v1/events/stream",
+            params={"kind": list(kinds)},
+            headers=headers,
+            timeout=httpx2.Timeout(_TIMEOUT, read=_EVENT_SILENCE),
+        )
         with self._open(), request as answer:
             if answer.is_error:
                 answer.read()
@@ -116,7 +183,7 @@ class Client:
         method: str,
         path: str,
         *,
-        params: Mapping[str, str | int | None] | None = None,
+        params: Mapping[str, Param] | None = None,
         body: Mapping[str, Json] | None = None,
     ) -> Record:
         answer = self._send(method, path, params=_given(params or {}), json=body)
@@ -131,15 +198,31 @@ class Client:
 
     @contextmanager
     def _open(self) -> Iterator[None]:
+        import httpx2
+
         try:
             yield
         except httpx2.ConnectError as error:
+            raise NoDaemon(self._unreachable(str(error))) from None
+        except httpx2.TimeoutException:
             raise NoDaemon(
-                f"no daemon answers on {self._socket_path} ({error})\n"
-                "  → is it running? systemctl status modemctl; another place: --socket"
+                "the daemon did not answer in time; whether it did what was asked is not known"
+                "\n  → look before you ask again: modemctl status"
             ) from None
         except httpx2.TransportError as error:
             raise NoDaemon(f"the daemon broke off: {error}") from None
+
+    def _unreachable(self, reason: str) -> str:
+        path = self._socket_path
+        if "ermission denied" in reason:
+            return (
+                f"this user may not use {path} (permission denied)\n"
+                "  → join the socket's group: sudo adduser $USER modemctl, then log in anew"
+            )
+        return (
+            f"no daemon answers on {path} ({reason})\n"
+            "  → is it running? systemctl status modemctl; another place: --socket"
+        )
 
 
 def records(value: Json) -> list[Record]:
@@ -147,14 +230,36 @@ def records(value: Json) -> list[Record]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def _given(params: Mapping[str, str | int | None]) -> dict[str, str | int]:
+def text_of(record: Record, name: str) -> str:
+    """A member that must be a string.
+
+    Raises:
+        NoDaemon: whoever answers is no modemctl of this version.
+    """
+    value = record.get(name)
+    if not isinstance(value, str):
+        raise NoDaemon(f"the daemon's answer has no {name}: is it of this version?")
+    return value
+
+
+def in_path(text: str) -> str:
+    """A name as one part of an address."""
+    if text in {"", ".", ".."}:
+        raise click.UsageError(f"{text!r} is no name")
+    return quote(text, safe="")
+
+
+def _given(params: Mapping[str, Param]) -> dict[str, str | int | bool | list[str]]:
     return {name: value for name, value in params.items() if value is not None}
 
 
 def _object(answer: httpx2.Response) -> Record:
     if not answer.content:
         return {}
-    body = answer.json()
+    try:
+        body = answer.json()
+    except ValueError:
+        raise NoDaemon("what answers on the socket does not speak JSON: is it modemctl?") from None
     return body if isinstance(body, dict) else {"items": body}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from modemctl.errors import ModemctlError, RequestError
@@ -10,28 +11,38 @@ EXIT_REFUSED: Final = 1
 """The daemon refused, or something asked for is not so."""
 EXIT_CONFIG: Final = 78
 """The daemon cannot start as configured (sysexits: EX_CONFIG)."""
+EXIT_INTERRUPTED: Final = 130
+"""Ctrl-C."""
 
 
 class ApiProblem(ModemctlError):
     """A problem+json answer of the daemon (RFC 9457)."""
 
-    def __init__(self, status: int, problem: dict[str, str | None]) -> None:
+    def __init__(self, status: int, problem: Mapping[str, object]) -> None:
         self.status = status
         self.problem = problem
         super().__init__(self._text())
 
     def _text(self) -> str:
         problem = self.problem
-        where = f"{problem['field']}: " if problem.get("field") else ""
-        what = problem.get("rule") or problem.get("detail") or problem.get("title") or "refused"
-        value = f" (got {problem['value']})" if problem.get("value") else ""
         policy = f" [policy: {problem['policy']}]" if problem.get("policy") else ""
         cure = f"\n  → {problem['cure']}" if problem.get("cure") else ""
-        return f"{where}{what}{value}{policy}{cure}"
+        faults = problem.get("errors")
+        if isinstance(faults, list) and len(faults) > 1:
+            each = [_fault(one) for one in faults if isinstance(one, Mapping)]
+            return "\n  ".join([f"{len(each)} things are wrong:", *each]) + policy + cure
+        return f"{_fault(problem)}{policy}{cure}"
 
 
 class NoDaemon(ModemctlError):
     """Nobody answers on the socket."""
+
+
+class Refusal(ModemctlError):
+    """The command itself refuses, before the daemon is asked; `cure` says what to do."""
+
+    def __init__(self, rule: str, *, cure: str = "") -> None:
+        super().__init__(rule + (f"\n  → {cure}" if cure else ""))
 
 
 def explain(error: ModemctlError) -> str:
@@ -39,3 +50,28 @@ def explain(error: ModemctlError) -> str:
     if isinstance(error, RequestError) and error.cure:
         return str(error).replace(f"; {error.cure}", "", 1) + f"\n  → {error.cure}"
     return str(error)
+
+
+def printable(text: str) -> str:
+    """Text from outside without what would command the terminal; tabs and line ends stay.
+
+    Control characters and such that turn the direction of writing are shown by their numbers.
+    """
+    return "".join(
+        char if char.isprintable() or char in _HARMLESS else _escaped(char) for char in text
+    )
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()
+
+
+_HARMLESS: Final = frozenset("\n\t\u00a0\u2002\u2003\u2009\u200a\u200c\u200d\u202f\u3000")
+"""Not printable in Python's eyes, yet they command nothing: gaps, and what joins emoji."""
+
+
+def _fault(one: Mapping[str, object]) -> str:
+    where = f"{one['field']}: " if one.get("field") else ""
+    what = one.get("rule") or one.get("detail") or one.get("title") or "refused"
+    value = f" (got {one['value']})" if one.get("value") not in {None, ""} else ""
+    return printable(f"{where}{what}{value}")

@@ -1,21 +1,24 @@
-"""Keys, accounts and the audit log."""
+"""Keys: of the database, of the API, of approvers."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from modemctl.cli.client import Connection, Record
-from modemctl.cli.local import state_lock
-from modemctl.cli.show import as_json_option, show_record, show_table
-from modemctl.config import Settings, load
+from modemctl.cli.accounts import account_id_of
+from modemctl.cli.client import Connection, in_path, records, text_of
+from modemctl.cli.errors import Refusal
+from modemctl.cli.show import as_json_option, show_done, show_table
 
-_YEAR_DAYS: Final = 365
+if TYPE_CHECKING:
+    from modemctl.config import Settings
+
+_COLUMNS: Final = ("key_id", "created_at", "expires_at", "last_used_at", "revoked_at")
 
 
 @click.group()
@@ -35,9 +38,9 @@ def create(path: Path) -> None:
     try:
         create_key(path)
     except FileExistsError:
-        raise click.ClickException(f"{path} exists; a key is never overwritten") from None
+        raise Refusal(f"{path} exists; a key is never overwritten") from None
     except OSError as error:
-        raise click.ClickException(f"{path}: {error.strerror}") from None
+        raise Refusal(f"{path}: {error.strerror}") from None
     click.echo(f"wrote {path}; keep a copy of it apart from the database")
 
 
@@ -47,10 +50,16 @@ def create(path: Path) -> None:
 @click.pass_obj
 def bootstrap(connection: Connection, name: str, out: Path) -> None:
     """Make the first administrator; only while no account exists and no daemon runs."""
+    import asyncio
+
+    from modemctl.cli.local import require_database, state_lock
+    from modemctl.config import load
+
     settings = load(connection.config_path)
     with state_lock(settings):
-        token = asyncio.run(_bootstrap(settings, name))
-    _write_secret(out, token)
+        require_database(settings)
+        with _new_secret(out) as write:  # before the act: a key that cannot be kept is lost
+            write(asyncio.run(_bootstrap(settings, name)))
     click.echo(f"account {name} made; its API key is in {out} (valid for 90 days)")
 
 
@@ -72,9 +81,10 @@ async def _bootstrap(settings: Settings, name: str) -> str:
     return issued.token
 
 
-@key.command(epilog="Example: modemctl key signing wang.pem")
+@key.command(epilog="Example: modemctl key signing wang.pem --passphrase")
 @click.argument("path", type=click.Path(path_type=Path))
-def signing(path: Path) -> None:
+@click.option("--passphrase", is_flag=True, help="Ask for a passphrase that protects the file.")
+def signing(path: Path, *, passphrase: bool) -> None:
     """Make an approver's Ed25519 key pair: the private key to PATH, the public one to PATH.pub.
 
     The private key never leaves the approver; register the public one with
@@ -82,26 +92,103 @@ def signing(path: Path) -> None:
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import (
+        BestAvailableEncryption,
         Encoding,
+        KeySerializationEncryption,
         NoEncryption,
         PrivateFormat,
         PublicFormat,
     )
 
+    lock: KeySerializationEncryption = NoEncryption()
+    if passphrase:
+        word = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)
+        lock = BestAvailableEncryption(str(word).encode())
     private = Ed25519PrivateKey.generate()
-    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    _write_secret(path, pem.decode())
     public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    path.with_name(path.name + ".pub").write_bytes(public)
-    click.echo(f"wrote {path} (keep it) and {path}.pub (register it)")
+    public_path = path.with_name(path.name + ".pub")
+    with _new_secret(path) as write:
+        try:
+            public_path.write_bytes(public)
+        except OSError as error:
+            raise Refusal(f"{public_path}: {error.strerror}") from None
+        write(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock).decode())
+    click.echo(f"wrote {path} (keep it) and {public_path} (register it)")
 
 
-def _write_secret(path: Path, text: str) -> None:
+@key.command(epilog="Example: modemctl key issue wang --out wang.key")
+@click.argument("account")
+@click.option("--out", type=click.Path(path_type=Path), help="File for the key; none: show it.")
+@as_json_option
+@click.pass_obj
+def issue(connection: Connection, account: str, out: Path | None, *, as_json: bool) -> None:
+    """A new API key for an account, good for 90 days; it is shown this once.
+
+    An account has two live keys at most: enough to change over without a gap.
+    """
+    with connection.client() as client:
+        path = f"/v1/accounts/{account_id_of(client, account)}/keys"
+        if out is None:
+            issued = client.post(path)
+            show_done(issued, text_of(issued, "token"), as_json=as_json)
+            return
+        with _new_secret(out) as write:
+            issued = client.post(path)
+            write(text_of(issued, "token"))
+    kept = {name: value for name, value in issued.items() if name != "token"}
+    show_done(kept, f"API key of {account} written to {out}", as_json=as_json)
+
+
+@key.command("list", epilog="Example: modemctl key list wang")
+@click.argument("account")
+@as_json_option
+@click.pass_obj
+def list_(connection: Connection, account: str, *, as_json: bool) -> None:
+    """An account's API keys, without their secrets."""
+    with connection.client() as client:
+        found = client.get(f"/v1/accounts/{account_id_of(client, account)}/keys")
+    show_table(records(found.get("items")), _COLUMNS, as_json=as_json)
+
+
+@key.command(epilog="Example: modemctl key revoke a2b3c4d5e6f7g2h3 --reason stolen")
+@click.argument("key_id")
+@click.option("--reason", required=True, help="Why; `stolen` raises an alarm.")
+@as_json_option
+@click.pass_obj
+def revoke(connection: Connection, key_id: str, reason: str, *, as_json: bool) -> None:
+    """End an API key now."""
+    with connection.client() as client:
+        ended = client.post(f"/v1/keys/{in_path(key_id)}/revoke", {"reason": reason})
+    show_done(ended, f"key {key_id} is revoked", as_json=as_json)
+
+
+@contextmanager
+def _new_secret(path: Path) -> Iterator[Callable[[str], None]]:
+    """A new file that only its owner can read, and the function that fills it.
+
+    It goes again where the block fails, so that no empty key lies about.
+
+    Raises:
+        Refusal: it exists, or cannot be made.
+    """
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        raise click.ClickException(f"{path} exists; name a new file") from None
+        raise Refusal(f"{path} exists; name a new file") from None
     except OSError as error:
-        raise click.ClickException(f"{path}: {error.strerror}") from None
-    with os.fdopen(fd, "w", encoding="utf-8") as out:
+        raise Refusal(f"{path}: {error.strerror}") from None
+
+    def write(text: str) -> None:
         out.write(text.rstrip("\n") + "\n")
+        out.flush()
+        os.fsync(out.fileno())
+
+    with os.fdopen(fd, "w", encoding="utf-8") as out:
+        try:
+            yield write
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+COMMANDS: Final = {"key": key}

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from modemctl.cli.client import Connection
-from modemctl.config import Settings, load
 from modemctl.errors import ConfigError
+
+if TYPE_CHECKING:  # pydantic takes 100 ms
+    from modemctl.config import Settings
 
 
 @contextmanager
@@ -52,9 +53,14 @@ def run(connection: Connection, config_path: Path | None) -> int:
 
     Exit status 78: it cannot start as configured; the lines above say what to do.
     """
+    import asyncio
+
+    from modemctl.config import load
+
+    settings = load(config_path or connection.config_path)  # first: mistakes show at once
     from modemctl import daemon
 
-    return asyncio.run(daemon.run(load(config_path or connection.config_path)))
+    return asyncio.run(daemon.run(settings))
 
 
 @click.command(
@@ -77,10 +83,12 @@ def simulate(arguments: tuple[str, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the settings in force as JSON.")
 @click.pass_obj
 def check_config(connection: Connection, *, as_json: bool) -> None:
-    """Read the settings, report every mistake with file, line and key."""
+    """Read the settings, report every mistake with its place: file, line and key."""
+    from modemctl.config import load
+
     settings = load(connection.config_path)
     if as_json:
-        click.echo(settings.model_dump_json(indent=2))
+        click.echo(settings.model_dump_json())
     else:
         digest = settings.policy_digest()[:16]
         click.echo(f"{connection.config_path}: well-formed (policy digest {digest}…)")
@@ -96,6 +104,7 @@ def db() -> None:
 def upgrade(connection: Connection) -> None:
     """Create the database or bring it to this version's schema; keeps a copy first."""
     from modemctl.clock import SystemClock
+    from modemctl.config import load
     from modemctl.store.migrate import upgrade as migrate
     from modemctl.vault import Vault
 
@@ -116,13 +125,28 @@ def upgrade(connection: Connection) -> None:
 @click.pass_obj
 def status(connection: Connection) -> None:
     """Say whether this version can work with the database and the master key."""
-    from modemctl.store.engine import SCHEMA_REVISION, create_engines, require_schema, sqlite_path
-    from modemctl.vault import Vault
+    from modemctl.config import load
+    from modemctl.store.engine import SCHEMA_REVISION, sqlite_path
 
     settings = load(connection.config_path)
+    require_database(settings)
+    path = sqlite_path(settings.paths.database_url)
+    size = "" if path is None else f", {_size(path)}"
+    click.echo(f"database fits: schema {SCHEMA_REVISION}{size}")
+
+
+def require_database(settings: Settings) -> None:
+    """Refuse a database that is not there, not ours, of another version or of another key.
+
+    Raises:
+        ConfigError: with the cure.
+    """
+    from modemctl.store.engine import create_engines, require_schema, sqlite_path
+    from modemctl.vault import Vault
+
     url = settings.paths.database_url
     path = sqlite_path(url)
-    if path is not None and not path.exists():
+    if path is not None and not path.exists():  # opening would make an empty one
         raise ConfigError([f"database {path} does not exist; run: modemctl db upgrade"])
     vault = Vault.load(settings.paths.master_key_file)
     engine, reader = create_engines(url, n_readers=1)
@@ -131,8 +155,6 @@ def status(connection: Connection) -> None:
     finally:
         engine.dispose()
         reader.dispose()
-    size = "" if path is None else f", {_size(path)}"
-    click.echo(f"database fits: schema {SCHEMA_REVISION}{size}")
 
 
 def _size(path: Path) -> str:

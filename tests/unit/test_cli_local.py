@@ -1,0 +1,256 @@
+"""Commands without a daemon: each mistake is one line that says what to do, and status 78."""
+
+import fcntl
+import importlib.util
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import Done, call, environment, spawn
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder with keys and a good configuration; returns the latter."""
+    for name in ("master.key", "audit.key"):
+        assert call("key", "create", tmp_path / name).status == 0
+    config = tmp_path / "modemctl.toml"
+    config.write_text(
+        f"""
+[paths]
+state_dir = "{tmp_path}/state"
+master_key_file = "{tmp_path}/master.key"
+audit_key_file = "{tmp_path}/audit.key"
+[api]
+unix_socket = "{tmp_path}/api.sock"
+tcp_port = 0
+[bank]
+ports = ["{tmp_path}/ports/*"]
+""",
+        encoding="utf-8",
+    )
+    return config
+
+
+def commands(site: Path) -> list[list[str | Path]]:
+    """Every local command that opens the database."""
+    daemon = [["-c", site, "run"]] if importlib.util.find_spec("modemctl.daemon") else []
+    return [
+        *daemon,
+        ["-c", site, "db", "status"],
+        ["-c", site, "key", "bootstrap", "--out", site.parent / "admin.key"],
+        ["-c", site, "audit", "verify", "--offline"],
+    ]
+
+
+def refused(*arguments: str | Path, run: Callable[..., Done] = call) -> str:
+    """The one line with which a command ends with status 78."""
+    done = run(*arguments)
+    assert done.status == 78, done
+    assert done.out == ""
+    lines = done.err.splitlines()
+    assert len(lines) == 1, done.err
+    assert lines[0].startswith("modemctl: ")
+    return lines[0]
+
+
+def test_bad_toml_is_one_line_with_its_place(site: Path) -> None:
+    site.write_text("[paths\n", encoding="utf-8")
+    for command in [["-c", site, "check-config"], ["-c", site, "db", "upgrade"], *commands(site)]:
+        assert f"{site}:1" in refused(*command, run=spawn)
+
+
+def test_missing_configuration_names_the_option(tmp_path: Path) -> None:
+    line = refused("-c", tmp_path / "none.toml", "run", run=spawn)
+    assert "none.toml: no such file; name another with --config" in line
+
+
+def test_all_mistakes_are_reported_together(site: Path) -> None:
+    site.write_text('[bank]\nbuad = 3\n[site]\ntimezone = "Mars"\n', encoding="utf-8")
+    done = spawn("-c", site, "check-config")
+    assert done.status == 78
+    lines = done.err.splitlines()
+    assert len(lines) == 2
+    assert f"{site}:2" in done.err
+    assert "bank.buad" in done.err
+    assert "site.timezone" in done.err
+
+
+def test_good_configuration_passes_and_prints_as_json(site: Path) -> None:
+    assert call("-c", site, "check-config").status == 0
+    done = call("-c", site, "check-config", "--json")
+    assert json.loads(done.out)["api"]["tcp_port"] == 0
+    assert done.out.count("\n") == 1
+
+
+def test_missing_database_names_the_command_that_makes_it(site: Path) -> None:
+    for command in commands(site):
+        assert refused(*command).endswith("run: modemctl db upgrade")
+        assert not (site.parent / "state" / "modemctl.db").exists()
+    assert not (site.parent / "admin.key").exists()
+
+
+def test_foreign_database_is_left_alone(site: Path) -> None:
+    database = _make_database(site)
+    database.unlink()
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TABLE mine (a)")
+    connection.close()
+    before = database.read_bytes()
+    for command in [*commands(site), ["-c", site, "db", "upgrade"]]:
+        assert "holds tables that are not modemctl's" in refused(*command)
+    with sqlite3.connect(database) as connection:
+        assert [row[0] for row in connection.execute("SELECT name FROM sqlite_master")] == ["mine"]
+    connection.close()
+    assert len(before) > 0
+
+
+def test_file_that_is_no_database_is_refused(site: Path) -> None:
+    database = _make_database(site)
+    database.write_bytes(b"not a database at all" * 100)
+    for command in commands(site):
+        assert "cannot be opened" in refused(*command)
+
+
+def test_wrong_master_key_is_refused(site: Path) -> None:
+    _make_database(site)
+    (site.parent / "master.key").unlink()
+    call("key", "create", site.parent / "master.key")
+    for command in commands(site):
+        assert "not the one this database was made with" in refused(*command, run=spawn)
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o660])
+def test_too_open_key_file_is_refused(site: Path, mode: int) -> None:
+    _make_database(site)
+    (site.parent / "master.key").chmod(mode)
+    for command in commands(site):
+        assert "master.key" in refused(*command)
+
+
+def test_damaged_and_missing_key_files_are_refused(site: Path) -> None:
+    _make_database(site)
+    key = site.parent / "master.key"
+    key.write_text("AAAA\n", encoding="ascii")
+    for command in commands(site):
+        assert "master.key" in refused(*command)
+    key.unlink()
+    for command in commands(site):
+        assert "master.key" in refused(*command)
+
+
+def test_folder_in_use_is_refused(site: Path) -> None:
+    _make_database(site)
+    lock = site.parent / "state" / "lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for command in [["-c", site, "db", "upgrade"], *commands(site)]:
+            if "status" not in command:  # looks only
+                assert "in use by a running modemctl" in refused(*command, run=spawn)
+
+
+def test_bootstrap_makes_one_administrator_and_only_one(site: Path) -> None:
+    _make_database(site)
+    key = site.parent / "admin.key"
+    done = call("-c", site, "key", "bootstrap", "--name", "chen", "--out", key)
+    assert done.status == 0, done
+    assert key.read_text(encoding="ascii").startswith("mk_")
+    assert key.stat().st_mode & 0o777 == 0o600
+    again = call("-c", site, "key", "bootstrap", "--out", site.parent / "second.key")
+    assert again.status == 1
+    assert "there are accounts already" in again.err
+    assert not (site.parent / "second.key").exists(), "an empty key file was left behind"
+
+
+def test_bootstrap_never_overwrites_and_makes_no_account_then(site: Path) -> None:
+    _make_database(site)
+    key = site.parent / "admin.key"
+    key.write_text("precious", encoding="ascii")
+    done = call("-c", site, "key", "bootstrap", "--out", key)
+    assert done.status == 1
+    assert "exists; name a new file" in done.err
+    assert key.read_text(encoding="ascii") == "precious"
+    assert call("-c", site, "key", "bootstrap", "--out", site.parent / "b.key").status == 0
+
+
+def test_offline_verification_sees_an_edited_entry(site: Path) -> None:
+    database = _make_database(site)
+    call("-c", site, "key", "bootstrap", "--name", "chen", "--out", site.parent / "admin.key")
+    done = call("-c", site, "audit", "verify", "--offline", "--json")
+    assert done.status == 0, done
+    report = json.loads(done.out)
+    assert report["n_entries"] >= 2
+    assert report["faults"] == []
+    with sqlite3.connect(database) as connection:
+        changed = connection.execute("UPDATE audit_entry SET actor = 'mallory' WHERE seq = 1")
+        assert changed.rowcount == 1
+    connection.close()
+    done = call("-c", site, "audit", "verify", "--offline")
+    assert done.status == 1
+    assert "FAULTS" in done.out
+
+
+def test_signing_key_pair_is_private_and_never_overwritten(tmp_path: Path) -> None:
+    pem = tmp_path / "wang.pem"
+    assert call("key", "signing", pem).status == 0
+    assert pem.stat().st_mode & 0o777 == 0o600
+    assert "PRIVATE" not in (tmp_path / "wang.pem.pub").read_text(encoding="ascii")
+    again = call("key", "signing", pem)
+    assert again.status == 1
+    assert "exists" in again.err
+
+
+def test_unwritable_places_are_one_line(tmp_path: Path) -> None:
+    for command in (("key", "create"), ("key", "signing")):
+        done = call(*command, tmp_path / "none" / "key")
+        assert done.status == 1
+        assert done.err.count("\n") == 1
+        assert "No such file or directory" in done.err
+
+
+def test_full_disk_and_broken_pipe_end_without_a_traceback(site: Path) -> None:
+    command = [sys.executable, "-m", "modemctl", "-c", str(site), "check-config", "--json"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, env=environment(), check=False, timeout=60
+        )
+    assert done.returncode == 1
+    assert done.stderr.decode() == "modemctl: No space left on device\n"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        command, stdout=writer, stderr=subprocess.PIPE, env=environment(), check=False, timeout=60
+    )
+    os.close(writer)
+    assert done.returncode == 1
+    assert done.stderr == b""
+
+
+def test_help_is_quick(tmp_path: Path) -> None:
+    """`modemctl --help` costs less than 150 ms of CPU beyond the interpreter's own start."""
+    bare = min(_cpu_seconds("-c", "pass") for _ in range(3))
+    full = min(_cpu_seconds("-m", "modemctl", "--help") for _ in range(3))
+    assert full - bare < 0.15
+
+
+def _cpu_seconds(*arguments: str) -> float:
+    before = os.times()
+    subprocess.run(
+        [sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True, env=environment()
+    )
+    after = os.times()
+    return (after.children_user - before.children_user) + (
+        after.children_system - before.children_system
+    )
+
+
+def _make_database(site: Path) -> Path:
+    done = call("-c", site, "db", "upgrade")
+    assert done.status == 0, done
+    return site.parent / "state" / "modemctl.db"
