@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from api.edge import Edge
 from api.problems import Problem, install
-from api.routes import accounts, audit, authorities, events, health
+from api.routes import accounts, audit, authorities, batches, events, health
 from api.services import Api, Services
 from modemctl.config import ApiSettings
 from modemctl.telemetry import Telemetry
@@ -18,6 +18,7 @@ from modemctl.telemetry import Telemetry
 __all__ = ["Services", "create_app", "describe", "end_streams"]
 
 _ROUTERS = (
+    batches.router,
     accounts.router,
     authorities.router,
     events.router,

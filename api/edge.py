@@ -15,7 +15,7 @@ from modemctl.telemetry import Telemetry
 
 __all__ = ["Edge"]
 
-_LISTS: Final = re.compile(r"/v1/(batches/[^/]+/recipients|sims/import)")
+_LISTS: Final = re.compile(r"/v1/(batches/upload|sims/import)")
 """Addresses that take a list as a stream; no other body is larger than the JSON cap."""
 _UNMATCHED: Final = "unmatched"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

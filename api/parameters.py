@@ -32,9 +32,9 @@ class Reason(Body):
     )
 
 
-def needs(scope: Scope | Literal["any", "open"], *, own: bool = False) -> dict[str, Any]:
-    """What the documentation says of a route's scope: one, `any` account, or `open` to all.
+def needs(*scopes: Scope | Literal["any", "open"], own: bool = False) -> dict[str, Any]:
+    """What the documentation says of a route: one of these scopes, `any` account, `open` to all.
 
     `own`: not needed for what is one's own. A test asks every route as every role and compares.
     """
-    return {"x-scope": str(scope), "x-own": own}
+    return {"x-scope": " or ".join(scopes), "x-own": own}

@@ -62,7 +62,7 @@ _HTTP_WORDS: Final[Mapping[int, tuple[str, str]]] = {
 }
 _SHOWN: Final = 80  # characters of an offending value
 _HIDDEN: Final = frozenset(
-    {"authorization", "jws", "number", "pin", "puk", "recipient", "template", "text", "to", "x"}
+    {"authorization", "command", "jws", "number", "pin", "puk", "recipients", "text", "to", "x"}
 )  # fields whose values are secret or personal
 
 _log = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from modemctl.config import ApiSettings
 from modemctl.service.accounts import Accounts
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
+from modemctl.service.batches import Batches
 from modemctl.service.events import Events
 from modemctl.service.health import Health
 from modemctl.telemetry import Telemetry
@@ -22,6 +23,7 @@ __all__ = ["Api", "Of", "Services", "api_of", "services_of"]
 class Services:
     """One of each, made by the daemon."""
 
+    batches: Batches
     accounts: Accounts
     authorities: Authorities
     events: Events

@@ -11,10 +11,11 @@ from fastapi import FastAPI
 
 from api.app import Services, create_app
 from api.server import serve
-from modemctl.config import ApiSettings
+from modemctl.config import ApiSettings, Settings
 from modemctl.service.accounts import AccountKind, Accounts, bootstrap
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
+from modemctl.service.batches import Batches, SubmissionRules
 from modemctl.service.events import Events
 from modemctl.service.health import Health
 from modemctl.service.principal import Principal
@@ -99,7 +100,9 @@ async def open_api(
 
 def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services:
     """All services over one store."""
+    everything = Settings(api=settings)
     return Services(
+        batches=Batches(store, SubmissionRules.of(everything)),
         accounts=Accounts(store, peers=settings.peers),
         authorities=Authorities(store, steps=STEPS),
         events=Events(store, keep_days=7),

@@ -1,0 +1,432 @@
+"""Batches: submitted, checked by a second person, approved, sent, stopped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final, Self
+
+from fastapi import APIRouter, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.responses import StreamingResponse
+
+from api.auth import Who
+from api.parameters import Body, Cursor, Limit, needs
+from api.problems import problems
+from api.services import Of
+from api.streams import NDJSON, ndjson
+from modemctl.errors import InvalidRequest
+from modemctl.lifecycle import BatchState, SegmentState
+from modemctl.service.batches import BatchRequest, BatchView, ListFormat, Recipient
+from modemctl.service.pages import Page
+from modemctl.service.principal import Scope
+
+router = APIRouter(prefix="/v1", tags=["batches"])
+
+_CHUNK: Final = 64 * 1024
+_MAX_REQUEST: Final = 256 * 1024
+_SUFFIXES: Final = {"xls": ListFormat.XLSX, "ods": ListFormat.XLSX, "jsonl": ListFormat.NDJSON}
+
+
+class NewBatch(Body):
+    """The form of a bulk send (短信群发申请表)."""
+
+    batch_id: str = Field(description="A UUID in lower case, made by the client; never reused.")
+    category: str = Field(description="`notice`, `promotion`, `other`, or a configured one.")
+    text: str = Field(description="The text; `{name}` stands for a variable of the line.")
+    department: str
+    drafter: str = Field(description="Account (id or name) that drafted text and range (SMS-11).")
+    operator: str = Field(description="Account (id or name) that starts it (SMS-06).")
+    party: str | None = Field(default=None, description="For whom; null: ourselves (SMS-09).")
+    not_before: AwareDatetime | None = Field(default=None, description="Null: now.")
+    not_after: AwareDatetime | None = Field(default=None, description="Null: as configured.")
+    card_group: str | None = None
+    starts_itself: bool = Field(default=False, description="Start at the window when approved.")
+    is_strict: bool = Field(default=False, description="One bad line refuses the whole list.")
+
+    def request(self) -> BatchRequest:
+        """The request without its list."""
+        return BatchRequest(**self.model_dump(include=set(NewBatch.model_fields)))
+
+
+class ListLine(Body):
+    """One recipient."""
+
+    to: str = Field(max_length=128)
+    variables: dict[str, str] = Field(default_factory=dict, max_length=50)
+
+
+class NewShortBatch(NewBatch):
+    """A batch with its list in the same JSON body (up to `api.max_json_bytes`)."""
+
+    recipients: list[ListLine | str] = Field(min_length=1)
+
+    def lines(self) -> list[Recipient]:
+        """The list, numbered from 1."""
+        return [
+            Recipient(line_no=line_no, to=one, variables={})
+            if isinstance(one, str)
+            else Recipient(line_no=line_no, to=one.to, variables=one.variables)
+            for line_no, one in enumerate(self.recipients, 1)
+        ]
+
+
+class _Shown(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class BatchSummary(_Shown):
+    """A batch's row."""
+
+    batch_id: str
+    category: str
+    state: BatchState
+    reason: str
+    department: str
+    party: str
+    drafter: str
+    operator: str
+    submitter: str
+    text: str = Field(validation_alias="template")
+    card_group: str | None
+    starts_itself: bool
+    not_before: datetime
+    not_after: datetime
+    n_messages: int
+    n_removed: int
+    n_segments: int
+    created_at: datetime
+    state_at: datetime
+
+
+class BatchTotals(_Shown):
+    """What approvers sign beside text and list; `forcing` are the characters that force UCS-2."""
+
+    n_messages: int
+    n_segments: int
+    n_removed: int
+    removed_by: Mapping[str, int]
+    forcing: tuple[str, ...]
+
+
+class BatchStep(_Shown):
+    """One step of the chain; `approver` is null while it is missing."""
+
+    step: int
+    name: str
+    approver: str | None
+    received_at: datetime | None
+
+
+class BatchDetail(BatchSummary):
+    """A batch with its chain and progress; `fault`: why its evidence cannot be trusted."""
+
+    digest: str | None
+    totals: BatchTotals | None
+    confirmed_by: tuple[str, ...]
+    steps: tuple[BatchStep, ...]
+    progress: Mapping[SegmentState, int]
+    finish_estimate: datetime | None
+    fault: str | None
+
+    @classmethod
+    def of(cls, view: BatchView) -> Self:
+        """The view as the API shows it."""
+        row = BatchSummary.model_validate(view.batch)
+        more = {
+            name: getattr(view, name)
+            for name in cls.model_fields.keys() - BatchSummary.model_fields.keys()
+        }
+        return cls.model_validate({**row.model_dump(), "template": row.text, **more})
+
+
+class BatchSheet(_Shown):
+    """What the next approver sees and signs: a JWS over `payload` with the nulls filled in."""
+
+    digest: str
+    header: str
+    totals: BatchTotals
+    examples: tuple[tuple[str, str], ...]
+    step: int | None
+    step_name: str | None
+    payload: Mapping[str, str | int | None]
+
+
+class RemovedLine(_Shown):
+    """A line of the list that is not part of the batch; `masked` shows what stood there."""
+
+    line_no: int
+    masked: str
+    reason: str
+    policy: str | None
+
+
+class Confirmation(Body):
+    """What the second person has checked."""
+
+    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(
+        description="The batch's digest, hexadecimal."
+    )
+
+
+class SignedWord(Body):
+    """An approver's JWS (compact, `Ed25519` or `EdDSA`)."""
+
+    jws: str = Field(max_length=8_192)
+
+
+class BatchReason(Body):
+    """Why; goes to the audit log."""
+
+    reason: str = Field(min_length=1, max_length=500)
+
+
+_UPLOAD: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["request", "list"],
+                    "properties": {
+                        "request": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "description": "A NewBatch.",
+                        },
+                        "list": {"type": "string", "format": "binary"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+# ---------------------------------------------------------------- submission
+
+
+@router.post(
+    "/batches",
+    status_code=201,
+    responses=problems(404, 409, 413),
+    openapi_extra=needs(Scope.BATCHES_SUBMIT),
+)
+async def submit_batch(who: Who, of: Of, body: NewShortBatch) -> BatchDetail:
+    """Submit a batch; repeated with the same content it gives the same batch again."""
+    return BatchDetail.of(await of.batches.submit(who, body.request(), body.lines()))
+
+
+@router.post(
+    "/batches/upload",
+    status_code=201,
+    responses=problems(404, 409, 413),
+    openapi_extra={**needs(Scope.BATCHES_SUBMIT), **_UPLOAD},
+)
+async def upload_batch(
+    who: Who,
+    of: Of,
+    request: Request,
+    *,
+    form: Annotated[
+        ListFormat | None, Query(alias="format", description="Null: by the file's name.")
+    ] = None,
+    encoding: Annotated[
+        str | None, Query(max_length=40, description="Of the text; null: found out.")
+    ] = None,
+) -> BatchDetail:
+    """Submit a batch whose list is a file of any size: multipart with `request` and `list`."""
+    who.require(Scope.BATCHES_SUBMIT)  # before a large body is read
+    async with request.form(max_files=1, max_fields=1, max_part_size=_MAX_REQUEST) as parts:
+        upload = parts.get("list")
+        if not isinstance(upload, UploadFile):
+            raise InvalidRequest("must be a file", field="list", cure="send it as multipart")
+        view = await of.batches.submit_list(
+            who,
+            _new_batch(parts).request(),
+            _chunks(upload),
+            form or _format_of(upload.filename or ""),
+            encoding=encoding,
+        )
+    return BatchDetail.of(view)
+
+
+def _new_batch(parts: FormData) -> NewBatch:
+    try:
+        return NewBatch.model_validate_json(str(parts.get("request") or ""))
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**one, "loc": ("request", *one["loc"])} for one in error.errors()]
+        ) from None
+
+
+async def _chunks(upload: UploadFile) -> AsyncIterator[bytes]:
+    while chunk := await upload.read(_CHUNK):
+        yield chunk
+
+
+def _format_of(name: str) -> ListFormat:
+    suffix = name.rpartition(".")[2].lower()
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    try:
+        return ListFormat(suffix)
+    except ValueError:
+        raise InvalidRequest(
+            "the file's name must end in a known form",
+            field="format",
+            value=suffix[:20],
+            cure=f"choose ?format= from {', '.join(ListFormat)}",
+        ) from None
+
+
+# ---------------------------------------------------------------- looking
+
+
+@router.get("/batches", responses=problems(), openapi_extra=needs(Scope.BATCHES_READ))
+async def list_batches(
+    who: Who,
+    of: Of,
+    *,
+    states: Annotated[
+        list[BatchState] | None, Query(alias="state", description="May be repeated.")
+    ] = None,
+    category: Annotated[str | None, Query()] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Page[BatchSummary]:
+    """Batches, newest first."""
+    page = await of.batches.list_batches(
+        who, states=states, category=category, cursor=cursor, limit=limit
+    )
+    return Page(items=[BatchSummary.model_validate(one) for one in page.items], next=page.next)
+
+
+@router.get("/batches/{batch_id}", responses=problems(404), openapi_extra=needs(Scope.BATCHES_READ))
+async def show_batch(who: Who, of: Of, batch_id: str) -> BatchDetail:
+    """One batch: state, totals, chain, progress."""
+    return BatchDetail.of(await of.batches.show(who, batch_id))
+
+
+@router.get(
+    "/batches/{batch_id}/removed",
+    responses=problems(404),
+    openapi_extra=needs(Scope.BATCHES_READ),
+)
+async def list_removed(
+    who: Who, of: Of, batch_id: str, *, cursor: Cursor = None, limit: Limit = 1000
+) -> Page[RemovedLine]:
+    """Lines of the list that are not part of the batch, and why."""
+    page = await of.batches.removed(who, batch_id, cursor=cursor, limit=limit)
+    return Page(items=[RemovedLine.model_validate(one) for one in page.items], next=page.next)
+
+
+@router.get(
+    "/batches/{batch_id}/results",
+    response_class=StreamingResponse,
+    responses={200: {"description": "A line of JSON a message.", "content": {NDJSON: {}}},
+               **problems(404)},
+    openapi_extra=needs(Scope.BATCHES_READ),
+)  # fmt: skip
+async def stream_results(who: Who, of: Of, batch_id: str) -> StreamingResponse:
+    """Every message with its outcome, as NDJSON."""
+    return await ndjson(of.batches.results(who, batch_id))
+
+
+@router.get(
+    "/batches/{batch_id}/sheet",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.BATCHES_READ),
+)
+async def show_sheet(who: Who, of: Of, batch_id: str) -> BatchSheet:
+    """What the next approver sees and signs."""
+    return BatchSheet.model_validate(await of.batches.sheet(who, batch_id))
+
+
+# ---------------------------------------------------------------- persons
+
+
+@router.post(
+    "/batches/{batch_id}/confirm",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.BATCHES_CONFIRM),
+)
+async def confirm_batch(who: Who, of: Of, batch_id: str, body: Confirmation) -> BatchDetail:
+    """A second person has checked text and list (SEC-04)."""
+    return BatchDetail.of(await of.batches.confirm(who, batch_id, bytes.fromhex(body.digest)))
+
+
+@router.post(
+    "/batches/{batch_id}/approve",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.BATCHES_APPROVE),
+)
+async def approve_batch(who: Who, of: Of, batch_id: str, body: SignedWord) -> BatchDetail:
+    """Bring an approver's signed word for the next step; a signed rejection ends the batch."""
+    return BatchDetail.of(await of.batches.approve(who, batch_id, body.jws))
+
+
+@router.post(
+    "/batches/{batch_id}/reject",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.BATCHES_CONFIRM, Scope.BATCHES_APPROVE),
+)
+async def reject_batch(who: Who, of: Of, batch_id: str, body: BatchReason) -> BatchDetail:
+    """Refuse a batch that is not approved yet."""
+    return BatchDetail.of(await of.batches.reject(who, batch_id, body.reason))
+
+
+@router.post(
+    "/batches/{batch_id}/withdraw",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.BATCHES_SUBMIT),
+)
+async def withdraw_batch(who: Who, of: Of, batch_id: str, body: BatchReason) -> BatchDetail:
+    """Take back a batch that does not run yet."""
+    return BatchDetail.of(await of.batches.withdraw(who, batch_id, body.reason))
+
+
+# ---------------------------------------------------------------- running
+
+
+@router.post(
+    "/batches/{batch_id}/start",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.BATCHES_OPERATE),
+)
+async def start_batch(who: Who, of: Of, batch_id: str) -> BatchDetail:
+    """The named operator starts an approved batch; it sends within its window."""
+    return BatchDetail.of(await of.batches.start(who, batch_id))
+
+
+@router.post(
+    "/batches/{batch_id}/hold",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.BATCHES_OPERATE),
+)
+async def hold_batch(who: Who, of: Of, batch_id: str, body: BatchReason) -> BatchDetail:
+    """Stop for now: nothing of it begins later than a second after the answer."""
+    return BatchDetail.of(await of.batches.hold(who, batch_id, body.reason))
+
+
+@router.post(
+    "/batches/{batch_id}/resume",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.BATCHES_OPERATE),
+)
+async def resume_batch(who: Who, of: Of, batch_id: str) -> BatchDetail:
+    """Let a held batch go on."""
+    return BatchDetail.of(await of.batches.resume(who, batch_id))
+
+
+@router.post(
+    "/batches/{batch_id}/cancel",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.BATCHES_OPERATE),
+)
+async def cancel_batch(who: Who, of: Of, batch_id: str, body: BatchReason) -> BatchDetail:
+    """Stop an approved batch for good."""
+    return BatchDetail.of(await of.batches.cancel(who, batch_id, body.reason))
