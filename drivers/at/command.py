@@ -119,20 +119,18 @@ _MARKED = re.compile(r"[+^*#$%!_]")
 
 def fits_bare(shape: Bare, line: str) -> bool:
     """Whether a line can be an answer of this shape."""
-    match shape:
-        case Bare.NONE:
-            return False
-        case Bare.IMEI:
-            return _IMEI.fullmatch(line) is not None
-        case Bare.DIGITS:
-            return _DIGITS.fullmatch(line) is not None
-        case Bare.ICCID:
-            return _ICCID.fullmatch(line) is not None
-        case Bare.TEXT:
-            return _MARKED.match(line) is None and _DIGITS.fullmatch(line) is None
-        case Bare.ANY:
-            return True
+    if shape is Bare.TEXT:
+        return _MARKED.match(line) is None and _DIGITS.fullmatch(line) is None
+    return _SHAPES[shape].fullmatch(line) is not None
 
+
+_SHAPES = {
+    Bare.NONE: re.compile(r"(?!)"),
+    Bare.IMEI: _IMEI,
+    Bare.DIGITS: _DIGITS,
+    Bare.ICCID: _ICCID,
+    Bare.ANY: re.compile(r"(?s).*"),
+}
 
 _CALL_ENDS = frozenset(
     {"NO CARRIER", "BUSY", "NO ANSWER", "NO DIALTONE", "NO DIAL TONE", "DELAYED"}

@@ -52,21 +52,18 @@ class Framer:
 
     def next_token(self) -> Token | None:
         """Return the next complete token; None where more octets are needed."""
-        while True:
-            if not self._is_cut:
-                self._drop_leading_blanks()
-                if self.expects_prompt and self._buffer.startswith(b"> "):
-                    del self._buffer[:2]
-                    return Prompt()
-            end = self._line_end()
-            if end is None:
-                if len(self._buffer) > MAX_LINE:
-                    self._is_cut = True
-                    del self._buffer[MAX_LINE:]
-                return None
-            token = self._take_line(end)
-            if token is not None:
-                return token
+        if not self._is_cut:
+            self._drop_leading_blanks()
+            if self.expects_prompt and self._buffer.startswith(b"> "):
+                del self._buffer[:2]
+                return Prompt()
+        end = self._line_end()
+        if end is not None:
+            return self._take_line(end)
+        if len(self._buffer) > MAX_LINE:
+            self._is_cut = True
+            del self._buffer[MAX_LINE:]
+        return None
 
     @property
     def prompt_due(self) -> float | None:
@@ -91,7 +88,7 @@ class Framer:
         ends = [at for at in (self._buffer.find(octet) for octet in _EOL) if at >= 0]
         return min(ends) if ends else None
 
-    def _take_line(self, end: int) -> Token | None:
+    def _take_line(self, end: int) -> Token:
         # latin-1 loses no octet, whatever garbage came.
         text = self._buffer[: min(end, MAX_LINE)].decode("latin-1").strip(" \t")
         is_cut = self._is_cut or end > MAX_LINE
@@ -99,4 +96,4 @@ class Framer:
         self._is_cut = False
         if text == ">" and self.expects_prompt and not is_cut:
             return Prompt()
-        return Line(text=text, is_cut=is_cut) if text else None
+        return Line(text=text, is_cut=is_cut)

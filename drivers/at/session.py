@@ -292,10 +292,9 @@ class Session:
 
     def _complete(self, final: Final) -> None:
         command = self._take_command()
+        assert command is not None
         self._move(Input.FINAL)
-        if command is not None:
-            lines = tuple(self._lines)
-            self._events.append(Completed(command=command, lines=lines, final=final))
+        self._events.append(Completed(command=command, lines=tuple(self._lines), final=final))
 
     def _expire(self) -> None:
         phase = self.state

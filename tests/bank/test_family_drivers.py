@@ -1,0 +1,199 @@
+"""Each family's own steps, over a real socket with answers as its manuals print them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from drivers import registry as registry_module
+from drivers.at.session import BARE_END_SILENCE
+from drivers.interface import DriverEvent, PinCounter, Rebooted, SimState, SmsDirect
+from drivers.registry import probe
+from tests.support.scripted_modem import OK, OnSocket, ScriptedModem, said
+
+ERROR = b"\r\nERROR\r\n"
+COMMON = {
+    "AT+CMEE=1": OK,
+    "AT+CFUN?": said("+CFUN: 1"),
+    "AT+CMGF=0": OK,
+    "AT+CSMS=0": said("+CSMS: 1,1,1"),
+    "AT+CPMS=?": said('+CPMS: ("SM","ME"),("SM","ME"),("SM","ME")'),
+    'AT+CPMS="SM","SM","SM"': said("+CPMS: 0,20,0,20,0,20"),
+    'AT+CPMS="ME","ME","ME"': said("+CPMS: 0,20,0,20,0,20"),
+    "AT+CREG=2": ERROR,
+    "AT+CREG=1": OK,
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_settling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "_SETTLE", 0.005)
+
+
+def modem_of(manufacturer: str, model: str, script: dict[str, bytes]) -> ScriptedModem:
+    names = {"AT+CGMI": said(manufacturer), "AT+CGMM": said(model)}
+    return ScriptedModem({**COMMON, **names, **script})
+
+
+async def test_huawei_is_silenced_asked_its_own_way_and_bears_mode_1_alone(tmp_path: Path) -> None:
+    modem = modem_of(
+        "huawei",
+        "E1750",
+        {
+            "AT^CURC=0": OK,
+            "AT^ICCID?": said("^ICCID: 98941032547698103254"),
+            "AT^CPIN?": said("^CPIN: SIM PIN,3,10,3,10,3"),
+            "AT+CNMI=1,1,0,2,0": OK,
+            "AT+CNMI?": said("+CNMI: 1,1,0,2,0"),
+        },
+    )
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        await driver.initialise()
+        assert await driver.read_iccid() == "89490123456789012345"
+        assert await driver.pin_counter() == PinCounter(pin=3, puk=10)
+        await driver.configure_messaging()
+        assert 'AT+CPMS="SM","SM","SM"' in modem.received
+        assert modem.received.index("AT+CNMI=2,1,0,2,0") < modem.received.index("AT+CNMI=1,1,0,2,0")
+        assert "AT+CREG=1" in modem.received
+        assert driver.capabilities.reports
+        await driver.close()
+
+
+async def test_quectel_takes_one_kind_of_call_lines_and_keeps_the_link_for_more(
+    tmp_path: Path,
+) -> None:
+    modem = modem_of(
+        "Quectel",
+        "EC25",
+        {
+            "AT+QCCID": said("+QCCID: 8949012345678901234F"),
+            "AT+QPINC?": said('+QPINC: "SC",2,10', '+QPINC: "P2",3,10'),
+            "AT+CNMI=2,1,0,2,0": OK,
+            'AT+QINDCFG="ccinfo",1': OK,
+            "AT^DSCI=1": OK,
+            "AT+CMMS=2": OK,
+        },
+    )
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        assert await driver.read_iccid() == "8949012345678901234"
+        assert await driver.pin_counter() == PinCounter(pin=2, puk=10)
+        await driver.configure_messaging()
+        assert "AT^DSCI=1" not in modem.received
+        assert driver.capabilities.more_messages
+        del modem.script["AT+CMMS=2"], modem.script['AT+QINDCFG="ccinfo",1']
+        await driver.configure_messaging()
+        assert "AT^DSCI=1" in modem.received
+        assert not driver.capabilities.more_messages
+        await driver.close()
+
+
+async def test_quectel_that_boots_again_tells_it_once(tmp_path: Path) -> None:
+    events: list[DriverEvent] = []
+    modem = modem_of("Quectel", "EC25", {"AT+CPMS?": said("+CPMS: 0,1,0,1,0,1")})
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, events.append)
+        await driver.initialise()
+        modem.say(b"\r\nRDY\r\n\r\n+CFUN: 1\r\n\r\n+CPIN: SIM PIN\r\n\r\n+QIND: SMS DONE\r\n")
+        await driver.wait_sim_usable()
+        assert [event for event in events if isinstance(event, Rebooted)] == [
+            Rebooted(evidence="RDY")
+        ]
+        await driver.close()
+
+
+async def test_ready_sign_shortens_the_wait_for_the_card(tmp_path: Path) -> None:
+    modem = modem_of("SIMCOM_Ltd", "SIMCOM_SIM800L", {})
+    answers = iter([said(final="+CMS ERROR: 517") + b"\r\nSMS Ready\r\n"])
+    modem.script["AT+CPMS?"] = lambda _text: next(answers, said("+CPMS: 0,1,0,1,0,1"))
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        await driver.wait_sim_usable()
+        assert modem.received.count("AT+CPMS?") == 2
+        await driver.close()
+
+
+async def test_simcom_2g_tells_its_card_bare_and_its_tries_in_its_order(tmp_path: Path) -> None:
+    modem = modem_of(
+        "SIMCOM_Ltd",
+        "SIMCOM_SIM800L",
+        {
+            "AT+CCID": said("8949012345678901234f"),
+            "AT+SPIC": said("+SPIC: 3,3,10,10"),
+            "AT+CNMI=2,1,0,2,0": OK,
+            "AT+CLCC=1": OK,
+        },
+    )
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        assert await driver.read_iccid() == "8949012345678901234"
+        assert await driver.pin_counter() == PinCounter(pin=3, puk=10)
+        await driver.configure_messaging()
+        assert {"AT+CLCC=1", "AT+MORING=1"} <= set(modem.received)
+        assert driver.capabilities.command_gap > 0
+        await driver.close()
+
+
+async def test_simcom_lte_tells_its_card_by_its_own_command(tmp_path: Path) -> None:
+    modem = modem_of(
+        "SIMCOM INCORPORATED",
+        "SIMCOM_SIM7600E",
+        {"AT+CICCID": said("+ICCID: 89490123456789012345"), "AT+SPIC": said("+SPIC: 3,10,3,10")},
+    )
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        assert await driver.read_iccid() == "89490123456789012345"
+        assert await driver.pin_counter() == PinCounter(pin=3, puk=10)
+        await driver.close()
+
+
+async def test_wavecom_answers_its_card_state_without_ok(tmp_path: Path) -> None:
+    modem = modem_of(
+        "WAVECOM MODEM",
+        "MULTIBAND  900E  1800",
+        {
+            "AT+CPIN?": b"\r\n+CPIN: SIM PIN\r\n",
+            "AT+CPMS=?": said('+CPMS: (("SM","BM","SR"),("SM"))'),
+            'AT+CPMS="SM","SM"': said("+CPMS: 0,20,0,20"),
+            'AT+CPMS="SR"': said("+CPMS: 0,20,0,20"),
+            "AT+CMGL=4": OK,
+            "AT+CNMI=2,1,0,2,0": OK,
+        },
+    )
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        assert BARE_END_SILENCE < 1
+        assert await driver.sim_state() is SimState.PIN
+        await driver.configure_messaging()
+        assert await driver.list_messages() == []
+        assert 'AT+CPMS="SR"' in modem.received
+        await driver.close()
+
+
+async def test_family_that_acknowledges_each_delivery_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Service level 1 (TS 27.005 §3.2.1): a delivery waits for its acknowledgement."""
+    import dataclasses
+
+    family = dataclasses.replace(registry_module.GENERIC, csms=1)
+    monkeypatch.setattr(registry_module, "FAMILIES", (family,))
+    events: list[DriverEvent] = []
+    modem = modem_of("ACME", "1", {"AT+CNMA": OK, "AT+CSQ": said("+CSQ: 1,99")})
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, events.append)
+        modem.say(b"\r\n+CMT: ,9\r\n00040281F2000000000000\r\n")
+        await driver.signal_dbm()
+        (event,) = events
+        assert isinstance(event, SmsDirect)
+        assert event.needs_ack
+        await driver.acknowledge()
+        assert modem.received[-1] == "AT+CNMA"
+        modem.script["AT+CNMA"] = said(final="+CMS ERROR: 340")
+        await driver.acknowledge()  # "none expected" is no error
+        modem.script["AT+CNMA"] = said(final="+CMS ERROR: 500")
+        with pytest.raises(Exception, match="500"):
+            await driver.acknowledge()
+        await driver.close()
