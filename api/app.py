@@ -10,7 +10,16 @@ from fastapi.openapi.utils import get_openapi
 
 from api.edge import Edge
 from api.problems import Problem, install
-from api.routes import accounts, audit, authorities, batches, events, health
+from api.routes import (
+    accounts,
+    audit,
+    authorities,
+    batches,
+    events,
+    health,
+    messages,
+    opt_outs,
+)
 from api.services import Api, Services
 from modemctl.config import ApiSettings
 from modemctl.telemetry import Telemetry
@@ -19,6 +28,8 @@ __all__ = ["Services", "create_app", "describe", "end_streams"]
 
 _ROUTERS = (
     batches.router,
+    messages.router,
+    opt_outs.router,
     accounts.router,
     authorities.router,
     events.router,

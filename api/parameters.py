@@ -10,12 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from modemctl.service.pages import MAX_LIMIT
 from modemctl.service.principal import Scope
 
-__all__ = ["Body", "Cursor", "Limit", "Reason", "needs"]
+__all__ = ["Body", "Cursor", "Limit", "Reason", "RowId", "needs"]
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most items of the page.")]
 Cursor = Annotated[
     str | None, Query(max_length=200, description="`next` of the page before; none: the first.")
 ]
+RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+"""A number that counts rows of the database."""
 
 
 class Body(BaseModel):

@@ -12,8 +12,11 @@ from modemctl.service.accounts import Accounts
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
+from modemctl.service.doubt import Doubts
 from modemctl.service.events import Events
 from modemctl.service.health import Health
+from modemctl.service.messages import Messages
+from modemctl.service.optouts import OptOuts
 from modemctl.telemetry import Telemetry
 
 __all__ = ["Api", "Of", "Services", "api_of", "services_of"]
@@ -24,6 +27,9 @@ class Services:
     """One of each, made by the daemon."""
 
     batches: Batches
+    messages: Messages
+    doubts: Doubts
+    opt_outs: OptOuts
     accounts: Accounts
     authorities: Authorities
     events: Events

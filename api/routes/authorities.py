@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
 from api.auth import Who
-from api.parameters import Body, Cursor, Limit, Reason, needs
+from api.parameters import Body, Cursor, Limit, Reason, RowId, needs
 from api.problems import problems
 from api.services import Of
 from modemctl.errors import InvalidRequest
@@ -187,7 +187,7 @@ async def authorise(who: Who, of: Of, body: NewAuthorisation) -> Authorisation:
     openapi_extra=needs(Scope.ACCOUNTS_WRITE),
 )
 async def withdraw_authorisation(
-    who: Who, of: Of, authorisation_id: int, body: Reason
+    who: Who, of: Of, authorisation_id: RowId, body: Reason
 ) -> Authorisation:
     """End an authorisation now."""
     return await of.authorities.withdraw(who, authorisation_id, reason=body.reason)

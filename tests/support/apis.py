@@ -16,8 +16,11 @@ from modemctl.service.accounts import AccountKind, Accounts, bootstrap
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches, SubmissionRules
+from modemctl.service.doubt import Doubts
 from modemctl.service.events import Events
 from modemctl.service.health import Health
+from modemctl.service.messages import Messages
+from modemctl.service.optouts import OptOuts
 from modemctl.service.principal import Principal
 from modemctl.store import Store
 from modemctl.telemetry import Telemetry
@@ -100,9 +103,12 @@ async def open_api(
 
 def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services:
     """All services over one store."""
-    everything = Settings(api=settings)
+    rules = SubmissionRules.of(Settings(api=settings))
     return Services(
-        batches=Batches(store, SubmissionRules.of(everything)),
+        batches=Batches(store, rules),
+        messages=Messages(store, rules),
+        doubts=Doubts(store, general_department=rules.approvals.general_department),
+        opt_outs=OptOuts(store, rules.numbers(is_strict=False)),
         accounts=Accounts(store, peers=settings.peers),
         authorities=Authorities(store, steps=STEPS),
         events=Events(store, keep_days=7),
