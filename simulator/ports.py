@@ -66,7 +66,7 @@ class Watcher:
         loop.add_reader(self._fd, self.drain)
 
     def watch(self, path: str, changed: Callable[[int], None]) -> int:
-        """Tell `changed` +1 for each open and -1 for each close of `path`.
+        """Tell `changed` by how many the clients of `path` grew, after each open or close.
 
         Raises:
             OSError: the kernel refuses.
@@ -89,12 +89,17 @@ class Watcher:
         except BlockingIOError:
             return
         at = 0
+        # Summed: a close that a new open has overtaken must not flush the new client's octets.
+        grown: dict[int, int] = {}
         while at < len(data):
             watch, mask, _, length = _EVENT.unpack_from(data, at)
             at += _EVENT.size + length
+            if mask & (_IN_OPEN | _IN_CLOSE):
+                grown[watch] = grown.get(watch, 0) + (1 if mask & _IN_OPEN else -1)
+        for watch, by in grown.items():
             changed = self._watched.get(watch)
-            if changed is not None and mask & (_IN_OPEN | _IN_CLOSE):
-                changed(1 if mask & _IN_OPEN else -1)
+            if changed is not None:
+                changed(by)
 
     def close(self) -> None:
         """End it."""
@@ -147,6 +152,9 @@ class PtyPort:
 
     def write(self, data: bytes) -> None:
         """Send; what a client leaves unread beyond the backlog is lost, as on USB."""
+        if self._master >= 0 and not self._clients:
+            # The news of an open may still be in the queue.
+            self._watcher.drain()
         if self._master < 0 or not self._clients:
             return
         if self._unsent:
@@ -175,16 +183,18 @@ class PtyPort:
         except BlockingIOError:
             return
         if not self._clients:
-            # It opened before it wrote: the news of that is in the queue.
+            # It opened before it wrote: the news of that is in the queue. Equal events that follow
+            # each other are merged by the kernel, so the count may be short: who writes is there.
             self._watcher.drain()
+            self._clients = max(1, self._clients)
         self._listener.received(data)
 
     def _changed(self, by: int) -> None:
-        self._clients = max(0, self._clients + by)
-        if by > 0 and self._clients == 1:
-            self._listener.came()
-        elif by < 0 and not self._clients:
+        before, self._clients = self._clients, max(0, self._clients + by)
+        if not self._clients:
             self._last_close()
+        elif not before:
+            self._listener.came()
 
     def _last_close(self) -> None:
         # What the kernel does for a real serial line on its last close: exclusive use and odd

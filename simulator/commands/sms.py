@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from simulator import pdu
-from simulator.card import CardState
+from simulator.card import Card, CardState
 from simulator.faults import FaultKind
 from simulator.line import OK, Answer, Later, Outcome, Prompt, Refused, cms
 from simulator.mailbox import Memory
@@ -21,8 +21,8 @@ _MEMORIES: Final = ("SM", "ME", "MT", "SR")
 _MAX_TPDU: Final = 164
 
 
-def require_messaging(modem: Modem) -> None:
-    """Refuse as SMS commands do while the card is not usable.
+def require_messaging(modem: Modem) -> Card:
+    """The card, or the refusal of SMS commands while it is not usable.
 
     Raises:
         Refused: CMS 310, 311, 313, 314, 316.
@@ -35,6 +35,7 @@ def require_messaging(modem: Modem) -> None:
         raise cms(code)
     if modem.is_card_busy:
         raise cms(314)
+    return card
 
 
 def _reading(modem: Modem) -> Memory:
@@ -117,6 +118,10 @@ def _submit(modem: Modem, tpdu: bytes, *, label: str = "+CMGS") -> Answer | Late
         submit = pdu.decode_submit(tpdu)
     except pdu.PduError as error:
         raise cms(304) from error
+    # The card or the network may have gone while the prompt was up.
+    card = require_messaging(modem)
+    if not modem.is_registered:
+        raise cms(331)
     faults = modem.faults
     if faults.take(FaultKind.HANG):
         modem.hang()
@@ -129,8 +134,7 @@ def _submit(modem: Modem, tpdu: bytes, *, label: str = "+CMGS") -> Answer | Late
     mr = modem.next_mr()
     if faults.take(FaultKind.OK_NOT_SENT):
         return Answer(lines=(f"{label}: {mr}",))
-    assert modem.card is not None
-    offer = Offer(modem=modem.name, card=modem.card, mr=mr, tpdu=tpdu, submit=submit)
+    offer = Offer(modem=modem.name, card=card, mr=mr, tpdu=tpdu, submit=submit)
     return _offer(modem, offer, label=label)
 
 
@@ -376,10 +380,9 @@ def _acknowledge(modem: Modem, command: Command) -> Outcome:
 def _centre(modem: Modem, command: Command) -> Outcome:
     if command.op is Op.TEST:
         return OK
-    require_messaging(modem)
-    assert modem.card is not None
+    card = require_messaging(modem)
     if command.op is Op.READ:
-        number = modem.settings.get("+CSCA", modem.card.subscription.service_centre)
+        number = modem.settings.get("+CSCA", card.subscription.service_centre)
         shown = number.encode("utf-16-be").hex().upper() if _is_ucs2(modem) else number
         return Answer(lines=(f'+CSCA: "{shown}",{145 if number.startswith("+") else 129}',))
     given = command.args[0] if command.args else ""
