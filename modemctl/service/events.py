@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from modemctl.model import EventKind, Topic
+from modemctl.service.batch_views import may_see, sight_of
 from modemctl.service.pages import decode_number, encode_cursor
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Connection, Store
 from modemctl.store import events as rows
-from modemctl.store.events import EventRow, Reach
+from modemctl.store.batches import Sight
+from modemctl.store.events import EventRow, Owners, Reach
 
 __all__ = ["KEEP_ALIVE", "Event", "EventPage", "Events", "KeepAlive", "Reset"]
 
@@ -68,9 +70,10 @@ class KeepAlive:
 class Events:
     """Reads events for those who may; wakes followers after each commit."""
 
-    def __init__(self, store: Store, *, keep_days: int) -> None:
+    def __init__(self, store: Store, *, keep_days: int, general_department: str) -> None:
         """`keep_days` is how long events are kept."""
         self._store = store
+        self._general = general_department
         self._keep = timedelta(days=keep_days)
         self._is_closed = False
 
@@ -91,16 +94,15 @@ class Events:
         who.require(Scope.EVENTS_READ)
         after = None if cursor is None else decode_number(cursor)
 
-        def query(conn: Connection) -> tuple[Sequence[EventRow], int, bool]:
+        def query(conn: Connection) -> EventPage:
             reach = rows.read_reach(conn)
             start, is_reset = _start(after, reach)
             found = rows.read_events(conn, after=start, kinds=kinds, limit=limit)
             end = found[-1].event_id if len(found) == limit else max(start, reach.newest)
-            return found, end, is_reset
+            items = self._in_sight(conn, who, [_event(row) for row in found])
+            return EventPage(items=items, next=encode_cursor(end), is_reset=is_reset)
 
-        found, end, is_reset = await self._store.read(query)
-        items = [event for row in found if (event := _visible(who, row)) is not None]
-        return EventPage(items=items, next=encode_cursor(end), is_reset=is_reset)
+        return await self._store.read(query)
 
     async def follow(
         self,
@@ -136,6 +138,15 @@ class Events:
                 if not await bell.wait(KEEP_ALIVE):
                     yield KeepAlive(cursor=cursor)
 
+    def _in_sight(
+        self, conn: Connection, who: Principal, events: Sequence[Event]
+    ) -> Sequence[Event]:
+        sight = sight_of(who, self._general)
+        if sight is None or not events:
+            return events
+        owners = rows.read_owners(conn, [word for one in events for word in _subjects(one)])
+        return [one for one in events if _may_see(one, sight, owners)]
+
     def close(self) -> None:
         """End all followers at once; for shutdown."""
         self._is_closed = True
@@ -164,18 +175,30 @@ def _start(after: int | None, reach: Reach) -> tuple[int, bool]:
     return (0, True) if is_forgotten or is_foreign else (after, False)
 
 
-def _visible(who: Principal, row: EventRow) -> Event | None:
-    """The event, unless it belongs to a department that the account does not see (SEC-01)."""
-    data: dict[str, object] = json.loads(row.data)
-    department = data.get("department")
-    if department is not None or row.kind in _DEPARTMENTS_OWN:
-        word = department if isinstance(department, str) else None
-        if not who.sees(word):
-            return None
+def _event(row: EventRow) -> Event:
     return Event(
         cursor=encode_cursor(row.event_id),
         at=row.at,
         kind=row.kind,
         subject=row.subject,
-        data=data,
+        data=json.loads(row.data),
     )
+
+
+def _subjects(event: Event) -> Sequence[str]:
+    """What may say whose the event is: its subject, or the batch of a message."""
+    batch_id = event.data.get("batch_id")
+    return [event.subject, batch_id] if isinstance(batch_id, str) else [event.subject]
+
+
+def _may_see(event: Event, sight: Sight, owners: Owners) -> bool:
+    """Whether an event is the department's, or nobody's in particular (SEC-01)."""
+    for subject in _subjects(event):
+        if subject in owners.batches:
+            department, category = owners.batches[subject]
+            return may_see(sight, department, category)
+        if subject in owners.cards:
+            return owners.cards[subject] == sight.department
+    if "department" in event.data:
+        return event.data["department"] == sight.department
+    return event.kind not in _DEPARTMENTS_OWN

@@ -5,13 +5,14 @@ The ids count up without gaps that hide a row: one writer inserts them (SQLite).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select
 
 from modemctl.model import EventKind
+from modemctl.store.tables import batch, sim
 from modemctl.store.tables import event as event_table
 from modemctl.store.transaction import Tx
 
@@ -61,6 +62,29 @@ def read_events(
         )
         for row in rows
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owners:
+    """Whose batches and cards they are: batch id → department and category, ICCID → department."""
+
+    batches: Mapping[str, tuple[str, str]]
+    cards: Mapping[str, str | None]
+
+
+def read_owners(conn: Connection, subjects: Collection[str]) -> Owners:
+    """The owners of those subjects that are batches or cards."""
+    words = sorted(set(subjects))
+    batches = conn.execute(
+        select(batch.c.batch_id, batch.c.department, batch.c.category).where(
+            batch.c.batch_id.in_(words)
+        )
+    )
+    cards = conn.execute(select(sim.c.iccid, sim.c.department).where(sim.c.iccid.in_(words)))
+    return Owners(
+        batches={row.batch_id: (row.department, row.category) for row in batches},
+        cards={row.iccid: row.department for row in cards},
+    )
 
 
 def delete_events(tx: Tx, *, before: datetime, limit: int) -> int:

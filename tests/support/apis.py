@@ -111,7 +111,7 @@ def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services
         opt_outs=OptOuts(store, rules.numbers(is_strict=False)),
         accounts=Accounts(store, peers=settings.peers),
         authorities=Authorities(store, steps=STEPS),
-        events=Events(store, keep_days=7),
+        events=Events(store, keep_days=7, general_department="general"),
         audits=Audits(
             store,
             audit_public_key=AuditKey(AUDIT_SEED).public_octets(),

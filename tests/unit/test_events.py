@@ -12,6 +12,7 @@ from modemctl.service.events import Event, Events, KeepAlive, Reset
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Store
 from modemctl.store.tables import event
+from tests.support.people import RETAIL, open_office
 from tests.support.stores import TestClock, open_store
 
 
@@ -35,11 +36,11 @@ async def store(tmp_path, clock):
 
 @pytest.fixture
 def events(store):
-    return Events(store, keep_days=7)
+    return Events(store, keep_days=7, general_department="general")
 
 
 async def happen(
-    store: Store, *subjects: str, kind: EventKind = EventKind.MODEM, **data: str
+    store: Store, *subjects: str, kind: EventKind = EventKind.MODEM, **data: str | None
 ) -> None:
     for subject in subjects:
         await store.write(lambda tx, subject=subject: tx.event(kind, subject, data))
@@ -70,15 +71,30 @@ async def test_a_filter_passes_over_other_kinds_for_good(store, events):
 
 
 async def test_a_departments_account_sees_only_its_own(store, events):
-    await happen(store, "b-sales", kind=EventKind.BATCH, department="sales")
-    await happen(store, "b-other", kind=EventKind.BATCH, department="other")
-    await happen(store, "b-none", kind=EventKind.BATCH)
-    await happen(store, "bay", kind=EventKind.MODEM)
-    await happen(store, "card", kind=EventKind.SIM, department="other")
-    mine = await events.page(reader("sales"), cursor=None)
-    assert [one.subject for one in mine.items] == ["b-sales", "bay"]
-    all_of_them = await events.page(reader(), cursor=None)
-    assert len(all_of_them.items) == 5
+    office = await open_office(store)
+    shown = {
+        category: (await office.submit(1, category)).batch.batch_id
+        for category in ("notice", "promotion")
+    }
+    start = (await events.page(reader(), cursor=None)).next
+    for batch_id in shown.values():
+        await happen(store, batch_id, kind=EventKind.BATCH, state="held")
+        await happen(store, "17", kind=EventKind.MESSAGE, batch_id=batch_id)
+    await happen(store, "unknown", kind=EventKind.BATCH)
+    await happen(store, "18", kind=EventKind.MESSAGE)
+    await happen(store, "5", kind=EventKind.CALL, department=RETAIL)
+    await happen(store, "6", kind=EventKind.CALL, department=None)
+    await happen(store, "bay")
+
+    async def seen(department: str | None) -> list[str]:
+        page = await events.page(reader(department), cursor=start)
+        return [str(one.data.get("batch_id", one.subject)) for one in page.items]
+
+    notice, promotion = shown["notice"], shown["promotion"]
+    assert await seen(RETAIL) == [notice, notice, promotion, promotion, "5", "bay"]
+    assert await seen("general") == [promotion, promotion, "bay"]
+    assert await seen("loans") == ["bay"]
+    assert len(await seen(None)) == 9
 
 
 @pytest.mark.parametrize(
