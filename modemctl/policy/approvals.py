@@ -186,18 +186,16 @@ def verify_header(evidence: BatchEvidence, *, rules: ApprovalRules) -> BatchHead
         raise PolicyRefused("SMS-01", "the header belongs to another batch or site")
     if _stated_by(header) != evidence.stated:
         raise PolicyRefused("SMS-01", "the batch was changed after it was frozen")
-    digest = header_digest(evidence.header)
-    others = [
-        one
-        for one in evidence.confirmations
-        if one.digest == digest and one.account_id not in {header.drafter, header.submitter}
-    ]
+    own = {header.drafter, header.submitter}
+    others = [one for one in evidence.confirmations if one.account_id not in own]
     if not others:
         raise PolicyRefused(
             "SEC-04",
             "no second person has confirmed text and list",
             cure="somebody other than drafter and submitter confirms the digest",
         )
+    if header_digest(evidence.header) not in {one.digest for one in others}:
+        raise PolicyRefused("SMS-01", "the batch was changed after it was confirmed")
     return header
 
 

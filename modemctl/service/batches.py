@@ -31,7 +31,13 @@ from modemctl.service.batch_views import (
 from modemctl.service.intake import Intake, list_digest
 from modemctl.service.pages import Page, decode_number, decode_text, encode_cursor
 from modemctl.service.principal import Principal, Scope
-from modemctl.service.recipients import ListFormat, Recipient, read_slices, spool
+from modemctl.service.recipients import (
+    SLICE_LINES,
+    ListFormat,
+    Recipient,
+    read_slices,
+    spool,
+)
 from modemctl.service.submission import (
     BatchRequest,
     SubmissionRules,
@@ -79,8 +85,8 @@ class Batches:
         """
 
         async def slices() -> AsyncGenerator[Sequence[Recipient], None]:
-            for start in range(0, len(recipients), _PAGE):
-                yield recipients[start : start + _PAGE]
+            for start in range(0, len(recipients), SLICE_LINES):
+                yield recipients[start : start + SLICE_LINES]
 
         numbers = [one.line_no for one in recipients]
         if any(line < 1 for line in numbers) or numbers != sorted(set(numbers)):

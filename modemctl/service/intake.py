@@ -24,7 +24,7 @@ from modemctl.model import BatchId
 from modemctl.policy.digest import BatchHeader, encode_header, header_digest
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.recipients import Recipient
-from modemctl.service.staging import ListJob, StagedList, Staging, hashes
+from modemctl.service.staging import ListJob, StagedList, Staging
 from modemctl.service.submission import (
     BatchRequest,
     SubmissionRules,
@@ -168,7 +168,7 @@ class Intake:
         async with aclosing(read()) as slices:
             staged = await Staging(self._store, job).run(slices)
         _require_list(staged, is_strict=request.is_strict)
-        end = await self._frozen(new, staged)
+        end = self._frozen(new, staged)
         details: dict[str, Json] = {
             "digest": end.digest.hex(),
             "category": new.category,
@@ -188,9 +188,7 @@ class Intake:
 
         await self._store.write(freeze)
 
-    async def _frozen(self, new: NewBatch, staged: StagedList) -> Frozen:
-        stored = await self._store.read(lambda conn: staging.read_chunks(conn, new.batch_id))
-        leaves = [*stored, *(one.leaves for one in staged.chunks)]
+    def _frozen(self, new: NewBatch, staged: StagedList) -> Frozen:
         header = BatchHeader(
             site_id=self._rules.approvals.site_id,
             batch_id=new.batch_id,
@@ -207,7 +205,7 @@ class Intake:
             starts_itself=new.starts_itself,
             n_lines=staged.n_lines,
             totals=staged.totals,
-            chunks=hashes(leaves),
+            chunks=staged.hashes,
         )
         octets = encode_header(header)
         return Frozen(

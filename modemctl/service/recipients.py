@@ -26,7 +26,7 @@ from modemctl.policy.content import is_variable_name
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
 from modemctl.service import sheets
 
-SLICE_LINES: Final = 500
+SLICE_LINES: Final = 250
 """Lines that are prepared and stored at a time: keeps each transaction below 20 ms."""
 MAX_LINES: Final = 2_000_000
 MAX_LINE_CHARS: Final = 8_192

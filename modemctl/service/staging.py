@@ -51,10 +51,14 @@ class ListJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedList:
-    """The whole list, stored; `chunks` are those that no slice has written yet."""
+    """The whole list, stored; `chunks` are those that no slice has written yet.
+
+    `hashes` are those of all chunks, in order, as the header holds them.
+    """
 
     n_lines: int
     totals: Totals
+    hashes: tuple[bytes, ...] = field(repr=False)
     chunks: Sequence[Chunk]
     first_removed: RemovedLine | None
 
@@ -107,6 +111,7 @@ class Staging:
                 forcing=tuple(self._forcing)[:_MAX_FORCING],
             ),
             chunks=self._chunks.take_all(),
+            hashes=tuple(self._chunks.hashes),
             first_removed=self._first_removed,
         )
 
@@ -190,12 +195,12 @@ class _Chunks:
 
     def __init__(self) -> None:
         self._open = bytearray()
-        self._open_no = 0
         self._full: list[Chunk] = []
+        self.hashes: list[bytes] = []
 
     def put(self, line_no: int, octets: bytes) -> None:
         """Add a line's leaf; line numbers ascend."""
-        while self._open_no < chunk_of(line_no):
+        while len(self.hashes) < chunk_of(line_no):
             self._close()
         place = (line_no - 1) % CHUNK_LINES * LEAF_OCTETS
         self._open.extend(bytes(place - len(self._open)))
@@ -213,14 +218,10 @@ class _Chunks:
         return self.take_full()
 
     def _close(self) -> None:
-        self._full.append(Chunk(chunk_no=self._open_no, leaves=bytes(self._open)))
+        leaves = bytes(self._open)
+        self._full.append(Chunk(chunk_no=len(self.hashes), leaves=leaves))
+        self.hashes.append(chunk_hash(leaves))
         self._open = bytearray()
-        self._open_no += 1
-
-
-def hashes(leaves: Sequence[bytes]) -> tuple[bytes, ...]:
-    """The chunks' hashes, in order, as the header holds them."""
-    return tuple(chunk_hash(one) for one in leaves)
 
 
 def _plan(text: str) -> SegmentPlan | None:

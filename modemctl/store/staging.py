@@ -111,15 +111,6 @@ def freeze(tx: Tx, end: Frozen) -> bool:
     return True
 
 
-def read_chunks(conn: Connection, batch_id: BatchId) -> Sequence[bytes]:
-    """The leaves of a batch's chunks, in order."""
-    return conn.scalars(
-        select(batch_chunk.c.leaves)
-        .where(batch_chunk.c.batch_id == batch_id)
-        .order_by(batch_chunk.c.chunk_no)
-    ).all()
-
-
 def removed_lines(
     conn: Connection, batch_id: str, *, after: int, limit: int
 ) -> Sequence[RemovedLine]:
