@@ -107,8 +107,8 @@ class CallFolder:
         if event.number and one.number is None:
             one.number = self._number_of(event.number)
             is_news = True
-        # A ring with an id repeats a plain one, save that it may be the first that is told.
-        if event.kind is CallEventKind.RING and (event.call_id is None or one.n_rings == 0):
+        # A ring with an id (`^DSCI:`, `+CLCC:`) repeats a plain one: only those are counted.
+        if event.kind is CallEventKind.RING and event.call_id is None:
             if one.n_rings:
                 one.period = min(now - one.seen_at, RING_PERIOD)
             one.n_rings += 1
@@ -190,7 +190,7 @@ class CallFolder:
             started_at=one.started_at,
             answered_at=one.answered_at,
             ended_at=ended_at,
-            n_rings=one.n_rings,
+            n_rings=max(one.n_rings, one.is_incoming),  # told at all: it rang
             cause=cause,
         )
 

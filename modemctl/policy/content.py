@@ -53,7 +53,7 @@ _OPT_OUT_HINT: Final = re.compile(
 _SIGNATURE: Final = re.compile(r"^\s*【[^【】]{2,20}】|【[^【】]{2,20}】\s*$")
 _OPT_OUT_WORDS: Final = frozenset(
     {"退订", "取消", "取消订阅", "拒收", "不要再发", "别发了", "td", "t", "n", "stop", "stopall",
-     "unsubscribe", "cancel", "end", "quit", "optout"}
+     "unsubscribe", "cancel", "end", "quit", "optout", "0000", "00000"}
 )  # fmt: skip
 _TRIMMED: Final = " \t\r\n。.!!,,;;'\"“”‘’「」()()-_*#"
 
