@@ -15,8 +15,9 @@ import httpx2
 import pytest
 
 from api.server import listen, serve
+from api.streams import ndjson
 from modemctl.config import ApiSettings
-from modemctl.errors import ConfigError
+from modemctl.errors import ConfigError, StoreError
 from modemctl.model import EventKind
 from tests.support.apis import ApiBench, open_api, serving
 
@@ -244,6 +245,47 @@ async def test_a_reader_that_leaves_is_forgotten(bench):
             assert len(subscribers) == 1
         while subscribers:
             await happen(bench, "x")
+
+
+async def test_silence_is_broken_by_a_comment_that_moves_the_cursor(bench, monkeypatch):
+    monkeypatch.setattr("modemctl.service.events.KEEP_ALIVE", 0.05)
+    async with (
+        asyncio.timeout(30),
+        serving(bench),
+        bench.unix_client() as client,
+        client.stream("GET", "/v1/events/stream", params={"kind": "call"}) as answer,
+    ):
+        stream = blocks(answer)
+        first = await anext(stream)
+        await happen(bench, "not a call")
+        while (block := await anext(stream))["id"] == first["id"]:
+            assert "data" not in block
+        assert block["comment"] == ": still here"
+        assert "data" not in block
+
+
+async def test_a_stream_of_lines_that_fails_midway_is_seen_to_be_broken(bench, caplog):
+    async def lines():
+        for n in range(20_000):
+            yield {"n": n, "filler": "x" * 50}
+        raise StoreError("the database refused")
+
+    @bench.app.get("/broken")
+    async def broken():
+        return await ndjson(lines())
+
+    got: list[str] = []
+
+    async def read_all(client: httpx2.AsyncClient) -> None:
+        async with client.stream("GET", "/broken") as answer:
+            async for line in answer.aiter_lines():
+                got.append(line)
+
+    async with serving(bench), bench.unix_client() as client:
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await read_all(client)
+    assert 0 < len(got) < 20_000
+    assert "api.failed" in caplog.text
 
 
 async def test_a_request_that_hangs_is_cut_after_two_seconds(bench):
