@@ -85,7 +85,7 @@ class Office:
             "text": text,
             "department": RETAIL,
             "drafter": "drafter",
-            "operator": OPERATORS[category],
+            "operator": OPERATORS.get(category, "operator"),
         }
         return BatchRequest(**{**values, **changes})
 
