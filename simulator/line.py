@@ -368,7 +368,8 @@ class Line:
 
 
 def _edited(typed: bytes) -> str:
-    text = typed.decode("latin-1")
+    # V.250 §5.1: IRA characters; what is none must not pass for a digit ("²").
+    text = typed.decode("ascii", "replace")
     while "\b" in text:
         at = text.index("\b")
         text = text[: max(0, at - 1)] + text[at + 1 :]

@@ -74,7 +74,7 @@ def _send_text(modem: Modem, command: Command) -> Outcome:
 
 
 def _text_submit(modem: Modem, destination: pdu.Address, payload: bytes) -> bytes:
-    first_octet, validity, pid, _ = (modem.settings["+CSMP"].split(",") + ["0"] * 4)[:4]
+    first_octet, validity, pid = _text_parameters(modem.settings["+CSMP"])
     text = payload.decode("latin-1").replace("\r", "\n")
     if modem.settings["+CSCS"] == "UCS2":
         try:
@@ -84,16 +84,27 @@ def _text_submit(modem: Modem, destination: pdu.Address, payload: bytes) -> byte
     parts = pdu.segments(text, reference=0)
     if len(parts) > 1:
         raise cms(305)
-    fo = int(first_octet or 17)
     submit = pdu.Submit(
-        first_octet=fo,
+        first_octet=first_octet,
         mr=0,
         destination=destination,
-        pid=int(pid or 0),
-        validity=bytes((int(validity or 167),)) if fo & 0x18 == 0x10 else b"",
+        pid=pid,
+        validity=bytes((validity,)) if first_octet & 0x18 == 0x10 else b"",
         data=parts[0],
     )
     return pdu.encode_submit(submit)
+
+
+def _text_parameters(given: str) -> tuple[int, int, int]:
+    """First octet, relative validity and PID of `+CSMP`. Source: TS 27.005 §3.5.2."""
+    fields = given.split(",")
+    values = [17, 167, 0]
+    for place, field in enumerate(fields[:3]):
+        if field:
+            if not (field.isdigit() and int(field) <= 255):
+                raise cms(305)
+            values[place] = int(field)
+    return values[0], values[1], values[2]
 
 
 def _length(command: Command) -> int:

@@ -254,6 +254,14 @@ def test_text_mode_shows_words_and_hex_for_ucs2(bench: OneModem) -> None:
     assert listed[3] == "597D"
 
 
+@pytest.mark.parametrize("values", ["x,167,0,0", "17,256,0,0", "17,167,²,0"])
+def test_senseless_text_parameters_fail_at_the_send(bench: OneModem, values: str) -> None:
+    bench.say("AT+CMGF=1")
+    bench.type(f"AT+CSMP={values}\r".encode("latin-1"))
+    bench.type(b'AT+CMGS="+8613900000001"\r')
+    assert bench.type(b"hi\x1a") == "\r\n+CMS ERROR: 305\r\n"
+
+
 def test_service_centre_is_shown_as_the_character_set_says(bench: OneModem) -> None:
     assert bench.lines("AT+CSCA?") == ['+CSCA: "+8613800100500",145', "OK"]
     bench.say('AT+CSCA="+8613800200500",145')
