@@ -117,7 +117,8 @@ QUECTEL = Family(
         COUNTER_CPINR,
         COUNTER_VERIFY,
     ),
-    call_urcs=(('AT+QINDCFG="ccinfo",1', "AT^DSCI=1"),),
+    # One of the two: some firmware says OK to any +QINDCFG and then tells nothing.
+    call_urcs=(("AT^DSCI=1", 'AT+QINDCFG="ccinfo",1'),),
     ready_signs=frozenset({"+QIND:", "+QUSIM:", "SMS READY", "CALL READY"}),
     urcs=URCS,
 )

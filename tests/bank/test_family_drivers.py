@@ -81,11 +81,11 @@ async def test_quectel_takes_one_kind_of_call_lines_and_keeps_the_link_for_more(
         assert await driver.read_iccid() == "8949012345678901234"
         assert await driver.pin_counter() == PinCounter(pin=2, puk=10)
         await driver.configure_messaging()
-        assert "AT^DSCI=1" not in modem.received
+        assert 'AT+QINDCFG="ccinfo",1' not in modem.received
         assert driver.capabilities.more_messages
-        del modem.script["AT+CMMS=2"], modem.script['AT+QINDCFG="ccinfo",1']
+        del modem.script["AT+CMMS=2"], modem.script["AT^DSCI=1"]
         await driver.configure_messaging()
-        assert "AT^DSCI=1" in modem.received
+        assert 'AT+QINDCFG="ccinfo",1' in modem.received
         assert not driver.capabilities.more_messages
         await driver.close()
 
