@@ -1,0 +1,240 @@
+"""Batches: submitted, looked at, watched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import click
+
+from modemctl.cli import decisions
+from modemctl.cli.client import Client, Connection, Record, in_path, text_of
+from modemctl.cli.errors import EXIT_REFUSED
+from modemctl.cli.forms import EXAMPLE, FORMS_OF_LIST, read_form, submit
+from modemctl.cli.show import as_json_option, local_time, show_json, show_record, show_table
+from modemctl.cli.watching import watch_batch
+from modemctl.lifecycle import BATCH, BatchState, MessageState
+
+_COLUMNS: Final = (
+    "batch_id", "category", "state", "department", "n_messages", "n_segments", "n_removed",
+    "created_at", "not_after",
+)  # fmt: skip
+_RESULT_COLUMNS: Final = ("message_id", "line_no", "to", "state", "iccid", "segments")
+_REMOVED_COLUMNS: Final = ("line_no", "masked", "reason", "policy")
+_NEXT: Final = {
+    BatchState.CHECKED: "a second person looks at it: modemctl batch confirm {id}",
+    BatchState.AWAITING_APPROVAL: "the next approver signs: modemctl batch approve {id} --key PEM",
+    BatchState.APPROVED: "the operator starts it: modemctl batch start {id}",
+    BatchState.RUNNING: "modemctl batch watch {id}",
+    BatchState.HELD: "go on: modemctl batch resume {id}",
+}
+
+
+def _values(states: Iterable[str]) -> list[str]:
+    return [str(state) for state in states]  # click would take the names of an enumeration
+
+
+@click.group()
+def batch() -> None:
+    """Batches: submit, approve, start, watch.
+
+    A batch goes its way: submit → confirm (a second person) → approve (each step of its chain
+    signs) → start (the named operator) → watch.
+    """
+
+
+@batch.command(epilog="Example: modemctl batch form > notice.toml")
+def form() -> None:
+    """Print a form to fill in."""
+    click.echo(EXAMPLE, nl=False)
+
+
+@batch.command("submit", epilog="Example: modemctl batch submit notice.toml customers.xlsx")
+@click.argument("form_path", metavar="FORM.toml", type=click.Path(path_type=Path))
+@click.argument("list_path", metavar="[LIST]", required=False, type=click.Path(path_type=Path))
+@click.option("--id", "batch_id", help="The batch's UUID; the same form may be sent again with it.")
+@click.option("--format", "list_format", type=click.Choice(FORMS_OF_LIST), help="Form of the list.")
+@click.option("--encoding", help="Of the list's text; else it is found out.")
+@as_json_option
+@click.pass_obj
+def submit_(
+    connection: Connection,
+    *,
+    form_path: Path,
+    list_path: Path | None,
+    batch_id: str | None,
+    list_format: str | None,
+    encoding: str | None,
+    as_json: bool,
+) -> None:
+    """Hand in a batch: the form, and a list (.txt, .csv, .xlsx, .ndjson) of any size.
+
+    Nothing is sent by this. Lines that cannot get the message are taken out and listed
+    (`batch removed`); `modemctl batch form` prints a form.
+    """
+    request = read_form(form_path, batch_id=batch_id)
+    if not as_json:
+        click.echo(f"batch {request['batch_id']}", err=True)  # first: with it one may ask again
+    with connection.client() as client:
+        found = submit(client, request, list_path, list_format=list_format, encoding=encoding)
+    if as_json:
+        show_json(found)
+    else:
+        _preview(found)
+
+
+@batch.command("list", epilog="Example: modemctl batch list --state running --state held")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice(_values(BatchState)), help="Only these."
+)
+@click.option("--category", help="Only this category.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Batches.")
+@as_json_option
+@click.pass_obj
+def list_(
+    connection: Connection,
+    states: tuple[str, ...],
+    category: str | None,
+    limit: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Batches, newest first."""
+    with connection.client() as client:
+        found = client.pages("/v1/batches", most=limit, state=list(states), category=category)
+        show_table(found, _COLUMNS, as_json=as_json)
+
+
+@batch.command(epilog="Example: modemctl batch show 0b5c9e52-5d0b-4d7c-a7f2-0e9f2f1c8f11")
+@click.argument("batch_id")
+@as_json_option
+@click.pass_obj
+def show(connection: Connection, batch_id: str, *, as_json: bool) -> None:
+    """One batch: its state, text, chain of approvals, progress."""
+    with connection.client() as client:
+        found = client.get(f"/v1/batches/{in_path(batch_id)}")
+    if as_json:
+        show_json(found)
+        return
+    show_record({name: value for name, value in found.items() if value is not None}, as_json=False)
+    _say_next(found)
+
+
+@batch.command(epilog="Example: modemctl batch check 0b5c9e52-5d0b-4d7c-a7f2-0e9f2f1c8f11")
+@click.argument("batch_id")
+@as_json_option
+@click.pass_obj
+def check(connection: Connection, batch_id: str, *, as_json: bool) -> None:
+    """What the list and text come to: segments, characters that cost, lines taken out."""
+    with connection.client() as client:
+        path = f"/v1/batches/{in_path(batch_id)}"
+        found = client.get(path)
+        if as_json:
+            show_json(found)
+            return
+        _preview(found)
+        if found.get("n_removed"):
+            click.echo("\nlines taken out (the first 20; all: modemctl batch removed):")
+            show_table(client.pages(f"{path}/removed", most=20), _REMOVED_COLUMNS, as_json=False)
+
+
+@batch.command(epilog="Example: modemctl batch removed 0b5c9e52-5d0b-4d7c-a7f2-0e9f2f1c8f11")
+@click.argument("batch_id")
+@as_json_option
+@click.pass_obj
+def removed(connection: Connection, batch_id: str, *, as_json: bool) -> None:
+    """Lines of the list that are not part of the batch, and why."""
+    with connection.client() as client:
+        found = client.pages(f"/v1/batches/{in_path(batch_id)}/removed")
+        show_table(found, _REMOVED_COLUMNS, as_json=as_json, empty="no line was taken out")
+
+
+@batch.command(epilog="Example: modemctl batch results 0b5c… --json > results.ndjson")
+@click.argument("batch_id")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice(_values(MessageState)), help="Only these."
+)
+@click.option(
+    "--limit", type=click.IntRange(1), default=500, show_default=True, help="Rows of the table."
+)
+@as_json_option
+@click.pass_obj
+def results(
+    connection: Connection, batch_id: str, states: tuple[str, ...], limit: int, *, as_json: bool
+) -> None:
+    """Every message with its outcome; --json gives all of them, the table the first ones."""
+    with connection.client() as client:
+        found = _of_states(client, batch_id, states)
+        rows = found if as_json else islice(found, limit)
+        show_table(map(_result, rows) if not as_json else rows, _RESULT_COLUMNS, as_json=as_json)
+        if not as_json and next(found, None) is not None:
+            click.echo(f"… more than {limit}: all of them with --json", err=True)
+
+
+def _of_states(client: Client, batch_id: str, states: tuple[str, ...]) -> Iterator[Record]:
+    for one in client.lines(f"/v1/batches/{in_path(batch_id)}/results"):
+        if not states or one.get("state") in states:
+            yield one
+
+
+def _result(one: Record) -> Record:
+    segments = one.get("segments")
+    parts = (
+        [part for part in segments if isinstance(part, dict)] if isinstance(segments, list) else []
+    )
+    words = [
+        f"{part.get('state')} ({part.get('cause')})"
+        if part.get("cause")
+        else str(part.get("state"))
+        for part in parts
+    ]
+    return one | {"segments": ", ".join(words)}
+
+
+@batch.command(epilog="Example: modemctl batch watch 0b5c9e52-5d0b-4d7c-a7f2-0e9f2f1c8f11")
+@click.argument("batch_id")
+@click.option(
+    "--interval", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Seconds."
+)
+@as_json_option
+@click.pass_obj
+def watch(connection: Connection, batch_id: str, interval: float, *, as_json: bool) -> int:
+    """Follow a batch until it is over.
+
+    Exit status 0 where all was done, 1 where it ended otherwise (cancelled, expired, …).
+    """
+    with connection.client() as client:
+        end = watch_batch(client, batch_id, interval=interval, as_json=as_json)
+    return 0 if end is BatchState.DONE else EXIT_REFUSED
+
+
+def _preview(found: Record) -> None:
+    totals = found.get("totals")
+    totals = totals if isinstance(totals, dict) else {}
+    click.echo(f"{found.get('n_messages')} messages, {found.get('n_segments')} segments")
+    forcing = totals.get("forcing")
+    if isinstance(forcing, list) and forcing:
+        click.echo(f"characters that force UCS-2: {' '.join(map(str, forcing))}")
+    removed_by = totals.get("removed_by")
+    if isinstance(removed_by, dict) and removed_by:
+        reasons = ", ".join(f"{reason} {n}" for reason, n in removed_by.items())
+        click.echo(f"{found.get('n_removed')} lines taken out: {reasons}")
+    if isinstance(finish := found.get("finish_estimate"), str):
+        click.echo(f"would be sent by about {local_time(finish)}")
+    if found.get("fault"):
+        click.echo(f"its evidence cannot be trusted: {found['fault']}")
+    _say_next(found)
+
+
+def _say_next(found: Record) -> None:
+    state = BatchState(text_of(found, "state"))
+    if BATCH[state] and state in _NEXT:
+        click.echo(f"it is {state} → {_NEXT[state].format(id=found.get('batch_id'))}")
+
+
+for _command in decisions.COMMANDS:
+    batch.add_command(_command)
+
+COMMANDS: Final = {"batch": batch}
