@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -114,10 +114,39 @@ def save_facts(tx: Tx, facts: Sequence[Facts]) -> Sequence[None]:
     return [None] * len(facts)
 
 
-def note_ladder(tx: Tx, bay: Bay, *, step: str, outcome: str, reason: str) -> None:
-    """An event for one step of the recovery ladder."""
-    facts = {"ladder": step, "outcome": outcome, "reason": reason}
-    tx.event(EventKind.MODEM, bay, {**facts})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LadderStep:
+    """One step of the recovery ladder: what was wrong before, what is true after."""
+
+    bay: Bay
+    step: str
+    outcome: str
+    before: str
+    after: str
+
+
+def note_ladder(tx: Tx, steps: Sequence[LadderStep]) -> Sequence[None]:
+    """An event for each step of the recovery ladder."""
+    for one in steps:
+        facts = {"ladder": one.step, "outcome": one.outcome}
+        tx.event(EventKind.MODEM, one.bay, {**facts, "before": one.before, "after": one.after})
+    return [None] * len(steps)
+
+
+def note_missing(tx: Tx, gone: Collection[Bay], fresh: Mapping[Bay, str], *, reason: str) -> None:
+    """Known bays that have no port (any more), and named ones that never had (bay → address)."""
+    note_absent(tx, gone, reason=reason)
+    for bay, port in fresh.items():
+        values = {
+            **_columns(Facts(bay=bay, port=port)),
+            "node_id": tx.node_id,
+            "state": ModemState.ABSENT.value,
+            "reason": reason,
+            "state_at": tx.now,
+            "updated_at": tx.now,
+        }
+        _upsert(tx, bay, values, is_known=False)
+        tx.event(EventKind.MODEM, bay, {"state": ModemState.ABSENT.value, "reason": reason})
 
 
 def note_absent(tx: Tx, bays: Collection[Bay], *, reason: str) -> int:

@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import RowMapping, bindparam, select, update
 
 from modemctl.lifecycle import SegmentState
-from modemctl.model import BatchId, SegmentId, Topic
+from modemctl.model import BatchId, Bay, SegmentId, Topic
 from modemctl.policy.retries import NextTry, Verdict, next_try
 from modemctl.store.segments import (
     HELD_COLUMNS,
@@ -65,9 +65,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LateResult:
-    """A `+CMGS: mr` that came after its deadline, for the segment last submitted on that link."""
+    """A `+CMGS: mr` that came after its deadline: it answers the bay's last submit."""
 
-    segment_id: SegmentId
+    bay: Bay
     mr: int
 
 
@@ -96,28 +96,40 @@ def record_outcome(tx: Tx, outcomes: Sequence[Outcome]) -> Sequence[SegmentState
     return [states.get(one.segment_id) for one in outcomes]
 
 
-def settle_late(tx: Tx, results: Sequence[LateResult]) -> Sequence[bool]:
-    """IN_DOUBT → SENT by a late answer of the modem; False where there is no such doubt."""
-    found = []
-    for one in results:
-        done = tx.conn.execute(
-            update(segment)
-            .where(
-                segment.c.segment_id == one.segment_id,
-                segment.c.state == SegmentState.IN_DOUBT,
-            )
-            .values(
-                state=SegmentState.SENT.value,
-                mr=one.mr,
-                sent_at=segment.c.submitting_at,
-                cause=None,
-                note="the modem's answer came late",
-            )
+def settle_late(tx: Tx, results: Sequence[LateResult]) -> Sequence[SegmentId | None]:
+    """IN_DOUBT → SENT by a late answer of the modem; None where the bay has no such doubt."""
+    return [_settle(tx, one) for one in results]
+
+
+def _settle(tx: Tx, late: LateResult) -> SegmentId | None:
+    last = tx.conn.execute(
+        select(segment.c.segment_id, segment.c.submitting_at)
+        .where(
+            IS_OPEN,
+            segment.c.bay == late.bay,
+            segment.c.state.in_([SegmentState.IN_DOUBT, SegmentState.SUBMITTING]),
         )
-        found.append(done.rowcount == 1)
-        if done.rowcount:
-            note_change(tx, one.segment_id, SegmentState.IN_DOUBT, SegmentState.SENT, "late answer")
-    return found
+        .order_by(segment.c.submitting_at.desc())
+        .limit(1)
+    ).first()
+    if last is None:
+        return None
+    done = tx.conn.execute(
+        update(segment)
+        .where(segment.c.segment_id == last.segment_id, segment.c.state == SegmentState.IN_DOUBT)
+        .values(
+            state=SegmentState.SENT.value,
+            mr=late.mr,
+            sent_at=segment.c.submitting_at,
+            cause=None,
+            note="the modem's answer came late",
+        )
+    )
+    if done.rowcount == 0:
+        return None
+    segment_id = SegmentId(last.segment_id)
+    note_change(tx, segment_id, SegmentState.IN_DOUBT, SegmentState.SENT, "late answer")
+    return segment_id
 
 
 def _submitting(tx: Tx, segment_ids: Sequence[SegmentId]) -> Mapping[SegmentId, RowMapping]:

@@ -15,7 +15,7 @@ from sqlalchemy import RowMapping, bindparam, select, update
 
 from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.lifecycle import BatchState, SegmentState
-from modemctl.model import BatchId, Bay, DesiredState, Iccid, SegmentId
+from modemctl.model import BatchId, Bay, DesiredState, EventKind, Iccid, SegmentId
 from modemctl.policy.approvals import VerifiedBatch, verify_batch
 from modemctl.store import sims
 from modemctl.store.evidence import read_evidence
@@ -211,6 +211,34 @@ class _Gate:
             return self._return(request, "the card's limits are used up")
         self._prolonged[request.token] = until + timedelta(seconds=self._rules.lease_seconds)
         return NotYet(until=until)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A leased message that could not be proved: its own line, or its whole batch."""
+
+    token: str
+    batch_id: BatchId
+    policy: str
+    rule: str
+    is_whole_batch: bool
+    rules: SendingRules = field(repr=False)
+
+
+def refuse(tx: Tx, refusals: Sequence[Refusal]) -> Sequence[None]:
+    """Hold batches that cannot be proved; refuse single messages that cannot."""
+    for one in refusals:
+        rows = _leased_under(tx, [one.token])
+        note = Note(text=one.rule, cause=f"policy:{one.policy}")
+        if one.is_whole_batch:
+            requeue(tx, rows, one.rules.quota, notes={one.token: note})
+            hold_batch(tx, one.batch_id, f"{one.rule} (policy: {one.policy})")
+        else:
+            finish(tx, rows, SegmentState.REFUSED, one.rules, notes={one.token: note})
+        facts = {"alarm": "refused", "policy": one.policy, "rule": one.rule}
+        tx.event(EventKind.ALARM, one.batch_id, {**facts})
+        tx.audit(tx.node_id, "segment.refuse", one.batch_id, {**facts})
+    return [None] * len(refusals)
 
 
 # ---------------------------------------------------------------- what the gate reads

@@ -522,9 +522,9 @@ async def test_a_late_answer_settles_the_doubt_once(tmp_path):
         [one] = await b.lease(CARDS[0])
         await b.begin(one)
         await b.end(one, Doubtful(reason="no answer"))
-        late = LateResult(segment_id=one.segments[0][0], mr=9)
-        assert await b.store.write_in_set(outcomes.settle_late, late) is True
-        assert await b.store.write_in_set(outcomes.settle_late, late) is False
+        late = LateResult(bay=one.bay, mr=9)
+        assert await b.store.write_in_set(outcomes.settle_late, late) == one.segments[0][0]
+        assert await b.store.write_in_set(outcomes.settle_late, late) is None
         row = await b.row(one.segments[0][0])
         assert (row.state, row.mr) == ("sent", 9)
 

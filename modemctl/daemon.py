@@ -1,0 +1,304 @@
+"""The composition root: builds everything, one root TaskGroup, signals, the service manager.
+
+No logic: each part knows its work, here they meet. A child's death ends the process; the service
+manager starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from importlib.metadata import version
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from api.app import create_app
+from api.server import serve
+from api.services import Services
+from drivers.interface import Driver, EventSink
+from drivers.registry import probe
+from modemctl.clock import SystemClock
+from modemctl.config import OnDoubt, Settings
+from modemctl.errors import ConfigError, StoreError
+from modemctl.fleet.actor import Ground
+from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
+from modemctl.fleet.sending import StopBell
+from modemctl.fleet.supervisor import Supervisor
+from modemctl.fleet.sweeper import Sweeper
+from modemctl.policy.approvals import ApprovalRules
+from modemctl.policy.hours import Quiet, is_quiet
+from modemctl.policy.numbers import NumberRules
+from modemctl.policy.quotas import Caps
+from modemctl.service.accounts import Accounts
+from modemctl.service.audits import Audits
+from modemctl.service.authorities import Authorities
+from modemctl.service.batches import Batches
+from modemctl.service.doubt import Doubts
+from modemctl.service.events import Events
+from modemctl.service.health import Health
+from modemctl.service.messages import Messages
+from modemctl.service.optouts import OptOuts
+from modemctl.service.submission import SubmissionRules
+from modemctl.store import CommitReport, Store, nodes, pins, sweeps
+from modemctl.store.engine import sqlite_path
+from modemctl.store.lock import state_lock
+from modemctl.store.quotas import QuotaRules
+from modemctl.store.segments import SendingRules
+from modemctl.telemetry import (
+    BankSnapshot,
+    ServiceManager,
+    Telemetry,
+    sample_loop_lag,
+    setup_logging,
+)
+from modemctl.vault import AuditKey, Vault
+
+_log = logging.getLogger(__name__)
+
+_MINUTE: Final = 60.0
+_HOUR: Final = 3_600.0
+_WATCHDOG_PATIENCE: Final = 30.0  # the writer may be busy or fail; it must turn
+
+
+async def run(settings: Settings) -> int:
+    """Run the daemon until SIGTERM or SIGINT; returns the exit status.
+
+    Raises:
+        ConfigError: it cannot start as configured (exit status 78).
+    """
+    setup_logging(settings.logging.level, wire_log=settings.logging.wire_log)
+    with state_lock(settings.paths.state_dir):
+        vault = Vault.load(settings.paths.master_key_file)
+        audit_key = AuditKey.load(settings.paths.audit_key_file)
+        telemetry = Telemetry(version=version("modemctl"))
+        async with open_store(settings, vault, audit_key, telemetry) as store:
+            await _run_on(store, settings, telemetry, audit_key)
+    return 0
+
+
+def open_store(
+    settings: Settings, vault: Vault, audit_key: AuditKey, telemetry: Telemetry
+) -> Store:
+    """The store behind the settings.
+
+    Raises:
+        ConfigError: it is missing, foreign, of another version or of another key.
+    """
+    url = settings.paths.database_url
+    path = sqlite_path(url)
+    if path is not None and not path.exists():  # opening would make an empty one
+        raise ConfigError([f"database {path} does not exist; run: modemctl db upgrade"])
+
+    def note(report: CommitReport) -> None:
+        telemetry.observe("modemctl_journal_commit_seconds", report.seconds)
+        telemetry.observe("modemctl_journal_group_size", report.n_requests)
+        if report.is_failure:
+            telemetry.count("modemctl_storage_errors_total", kind="commit")
+
+    return Store(
+        url,
+        vault=vault,
+        audit_key=audit_key,
+        clock=SystemClock(),
+        node_id=settings.site.node,
+        on_commit=note,
+    )
+
+
+def sending_rules(settings: Settings) -> SendingRules:
+    """What leases and submits are held to."""
+    zone = ZoneInfo(settings.site.timezone)
+    limits = settings.limits
+    quiet: dict[str, Quiet] = {}
+    for category in settings.approvals.chains:
+        hours = settings.hours.quiet_for(category)
+        if hours is not None:
+            quiet[category] = Quiet(start=hours.quiet_from, end=hours.quiet_until, zone=zone)
+
+    def is_open(category: str, at: datetime) -> bool:
+        return not is_quiet(quiet.get(category), at)
+
+    caps = Caps(
+        minute=limits.segments_per_minute,
+        hour=limits.segments_per_hour,
+        day=limits.segments_per_day,
+        gap=limits.minimum_gap,
+    )
+    return SendingRules(
+        quota=QuotaRules(caps=caps, zone=zone),
+        approvals=ApprovalRules.of(settings.site.id, settings.approvals),
+        is_open=is_open,
+        on_doubt_hold=settings.sms.on_doubt is OnDoubt.HOLD,
+        wants_reports=settings.sms.request_reports,
+        lease_seconds=2 * settings.bank.submit_timeout + 60,
+    )
+
+
+class Fleet:
+    """What runs while hardware is plugged in, wired together."""
+
+    def __init__(self, store: Store, settings: Settings, telemetry: Telemetry) -> None:
+        self.rules: Final = sending_rules(settings)
+        encoding = EncodingRules(
+            validity=timedelta(hours=settings.sms.validity_hours),
+            wants_reports=settings.sms.request_reports,
+        )
+        self.dispatcher: Final = Dispatcher(store, self.rules, encoding, telemetry)
+        self.sweeper: Final = Sweeper(store, self.rules)
+
+        async def open_modem(address: str, sink: EventSink) -> Driver:
+            return await probe(address, sink, baudrate=settings.bank.baud)
+
+        self.supervisor: Final = Supervisor(
+            Ground(
+                store=store,
+                dispatcher=self.dispatcher,
+                telemetry=telemetry,
+                rules=self.rules,
+                bank=settings.bank,
+                sims=settings.sims,
+                numbers=NumberRules(region=settings.site.region),
+                stops=StopBell(),
+                start_budget=asyncio.Semaphore(settings.bank.start_parallel),
+                probe=open_modem,
+            )
+        )
+
+
+def make_services(store: Store, settings: Settings, audit_key: AuditKey) -> Services:
+    """One of each service."""
+    rules = SubmissionRules.of(settings)
+    general = settings.approvals.general_department
+    return Services(
+        batches=Batches(store, rules),
+        messages=Messages(store, rules),
+        doubts=Doubts(store, general_department=general),
+        opt_outs=OptOuts(store, rules.numbers(is_strict=False)),
+        accounts=Accounts(store, peers=settings.api.peers),
+        authorities=Authorities(
+            store, steps={step for chain in settings.approvals.chains.values() for step in chain}
+        ),
+        events=Events(store, keep_days=settings.retention.events_days, general_department=general),
+        audits=Audits(
+            store,
+            audit_public_key=audit_key.public_octets(),
+            head_file=settings.paths.state_dir / "audit.head",
+        ),
+        health=Health(store),
+    )
+
+
+async def _run_on(
+    store: Store, settings: Settings, telemetry: Telemetry, audit_key: AuditKey
+) -> None:
+    fleet = Fleet(store, settings, telemetry)
+    services = make_services(store, settings, audit_key)
+    app = create_app(services, settings=settings.api, telemetry=telemetry)
+    telemetry.register(fleet.supervisor.snapshot)
+    telemetry.register(lambda: _store_snapshot(store))
+    await _recover(store, fleet.rules)
+    manager = ServiceManager(store.clock)
+    stop = asyncio.Event()
+    api_stop = asyncio.Event()
+    try:
+        with _signals(stop):
+            async with asyncio.TaskGroup() as group:
+                chores = [
+                    group.create_task(fleet.dispatcher.run(), name="dispatcher"),
+                    group.create_task(fleet.sweeper.run(), name="sweeper"),
+                    group.create_task(sample_loop_lag(telemetry), name="loop lag"),
+                    group.create_task(_keep_evidence(services.audits), name="audit head"),
+                    group.create_task(_forget_events(services.events), name="events"),
+                    group.create_task(_feed_watchdog(store, manager), name="watchdog"),
+                ]
+                supervision = group.create_task(fleet.supervisor.run(), name="supervisor")
+                group.create_task(
+                    serve(app, settings.api, stop=api_stop, on_listening=manager.ready), name="api"
+                )
+                await stop.wait()
+                _log.info("daemon.stopping")
+                manager.stopping()
+                fleet.supervisor.stop()
+                await asyncio.wait([supervision])
+                for task in chores:
+                    task.cancel()
+                api_stop.set()
+    except* ConfigError as errors:
+        raise ConfigError(_problems(errors)) from None
+    await store.write(nodes.stop)
+
+
+def _problems(errors: BaseExceptionGroup[ConfigError]) -> list[str]:
+    found: list[str] = []
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            found += _problems(error)
+        else:
+            found += error.problems
+    return found
+
+
+async def _recover(store: Store, rules: SendingRules) -> None:
+    """What the node's earlier life left open: submits in doubt, leases back, PIN tries closed."""
+    n_doubts, n_leases = await store.write(lambda tx: sweeps.recover(tx, rules))
+    await store.write(pins.close_open_tries)
+    await store.write(nodes.start)
+    _log.info("daemon.recovered", extra={"n_in_doubt": n_doubts, "n_leases": n_leases})
+
+
+@contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT ask for an end in order."""
+    loop = asyncio.get_running_loop()
+    wanted = (signal.SIGTERM, signal.SIGINT)
+    for number in wanted:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        for number in wanted:
+            loop.remove_signal_handler(number)
+
+
+async def _keep_evidence(audits: Audits) -> None:
+    """The head of the audit chain goes to the log and the state file every minute."""
+    while True:
+        await asyncio.sleep(_MINUTE)
+        try:
+            await audits.note_head()
+        except OSError as error:
+            _log.error("audit.head_not_kept", extra={"error": str(error)})
+
+
+async def _forget_events(events: Events) -> None:
+    while True:
+        await asyncio.sleep(_HOUR)
+        try:
+            await events.purge()
+        except StoreError as error:
+            _log.warning("events.not_purged", extra={"error": str(error)})
+
+
+async def _feed_watchdog(store: Store, manager: ServiceManager) -> None:
+    """Feed while loop and writer turn, also when commits fail."""
+    interval = manager.watchdog_interval
+    if interval is None:
+        return
+    turns, turned_at = store.journal.turns, store.clock.monotonic()
+    while True:
+        now = store.clock.monotonic()
+        if store.journal.turns != turns or store.journal.backlog == 0:
+            turns, turned_at = store.journal.turns, now
+        if now - turned_at < _WATCHDOG_PATIENCE:
+            manager.watchdog()
+        await asyncio.sleep(interval)
+
+
+def _store_snapshot(store: Store) -> BankSnapshot:
+    return BankSnapshot(
+        n_journal_backlog=store.journal.backlog, audit_sequence=store.journal.head.seq
+    )

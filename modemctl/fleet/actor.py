@@ -1,0 +1,507 @@
+"""One bay's actor: walks the state table of design §5 literally, sends while it is READY.
+
+Beside the walker a `Receiver` stores what comes in; both speak through one driver, whose channel
+lets one command run at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from drivers.errors import (
+    CommandError,
+    CommandTimeout,
+    DriverError,
+    LinkError,
+    ProtocolError,
+)
+from drivers.interface import Registration, SimState
+from modemctl.config import BankSettings, SimsSettings
+from modemctl.errors import StoreError
+from modemctl.fleet.dispatcher import Dispatcher
+from modemctl.fleet.health import Health, read_network
+from modemctl.fleet.ladder import Ladder, Step
+from modemctl.fleet.link import Link, Probe
+from modemctl.fleet.mailbox import Mailbox
+from modemctl.fleet.receiving import Receiver
+from modemctl.fleet.sending import StopBell
+from modemctl.fleet.serving import Desk, Interrupted, Sender
+from modemctl.fleet.unlocking import Fit, Unfit, Unlocked, check_card, unlock
+from modemctl.fleet.wishing import serve_wishes
+from modemctl.lifecycle import MODEM, ModemEvent, ModemState, advance
+from modemctl.model import Bay
+from modemctl.policy.numbers import NumberRules
+from modemctl.store import Store, modems
+from modemctl.store.modems import Facts, StateChange
+from modemctl.store.segments import SendingRules
+from modemctl.telemetry import ModemSample, Telemetry, log_context
+
+_log = logging.getLogger(__name__)
+
+_M, _E = ModemState, ModemEvent
+_STORE_PAUSE: Final = 1.0
+_SEARCH_POLL: Final = 2.0  # grows up to the health interval
+_SIM_POLL: Final = 10.0
+_LONGEST_SIM_POLL: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What every actor of a fleet stands on."""
+
+    store: Store
+    dispatcher: Dispatcher
+    telemetry: Telemetry
+    rules: SendingRules
+    bank: BankSettings
+    sims: SimsSettings
+    numbers: NumberRules
+    stops: StopBell
+    start_budget: asyncio.Semaphore
+    probe: Probe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What ends a stay in a state."""
+
+    event: ModemEvent
+    reason: str = ""
+
+
+class Actor:
+    """Lives from a port's appearance to its end; `run` returns when the port is gone."""
+
+    def __init__(self, ground: Ground, *, bay: Bay, address: str) -> None:
+        self._ground = ground
+        self._bay = bay
+        self._state = ModemState.ABSENT
+        self._reason = ""
+        self._facts = Facts(bay=bay, port=address)
+        self._wake = asyncio.Event()
+        self._mailbox = Mailbox(on_unknown=self._count_unknown, on_wake=self._wake.set)
+        self._link = Link(
+            address, probe=ground.probe, budget=ground.start_budget, mailbox=self._mailbox
+        )
+        self._receiver = Receiver(
+            ground.store,
+            bay=bay,
+            numbers=ground.numbers,
+            mailbox=self._mailbox,
+            link=self._link,
+        )
+        self._ladder = Ladder()
+        self._health = Health(ground.bank.health_interval)
+        self._n_sim_waits = 0
+        self._is_paused = False
+        self._has_wishes = True  # until we looked
+        self._is_stopping = False
+
+    # ---------------------------------------------------------------- what others see and say
+
+    @property
+    def sample(self) -> ModemSample:
+        """The bay as a scrape shows it."""
+        stat = self._facts.registration_stat
+        return ModemSample(
+            bay=self._bay,
+            family=self._family,
+            state=self._state.value,
+            is_paused=self._is_paused,
+            is_registered=stat is not None and Registration(stat=stat).is_registered,
+            carrier=self._facts.operator,
+            signal_dbm=self._facts.signal_dbm,
+        )
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the modem."""
+        return self._facts
+
+    @property
+    def state(self) -> ModemState:
+        """Where the bay stands."""
+        return self._state
+
+    @property
+    def reason(self) -> str:
+        """Why it stands there."""
+        return self._reason
+
+    def set_paused(self, *, is_paused: bool) -> None:
+        """A person paused the bay or lets it run: seen before the next segment."""
+        if self._is_paused != is_paused:
+            self._is_paused = is_paused
+            self._wake.set()
+
+    def call(self) -> None:
+        """Somebody wants something of the bay."""
+        self._has_wishes = True
+        self._wake.set()
+
+    def tell_card(self, unfit: str | None) -> None:
+        """The register changed: why this bay's card may not be used now, None where it may."""
+        if unfit is not None and self._state in {_M.SEARCHING, _M.READY}:
+            self._mailbox.interrupt(_E.UNFIT, unfit)
+        elif unfit is None and self._state is _M.QUARANTINED:
+            self._mailbox.interrupt(_E.RELEASED, "the register lets the card be used")
+
+    def stop(self) -> None:
+        """End in order: the submit in flight to its end, then close the port."""
+        self._is_stopping = True
+        self._wake.set()
+
+    # ---------------------------------------------------------------- the walk
+
+    async def run(self) -> None:
+        """Walk until the port is gone or `stop` was called.
+
+        Raises: whatever was not foreseen; the bay's guard starts a new actor.
+        """
+        with log_context(bay=self._bay):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    pump = group.create_task(self._receiver.run(), name=f"pump {self._bay}")
+                    await self._walk()
+                    pump.cancel()
+            finally:
+                await self._link.close()
+                await self._receiver.end("the link was closed")
+
+    async def _walk(self) -> None:
+        await self._move(Moved(event=_E.PORT_SEEN))
+        while self._state is not _M.ABSENT and not self._is_stopping:
+            moved = await self._stay()
+            if moved is not None:
+                await self._move(moved)
+
+    async def _stay(self) -> Moved | None:
+        """One stay in the present state; what its failure means is said here, once."""
+        try:
+            return await self._step()
+        except Interrupted as interrupt:
+            return Moved(event=interrupt.event, reason=interrupt.reason)
+        except StoreError as error:
+            _log.warning("actor.store_failed", extra={"error": str(error)})
+            await asyncio.sleep(_STORE_PAUSE)
+            return None
+        except DriverError as error:
+            return self._judge(error)
+
+    def _step(self) -> Awaitable[Moved | None]:
+        steps: dict[ModemState, Callable[[], Awaitable[Moved | None]]] = {
+            _M.PROBING: self._probing,
+            _M.REFUSED: self._refused,
+            _M.STARTING: self._starting,
+            _M.CHECKING: self._checking,
+            _M.QUARANTINED: self._quarantined,
+            _M.UNLOCKING: self._unlocking,
+            _M.SIM_WAIT: self._waiting_for_sim,
+            _M.SEARCHING: self._searching,
+            _M.READY: self._ready,
+            _M.RECOVERING: self._recovering,
+            _M.FAILED: self._failed,
+        }
+        return steps[self._state]()
+
+    def _judge(self, error: DriverError) -> Moved:
+        """What a driver's error means in the present state (design §8)."""
+        telemetry = self._ground.telemetry
+        if isinstance(error, CommandTimeout):
+            telemetry.count(
+                "modemctl_command_timeouts_total", family=self._family, phase=error.phase
+            )
+        elif isinstance(error, ProtocolError | CommandError):
+            telemetry.count("modemctl_protocol_errors_total", family=self._family)
+        is_probing = self._state is _M.PROBING
+        if isinstance(error, LinkError) and (is_probing or not self._link.has_port()):
+            return Moved(event=_E.PORT_GONE, reason=error.reason)
+        if is_probing:
+            event = _E.NO_ANSWER
+        elif self._state is _M.STARTING:
+            event = _E.INIT_FAILED
+        elif self._state is _M.UNLOCKING and isinstance(error, CommandError):
+            event = _E.STOPPED
+        else:
+            event = _E.LINK_ERROR if isinstance(error, LinkError) else _E.OUT_OF_STEP
+        return Moved(event=event, reason=str(error))
+
+    async def _move(self, moved: Moved) -> None:
+        before = self._state
+        self._state = advance(before, moved.event)
+        self._reason = moved.reason
+        if self._state in {_M.RECOVERING, _M.STARTING}:
+            self._receiver.pause()
+        elif moved.event is _E.SIM_REMOVED or self._state in {_M.ABSENT, _M.QUARANTINED}:
+            await self._receiver.end(moved.reason)
+        facts = {"before": before.value, "state": self._state.value}
+        _log.info(
+            "modem.moved", extra={**facts, "event": moved.event.value, "reason": moved.reason}
+        )
+        change = StateChange(
+            facts=self._facts,
+            before=before,
+            after=self._state,
+            event=moved.event.value,
+            reason=moved.reason,
+        )
+        await self._patiently(lambda: self._ground.store.write_in_set(modems.save_changes, change))
+
+    async def _patiently(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Write; while the store fails, try again."""
+        while True:
+            try:
+                await write()
+            except StoreError as error:
+                _log.warning("actor.store_failed", extra={"error": str(error)})
+                await asyncio.sleep(_STORE_PAUSE)
+            else:
+                return
+
+    async def _look_up(self, until: float) -> None:
+        """Serve wishes, then wait for something to look at, at most until a point of loop time.
+
+        Raises:
+            Interrupted: the state is left.
+        """
+        if self._has_wishes:
+            self._has_wishes = False
+            await serve_wishes(self._ground.store, self._link, bay=self._bay, state=self._state)
+        await self._idle(until)
+
+    async def _idle(self, until: float) -> None:
+        """Wait until woken, at most until a point of the loop's time.
+
+        Raises:
+            Interrupted: the state is left.
+        """
+        self._check_controls()
+        left = until - asyncio.get_running_loop().time()
+        if left > 0 and not self._is_stopping:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
+        self._wake.clear()
+        self._check_controls()
+
+    def _check_controls(self) -> None:
+        while (control := self._mailbox.next_control()) is not None:
+            event = control.event
+            if event is _E.LINK_ERROR and not self._link.has_port():
+                event = _E.PORT_GONE
+            if (self._state, event) in MODEM:
+                raise Interrupted(event, control.reason)
+
+    # ---------------------------------------------------------------- states without a card
+
+    async def _probing(self) -> Moved:
+        """Open the port, find out who answers."""
+        await self._open()
+        return Moved(event=_E.IDENTIFIED)
+
+    async def _open(self) -> None:
+        driver = await self._link.open()
+        self._facts = dataclasses.replace(
+            self._facts,
+            imei=driver.identity.imei,
+            manufacturer=driver.identity.manufacturer,
+            model=driver.identity.model,
+            revision=driver.identity.revision,
+            family=driver.capabilities.family,
+        )
+        await self._receiver.settle_late()
+
+    async def _refused(self) -> Moved:
+        """No admission list is kept yet (CC-01): nobody is refused, so nobody stays here."""
+        return Moved(event=_E.ADMITTED)
+
+    async def _recovering(self) -> Moved:
+        """Climb the ladder step by step; without coverage nobody comes here."""
+        reason = self._reason
+        while (step := self._ladder.climb(has_link=self._link.is_open)) is not None:
+            error = await self._climb(step)
+            await self._note_step(step, error, reason)
+            if error is None:
+                return Moved(event=_E.RECOVERED, reason=step.value)
+            if isinstance(error, LinkError) and not self._link.has_port():
+                return Moved(event=_E.PORT_GONE, reason=error.reason)
+            reason = str(error)
+            if self._is_stopping:
+                break
+        return Moved(event=_E.LADDER_SPENT, reason=reason)
+
+    async def _climb(self, step: Step) -> DriverError | None:
+        await asyncio.sleep(Ladder.pause(step))
+        try:
+            match step:
+                case Step.REALIGN:
+                    await self._link.realign()
+                    await self._receiver.settle_late()
+                case Step.REOPEN:
+                    await self._open()
+                case Step.RESET:
+                    await self._link.restart()
+                    await self._receiver.settle_late()
+        except DriverError as error:
+            return error
+        return None
+
+    async def _note_step(self, step: Step, error: DriverError | None, reason: str) -> None:
+        outcome = "recovered" if error is None else "failed"
+        after = outcome if error is None else str(error)
+        telemetry, family = self._ground.telemetry, self._family
+        telemetry.count("modemctl_recoveries_total", family=family, step=step.value)
+        if step is Step.REALIGN:
+            telemetry.count("modemctl_realignments_total", family=family, outcome=outcome)
+        _log.warning("modem.ladder", extra={"step": step.value, "before": reason, "after": after})
+        ladder = modems.LadderStep(
+            bay=self._bay, step=step.value, outcome=outcome, before=reason, after=after
+        )
+        await self._patiently(lambda: self._ground.store.write_in_set(modems.note_ladder, ladder))
+
+    async def _failed(self) -> Moved:
+        """Rest long; a person's wish shortens it."""
+        await self._link.close()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._ladder.cool_down
+        while loop.time() < deadline and not self._is_stopping:
+            await self._look_up(deadline)
+        return Moved(event=_E.RETRY, reason="the cool-down is over")
+
+    async def _starting(self) -> Moved:
+        """Init sequence that needs no card; is one there?"""
+        await self._link.initialise()
+        if await self._link.driver.sim_state() is SimState.ABSENT:
+            return Moved(event=_E.SIM_MISSING, reason="no card")
+        return Moved(event=_E.SIM_PRESENT)
+
+    async def _waiting_for_sim(self) -> Moved | None:
+        """The modem is well, the card is not usable: look again ever more rarely."""
+        loop = asyncio.get_running_loop()
+        poll = min(_SIM_POLL * 2**self._n_sim_waits, _LONGEST_SIM_POLL)
+        self._n_sim_waits = min(self._n_sim_waits + 1, 8)
+        deadline = loop.time() + poll
+        while loop.time() < deadline and not self._is_stopping:
+            await self._look_up(deadline)
+        if self._is_stopping or await self._link.driver.sim_state() is SimState.ABSENT:
+            return None
+        return Moved(event=_E.SIM_READY, reason="looking again")
+
+    # ---------------------------------------------------------------- states with a card
+
+    async def _checking(self) -> Moved:
+        """Which card is it, and may it be used?"""
+        outcome = await check_card(self._link.driver, self._ground.store, self._bay)
+        match outcome:
+            case Fit():
+                self._facts = dataclasses.replace(self._facts, iccid=outcome.iccid)
+                return Moved(event=_E.FIT)
+            case Unfit():
+                self._facts = dataclasses.replace(self._facts, iccid=outcome.iccid)
+                reason = f"{outcome.reason} (policy: {outcome.policy})"
+                return Moved(event=_E.UNFIT, reason=reason)
+            case _:
+                self._facts = dataclasses.replace(self._facts, iccid=None)
+                return Moved(event=_E.UNREADABLE, reason=outcome.reason)
+
+    async def _quarantined(self) -> Moved | None:
+        """The card gets no PIN and sends nothing until the register or a person says otherwise."""
+        await self._look_up(asyncio.get_running_loop().time() + self._ground.bank.health_interval)
+        return None
+
+    async def _unlocking(self) -> Moved:
+        """PIN guard and lock; then routing and what lies in the storage."""
+        iccid = self._facts.iccid
+        assert iccid is not None, "CHECKING found it"
+        store, driver = self._ground.store, self._link.driver
+        outcome = await unlock(driver, store, iccid, self._bay, self._ground.sims)
+        if not isinstance(outcome, Unlocked):
+            return Moved(event=_E.STOPPED, reason=outcome.reason)
+        await driver.configure_messaging()
+        await self._receiver.begin(iccid)
+        self._n_sim_waits = 0
+        return Moved(event=_E.DONE)
+
+    async def _searching(self) -> Moved | None:
+        """Wait for the network; no coverage is nobody's fault."""
+        loop = asyncio.get_running_loop()
+        poll = _SEARCH_POLL
+        while not self._is_stopping:
+            registration = await self._link.driver.registration()
+            self._facts = dataclasses.replace(self._facts, registration_stat=registration.stat)
+            if registration.is_registered:
+                self._facts = await read_network(self._link.driver, self._facts)
+                reason = f"network status {registration.stat}"
+                return Moved(event=_E.REGISTERED, reason=reason)
+            deadline = loop.time() + poll
+            poll = min(poll * 2, self._ground.bank.health_interval)
+            await self._look_up(deadline)
+        return None
+
+    async def _ready(self) -> Moved | None:
+        """Send what the dispatcher hands over; look at signal and registration now and then."""
+        assert self._facts.iccid is not None, "READY has a card"
+        ground = self._ground
+        desk = Desk(
+            store=ground.store,
+            dispatcher=ground.dispatcher,
+            telemetry=ground.telemetry,
+            rules=ground.rules,
+            stops=ground.stops,
+            bay=self._bay,
+            iccid=self._facts.iccid,
+            wake=self._wake.set,
+            pause=self._idle,
+            may_go_on=lambda: not self._is_paused and not self._is_stopping,
+        )
+        left: Exception | None = None
+        async with asyncio.TaskGroup() as group:
+            sender = Sender(desk, self._link.driver, group)
+            try:
+                await self._work(sender)
+            except (Interrupted, DriverError, StoreError) as error:
+                left = error  # raised behind the group, which would wrap it
+            finally:
+                await sender.close()
+        if left is not None:
+            raise left
+        return None
+
+    async def _work(self, sender: Sender) -> None:
+        loop = asyncio.get_running_loop()
+        self._health.plan()
+        while not self._is_stopping:
+            if loop.time() >= self._health.due_at:
+                await self._check_health()
+            if self._is_paused or not sender.has_work:
+                if not self._is_paused:
+                    sender.ask()
+                resting = sender.rest_until
+                wake_at = min(self._health.due_at, resting if resting > loop.time() else 1e18)
+                await self._look_up(wake_at)
+                continue
+            await sender.send_next()
+            if sender.n_taken:
+                self._ladder.rest()
+            if self._has_wishes:
+                await self._look_up(0.0)
+            self._check_controls()
+
+    async def _check_health(self) -> None:
+        before = self._facts
+        self._facts = await self._health.check(self._link.driver, before)
+        if self._facts is not before:
+            await self._ground.store.write_in_set(modems.save_facts, self._facts)
+
+    def _count_unknown(self) -> None:
+        self._ground.telemetry.count("modemctl_unknown_urcs_total", family=self._family)
+
+    @property
+    def _family(self) -> str:
+        return self._facts.family or "none"

@@ -1,0 +1,282 @@
+"""Work for READY actors: what waits is leased as one set, proved, encoded and handed over.
+
+Actors pull: they ask once, while their last segment is still in flight, and get a callback. What
+cannot be proved (a changed line, a broken approval) goes no further than here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from modemctl.errors import PolicyRefused, StoreError, TamperedError
+from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId, Topic
+from modemctl.policy.approvals import (
+    BatchEvidence,
+    LineEvidence,
+    VerifiedBatch,
+    verify_batch,
+    verify_line,
+)
+from modemctl.sms import Unencodable, encode_submit, submits
+from modemctl.store import Store
+from modemctl.store.evidence import read_evidence, read_lines
+from modemctl.store.leases import Leased, LeaseRequest, Nothing, lease
+from modemctl.store.segments import Release, SendingRules, release
+from modemctl.store.submits import Refusal, refuse
+from modemctl.telemetry import Telemetry
+
+_log = logging.getLogger(__name__)
+
+_SLOW_POLL: Final = 5.0  # covers a lost wake-up, quiet hours, back-offs of segments
+_STORE_PAUSE: Final = 1.0  # between tries while the store fails
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedSegment:
+    """One TPDU, made from the verified line and nothing else."""
+
+    segment_id: SegmentId
+    tpdu: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A leased, proved and encoded message: what an actor sends, in order."""
+
+    lease: Leased
+    digest: bytes
+    recipient_bidx: bytes
+    segments: tuple[EncodedSegment, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodingRules:
+    """How messages are put into TPDUs."""
+
+    validity: timedelta
+    wants_reports: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class _Waiting:
+    bay: Bay
+    iccid: Iccid
+    take: Callable[[Job], None]
+    not_before: float = 0.0
+    is_limited: bool = False  # waits for its own limits: new work does not help it
+
+
+class Dispatcher:
+    """One for the bank; `run` is its task."""
+
+    def __init__(
+        self, store: Store, rules: SendingRules, encoding: EncodingRules, telemetry: Telemetry
+    ) -> None:
+        self._store = store
+        self._rules = rules
+        self._encoding = encoding
+        self._telemetry = telemetry
+        self._waiting: dict[Bay, _Waiting] = {}
+        self._bell = asyncio.Event()
+        self._is_stopped = False
+
+    def ask(self, bay: Bay, iccid: Iccid, take: Callable[[Job], None]) -> None:
+        """Ask for one message for this card; `take` is called on the loop once there is one."""
+        if self._is_stopped:
+            return
+        self._waiting[bay] = _Waiting(bay=bay, iccid=iccid, take=take)
+        self._bell.set()
+
+    def withdraw(self, bay: Bay) -> None:
+        """Ask no more; what is leased meanwhile goes back."""
+        self._waiting.pop(bay, None)
+
+    def stop(self) -> None:
+        """Lease nothing more."""
+        self._is_stopped = True
+        self._waiting.clear()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen(), name="dispatcher ears")
+            while True:
+                self._bell.clear()
+                due = [one for one in self._waiting.values() if one.not_before <= loop.time()]
+                if due:
+                    await self._serve_patiently(due)
+                else:
+                    await self._wait(self._time_left(loop.time()))
+
+    async def _listen(self) -> None:
+        """New work wakes those who found none; a slow poll covers a lost wake-up."""
+        with self._store.signals.subscribe(Topic.WORK) as work:
+            while True:
+                if await work.wait(_SLOW_POLL):
+                    self._wake_unlimited()
+
+    async def _wait(self, limit: float) -> None:
+        try:
+            async with asyncio.timeout(limit):
+                await self._bell.wait()
+        except TimeoutError:
+            return
+
+    def _wake_unlimited(self) -> None:
+        for one in self._waiting.values():
+            if not one.is_limited:
+                one.not_before = 0.0
+        self._bell.set()
+
+    def _time_left(self, now: float) -> float:
+        moments = [one.not_before for one in self._waiting.values()]
+        return max(0.0, min([_SLOW_POLL, *(moment - now for moment in moments)]))
+
+    async def _serve_patiently(self, due: Sequence[_Waiting]) -> None:
+        try:
+            await self._serve(due)
+        except StoreError as error:
+            _log.warning("dispatcher.store_failed", extra={"error": str(error)})
+            await asyncio.sleep(_STORE_PAUSE)
+
+    async def _serve(self, due: Sequence[_Waiting]) -> None:
+        requests = [LeaseRequest(bay=one.bay, iccid=one.iccid, rules=self._rules) for one in due]
+        results = await self._store.write(lambda tx: lease(tx, requests))
+        leased: list[tuple[_Waiting, Leased]] = []
+        for one, result in zip(due, results, strict=True):
+            if isinstance(result, Leased):
+                leased.append((one, result))
+            else:
+                self._put_off(one, result)
+        if leased:
+            await self._hand_over(leased)
+
+    def _put_off(self, one: _Waiting, nothing: Nothing) -> None:
+        wait, one.is_limited = _SLOW_POLL, nothing.until is not None
+        if nothing.until is not None:
+            left = (nothing.until - self._store.clock.now()).total_seconds()
+            wait = min(max(left, 0.05), 60.0)
+        one.not_before = asyncio.get_running_loop().time() + wait
+
+    async def _hand_over(self, leased: Sequence[tuple[_Waiting, Leased]]) -> None:
+        try:
+            proofs = await self._read_proofs([one for _, one in leased])
+        except StoreError:
+            await self._give_back([one for _, one in leased], "the proof cannot be read")
+            raise
+        unwanted: list[Leased] = []
+        for waiting, one in leased:
+            job = await self._prove(one, proofs)
+            if self._waiting.get(waiting.bay) is not waiting:
+                unwanted += [one] if job is not None else []
+            elif job is None:
+                waiting.not_before = 0.0  # the next message, please
+            else:
+                del self._waiting[waiting.bay]
+                waiting.take(job)
+        await self._give_back(unwanted, "its modem is not ready any more")
+
+    async def _give_back(self, leased: Sequence[Leased], reason: str) -> None:
+        for one in leased:
+            item = Release(token=one.token, reason=reason, rules=self._rules)
+            await self._store.write_in_set(release, item)
+
+    async def _read_proofs(self, leased: Sequence[Leased]) -> _Proofs:
+        vault = self._store.vault
+        batch_ids = sorted({one.batch_id for one in leased})
+        message_ids = [one.message_id for one in leased]
+        evidence, lines = await self._store.read(
+            lambda conn: (
+                read_evidence(conn, vault, batch_ids),
+                read_lines(conn, vault, message_ids),
+            )
+        )
+        return _Proofs(evidence=evidence, lines=lines)
+
+    async def _prove(self, leased: Leased, proofs: _Proofs) -> Job | None:
+        """Prove batch and line, encode; what fails is refused in the store (None)."""
+        try:
+            batch = self._verified_batch(proofs.evidence.get(leased.batch_id))
+        except PolicyRefused as error:
+            await self._refuse(leased, error, is_whole_batch=True)
+            return None
+        try:
+            return self._encode(leased, batch, proofs.lines.get(leased.message_id))
+        except PolicyRefused as error:
+            await self._refuse(leased, error, is_whole_batch=False)
+            return None
+
+    def _verified_batch(self, found: BatchEvidence | TamperedError | None) -> VerifiedBatch:
+        if not isinstance(found, BatchEvidence):
+            raise PolicyRefused("SMS-01", str(found or "the batch is not approved"))
+        now = self._store.clock.now()
+        return verify_batch(found, rules=self._rules.approvals, now=now)
+
+    def _encode(
+        self, leased: Leased, batch: VerifiedBatch, found: LineEvidence | TamperedError | None
+    ) -> Job:
+        if not isinstance(found, LineEvidence):
+            raise PolicyRefused("SMS-01", str(found or "the line is missing"))
+        if (found.batch_id, found.line_no) != (leased.batch_id, leased.line_no):
+            raise PolicyRefused("SMS-01", "the line is another one's")
+        line = verify_line(
+            batch,
+            line_no=found.line_no,
+            line=found.line,
+            chunk_leaves=found.chunk_leaves,
+            salt=found.salt,
+        )
+        tpdus = self._tpdus(line.text, line.to, leased.message_id)
+        if len(tpdus) != leased.n_segments:
+            raise PolicyRefused("SMS-01", "the message has not the segments that were counted")
+        return Job(
+            lease=leased,
+            digest=batch.digest,
+            recipient_bidx=self._store.vault.blind_index(line.to),
+            segments=tuple(
+                EncodedSegment(segment_id=segment_id, tpdu=tpdus[seq - 1])
+                for segment_id, seq in leased.segments
+            ),
+        )
+
+    def _tpdus(self, text: str, to: str, message_id: MessageId) -> list[bytes]:
+        try:
+            pieces = submits(
+                text,
+                to,
+                reference=message_id % 256,
+                validity=self._encoding.validity,
+                report=self._encoding.wants_reports,
+            )
+            return [encode_submit(piece) for piece in pieces]
+        except Unencodable as error:
+            raise PolicyRefused("SMS-07", f"the message cannot be encoded: {error}") from error
+
+    async def _refuse(self, leased: Leased, error: PolicyRefused, *, is_whole_batch: bool) -> None:
+        assert error.policy is not None
+        self._telemetry.count("modemctl_policy_refusals_total", policy=error.policy)
+        _log.warning(
+            "segment.refused",
+            extra={"policy": error.policy, "rule": error.rule, "message_id": leased.message_id},
+        )
+        refusal = Refusal(
+            token=leased.token,
+            batch_id=leased.batch_id,
+            policy=error.policy,
+            rule=error.rule,
+            is_whole_batch=is_whole_batch,
+            rules=self._rules,
+        )
+        await self._store.write_in_set(refuse, refusal)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Proofs:
+    evidence: Mapping[BatchId, BatchEvidence | TamperedError]
+    lines: Mapping[MessageId, LineEvidence | TamperedError]

@@ -1,0 +1,115 @@
+"""Where a modem's own words wait: a bounded box between the driver and the bay's actor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from drivers.interface import (
+    CallEvent,
+    DriverEvent,
+    LateSubmitResult,
+    LinkLost,
+    Rebooted,
+    RegistrationChanged,
+    SignalChanged,
+    SimChanged,
+    SimState,
+    SmsDirect,
+    SmsStored,
+    StorageFull,
+    UnknownUrc,
+)
+from modemctl.lifecycle import ModemEvent
+
+SIZE: Final = 256
+"""Events that may wait; more is a fault of the bay, never a silent loss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """Something that moves the bay's state."""
+
+    event: ModemEvent
+    reason: str
+
+
+class Mailbox:
+    """Takes events at once (`put` is the driver's sink); the walker is woken, the pump fed."""
+
+    def __init__(self, on_unknown: Callable[[], None], on_wake: Callable[[], None]) -> None:
+        self._on_unknown = on_unknown
+        self._on_wake = on_wake
+        self._items: deque[DriverEvent] = deque()
+        self._has_items = asyncio.Event()
+        self._control: deque[Control] = deque(maxlen=16)
+        self.late: deque[LateSubmitResult] = deque(maxlen=16)
+        self.signal_dbm: int | None = None
+        self.is_listening = False
+        """Whether somebody takes messages and calls; before that they are not for us."""
+
+    def put(self, event: DriverEvent) -> None:
+        """Take an event; never waits, never raises."""
+        match event:
+            case SmsStored() | SmsDirect() | StorageFull() | CallEvent():
+                self._keep(event)
+            case LateSubmitResult():
+                self.late.append(event)
+            case SignalChanged():
+                self.signal_dbm = event.rssi_dbm
+            case UnknownUrc():
+                self._on_unknown()
+            case _:
+                self._note_control(event)
+        self._on_wake()
+
+    def interrupt(self, event: ModemEvent, reason: str) -> None:
+        """Ask the walker to move on."""
+        self._control.append(Control(event=event, reason=reason))
+        self._on_wake()
+
+    def next_control(self) -> Control | None:
+        """The oldest thing that moves the state, taken out."""
+        return self._control.popleft() if self._control else None
+
+    def forget_controls(self) -> None:
+        """A new link begins: what the old one said of itself holds no more."""
+        self._control.clear()
+
+    async def next_item(self, limit: float | None) -> DriverEvent | None:
+        """The oldest message or call event; None after `limit` seconds without one."""
+        if not self._items:
+            self._has_items.clear()
+            try:
+                async with asyncio.timeout(limit):
+                    await self._has_items.wait()
+            except TimeoutError:
+                return None
+        return self._items.popleft()
+
+    def _keep(self, event: DriverEvent) -> None:
+        if not self.is_listening:
+            return
+        if len(self._items) >= SIZE:
+            self.interrupt(ModemEvent.WATCHDOG, "events came faster than they could be stored")
+            return
+        self._items.append(event)
+        self._has_items.set()
+
+    def _note_control(self, event: DriverEvent) -> None:
+        match event:
+            case SimChanged(state=SimState.ABSENT):
+                self.interrupt(ModemEvent.SIM_REMOVED, "the card was taken out")
+            case SimChanged():
+                self.interrupt(ModemEvent.SIM_READY, f"the card says {event.state}")
+            case Rebooted():
+                self.interrupt(ModemEvent.REBOOTED, f"the modem restarted ({event.evidence})")
+            case LinkLost():
+                self.interrupt(ModemEvent.LINK_ERROR, event.reason)
+            case RegistrationChanged():
+                is_in = event.registration.is_registered
+                name = ModemEvent.REGISTERED if is_in else ModemEvent.REGISTRATION_LOST
+                self.interrupt(name, f"network status {event.registration.stat}")

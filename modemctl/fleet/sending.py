@@ -1,0 +1,192 @@
+"""One segment through one modem: clearance and prompt at the same time, then what came of it.
+
+`AT+CMGS` goes out at once; the clearance commits meanwhile, and only then the TPDU follows. A stop
+that rings between the two is seen at the prompt: the TPDU stays here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias, assert_never
+
+from drivers.errors import CommandError, DriverError
+from drivers.interface import (
+    Accepted,
+    Blame,
+    Cause,
+    Driver,
+    InDoubt,
+    Refused,
+    SubmitOutcome,
+    Withheld,
+)
+from modemctl.errors import StoreError
+from modemctl.fleet.dispatcher import EncodedSegment, Job
+from modemctl.store import Store
+from modemctl.store.outcomes import Doubtful, NotSent, Outcome, Took
+from modemctl.store.segments import SendingRules
+from modemctl.store.submits import (
+    Clearance,
+    Cleared,
+    NotYet,
+    SubmitRequest,
+    Withdrawn,
+    begin_submit,
+)
+
+
+class StopBell:
+    """Counts how often anything was stopped: who noted the number sees whether it rang since."""
+
+    def __init__(self) -> None:
+        self._n = 0
+
+    @property
+    def n_rings(self) -> int:
+        """How often it rang."""
+        return self._n
+
+    def ring(self) -> None:
+        """Something was stopped: a batch, a card, a bay."""
+        self._n += 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The segment was SUBMITTING; `outcome` is to be saved.
+
+    `cleared_at` is the loop's time of the clearance; `cause` where the modem told one; `error`
+    where the link failed before the payload.
+    """
+
+    outcome: Outcome
+    cleared_at: float
+    cause: Cause | None = None
+    error: DriverError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Later:
+    """Limits or gap: the lease holds, ask again then."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """The clearance was refused, or the store failed; the segment never was SUBMITTING."""
+
+    reason: str
+    error: DriverError | StoreError | None = None
+
+
+SendResult: TypeAlias = Done | Later | Dropped
+
+
+async def send(
+    driver: Driver, store: Store, job: Job, segment: EncodedSegment, *,
+    rules: SendingRules, stops: StopBell,
+) -> SendResult:  # fmt: skip
+    """Submit one segment of a job. Never raises a driver's error: it is part of the result."""
+    request = SubmitRequest(
+        segment_id=segment.segment_id,
+        token=job.lease.token,
+        bay=job.lease.bay,
+        iccid=job.lease.iccid,
+        batch_id=job.lease.batch_id,
+        digest=job.digest,
+        recipient_bidx=job.recipient_bidx,
+        tpdu=segment.tpdu,
+        rules=rules,
+    )
+    n_stops = stops.n_rings
+    async with asyncio.TaskGroup() as group:
+        clearing = group.create_task(_clear(store, request), name="clearance")
+
+        async def payload() -> bytes | None:
+            clearance, _ = await asyncio.shield(clearing)
+            if not isinstance(clearance, Cleared) or stops.n_rings != n_stops:
+                return None
+            return clearance.tpdu
+
+        try:
+            told: SubmitOutcome | DriverError = await driver.submit(len(segment.tpdu), payload())
+        except DriverError as error:
+            told = error
+        clearance, cleared_at = await clearing
+    return _result(clearance, told, request, cleared_at)
+
+
+async def _clear(store: Store, request: SubmitRequest) -> tuple[Clearance | StoreError, float]:
+    """The clearance and the loop's time at which it was known."""
+    clearance: Clearance | StoreError
+    try:
+        clearance = await store.write_in_set(begin_submit, request)
+    except StoreError as error:
+        clearance = error
+    return clearance, asyncio.get_running_loop().time()
+
+
+def _result(
+    clearance: Clearance | StoreError,
+    told: SubmitOutcome | DriverError,
+    request: SubmitRequest,
+    cleared_at: float,
+) -> SendResult:
+    error = told if isinstance(told, DriverError) else None
+    match clearance:
+        case Cleared():
+            return _done(told, request, cleared_at)
+        case NotYet():
+            return Later(until=clearance.until) if error is None else Dropped(
+                reason=str(error), error=error
+            )  # fmt: skip
+        case Withdrawn():
+            return Dropped(reason=clearance.reason, error=error)
+        case StoreError():
+            return Dropped(reason=str(clearance), error=error or clearance)
+        case _:
+            assert_never(clearance)
+
+
+def _done(told: SubmitOutcome | DriverError, request: SubmitRequest, cleared_at: float) -> Done:
+    cause: Cause | None = None
+    error: DriverError | None = None
+    result: Took | NotSent | Doubtful
+    match told:
+        case Accepted():
+            result = Took(mr=told.mr)
+        case Refused():
+            cause = told.cause
+            result = _not_sent(cause)
+        case InDoubt():
+            cause = told.cause
+            result = Doubtful(reason=told.reason, code=None if cause is None else cause.code)
+        case Withheld():
+            result = NotSent(
+                code="withheld", title="stopped at the prompt", action="again", blame="host"
+            )
+        case DriverError():
+            # Raised before the payload only: nothing of the TPDU was written.
+            error = told
+            result = NotSent(code=_code(told), title=str(told), action="now", blame=Blame.MODEM)
+        case _:
+            assert_never(told)
+    outcome = Outcome(
+        segment_id=request.segment_id, token=request.token, result=result, rules=request.rules
+    )
+    return Done(outcome=outcome, cleared_at=cleared_at, cause=cause, error=error)
+
+
+def _not_sent(cause: Cause) -> NotSent:
+    return NotSent(
+        code=cause.code, title=cause.title, action=cause.action.value, blame=cause.blame.value
+    )
+
+
+def _code(error: DriverError) -> str:
+    if isinstance(error, CommandError):
+        return f"cms:{error.cms}" if error.cms is not None else f"cme:{error.cme}"
+    return type(error).__name__

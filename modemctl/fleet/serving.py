@@ -1,0 +1,251 @@
+"""A READY card at work: asks for messages, sends them segment by segment, saves what became of it.
+
+The next message is asked for while the last segment of the present one is in flight, and an outcome
+is saved while the next segment is announced: between two segments only the rules' own gap counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from drivers.errors import DriverError
+from drivers.interface import Action, Blame, Cause, Driver
+from modemctl.errors import StoreError
+from modemctl.fleet.dispatcher import Dispatcher, EncodedSegment, Job
+from modemctl.fleet.sending import Done, Dropped, Later, StopBell, send
+from modemctl.lifecycle import ModemEvent, SegmentState
+from modemctl.model import Bay, Iccid
+from modemctl.store import Store
+from modemctl.store.outcomes import Doubtful, NotSent, Outcome, Took, record_outcome
+from modemctl.store.segments import Release, SendingRules, release
+from modemctl.telemetry import Telemetry
+
+_log = logging.getLogger(__name__)
+
+_STORE_PAUSE: Final = 1.0
+_N_MODEM_FAULTS: Final = 3  # in a row, by blame of the modem: then the ladder
+_LONGEST_REST: Final = 300.0
+
+
+class Interrupted(Exception):
+    """The bay's state is left by this event."""
+
+    def __init__(self, event: ModemEvent, reason: str) -> None:
+        super().__init__(reason)
+        self.event = event
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What a card at work needs of its surroundings."""
+
+    store: Store
+    dispatcher: Dispatcher
+    telemetry: Telemetry
+    rules: SendingRules
+    stops: StopBell
+    bay: Bay
+    iccid: Iccid
+    wake: Callable[[], None]
+    """Called when a message was handed over."""
+    pause: Callable[[float], Awaitable[None]]
+    """Waits until a point of the loop's time; raises `Interrupted` where the state is left."""
+    may_go_on: Callable[[], bool]
+    """False where the bay is paused or the daemon stops."""
+
+
+class Sender:
+    """One stay in READY; `close` gives back what was not sent."""
+
+    def __init__(self, desk: Desk, driver: Driver, group: asyncio.TaskGroup) -> None:
+        self._desk = desk
+        self._driver = driver
+        self._group = group
+        self._loop = asyncio.get_running_loop()
+        self._jobs: deque[Job] = deque()
+        self._unsaved: set[asyncio.Task[None]] = set()
+        self._is_asking = False
+        self._next_submit = 0.0
+        self._rest_until = 0.0
+        self._n_modem_faults = 0
+        self._n_setbacks = 0
+        self.n_taken = 0
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a message is at hand and the card need not rest."""
+        return bool(self._jobs) and self._loop.time() >= self._rest_until
+
+    @property
+    def rest_until(self) -> float:
+        """Until when (loop time) the card rests after setbacks of its own or the network's."""
+        return self._rest_until
+
+    def ask(self) -> None:
+        """Ask for the next message, unless one is at hand or asked for already."""
+        if not self._is_asking and not self._jobs and self._loop.time() >= self._rest_until:
+            self._is_asking = True
+            self._desk.dispatcher.ask(self._desk.bay, self._desk.iccid, self._take)
+
+    async def send_next(self) -> None:
+        """Send the message at hand, as far as it may go.
+
+        Raises:
+            Interrupted: the bay leaves its state.
+            DriverError: the link failed; nothing is left unsaved.
+        """
+        job = self._jobs[0]
+        is_whole = False
+        try:
+            for place, segment in enumerate(job.segments):
+                if not await self._send_patiently(job, segment, place):
+                    break
+            else:
+                is_whole = True
+        finally:
+            self._jobs.popleft()
+            if not is_whole:
+                await self._release(job)
+
+    async def close(self) -> None:
+        """Give back what was not sent, wait until every outcome is saved."""
+        self._desk.dispatcher.withdraw(self._desk.bay)
+        self._is_asking = False
+        while self._jobs:
+            await self._release(self._jobs.popleft())
+        while self._unsaved:
+            await asyncio.wait(self._unsaved)
+
+    def _take(self, job: Job) -> None:
+        self._is_asking = False
+        self._jobs.append(job)
+        self._desk.wake()
+
+    async def _send_patiently(self, job: Job, segment: EncodedSegment, place: int) -> bool:
+        """Send one segment, waiting as often as limits say; False where the message ends here."""
+        if place == 0 and job.lease.not_before is not None:
+            left = (job.lease.not_before - self._desk.store.clock.now()).total_seconds()
+            self._next_submit = max(self._next_submit, self._loop.time() + left)
+        while self._desk.may_go_on():
+            if self._next_submit > self._loop.time():
+                await self._desk.pause(self._next_submit)
+                continue
+            if place == len(job.segments) - 1 and len(self._jobs) == 1:
+                self._prefetch()
+            desk = self._desk
+            started = self._loop.time()
+            result = await send(
+                self._driver, desk.store, job, segment, rules=desk.rules, stops=desk.stops
+            )
+            match result:
+                case Later():
+                    left = (result.until - desk.store.clock.now()).total_seconds()
+                    self._next_submit = self._loop.time() + max(left, 0.01)
+                case Dropped():
+                    self._drop(result)
+                    return False
+                case Done():
+                    return await self._finish(result, self._loop.time() - started)
+        return False
+
+    def _prefetch(self) -> None:
+        if not self._is_asking:
+            self._is_asking = True
+            self._desk.dispatcher.ask(self._desk.bay, self._desk.iccid, self._take)
+
+    def _drop(self, dropped: Dropped) -> None:
+        _log.info("segment.withdrawn", extra={"reason": dropped.reason})
+        if isinstance(dropped.error, DriverError):
+            raise dropped.error
+        if dropped.error is not None:
+            self._rest_until = self._loop.time() + _STORE_PAUSE
+
+    async def _finish(self, done: Done, seconds: float) -> bool:
+        """Save an outcome; True where the message goes on."""
+        desk = self._desk
+        self._next_submit = done.cleared_at + desk.rules.quota.caps.gap
+        desk.telemetry.observe(
+            "modemctl_submit_seconds", seconds, family=self._driver.capabilities.family
+        )
+        result = done.outcome.result
+        if isinstance(result, Took):
+            self.n_taken += 1
+            self._n_modem_faults = self._n_setbacks = 0
+            family = self._driver.capabilities.family
+            desk.telemetry.count("modemctl_modem_sent_total", bay=desk.bay, family=family)
+            await self._save_meanwhile(done.outcome)
+            return True
+        await self._save(done.outcome)
+        if done.error is not None:
+            raise done.error
+        if isinstance(result, Doubtful):
+            self._note_doubt(result)
+        else:
+            self._note_refusal(result, done.cause)
+        return False
+
+    async def _save_meanwhile(self, outcome: Outcome) -> None:
+        """Save beside the next announcement; while the store fails, nothing more is sent."""
+        while self._unsaved and any(not task.done() for task in self._unsaved):
+            await asyncio.wait(self._unsaved, return_when=asyncio.FIRST_COMPLETED)
+        task = self._group.create_task(self._save(outcome), name=f"outcome {self._desk.bay}")
+        self._unsaved.add(task)
+        task.add_done_callback(self._unsaved.discard)
+
+    async def _save(self, outcome: Outcome) -> None:
+        """Save an outcome; it is tried until the store takes it."""
+        state: SegmentState | None = None
+        while True:
+            try:
+                state = await self._desk.store.write_in_set(record_outcome, outcome)
+            except StoreError as error:
+                _log.warning("outcome.not_saved", extra={"error": str(error)})
+                await asyncio.sleep(_STORE_PAUSE)
+            else:
+                break
+        if state is not None:
+            self._desk.telemetry.count("modemctl_segment_transitions_total", state=state.value)
+
+    def _note_doubt(self, doubt: Doubtful) -> None:
+        blame = "network" if doubt.code is not None else "modem"
+        self._desk.telemetry.count("modemctl_modem_failures_total", bay=self._desk.bay, blame=blame)
+        _log.warning("segment.in_doubt", extra={"reason": doubt.reason, "cause": doubt.code or ""})
+        if doubt.code is None:
+            raise Interrupted(ModemEvent.OUT_OF_STEP, f"no answer to a submit: {doubt.reason}")
+        self._rest()
+
+    def _note_refusal(self, refused: NotSent, cause: Cause | None) -> None:
+        telemetry, bay = self._desk.telemetry, self._desk.bay
+        telemetry.count("modemctl_modem_failures_total", bay=bay, blame=refused.blame)
+        telemetry.count("modemctl_segments_refused_total", cause=refused.code, blame=refused.blame)
+        _log.info("segment.refused", extra={"cause": refused.code, "blame": refused.blame})
+        if cause is None:
+            return
+        if cause.blame is Blame.MODEM or cause.action is Action.FIX:
+            self._n_modem_faults += 1
+            if self._n_modem_faults >= _N_MODEM_FAULTS:
+                raise Interrupted(ModemEvent.WATCHDOG, f"refuses again and again: {cause.title}")
+        if cause.blame is not Blame.MESSAGE:
+            self._rest()
+
+    def _rest(self) -> None:
+        """After setbacks the card asks for work ever more rarely, until something goes through."""
+        self._n_setbacks += 1
+        seconds = min(2.0 ** (self._n_setbacks - 1), _LONGEST_REST)
+        self._rest_until = self._loop.time() + seconds
+
+    async def _release(self, job: Job) -> None:
+        """Give back what of a message is still leased; a store that fails lets the lease lapse."""
+        item = Release(
+            token=job.lease.token, reason="not sent by this card", rules=self._desk.rules
+        )
+        try:
+            await self._desk.store.write_in_set(release, item)
+        except StoreError as error:
+            _log.warning("lease.not_released", extra={"error": str(error)})

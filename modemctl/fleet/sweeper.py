@@ -1,0 +1,65 @@
+"""What time alone asks for: lapsed leases, windows, finished batches, heartbeats."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from modemctl.errors import StoreError
+from modemctl.model import BatchId, Topic
+from modemctl.store import Store, nodes, quotas, sweeps
+from modemctl.store.segments import SendingRules
+
+_log = logging.getLogger(__name__)
+
+_INTERVAL: Final = 1.0
+_IDLE_INTERVAL: Final = 5.0
+_HEARTBEAT: Final = 10.0
+_TIDY: Final = 600.0
+
+
+class Sweeper:
+    """One a node; `run` is its task."""
+
+    def __init__(self, store: Store, rules: SendingRules) -> None:
+        self._store = store
+        self._rules = rules
+        self._progress: dict[BatchId, dict[str, int]] = {}
+        self._beat_at = 0.0
+        self._tidy_at = 0.0
+
+    async def run(self) -> None:
+        """Sweep until cancelled: every second while batches run, else every five."""
+        with self._store.signals.subscribe(Topic.WORK, Topic.STOP) as bell:
+            while True:
+                try:
+                    await self._turn()
+                except StoreError as error:
+                    _log.warning("sweeper.store_failed", extra={"error": str(error)})
+                if self._progress:
+                    await asyncio.sleep(_INTERVAL)
+                else:
+                    await bell.wait(_IDLE_INTERVAL)
+
+    async def _turn(self) -> None:
+        swept = await self._store.write(lambda tx: sweeps.sweep(tx, self._rules))
+        while swept.has_more:
+            swept = await self._store.write(lambda tx: sweeps.sweep(tx, self._rules))
+        await self._tell_progress()
+        now = self._store.clock.monotonic()
+        if now >= self._beat_at:
+            self._beat_at = now + _HEARTBEAT
+            await self._store.write(nodes.beat)
+        if now >= self._tidy_at:
+            self._tidy_at = now + _TIDY
+            zone = self._rules.quota.zone
+            await self._store.write(lambda tx: quotas.purge(tx, zone))
+
+    async def _tell_progress(self) -> None:
+        """An event for each running batch that moved since the last look."""
+        counts = await self._store.read(sweeps.progress)
+        moved = {one: states for one, states in counts.items() if self._progress.get(one) != states}
+        self._progress = counts
+        if moved:
+            await self._store.write(lambda tx: sweeps.note_progress(tx, moved))
