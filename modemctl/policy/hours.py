@@ -64,10 +64,10 @@ def _quiet_ends(quiet: Quiet, at: datetime) -> datetime:
 def _next_local(wanted: time, zone: tzinfo, at: datetime) -> datetime:
     """The first UTC point after `at` at which the zone's clocks show `wanted`."""
     day = at.astimezone(zone).date()
-    for offset in (0, 1, 2):
-        local = datetime.combine(day + timedelta(days=offset), wanted, tzinfo=zone)
-        point = local.astimezone(UTC)
-        if point > at:
-            return point
-    msg = "a day has a local time like any other"
-    raise AssertionError(msg)
+    points = (
+        # Where clocks go back, a local time comes twice.
+        datetime.combine(day + timedelta(days=offset), wanted, tzinfo=zone).replace(fold=fold)
+        for offset in (0, 1, 2)
+        for fold in (0, 1)
+    )
+    return next(point for point in (one.astimezone(UTC) for one in points) if point > at)
