@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from modemctl.config import Settings
 
 _COLUMNS: Final = ("seq", "at", "actor", "action", "subject", "details")
-HEAD_FILE: Final = "audit-head.json"
+HEAD_FILE: Final = "audit.head"
 """Name of the file in the state folder that keeps the head of the chain outside the database."""
 
 
@@ -83,12 +83,13 @@ def _tell(report: Record) -> None:
 
 
 def _verify_offline(settings: Settings) -> Iterator[Record]:
-    from modemctl.cli.local import require_database, state_lock
+    from modemctl.cli.local import require_database
     from modemctl.service.audits import verify_offline
+    from modemctl.store.lock import state_lock
     from modemctl.vault import AuditKey
 
     paths = settings.paths
-    with state_lock(settings):
+    with state_lock(paths.state_dir):
         require_database(settings)
         reports = verify_offline(
             paths.database_url,

@@ -52,11 +52,12 @@ def bootstrap(connection: Connection, name: str, out: Path) -> None:
     """Make the first administrator; only while no account exists and no daemon runs."""
     import asyncio
 
-    from modemctl.cli.local import require_database, state_lock
+    from modemctl.cli.local import require_database
     from modemctl.config import load
+    from modemctl.store.lock import state_lock
 
     settings = load(connection.config_path)
-    with state_lock(settings):
+    with state_lock(settings.paths.state_dir):
         require_database(settings)
         with _new_secret(out) as write:  # before the act: a key that cannot be kept is lost
             write(asyncio.run(_bootstrap(settings, name)))

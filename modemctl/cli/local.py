@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,32 +14,6 @@ from modemctl.errors import ConfigError
 
 if TYPE_CHECKING:  # pydantic takes 100 ms
     from modemctl.config import Settings
-
-
-@contextmanager
-def state_lock(settings: Settings) -> Iterator[None]:
-    """Hold the state folder alone: the daemon, or one local command.
-
-    Raises:
-        ConfigError: another one holds it, or the folder cannot be used.
-    """
-    folder = settings.paths.state_dir
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        cure = "name a folder that this user may write (paths.state_dir)"
-        raise ConfigError([f"state folder {folder}: {error.strerror}; {cure}"]) from None
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                [f"state folder {folder} is in use by a running modemctl; stop it first"]
-            ) from None
-        yield
-    finally:
-        os.close(fd)
 
 
 @click.command(epilog="Example: modemctl run --config /etc/modemctl/modemctl.toml")
@@ -58,9 +29,9 @@ def run(connection: Connection, config_path: Path | None) -> int:
     from modemctl.config import load
 
     settings = load(config_path or connection.config_path)  # first: mistakes show at once
-    from modemctl import daemon
+    from modemctl.daemon import run as run_daemon
 
-    return asyncio.run(daemon.run(settings))
+    return asyncio.run(run_daemon(settings))
 
 
 @click.command(
@@ -105,11 +76,12 @@ def upgrade(connection: Connection) -> None:
     """Create the database or bring it to this version's schema; keeps a copy first."""
     from modemctl.clock import SystemClock
     from modemctl.config import load
+    from modemctl.store.lock import state_lock
     from modemctl.store.migrate import upgrade as migrate
     from modemctl.vault import Vault
 
     settings = load(connection.config_path)
-    with state_lock(settings):
+    with state_lock(settings.paths.state_dir):
         copy = migrate(
             settings.paths.database_url,
             vault=Vault.load(settings.paths.master_key_file),

@@ -1,7 +1,6 @@
 """Commands without a daemon: each mistake is one line that says what to do, and status 78."""
 
 import fcntl
-import importlib.util
 import json
 import os
 import sqlite3
@@ -40,9 +39,8 @@ ports = ["{tmp_path}/ports/*"]
 
 def commands(site: Path) -> list[list[str | Path]]:
     """Every local command that opens the database."""
-    daemon = [["-c", site, "run"]] if importlib.util.find_spec("modemctl.daemon") else []
     return [
-        *daemon,
+        ["-c", site, "run"],
         ["-c", site, "db", "status"],
         ["-c", site, "key", "bootstrap", "--out", site.parent / "admin.key"],
         ["-c", site, "audit", "verify", "--offline"],

@@ -1,0 +1,145 @@
+"""Whether all is well, and what happens."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from typing import Final
+
+import click
+
+from modemctl.cli.client import Client, Connection, Json, Record, records, text_of
+from modemctl.cli.errors import EXIT_REFUSED, ApiProblem, printable
+from modemctl.cli.show import as_json_option, local_time, show_json
+from modemctl.lifecycle import BATCH
+from modemctl.model import EventKind
+
+_LIVE: Final = [str(state) for state, following in BATCH.items() if following]
+_FORBIDDEN: Final = 403
+_MOST_DOUBTS: Final = 1_000
+
+
+@click.command(epilog="Example: modemctl status. Exit status 1: not ready; the checks say why.")
+@as_json_option
+@click.pass_obj
+def status(connection: Connection, *, as_json: bool) -> int:
+    """Whether the daemon is well: its checks, modems by state, live batches, doubts."""
+    with connection.client() as client:
+        found = client.readiness()
+        found["modems"] = _counted(client, "/v1/modems")
+        found["batches"] = _counted(client, "/v1/batches", _LIVE)
+        found["in_doubt"] = _number_in_doubt(client)
+    if as_json:
+        show_json(found)
+    else:
+        _tell(found)
+    return 0 if found.get("is_ready") else EXIT_REFUSED
+
+
+def _counted(client: Client, path: str, states: list[str] | None = None) -> Json:
+    """How many items are in which state; null where the account may not look."""
+    try:
+        found = client.pages(path, limit=1000, state=states)
+        counts = Counter(str(one.get("state")) for one in found)
+    except ApiProblem as problem:
+        if problem.status != _FORBIDDEN:
+            raise
+        return None
+    return dict(sorted(counts.items()))
+
+
+def _number_in_doubt(client: Client) -> Json:
+    try:
+        return sum(1 for _ in client.pages("/v1/doubt", most=_MOST_DOUBTS))
+    except ApiProblem as problem:
+        if problem.status != _FORBIDDEN:
+            raise
+        return None
+
+
+def _tell(found: Record) -> None:
+    click.echo("ready" if found.get("is_ready") else "NOT READY")
+    for check in records(found.get("checks")):
+        word = "ok" if check.get("is_good") else f"WRONG: {check.get('detail')}"
+        click.echo(printable(f"  {check.get('name')}: {word}"))
+    for name in ("modems", "batches"):
+        counts = found.get(name)
+        if isinstance(counts, dict):
+            words = ", ".join(f"{n} {state}" for state, n in counts.items())
+            click.echo(f"{name}: {words or 'none'}")
+    n_doubts = found.get("in_doubt")
+    if n_doubts is not None:
+        more = " or more" if n_doubts == _MOST_DOUBTS else ""
+        cure = "; decide: modemctl doubt list" if n_doubts else ""
+        click.echo(f"in doubt: {n_doubts}{more} segments{cure}")
+
+
+@click.command(epilog="Example: modemctl events --follow --kind alarm")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice([str(kind) for kind in EventKind]),
+    help="Only these; may be repeated.",
+)
+@click.option("--after", "cursor", help="Only what came after this cursor (from --json).")
+@click.option("--limit", type=click.IntRange(0), default=20, show_default=True, help="The last …")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what happens, until Ctrl-C.")
+@as_json_option
+@click.pass_obj
+def events(
+    connection: Connection,
+    *,
+    kinds: tuple[str, ...],
+    cursor: str | None,
+    limit: int,
+    follow: bool,
+    as_json: bool,
+) -> int:
+    """What happened in the last days, oldest first; and what happens."""
+    with connection.client() as client:
+        last: deque[Record] = deque(maxlen=limit)
+        for page in _event_pages(client, kinds, cursor):
+            last.extend(records(page.get("items")))
+            cursor = text_of(page, "next")
+        for one in last:
+            _show_event(one, as_json=as_json)
+        if not follow:
+            return 0
+        for one in client.events(cursor, kinds=kinds):
+            _show_event(one, as_json=as_json)
+            cursor = text_of(one, "cursor")
+    click.echo(f"the daemon ended the stream\n  → go on with --after {cursor}", err=True)
+    return EXIT_REFUSED
+
+
+def _event_pages(client: Client, kinds: tuple[str, ...], cursor: str | None) -> Iterator[Record]:
+    while True:
+        page = client.get("/v1/events", kind=list(kinds), cursor=cursor, limit=1000)
+        yield page
+        if page.get("next") == cursor:  # it goes on, also where there is nothing yet
+            return
+        cursor = text_of(page, "next")
+
+
+def _show_event(one: Record, *, as_json: bool) -> None:
+    if as_json:
+        show_json(one)
+        return
+    if one.get("kind") == "reset":
+        click.echo("older events were forgotten: look at the state anew", err=True)
+        return
+    data = one.get("data")
+    words = (
+        " ".join(f"{name}={value}" for name, value in data.items())
+        if isinstance(data, dict)
+        else ""
+    )
+    click.echo(
+        printable(
+            f"{local_time(text_of(one, 'at'))}  {one.get('kind'):<8} {one.get('subject')}  {words}"
+        )
+    )
+
+
+COMMANDS: Final = {"status": status, "events": events}
