@@ -140,6 +140,20 @@ def add_import(tx: Tx, import_id: str, pins: Mapping[Iccid, str]) -> None:
     tx.wake(Topic.SIMS)
 
 
+def changed(tx: Tx, pins: Mapping[Iccid, str]) -> Mapping[Iccid, str]:
+    """Those of these PINs that the vault does not hold already (an altered one counts as none)."""
+    rows = tx.conn.execute(select(sim.c.iccid, sim.c.pin_enc).where(sim.c.iccid.in_(sorted(pins))))
+    held = {row.iccid: _held(tx.vault, row.iccid, row.pin_enc) for row in rows}
+    return {iccid: pin for iccid, pin in pins.items() if held.get(iccid) != pin}
+
+
+def _held(vault: Vault, iccid: str, sealed: bytes | None) -> str | None:
+    try:
+        return None if sealed is None else vault.decrypt_text(sealed, place=pin_place(iccid))
+    except TamperedError:
+        return None
+
+
 def read_imports(conn: Connection) -> Sequence[PinImport]:
     """All imports, newest first."""
     n_out = _n_out(conn, None)

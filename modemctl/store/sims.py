@@ -162,6 +162,18 @@ def add(tx: Tx, cards: Sequence[NewCard]) -> None:
         tx.wake(Topic.SIMS)
 
 
+def holders_of_numbers(tx: Tx, numbers: Iterable[str]) -> Mapping[str, Iccid]:
+    """Which of these numbers (E.164) a card holds that is not given up, and which card."""
+    by_index = {tx.vault.blind_index(number): number for number in numbers}
+    given_up = (CardState.LOST, CardState.DAMAGED, CardState.RETURNED, CardState.CANCELLED)
+    rows = tx.conn.execute(
+        select(sim.c.iccid, sim.c.number_bidx).where(
+            sim.c.number_bidx.in_(sorted(by_index)), sim.c.state.not_in(given_up)
+        )
+    )
+    return {by_index[row.number_bidx]: Iccid(row.iccid) for row in rows}
+
+
 def change_state(tx: Tx, iccid: str, to: CardState) -> CardState:
     """Move a card along its life; returns the state before.
 

@@ -1,0 +1,431 @@
+"""The register of SIM cards: import, look up, change of state, pause (SIM-01 … SIM-06)."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeVar
+from zoneinfo import ZoneInfo
+
+from modemctl.errors import InvalidRequest, NotFound, PolicyRefused, TamperedError
+from modemctl.lifecycle import CardState
+from modemctl.model import EventKind, Iccid, Topic, mask_number
+from modemctl.policy.numbers import NumberRules, Rejection, normalise
+from modemctl.service.card_lists import CardLine, LineError, Reading, read_cards
+from modemctl.service.pages import Page, decode_text, encode_cursor
+from modemctl.service.principal import Principal, Scope
+from modemctl.service.recipients import ListFormat, Spooled
+from modemctl.store import Store, Tx, pins
+from modemctl.store import sims as rows
+from modemctl.store.pins import PinImport
+from modemctl.store.sims import Card, Ownership
+
+__all__ = ["CardImport", "CardState", "LineError", "Ownership", "PinImport", "SimView", "Sims"]
+
+ResultT = TypeVar("ResultT")
+
+_REASON_MAX: Final = 500
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimView:
+    """One card. Number and holder are masked without `pii:read`; a PIN is never shown.
+
+    `is_intact` is false where the row was altered behind our back: the card is not used then.
+    """
+
+    iccid: str
+    number: str | None
+    holder: str | None
+    department: str | None
+    ownership: Ownership
+    lessor: str | None
+    carrier: str | None
+    card_group: str | None
+    state: CardState
+    is_reserved: bool
+    verified_at: datetime | None
+    verified_by: str | None
+    has_pin: bool
+    pin_state: str
+    pin_import_id: str | None
+    is_paused: bool
+    bay: str | None
+    is_intact: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardImport:
+    """What became of a list of cards: all of it, or nothing where it has `errors`.
+
+    `n_known` cards were registered before and are the same; `import_id` names the import of the
+    PINs that are new, which a canary card has to prove.
+    """
+
+    n_cards: int
+    n_added: int
+    n_known: int
+    n_pins: int
+    import_id: str | None
+    errors: Sequence[LineError]
+
+
+class Sims:
+    """Keeps the register; decides nothing that a modem does."""
+
+    def __init__(self, store: Store, *, numbers: NumberRules, zone: ZoneInfo) -> None:
+        """`numbers` says how phone numbers are read, `zone` how dates without one are."""
+        self._store = store
+        self._numbers = numbers
+        self._zone = zone
+
+    async def import_cards(
+        self,
+        who: Principal,
+        source: Spooled,
+        list_format: ListFormat,
+        *,
+        encoding: str | None = None,
+        is_trial: bool = False,
+    ) -> CardImport:
+        """Register the cards of a list and put their PINs into the vault; all or none.
+
+        A card that is registered already gets a new PIN at most. `is_trial` changes nothing.
+
+        Raises:
+            NotPermitted: the scope is missing.
+            InvalidRequest: no list of cards at all.
+        """
+        who.require(Scope.SIMS_WRITE)
+        reading = Reading(
+            numbers=self._numbers, zone=self._zone, by=who.name, now=self._store.clock.now()
+        )
+        lines, errors = await read_cards(source, list_format, reading, encoding=encoding)
+        errors = [*errors, *_outside(who, lines)]
+        act = _Import(who, lines, errors, is_trial=is_trial)
+        return await self._store.write(act)
+
+    async def list_sims(
+        self,
+        who: Principal,
+        *,
+        department: str | None = None,
+        state: CardState | None = None,
+        holder: str | None = None,
+        number: str | None = None,
+        card_group: str | None = None,
+        bay: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page[SimView]:
+        """Cards in order of ICCID (SIM-03).
+
+        Raises:
+            NotPermitted, InvalidRequest: scope, number or cursor.
+        """
+        who.require(Scope.SIMS_READ)
+        if department is not None and not who.sees(department):
+            return Page(items=[], next=None)
+        query = rows.Query(
+            department=who.department or department,
+            state=state,
+            holder=holder,
+            number=None if number is None else self._read_number(number),
+            card_group=card_group,
+            bay=bay,
+        )
+        after = decode_text(cursor)
+        vault = self._store.vault
+        found = await self._store.read(
+            lambda conn: rows.find(conn, vault, query, after=after, limit=limit + 1)
+        )
+        more = encode_cursor(found[limit - 1].iccid) if len(found) > limit else None
+        return Page(items=[_view(card, who) for card in found[:limit]], next=more)
+
+    async def show(self, who: Principal, iccid: str) -> SimView:
+        """One card.
+
+        Raises:
+            NotPermitted: the scope is missing.
+            NotFound: not registered, or of another department.
+        """
+        who.require(Scope.SIMS_READ)
+        vault = self._store.vault
+        card = await self._store.read(lambda conn: rows.read(conn, vault, iccid))
+        if card is None or not who.sees(card.department):
+            raise _unknown(iccid)
+        return _view(card, who)
+
+    async def change_state(self, who: Principal, iccid: str, to: CardState, reason: str) -> SimView:
+        """Move a card along its life (SIM-02, SIM-09, SIM-12); stops its traffic where it must.
+
+        Raises:
+            NotPermitted, InvalidRequest: scope or reason.
+            NotFound: not registered, or of another department.
+            Conflict: the card's life has no such step.
+            PolicyRefused: SIM-01, SIM-04: it lacks what an issued card needs; SEC-05: altered row.
+        """
+        _require_reason(reason)
+
+        def act(tx: Tx, card: Card) -> None:
+            if to is CardState.ISSUED:
+                _require_complete(card)
+            before = rows.change_state(tx, iccid, to)
+            details = {"before": before.value, "after": to.value, "reason": reason.strip()}
+            tx.audit(who.name, "sim.state", iccid, {**details, "policy": "SIM-02"})
+
+        return await self._change(who, iccid, act)
+
+    async def verify(self, who: Principal, iccid: str, *, verified_by: str) -> SimView:
+        """Note that `verified_by` checked whose number it is (SIM-04).
+
+        Raises:
+            NotPermitted, InvalidRequest, NotFound, PolicyRefused: as `change_state`.
+        """
+        name = verified_by.strip()
+        if not name or len(name) > 128:
+            raise InvalidRequest("must have 1 to 128 characters", field="verified_by")
+
+        def act(tx: Tx, _card: Card) -> None:
+            rows.verify(tx, iccid, by=name, at=tx.now)
+            tx.audit(who.name, "sim.verify", iccid, {"policy": "SIM-04"})
+
+        return await self._change(who, iccid, act)
+
+    async def pause(self, who: Principal, iccid: str, reason: str) -> SimView:
+        """Let a card send nothing until it is resumed; it goes on receiving.
+
+        Raises:
+            NotPermitted, InvalidRequest, NotFound, PolicyRefused: as `change_state`.
+        """
+        return await self._set_paused(who, iccid, reason, is_paused=True)
+
+    async def resume(self, who: Principal, iccid: str, reason: str) -> SimView:
+        """Let a paused card send again.
+
+        Raises:
+            NotPermitted, InvalidRequest, NotFound, PolicyRefused: as `change_state`.
+        """
+        return await self._set_paused(who, iccid, reason, is_paused=False)
+
+    async def list_imports(self, who: Principal) -> Sequence[PinImport]:
+        """The imports of PINs and how far each proved itself, newest first.
+
+        Raises:
+            NotPermitted: the scope is missing.
+        """
+        who.require(Scope.SIMS_READ)
+        return await self._store.read(pins.read_imports)
+
+    async def resume_import(self, who: Principal, import_id: str, reason: str) -> None:
+        """Let a stopped or hanging import of PINs begin again with a canary.
+
+        Raises:
+            NotPermitted, InvalidRequest: scope or reason.
+            NotFound: no such import.
+            Conflict: it neither stopped nor waits.
+        """
+        who.require(Scope.SIMS_WRITE)
+        _require_reason(reason)
+
+        def act(tx: Tx) -> None:
+            pins.resume_import(tx, import_id)
+            details = {"reason": reason.strip(), "policy": "SIM-06"}
+            tx.audit(who.name, "pin_import.resume", import_id, details)
+
+        await self._store.write(act)
+
+    async def _set_paused(
+        self, who: Principal, iccid: str, reason: str, *, is_paused: bool
+    ) -> SimView:
+        _require_reason(reason)
+
+        def act(tx: Tx, _card: Card) -> None:
+            if rows.set_paused(tx, iccid, is_paused=is_paused):
+                action = "sim.pause" if is_paused else "sim.resume"
+                tx.audit(who.name, action, iccid, {"reason": reason.strip()})
+
+        return await self._change(who, iccid, act)
+
+    async def _change(self, who: Principal, iccid: str, act: Callable[[Tx, Card], None]) -> SimView:
+        """Run `act` on a card that the account sees; the card afterwards."""
+        who.require(Scope.SIMS_WRITE)
+
+        def change(tx: Tx) -> Card:
+            card = rows.read(tx.conn, tx.vault, iccid)
+            if card is None or not who.sees(card.department):
+                raise _unknown(iccid)
+            act(tx, card)
+            after = rows.read(tx.conn, tx.vault, iccid)
+            assert after is not None, "cards are not deleted"
+            return after
+
+        try:
+            return _view(await self._store.write(change), who)
+        except TamperedError:
+            _log.error("sim.tampered", extra={"iccid": iccid})
+            raise PolicyRefused(
+                "SEC-05",
+                "the card's row was altered outside modemctl",
+                cure="compare it with the audit log and register the card anew",
+                field="iccid",
+                value=iccid,
+            ) from None
+
+    def _read_number(self, number: str) -> str:
+        found = normalise(number, self._numbers)
+        if isinstance(found, Rejection):
+            raise InvalidRequest(f"is no number of a mobile: {found}", field="number")
+        return found
+
+
+class _Import:
+    """The transaction of an import: looks at the register, then writes all or nothing."""
+
+    def __init__(
+        self,
+        who: Principal,
+        lines: Sequence[CardLine],
+        errors: Sequence[LineError],
+        *,
+        is_trial: bool,
+    ) -> None:
+        self._who = who
+        self._lines = lines
+        self._errors = list(errors)
+        self._is_trial = is_trial
+
+    def __call__(self, tx: Tx) -> CardImport:
+        known = rows.read_many(tx.conn, tx.vault, [line.card.iccid for line in self._lines])
+        self._errors += self._clashes(tx, known)
+        new = [line.card for line in self._lines if line.card.iccid not in known]
+        given = {line.card.iccid: line.pin for line in self._lines if line.pin is not None}
+        fresh = {} if self._errors else pins.changed(tx, given)
+        is_done = not self._errors and not self._is_trial
+        import_id = str(uuid.uuid4()) if is_done and fresh else None
+        if is_done:
+            rows.add(tx, new)
+            if import_id is not None:
+                pins.add_import(tx, import_id, fresh)
+            self._leave_traces(tx, [card.iccid for card in new], fresh, import_id)
+        return CardImport(
+            n_cards=len(self._lines),
+            n_added=len(new),
+            n_known=len(self._lines) - len(new),
+            n_pins=len(fresh),
+            import_id=import_id,
+            errors=sorted(self._errors, key=lambda error: error.line_no),
+        )
+
+    def _clashes(self, tx: Tx, known: Mapping[Iccid, Card]) -> Sequence[LineError]:
+        numbers = {line.card.number for line in self._lines if line.card.number is not None}
+        owners = rows.holders_of_numbers(tx, numbers)
+        found: list[LineError] = []
+        for line in self._lines:
+            owner = owners.get(line.card.number or "")
+            if owner is not None and owner != line.card.iccid:
+                found.append(_error(line, "number", "another card has this number", "SIM-01"))
+            card = known.get(line.card.iccid)
+            if card is not None:
+                found += _differences(line, card)
+        return found
+
+    def _leave_traces(
+        self, tx: Tx, added: Sequence[str], fresh: Mapping[Iccid, str], import_id: str | None
+    ) -> None:
+        for iccid in added:
+            tx.audit(self._who.name, "sim.add", iccid, {"policy": "SIM-01"})
+            tx.event(EventKind.SIM, iccid, {"added": True})
+        if import_id is not None:
+            tx.audit(
+                self._who.name,
+                "pin_import.add",
+                import_id,
+                {"n_cards": len(fresh), "policy": "SIM-06"},
+            )
+        tx.wake(Topic.SIMS)
+
+
+def _differences(line: CardLine, card: Card) -> Sequence[LineError]:
+    """A registered card keeps what it is: that changes by steps of their own (SIM-05)."""
+    if not card.is_intact:
+        return [_error(line, "iccid", "its row was altered outside modemctl", "SEC-05")]
+    new = line.card
+    pairs = {
+        "number": (new.number, card.number),
+        "holder": (new.holder, card.holder),
+        "department": (new.department, card.department),
+        "ownership": (new.ownership, card.ownership),
+        "state": (new.state, card.state),
+    }
+    rule = "the card is registered otherwise"
+    return [
+        _error(line, name, rule, "SIM-05", cure="return it and issue it anew")
+        for name, (wanted, stored) in pairs.items()
+        if name in line.given and wanted != stored
+    ]
+
+
+def _outside(who: Principal, lines: Sequence[CardLine]) -> Sequence[LineError]:
+    """Cards of departments that the account does not see."""
+    return [
+        _error(line, "department", "is not yours", "SEC-01")
+        for line in lines
+        if not who.sees(line.card.department)
+    ]
+
+
+def _error(line: CardLine, name: str, rule: str, policy: str, *, cure: str = "") -> LineError:
+    return LineError(line_no=line.line_no, field=name, rule=rule, cure=cure, policy=policy)
+
+
+def _require_complete(card: Card) -> None:
+    if card.verified_at is None:
+        raise PolicyRefused("SIM-04", "the holder's identity is not verified", field="verified_at")
+    if card.holder is None or card.department is None:
+        raise PolicyRefused("SIM-01", "an issued card needs holder and department", field="holder")
+
+
+def _require_reason(reason: str) -> None:
+    if not reason.strip() or len(reason) > _REASON_MAX:
+        raise InvalidRequest(f"must have 1 to {_REASON_MAX} characters", field="reason")
+
+
+def _unknown(iccid: str) -> NotFound:
+    return NotFound("no such card in the register", field="iccid", value=iccid[:22])
+
+
+def _view(card: Card, who: Principal) -> SimView:
+    is_open = Scope.PII_READ in who.scopes
+    number, holder = card.number, card.holder
+    if not is_open:
+        number = None if number is None else mask_number(number)
+        holder = None if holder is None else f"{holder[:1]}**"
+    return SimView(
+        iccid=card.iccid,
+        number=number,
+        holder=holder,
+        department=card.department,
+        ownership=card.ownership,
+        lessor=card.lessor,
+        carrier=card.carrier,
+        card_group=card.card_group,
+        state=card.state,
+        is_reserved=card.is_reserved,
+        verified_at=card.verified_at,
+        verified_by=card.verified_by,
+        has_pin=card.has_pin,
+        pin_state=card.pin_state,
+        pin_import_id=card.pin_import_id,
+        is_paused=card.is_paused,
+        bay=card.bay,
+        is_intact=card.is_intact,
+        created_at=card.created_at,
+        updated_at=card.updated_at,
+    )
