@@ -17,9 +17,9 @@ from drivers.at.channel import Answer, Channel, Notice
 from drivers.at.codes import cause_of
 from drivers.at.command import Command, asking, console
 from drivers.at.session import EchoSeen, Fact, Stray, Urc, questions_about, urc_key
-from drivers.at.urcs import SHARED, late_submit
+from drivers.at.urcs import SHARED, late_result
 from drivers.at.wire import shown_urc
-from drivers.errors import CommandError, LinkError, OutOfStep, ProtocolError
+from drivers.errors import CommandError, OutOfStep, ProtocolError
 from drivers.family import Family
 from drivers.interface import (
     Cause,
@@ -80,8 +80,8 @@ class Dialogue:
     async def realign(self) -> None:
         """Ask what is known of this modem until an answer fits its question."""
         dropped, is_aligned = await self._channel.realign(questions_about(self._facts()))
-        for line in dropped:
-            self._look_for_result(line)
+        for result in filter(None, map(late_result, dropped)):
+            self._sink(result)
         if not is_aligned:
             raise OutOfStep("no known answer came")
 
@@ -98,15 +98,6 @@ class Dialogue:
                 known[text] = answer
         return [_fact(text, answer) for text, answer in known.items()]
 
-    def _look_for_result(self, line: str) -> None:
-        if line.upper().startswith("+CMGS:"):
-            try:
-                event = late_submit(line)
-            except ProtocolError:
-                return
-            assert event is not None
-            self._sink(event)
-
     async def close(self) -> None:
         """Close the channel."""
         await self._channel.close()
@@ -114,17 +105,16 @@ class Dialogue:
     # ---- what comes by itself
 
     def _on_notice(self, notice: Notice) -> None:
-        match notice:
-            case Urc():
-                self._on_urc(notice)
-            case EchoSeen():
-                if self._echo_is_off:
-                    self._echo_is_off = False
-                    self._rebooted(Rebooted(evidence="echo is back"))
-            case Stray():
-                self._sink(UnknownUrc(line=f"<stray, {len(notice.text)} characters>"))
-            case LinkError():
-                self._sink(LinkLost(reason=notice.reason))
+        if isinstance(notice, Urc):
+            self._on_urc(notice)
+        elif isinstance(notice, EchoSeen):
+            if self._echo_is_off:
+                self._echo_is_off = False
+                self._rebooted(Rebooted(evidence="echo is back"))
+        elif isinstance(notice, Stray):
+            self._sink(UnknownUrc(line=f"<stray, {len(notice.text)} characters>"))
+        else:
+            self._sink(LinkLost(reason=notice.reason))
 
     def _on_urc(self, urc: Urc) -> None:
         key = urc_key(urc.head)

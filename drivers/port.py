@@ -127,7 +127,7 @@ class BankSerial(serial.Serial):
             os.close(getattr(self, f"pipe_abort_{name}"))
         fd = self.fileno()
         try:
-            _keep_lines_up(fd)
+            _set_up(fd)
             if not _is_pty(fd):
                 fcntl.ioctl(fd, termios.TIOCEXCL)
         except (OSError, termios.error):
@@ -314,10 +314,15 @@ def _is_pty(fd: int) -> bool:
     return os.ttyname(fd).startswith("/dev/pts/")
 
 
-def _keep_lines_up(fd: int) -> None:
-    """Clear HUPCL: a DTR that drops at close ends a call where `&D2` is set."""
+def _set_up(fd: int) -> None:
+    """Add to pyserial's settings what a bank needs.
+
+    HUPCL off: a DTR that drops at close ends a call where `&D2` is set. VMIN 1: with pyserial's
+    0 a read that finds nothing looks like an unplugged device.
+    """
     attributes = termios.tcgetattr(fd)
     attributes[2] &= ~termios.HUPCL
+    attributes[6][termios.VMIN] = 1
     termios.tcsetattr(fd, termios.TCSANOW, attributes)
 
 

@@ -18,7 +18,7 @@ from drivers.families.simcom import SIMCOM, SIMCOM_2G
 from drivers.families.wavecom import WAVECOM
 from drivers.family import Family
 from drivers.generic import GenericDriver
-from drivers.interface import Driver, EventSink, Identity, LateSubmitResult
+from drivers.interface import Driver, EventSink, Identity
 from drivers.port import OPEN_TIMEOUT
 
 FAMILIES: tuple[Family, ...] = (HUAWEI, QUECTEL, SIMCOM, SIMCOM_2G, WAVECOM, GENERIC)
@@ -54,7 +54,7 @@ async def probe(
     session = Session(_EVERY_URC)
     channel = await Channel.open(address, session, baudrate=baudrate, timeout=open_timeout)
     try:
-        identity = await _identify_patiently(channel, sink)
+        identity = await _identify_patiently(channel)
     except BaseException:
         await channel.close()
         raise
@@ -68,28 +68,24 @@ def family_of(identity: Identity) -> Family:
     return next(family for family in FAMILIES if family.matches(identity))
 
 
-async def _identify_patiently(channel: Channel, sink: EventSink) -> Identity:
-    for n_left in reversed(range(IDENTIFY_TRIES)):
-        await _find_step(channel, sink)
+async def _identify_patiently(channel: Channel) -> Identity:
+    for _ in range(IDENTIFY_TRIES - 1):
+        await _find_step(channel)
         try:
             return await _identify(channel)
         except (CommandTimeout, ProtocolError, CommandError):
-            if n_left == 0:
-                raise
-    raise AssertionError("unreachable")
+            continue
+    await _find_step(channel)
+    return await _identify(channel)
 
 
-async def _find_step(channel: Channel, sink: EventSink) -> None:
+async def _find_step(channel: Channel) -> None:
     """Bring an unknown modem into step: ESC, `AT` until `OK`, then silence.
 
     It may be at a prompt that an earlier process left, with echo on, or with numeric results.
     """
     questions = [Question(text=text, timeout=1.0) for text in ("AT", "ATQ0V1E0", "AT", "AT")]
-    dropped, is_aligned = await channel.realign(questions, quiet=_SETTLE, drain=_SETTLE)
-    for line in dropped:
-        mr = values.integer(values.answer_fields(line)[0])
-        if line.startswith("+CMGS:") and mr is not None:
-            sink(LateSubmitResult(mr=mr))
+    _, is_aligned = await channel.realign(questions, quiet=_SETTLE, drain=_SETTLE)
     if not is_aligned:
         raise CommandTimeout("AT", "probe")
 

@@ -163,8 +163,7 @@ class Channel:
 
     async def close(self) -> bool:
         """Close the port; idempotent. False if the kernel has not let go in time."""
-        if self._port is None:
-            return True
+        assert self._port is not None
         self._end(PortGone(self.address, "closed"))
         return await self._port.close()
 
@@ -172,9 +171,8 @@ class Channel:
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the port."""
-        if self._lost is None:
-            self._session.receive_data(data, self._loop.time())
-            self._pump()
+        self._session.receive_data(data, self._loop.time())
+        self._pump()
 
     def connection_lost(self, error: LinkError | None) -> None:
         """Learn that the port ended."""
@@ -187,7 +185,8 @@ class Channel:
     def _pump(self) -> None:
         """Write what must go out, hand on what came, set the timer."""
         data = self._session.data_to_send()
-        if data and self._port is not None:
+        if data:
+            assert self._port is not None
             self._port.write(data)
         while (event := self._session.next_event()) is not None:
             if self._wire.is_on:

@@ -123,11 +123,18 @@ def _signal(line: str, _payload: str | None) -> DriverEvent | None:
     return SignalChanged(rssi_dbm=signal_dbm(line))
 
 
-def late_submit(line: str, _payload: str | None = None) -> DriverEvent | None:
-    """A `+CMGS: mr` that nobody waits for."""
-    mr = integer(answer_fields(line)[0])
-    if mr is None or not 0 <= mr <= 255:
+def _late_submit(line: str, _payload: str | None) -> DriverEvent | None:
+    event = late_result(line)
+    if event is None:
         raise ProtocolError("no message reference", line)
+    return event
+
+
+def late_result(line: str) -> LateSubmitResult | None:
+    """The reference in a `+CMGS: mr` that nobody waits for; None where the line is none."""
+    mr = integer(answer_fields(line)[0])
+    if not line.upper().startswith("+CMGS:") or mr is None or not 0 <= mr <= 255:
+        return None
     return LateSubmitResult(mr=mr)
 
 
@@ -139,7 +146,7 @@ SHARED: Mapping[str, UrcRow] = MappingProxyType({
     "+CMT:": UrcRow(read=_direct, has_payload=True, is_private=True),
     "+CDS:": UrcRow(read=_direct, has_payload=True, is_private=True),
     "+CBM:": UrcRow(read=noise, has_payload=True, is_private=True),
-    "+CMGS:": UrcRow(read=late_submit),
+    "+CMGS:": UrcRow(read=_late_submit),
     "+CREG:": UrcRow(read=_registration),
     "+CGREG:": UrcRow(read=noise),
     "+CEREG:": UrcRow(read=noise),

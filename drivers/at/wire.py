@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import assert_never
 
 from drivers.at.session import (
     Aligned,
     Completed,
-    EchoSeen,
     Event,
     Expired,
     GaveUp,
-    PromptUp,
     Stray,
     Urc,
     UrcRule,
@@ -64,10 +61,8 @@ def showable(event: Event, urcs: Mapping[str, UrcRule]) -> str:
             text = f"{type(event).__name__.lower()} dropped=<{len(event.dropped)} lines>"
         case Stray():
             text = f"stray=<{len(event.text)} characters>"
-        case PromptUp() | EchoSeen():
+        case _:  # the prompt, the echo: nothing in them
             text = type(event).__name__.lower()
-        case _:
-            assert_never(event)
     return text
 
 

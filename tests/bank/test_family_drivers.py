@@ -74,6 +74,7 @@ async def test_quectel_takes_one_kind_of_call_lines_and_keeps_the_link_for_more(
             'AT+QINDCFG="ccinfo",1': OK,
             "AT^DSCI=1": OK,
             "AT+CMMS=2": OK,
+            "AT+CREG=2": OK,
         },
     )
     async with OnSocket(modem, tmp_path) as line:
@@ -84,6 +85,7 @@ async def test_quectel_takes_one_kind_of_call_lines_and_keeps_the_link_for_more(
         assert 'AT+QINDCFG="ccinfo",1' not in modem.received
         assert driver.capabilities.more_messages
         del modem.script["AT+CMMS=2"], modem.script["AT^DSCI=1"]
+        modem.script['AT+QINDCFG="ccinfo",1'] = ERROR
         await driver.configure_messaging()
         assert 'AT+QINDCFG="ccinfo",1' in modem.received
         assert not driver.capabilities.more_messages

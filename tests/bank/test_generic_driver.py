@@ -175,6 +175,15 @@ async def test_modem_without_imei_is_refused(tmp_path: Path) -> None:
             await probe(line.address, lambda event: None)
 
 
+async def test_what_comes_during_the_probe_is_told_after_it(tmp_path: Path) -> None:
+    events: list[DriverEvent] = []
+    modem = ScriptedModem({"AT+CGMM": b'\r\n+CMTI: "SM",1\r\n' + said("Model 1")})
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, events.append)
+        assert events == [SmsStored(memory="SM", index=1)]
+        await driver.close()
+
+
 # ---------------------------------------------------------------- start, card, PIN
 
 
@@ -402,7 +411,7 @@ async def test_memory_that_cannot_be_read_is_passed_over_unless_messages_land_th
 async def test_garbled_entry_of_a_list_is_read_alone(bench: Bench) -> None:
     await bench.driver.configure_messaging()
     bench.modem.script |= {
-        "AT+CMGL=4": said("+CMGL: 3,0,,24", "079194710Z", "+CMGL: 4,0,,24", "x"),
+        "AT+CMGL=4": said("+CMGL: 3,0,,24", "079194710Z", "+CMGL: 4,0,,24", "x", "+CMGL: x"),
         "AT+CMGR=3": said("+CMGR: 0,,24", PDU),
         "AT+CMGR=4": said(final="+CMS ERROR: 321"),
         'AT+CPMS="SM"': b"\r\nERROR\r\n",
@@ -481,8 +490,7 @@ async def test_registration_in_the_form_of_the_urc_is_taken(bench: Bench) -> Non
 
 
 async def test_unreadable_registration_answer_is_passed_over(bench: Bench) -> None:
-    bench.modem.script["AT+CREG?"] = said("+CREG: 2,99", "+CREG: 2,1")
-    bench.modem.script["AT+CREG?"] = said("+CREG: 2,", "+CREG: 2,1")
+    bench.modem.script["AT+CREG?"] = said("+CREG: 2,-1", "+CREG: 2,1")
     assert (await bench.driver.registration()).stat == 1
 
 
@@ -673,6 +681,22 @@ async def test_clearance_that_fails_is_answered_by_escape(bench: Bench) -> None:
     await bench.driver.realign()
 
 
+async def test_clearance_that_fails_after_the_link_is_only_told(bench: Bench) -> None:
+    cleared: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+
+    async def submit() -> None:
+        with pytest.raises(LookupError):
+            await bench.driver.submit(len(TPDU), cleared)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(submit())
+        await bench.modem.until(lambda: len(bench.modem.received) == 1)
+        bench.line.unplug()
+        await bench.until_told(1)
+        cleared.set_exception(LookupError("store away"))
+    assert len(bench.modem.received) == 1
+
+
 async def test_clearance_that_does_not_come_is_given_up(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -839,6 +863,22 @@ async def test_echo_that_comes_back_is_a_restart_told_once(bench: Bench) -> None
     await bench.driver.initialise()
     await bench.driver.signal_dbm()
     assert len(bench.events) == 2
+
+
+async def test_lost_link_may_be_distrusted(bench: Bench) -> None:
+    await bench.driver.close()
+    bench.driver._channel.distrust()
+    assert bench.driver._channel.session.state == "closed"
+
+
+async def test_facts_are_each_told_by_another_line(tmp_path: Path) -> None:
+    """A model equal to its revision could not tell which of two questions was answered."""
+    modem = ScriptedModem({"AT+CGMR": said("Model 1"), "AT+CGMI": b"\r\nERROR\r\n"})
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        assert [fact.text for fact in driver._facts()] == ["AT+CGSN", "AT+CGMM"]
+        await driver.realign()
+        await driver.close()
 
 
 async def test_unplugged_link_is_told_once(bench: Bench) -> None:

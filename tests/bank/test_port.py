@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import os
 import pty
 import resource
@@ -16,10 +18,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import serial
 
 from drivers import port as port_module
 from drivers.errors import LinkError, PortBusy, PortDenied, PortGone
-from drivers.port import Port, find_holder, open_port, stuck_operations
+from drivers.port import BankSerial, Port, find_holder, open_port, stuck_operations
 
 
 class Inbox:
@@ -319,3 +322,90 @@ async def test_open_that_the_kernel_holds_up_is_given_up_and_closed_when_it_come
             await asyncio.sleep(0)
     async with opened(device.path):
         pass
+
+
+# ---------------------------------------------------------------- the device itself
+
+TIOCGEXCL = 0x80045440
+
+
+def is_exclusive(device: Pty) -> bool:
+    answer = fcntl.ioctl(device.slave, TIOCGEXCL, b"\0\0\0\0")
+    return int.from_bytes(answer, sys.byteorder) == 1
+
+
+async def test_real_device_is_marked_exclusive_while_open(
+    device: Pty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port_module, "_is_pty", lambda fd: False)
+    async with opened(device.path):
+        assert is_exclusive(device)
+    assert not is_exclusive(device)
+
+
+async def test_pty_is_not_marked_because_its_master_would_keep_the_mark(device: Pty) -> None:
+    async with opened(device.path):
+        assert not is_exclusive(device)
+
+
+async def test_device_that_fails_while_it_is_set_up_is_let_go(
+    device: Pty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int) -> None:
+        raise termios.error(5, "Input/output error")  # unplugged in this instant
+
+    before = descriptors()
+    monkeypatch.setattr(port_module, "_set_up", fail)
+    with pytest.raises(PortGone, match="Input/output"):
+        await open_port(device.path, Inbox())
+    assert descriptors() == before
+
+
+async def test_failing_descriptor_is_told_by_the_reader_alone(device: Pty) -> None:
+    serial_port = BankSerial(device.path, baudrate=115_200, loop=asyncio.get_running_loop())
+    assert serial_port.read(10) == b""  # nothing there yet
+    null = os.open("/dev/null", os.O_WRONLY)
+    os.dup2(null, serial_port.fileno())
+    with pytest.raises(serial.SerialException):
+        serial_port.read(10)
+    os.close(null)
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, serial_port.fileno())
+    os.close(null)
+    assert serial_port.write(b"AT\r") == 3
+    serial_port.flush()
+    serial_port.close()
+    serial_port.close()
+    await serial_port.released.wait()
+
+
+async def test_full_output_takes_nothing_more(device: Pty) -> None:
+    serial_port = BankSerial(device.path, baudrate=115_200, loop=asyncio.get_running_loop())
+    while serial_port.write(b"x" * 4096):
+        pass
+    assert serial_port.write(b"x") == 0
+    serial_port.close()
+    await serial_port.released.wait()
+
+
+async def test_address_without_any_peer_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port_module.socket, "getaddrinfo", lambda *args, **more: [])
+    with pytest.raises(PortGone, match="no address"):
+        await open_port("tcp://nobody:1", Inbox())
+
+
+async def test_unreachable_device_error_keeps_its_reason(
+    device: Pty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str, flags: int, *more: int) -> int:
+        raise OSError(errno.ETIMEDOUT, "Connection timed out")  # a dead `option` port
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(PortGone, match="timed out"):
+        await open_port(device.path, Inbox())
+
+
+async def test_thread_that_comes_back_after_the_loop_ended_harms_nobody() -> None:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    port_module._call_in(loop, lambda: None)
