@@ -15,10 +15,13 @@ from api.routes import (
     audit,
     authorities,
     batches,
+    calls,
     events,
     health,
+    inbox,
     messages,
     opt_outs,
+    sims,
 )
 from api.services import Api, Services
 from modemctl.config import ApiSettings
@@ -29,6 +32,9 @@ __all__ = ["Services", "create_app", "describe", "end_streams"]
 _ROUTERS = (
     batches.router,
     messages.router,
+    sims.router,
+    inbox.router,
+    calls.router,
     opt_outs.router,
     accounts.router,
     authorities.router,

@@ -28,6 +28,7 @@ __all__ = [
     "PROBLEM_JSON",
     "Fault",
     "Problem",
+    "answer_faults",
     "answer_problem",
     "install",
     "problems",
@@ -74,6 +75,8 @@ class Fault(BaseModel):
     field: str | None
     rule: str
     value: str | None = None
+    policy: str | None = None
+    cure: str = ""
 
 
 class Problem(BaseModel):
@@ -141,6 +144,18 @@ def answer_problem(problem: Problem, headers: Mapping[str, str] | None = None) -
     )
 
 
+def answer_faults(faults: Sequence[Fault], *, cure: str = "") -> Response:
+    """A request in which all of this is wrong; nothing of it was done."""
+    first = faults[0]
+    problem = _problem(InvalidRequest, HTTPStatus.UNPROCESSABLE_ENTITY, rule=first.rule, cure=cure)
+    problem.field, problem.value, problem.policy = first.field, first.value, first.policy
+    problem.errors = list(faults)
+    where = f"{first.field}: " if first.field else ""
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    problem.detail = f"{where}{first.rule}{more}"
+    return answer_problem(problem)
+
+
 def unforeseen() -> Response:
     """The answer to what nobody foresaw; the traceback stays in the log."""
     return answer_problem(
@@ -165,14 +180,7 @@ def _refusal(error: RequestError) -> Response:
 async def _malformed(request: Request, error: Exception) -> Response:
     del request
     assert isinstance(error, RequestValidationError)
-    faults = [_fault(one) for one in error.errors()]
-    first = faults[0]
-    problem = _problem(InvalidRequest, HTTPStatus.UNPROCESSABLE_ENTITY, rule=first.rule)
-    problem.field, problem.value, problem.errors = first.field, first.value, faults
-    where = f"{first.field}: " if first.field else ""
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    problem.detail = f"{where}{first.rule}{more}"
-    return answer_problem(problem)
+    return answer_faults([_fault(one) for one in error.errors()])
 
 
 def _fault(one: Mapping[str, object]) -> Fault:

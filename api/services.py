@@ -12,11 +12,14 @@ from modemctl.service.accounts import Accounts
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
+from modemctl.service.calls import Calls
 from modemctl.service.doubt import Doubts
 from modemctl.service.events import Events
 from modemctl.service.health import Health
+from modemctl.service.inbox import Inbox
 from modemctl.service.messages import Messages
 from modemctl.service.optouts import OptOuts
+from modemctl.service.sims import Sims
 from modemctl.telemetry import Telemetry
 
 __all__ = ["Api", "Of", "Services", "api_of", "services_of"]
@@ -30,6 +33,9 @@ class Services:
     messages: Messages
     doubts: Doubts
     opt_outs: OptOuts
+    sims: Sims
+    inbox: Inbox
+    calls: Calls
     accounts: Accounts
     authorities: Authorities
     events: Events

@@ -37,11 +37,14 @@ from modemctl.service.accounts import Accounts
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
+from modemctl.service.calls import Calls
 from modemctl.service.doubt import Doubts
 from modemctl.service.events import Events
 from modemctl.service.health import Health
+from modemctl.service.inbox import Inbox
 from modemctl.service.messages import Messages
 from modemctl.service.optouts import OptOuts
+from modemctl.service.sims import Sims
 from modemctl.service.submission import SubmissionRules
 from modemctl.store import CommitReport, Store, nodes, pins, sweeps
 from modemctl.store.engine import sqlite_path
@@ -173,11 +176,15 @@ def make_services(store: Store, settings: Settings, audit_key: AuditKey) -> Serv
     """One of each service."""
     rules = SubmissionRules.of(settings)
     general = settings.approvals.general_department
+    numbers = rules.numbers(is_strict=False)
     return Services(
         batches=Batches(store, rules),
         messages=Messages(store, rules),
         doubts=Doubts(store, general_department=general),
-        opt_outs=OptOuts(store, rules.numbers(is_strict=False)),
+        opt_outs=OptOuts(store, numbers),
+        sims=Sims(store, numbers=numbers, zone=ZoneInfo(settings.site.timezone)),
+        inbox=Inbox(store, numbers=numbers),
+        calls=Calls(store, numbers=numbers),
         accounts=Accounts(store, peers=settings.api.peers),
         authorities=Authorities(
             store, steps={step for chain in settings.approvals.chains.values() for step in chain}

@@ -17,9 +17,10 @@ from api.parameters import Body, Cursor, Limit, needs
 from api.problems import problems
 from api.services import Of
 from api.streams import NDJSON, ndjson
+from api.uploads import ENCODING, FORMAT, format_of_name
 from modemctl.errors import InvalidRequest
 from modemctl.lifecycle import BatchState, SegmentState
-from modemctl.service.batches import BatchRequest, BatchView, ListFormat, Recipient
+from modemctl.service.batches import BatchRequest, BatchView, Recipient
 from modemctl.service.pages import Page
 from modemctl.service.principal import Scope
 
@@ -27,7 +28,6 @@ router = APIRouter(prefix="/v1", tags=["batches"])
 
 _CHUNK: Final = 64 * 1024
 _MAX_REQUEST: Final = 256 * 1024
-_SUFFIXES: Final = {"xls": ListFormat.XLSX, "ods": ListFormat.XLSX, "jsonl": ListFormat.NDJSON}
 
 
 class NewBatch(Body):
@@ -231,12 +231,8 @@ async def upload_batch(
     of: Of,
     request: Request,
     *,
-    form: Annotated[
-        ListFormat | None, Query(alias="format", description="Null: by the file's name.")
-    ] = None,
-    encoding: Annotated[
-        str | None, Query(max_length=40, description="Of the text; null: found out.")
-    ] = None,
+    form: FORMAT = None,
+    encoding: ENCODING = None,
 ) -> BatchDetail:
     """Submit a batch whose list is a file of any size: multipart with `request` and `list`."""
     who.require(Scope.BATCHES_SUBMIT)  # before a large body is read
@@ -248,7 +244,7 @@ async def upload_batch(
             who,
             _new_batch(parts).request(),
             _chunks(upload),
-            form or _format_of(upload.filename or ""),
+            form or format_of_name(upload.filename or ""),
             encoding=encoding,
         )
     return BatchDetail.of(view)
@@ -266,21 +262,6 @@ def _new_batch(parts: FormData) -> NewBatch:
 async def _chunks(upload: UploadFile) -> AsyncIterator[bytes]:
     while chunk := await upload.read(_CHUNK):
         yield chunk
-
-
-def _format_of(name: str) -> ListFormat:
-    suffix = name.rpartition(".")[2].lower()
-    if suffix in _SUFFIXES:
-        return _SUFFIXES[suffix]
-    try:
-        return ListFormat(suffix)
-    except ValueError:
-        raise InvalidRequest(
-            "the file's name must end in a known form",
-            field="format",
-            value=suffix[:20],
-            cure=f"choose ?format= from {', '.join(ListFormat)}",
-        ) from None
 
 
 # ---------------------------------------------------------------- looking

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import httpx2
 from fastapi import FastAPI
@@ -16,12 +17,15 @@ from modemctl.service.accounts import AccountKind, Accounts, bootstrap
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches, SubmissionRules
+from modemctl.service.calls import Calls
 from modemctl.service.doubt import Doubts
 from modemctl.service.events import Events
 from modemctl.service.health import Health
+from modemctl.service.inbox import Inbox
 from modemctl.service.messages import Messages
 from modemctl.service.optouts import OptOuts
 from modemctl.service.principal import Principal
+from modemctl.service.sims import Sims
 from modemctl.store import Store
 from modemctl.telemetry import Telemetry
 from modemctl.vault import AuditKey
@@ -104,11 +108,15 @@ async def open_api(
 def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services:
     """All services over one store."""
     rules = SubmissionRules.of(Settings(api=settings))
+    numbers = rules.numbers(is_strict=False)
     return Services(
         batches=Batches(store, rules),
         messages=Messages(store, rules),
         doubts=Doubts(store, general_department=rules.approvals.general_department),
-        opt_outs=OptOuts(store, rules.numbers(is_strict=False)),
+        opt_outs=OptOuts(store, numbers),
+        sims=Sims(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai")),
+        inbox=Inbox(store, numbers=numbers),
+        calls=Calls(store, numbers=numbers),
         accounts=Accounts(store, peers=settings.peers),
         authorities=Authorities(store, steps=STEPS),
         events=Events(store, keep_days=7, general_department="general"),

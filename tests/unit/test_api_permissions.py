@@ -9,7 +9,7 @@ from modemctl.service.principal import ROLES, Scope, scopes_of
 from tests.support.apis import ApiBench, open_api
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
-PATH_VALUES = {"authorisation_id": "999999", "message_id": "999999"}
+PATH_VALUES = {"authorisation_id": "999999", "message_id": "999999", "inbox_id": "999999"}
 BODIES: dict[str, dict[str, object]] = {
     "POST /v1/batches": {
         "batch_id": NOBODY, "category": "notice", "text": "hello", "department": "sales",
@@ -18,6 +18,8 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/batches/{batch_id}/confirm": {"digest": "0" * 64},
     "POST /v1/batches/{batch_id}/approve": {"jws": "a.b.c"},
     "POST /v1/accounts": {"name": "a b", "kind": "person", "roles": []},
+    "POST /v1/sims/{iccid}/state": {"state": "issued", "reason": "test"},
+    "POST /v1/sims/{iccid}/verify": {"verified_by": "anna"},
     "POST /v1/doubt/close": {"segment_ids": [1], "reason": "test"},
     "POST /v1/doubt/resend": {"segment_ids": [1], "reason": "test"},
     "POST /v1/opt-outs": {"number": "13800138000"},

@@ -1,0 +1,153 @@
+"""The register of SIM cards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
+
+from api.auth import Who
+from api.parameters import Body, Cursor, Limit, needs
+from api.problems import Fault, answer_faults, problems
+from api.services import Of
+from api.uploads import ENCODING, FORMAT, LIST_BODY, format_of_type, spooled_body
+from modemctl.service.pages import Page
+from modemctl.service.principal import Scope
+from modemctl.service.sims import CardImport, CardState, LineError, PinImport, SimView
+
+router = APIRouter(prefix="/v1", tags=["sims"])
+
+
+class SimReason(Body):
+    """Why; goes to the audit log."""
+
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class SimMove(SimReason):
+    """The state that a card goes into, and why."""
+
+    state: CardState
+
+
+class Verification(Body):
+    """Who checked whose number it is (SIM-04)."""
+
+    verified_by: str = Field(min_length=1, max_length=128)
+
+
+@router.get("/sims", responses=problems(), openapi_extra=needs(Scope.SIMS_READ))
+async def list_sims(
+    who: Who,
+    of: Of,
+    *,
+    department: Annotated[str | None, Query()] = None,
+    state: Annotated[CardState | None, Query()] = None,
+    holder: Annotated[str | None, Query()] = None,
+    number: Annotated[str | None, Query(max_length=40)] = None,
+    card_group: Annotated[str | None, Query()] = None,
+    bay: Annotated[str | None, Query()] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Page[SimView]:
+    """Cards by ICCID; number and holder are masked without `pii:read`."""
+    return await of.sims.list_sims(
+        who,
+        department=department,
+        state=state,
+        holder=holder,
+        number=number,
+        card_group=card_group,
+        bay=bay,
+        cursor=cursor,
+        limit=limit,
+    )
+
+
+@router.post(
+    "/sims/import",
+    responses=problems(413),
+    response_model=CardImport,
+    openapi_extra={**needs(Scope.SIMS_WRITE), **LIST_BODY},
+)
+async def import_sims(
+    who: Who,
+    of: Of,
+    request: Request,
+    *,
+    form: FORMAT = None,
+    encoding: ENCODING = None,
+    dry_run: Annotated[bool, Query(description="Check only; change nothing.")] = False,
+) -> CardImport | Response:
+    """Register the cards of a list and put their PINs into the vault: all or none.
+
+    Faults of lines are a 422 that lists each; then nothing was registered.
+    """
+    who.require(Scope.SIMS_WRITE)  # before a large body is read
+    form = form or format_of_type(request.headers.get("content-type", ""))
+    async with spooled_body(request) as spooled:
+        done = await of.sims.import_cards(who, spooled, form, encoding=encoding, is_trial=dry_run)
+    if not done.errors:
+        return done
+    return answer_faults(
+        [_fault(one) for one in done.errors], cure="correct the list and send all of it again"
+    )
+
+
+def _fault(one: LineError) -> Fault:
+    place = f"line {one.line_no}: {one.field}" if one.line_no else one.field
+    return Fault(field=place, rule=one.rule, policy=one.policy, cure=one.cure)
+
+
+@router.get("/sims/{iccid}", responses=problems(404), openapi_extra=needs(Scope.SIMS_READ))
+async def show_sim(who: Who, of: Of, iccid: str) -> SimView:
+    """One card."""
+    return await of.sims.show(who, iccid)
+
+
+@router.post(
+    "/sims/{iccid}/state",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.SIMS_WRITE),
+)
+async def move_sim(who: Who, of: Of, iccid: str, body: SimMove) -> SimView:
+    """Move a card along its life; `lost`, `damaged`, `suspended_…` stop it within a second."""
+    return await of.sims.change_state(who, iccid, body.state, body.reason)
+
+
+@router.post("/sims/{iccid}/verify", responses=problems(404), openapi_extra=needs(Scope.SIMS_WRITE))
+async def verify_sim(who: Who, of: Of, iccid: str, body: Verification) -> SimView:
+    """Note who checked whose number it is."""
+    return await of.sims.verify(who, iccid, verified_by=body.verified_by)
+
+
+@router.post("/sims/{iccid}/pause", responses=problems(404), openapi_extra=needs(Scope.SIMS_WRITE))
+async def pause_sim(who: Who, of: Of, iccid: str, body: SimReason) -> SimView:
+    """Let a card send nothing until it is resumed; it goes on receiving."""
+    return await of.sims.pause(who, iccid, body.reason)
+
+
+@router.post("/sims/{iccid}/resume", responses=problems(404), openapi_extra=needs(Scope.SIMS_WRITE))
+async def resume_sim(who: Who, of: Of, iccid: str, body: SimReason) -> SimView:
+    """Let a paused card send again."""
+    return await of.sims.resume(who, iccid, body.reason)
+
+
+@router.get("/pin-imports", responses=problems(), openapi_extra=needs(Scope.SIMS_READ))
+async def list_pin_imports(who: Who, of: Of) -> Sequence[PinImport]:
+    """The imports of PINs and how far each proved itself, newest first."""
+    return await of.sims.list_imports(who)
+
+
+@router.post(
+    "/pin-imports/{import_id}/resume",
+    status_code=204,
+    response_class=Response,
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.SIMS_WRITE),
+)
+async def resume_pin_import(who: Who, of: Of, import_id: str, body: SimReason) -> None:
+    """Let a stopped import of PINs begin again with a canary."""
+    await of.sims.resume_import(who, import_id, body.reason)
