@@ -1,0 +1,385 @@
+"""The register of cards: lists in, views out, life of a card, what is never told."""
+
+import io
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import openpyxl
+import pytest
+from sqlalchemy import select, update
+
+from modemctl.errors import Conflict, InvalidRequest, NotFound, NotPermitted, PolicyRefused
+from modemctl.lifecycle import CardState
+from modemctl.model import AccountId, Topic
+from modemctl.policy.numbers import NumberRules
+from modemctl.service.principal import Principal, Scope
+from modemctl.service.recipients import ListFormat, spool
+from modemctl.service.sims import Ownership, Sims
+from modemctl.store import Store, pins
+from modemctl.store.tables import audit_entry, event, pin_import, sim
+from tests.support.stores import open_store
+
+HEAD = "iccid,number,holder,department,ownership,verified,state,pin"
+CARDS = [f"8986001234567890{i:04d}" for i in range(1, 6)]
+PIN = "73914682"
+
+
+def row(i=1, *, number=None, holder="王芳", department="sales", state="issued", pin=PIN):
+    number = f"138000000{i:02d}" if number is None else number
+    return f"{CARDS[i - 1]},{number},{holder},{department},owned,yes,{state},{pin}"
+
+
+def who(*scopes: Scope, department: str | None = None) -> Principal:
+    return Principal(
+        account_id=AccountId("a"), name="keeper", department=department,
+        scopes=frozenset(scopes), source="test",
+    )  # fmt: skip
+
+
+KEEPER = who(Scope.SIMS_READ, Scope.SIMS_WRITE)
+READER = who(Scope.SIMS_READ)
+INSIDER = who(Scope.SIMS_READ, Scope.SIMS_WRITE, Scope.PII_READ)
+
+
+@asynccontextmanager
+async def register(tmp_path):
+    async with open_store(tmp_path) as store:
+        yield Sims(store, numbers=NumberRules(), zone=ZoneInfo("Asia/Shanghai")), store
+
+
+async def give(sims: Sims, content, list_format=ListFormat.CSV, principal=KEEPER, **how):
+    octets = content if isinstance(content, bytes) else content.encode()
+
+    async def chunks():
+        yield octets
+
+    async with spool(chunks(), max_octets=1 << 24) as source:
+        return await sims.import_cards(principal, source, list_format, **how)
+
+
+def workbook(*rows_: list[object]) -> bytes:
+    book = openpyxl.Workbook()
+    for cells in rows_:
+        book.active.append(cells)
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+async def stored_pin(store: Store, iccid: str) -> str | None:
+    sealed = await store.read(
+        lambda conn: conn.scalar(select(sim.c.pin_enc).where(sim.c.iccid == iccid))
+    )
+    place = pins.pin_place(iccid)
+    return None if sealed is None else store.vault.decrypt_text(sealed, place=place)
+
+
+async def test_a_list_becomes_cards_and_one_import_of_pins(tmp_path):
+    async with register(tmp_path) as (sims, store):
+        with store.signals.subscribe(Topic.SIMS) as bell:
+            done = await give(sims, "\n".join([HEAD, row(1), row(2), row(3, pin="")]))
+            assert await bell.wait(5)
+        page = await sims.list_sims(INSIDER)
+        (imported,) = await sims.list_imports(READER)
+        held = [await stored_pin(store, iccid) for iccid in CARDS[:3]]
+    assert (done.n_cards, done.n_added, done.n_pins, done.errors) == (3, 3, 2, [])
+    assert [one.iccid for one in page.items] == CARDS[:3]
+    first = page.items[0]
+    assert (first.number, first.holder, first.department) == ("+8613800000001", "王芳", "sales")
+    assert (first.state, first.ownership) == (CardState.ISSUED, Ownership.OWNED)
+    assert (first.has_pin, first.pin_state, first.verified_by) == (True, "unproved", "keeper")
+    assert not page.items[2].has_pin
+    assert (imported.import_id, imported.n_cards, imported.width) == (done.import_id, 2, 1)
+    assert held == [PIN, PIN, None]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
+async def test_chinese_headings_and_words_in_every_usual_encoding(tmp_path, encoding):
+    text = (
+        "卡号;手机号码;持有人;部门;归属;出租方;运营商;实名;核验人;核验日期;状态;PIN码\n"
+        f"{CARDS[0]};138 0000 0001;王芳;销售部;租赁;某某公司;移动;是;李雷;2026/11/01;在用;0042\n"
+    )
+    async with register(tmp_path) as (sims, store):
+        done = await give(sims, text.encode(encoding))
+        (one,) = (await sims.list_sims(INSIDER)).items
+        held = await stored_pin(store, CARDS[0])
+    assert done.errors == []
+    assert (one.holder, one.department, one.lessor, one.carrier) == (
+        "王芳", "销售部", "某某公司", "移动",
+    )  # fmt: skip
+    assert (one.ownership, one.state) == (Ownership.LEASED, CardState.ISSUED)
+    assert one.verified_by == "李雷"
+    assert one.verified_at == datetime(2026, 10, 31, 16, 0, tzinfo=UTC)
+    assert held == "0042"
+
+
+async def test_a_spreadsheet_is_read_and_a_rounded_iccid_refused_with_its_cure(tmp_path):
+    head = HEAD.split(",")
+    async with register(tmp_path) as (sims, _):
+        good = workbook(head, row(1).split(","), [*row(2).split(",")[:-1], 4711])
+        done = await give(sims, good, ListFormat.XLSX)
+        damaged = row(3).split(",")
+        bad = workbook(head, [int(CARDS[2]), *damaged[1:]])
+        refused = await give(sims, bad, ListFormat.XLSX)
+        shown = await sims.list_sims(READER)
+    assert (done.n_added, done.errors) == (2, [])
+    (error,) = refused.errors
+    assert (error.line_no, error.field) == (2, "iccid")
+    assert "rounded" in error.rule
+    assert "text" in error.cure
+    assert len(shown.items) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "says"),
+    [
+        ("8.98600123456789E+19,,,,,,,", "iccid", "rounded"),
+        ("89860012345678900000,,,,,,,", "iccid", "rounded"),
+        (",,,,,,,", None, None),
+        ("1234,,,,,,,", "iccid", "begin with 89"),
+        (row(1, number="0105551234"), "number", "landline"),
+        (row(1, number="12"), "number", "not a mobile"),
+        (row(1, holder=""), "holder", "issued card"),
+        (row(1, department=""), "department", "issued card"),
+        (row(1, state="happy"), "state", "no state"),
+        (row(1, pin="123"), "pin", "4 to 8 digits"),
+        (row(1, pin="12a4"), "pin", "4 to 8 digits"),
+        (row(1).replace("owned", "leased"), "ownership", None),
+        (row(1).replace("owned", "stolen"), "ownership", "owned"),
+        (row(1).replace("yes", "maybe"), "verified", "yes"),
+        (row(1, holder="王" * 129), "holder", "128"),
+    ],
+)
+async def test_a_faulty_line_is_told_with_its_number_and_nothing_is_imported(
+    tmp_path, line, name, says
+):
+    async with register(tmp_path) as (sims, _):
+        done = await give(sims, "\n".join([HEAD, row(5), line]))
+        shown = await sims.list_sims(READER)
+    if name is None:
+        assert done.errors == []
+        return
+    if says is None:  # a leased card without lessor
+        name, says = "lessor", "leased card"
+    (error,) = done.errors
+    assert (error.line_no, error.field) == (3, name)
+    assert says in error.rule
+    assert shown.items == []
+    assert done.import_id is None
+
+
+async def test_all_faults_are_told_at_once_and_no_pin_among_them(tmp_path):
+    lines = [HEAD, row(1, pin="98765432x"), row(2, state="?"), row(2, pin="5556667777"), row(3)]
+    async with register(tmp_path) as (sims, store):
+        done = await give(sims, "\n".join(lines))
+        trail = await store.read(lambda conn: conn.execute(select(audit_entry.c.details)).all())
+    assert [error.line_no for error in done.errors] == [2, 3, 4]
+    told = repr(done) + repr(trail)
+    assert "98765432" not in told
+    assert "5556667777" not in told
+
+
+async def test_two_lines_of_one_card_or_number_are_refused(tmp_path):
+    lines = [HEAD, row(1), row(1, number="13800000009"), row(2, number="13800000001")]
+    async with register(tmp_path) as (sims, _):
+        done = await give(sims, "\n".join(lines))
+    assert [(error.line_no, error.field) for error in done.errors] == [(3, "iccid"), (4, "number")]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n\n", "a,b\n1,2\n", "iccid,iccid\n", "iccid,pinn\n1,2\n", "number,pin\n1,2\n"]
+)
+async def test_what_is_no_list_of_cards_is_refused(tmp_path, text):
+    async with register(tmp_path) as (sims, _):
+        with pytest.raises(InvalidRequest):
+            await give(sims, text)
+
+
+async def test_the_same_list_again_changes_nothing(tmp_path):
+    text = "\n".join([HEAD, row(1), row(2)])
+    async with register(tmp_path) as (sims, _):
+        await give(sims, text)
+        again = await give(sims, text)
+        imports = await sims.list_imports(READER)
+    assert (again.n_added, again.n_known, again.n_pins, again.import_id) == (0, 2, 0, None)
+    assert len(imports) == 1
+
+
+async def test_a_corrected_pin_is_a_new_import_of_that_card_alone(tmp_path):
+    async with register(tmp_path) as (sims, store):
+        await give(sims, "\n".join([HEAD, row(1), row(2)]))
+        again = await give(sims, "\n".join([HEAD, row(1), row(2, pin="4711")]))
+        held = [await stored_pin(store, iccid) for iccid in CARDS[:2]]
+        shown = await sims.show(READER, CARDS[1])
+    assert (again.n_pins, again.errors) == (1, [])
+    assert held == [PIN, "4711"]
+    assert shown.pin_import_id == again.import_id
+
+
+async def test_a_registered_card_does_not_change_hands_by_a_list(tmp_path):
+    async with register(tmp_path) as (sims, _):
+        await give(sims, "\n".join([HEAD, row(1)]))
+        done = await give(sims, "\n".join([HEAD, row(1, department="loans", holder="李雷")]))
+        clash = await give(sims, "\n".join([HEAD, row(2, number="13800000001")]))
+        shown = await sims.show(INSIDER, CARDS[0])
+    assert {(error.field, error.policy) for error in done.errors} == {
+        ("department", "SIM-05"), ("holder", "SIM-05"),
+    }  # fmt: skip
+    assert [error.field for error in clash.errors] == ["number"]
+    assert (shown.department, shown.holder) == ("sales", "王芳")
+
+
+async def test_a_trial_changes_nothing(tmp_path):
+    async with register(tmp_path) as (sims, _):
+        done = await give(sims, "\n".join([HEAD, row(1)]), is_trial=True)
+        shown = await sims.list_sims(READER)
+    assert (done.n_added, done.n_pins, done.import_id) == (1, 1, None)
+    assert shown.items == []
+
+
+async def test_numbers_and_names_are_masked_without_the_right_to_see_them(tmp_path):
+    async with register(tmp_path) as (sims, _):
+        await give(sims, "\n".join([HEAD, row(1)]))
+        shown = await sims.show(READER, CARDS[0])
+        by_number = await sims.list_sims(READER, number="13800000001")
+    assert (shown.number, shown.holder) == ("+86138****0001", "王**")
+    assert [one.iccid for one in by_number.items] == [CARDS[0]]
+    assert PIN not in repr(asdict(shown))
+
+
+async def test_lists_are_limited_to_the_department_and_go_on_behind_a_cursor(tmp_path):
+    lines = [HEAD, *(row(i, department="sales" if i % 2 else "loans") for i in range(1, 6))]
+    async with register(tmp_path) as (sims, _):
+        await give(sims, "\n".join(lines))
+        seller = who(Scope.SIMS_READ, department="sales")
+        first = await sims.list_sims(seller, limit=2)
+        second = await sims.list_sims(seller, limit=2, cursor=first.next)
+        foreign = await sims.list_sims(seller, department="loans")
+        with pytest.raises(NotFound):
+            await sims.show(seller, CARDS[1])
+    assert [one.iccid for one in first.items] == [CARDS[0], CARDS[2]]
+    assert [one.iccid for one in second.items] == [CARDS[4]]
+    assert second.next is None
+    assert foreign.items == []
+
+
+async def test_a_department_imports_no_cards_of_another(tmp_path):
+    seller = who(Scope.SIMS_WRITE, department="sales")
+    async with register(tmp_path) as (sims, _):
+        done = await give(
+            sims, "\n".join([HEAD, row(1), row(2, department="loans")]), principal=seller
+        )
+    assert [(error.line_no, error.policy) for error in done.errors] == [(3, "SEC-01")]
+
+
+async def test_a_card_lives_by_the_table_and_every_step_is_on_record(tmp_path):
+    async with register(tmp_path) as (sims, store):
+        await give(sims, "\n".join([HEAD, row(1)]))
+        with store.signals.subscribe(Topic.STOP) as bell:
+            lost = await sims.change_state(KEEPER, CARDS[0], CardState.LOST, "fell into the lake")
+            assert await bell.wait(5)
+        with pytest.raises(Conflict):
+            await sims.change_state(KEEPER, CARDS[0], CardState.ISSUED, "found")
+        trail = await store.read(
+            lambda conn: conn.execute(
+                select(audit_entry.c.action, audit_entry.c.actor, audit_entry.c.details).where(
+                    audit_entry.c.subject == CARDS[0]
+                )
+            ).all()
+        )
+        told = await store.read(
+            lambda conn: conn.scalars(select(event.c.data).where(event.c.kind == "sim")).all()
+        )
+    assert lost.state is CardState.LOST
+    assert [one.action for one in trail] == ["sim.add", "sim.state"]
+    assert "fell into the lake" in trail[1].details
+    assert any('"lost"' in one for one in told)
+
+
+async def test_an_unverified_card_is_not_issued(tmp_path):
+    unverified = row(1, state="provisioned").replace("yes", "no")
+    async with register(tmp_path) as (sims, _):
+        await give(sims, "\n".join([HEAD, unverified]))
+        with pytest.raises(PolicyRefused) as refusal:
+            await sims.change_state(KEEPER, CARDS[0], CardState.ISSUED, "needed")
+        verified = await sims.verify(KEEPER, CARDS[0], verified_by="李雷")
+        issued = await sims.change_state(KEEPER, CARDS[0], CardState.ISSUED, "needed")
+    assert refusal.value.policy == "SIM-04"
+    assert verified.verified_by == "李雷"
+    assert issued.state is CardState.ISSUED
+
+
+async def test_pause_and_resume_are_audited_once(tmp_path):
+    async with register(tmp_path) as (sims, store):
+        await give(sims, "\n".join([HEAD, row(1)]))
+        states = [
+            (await sims.pause(KEEPER, CARDS[0], "test")).is_paused,
+            (await sims.pause(KEEPER, CARDS[0], "again")).is_paused,
+            (await sims.resume(KEEPER, CARDS[0], "done")).is_paused,
+        ]
+        trail = await store.read(
+            lambda conn: conn.scalars(
+                select(audit_entry.c.action).where(
+                    audit_entry.c.action.in_(["sim.pause", "sim.resume"])
+                )
+            ).all()
+        )
+    assert states == [True, True, False]
+    assert trail == ["sim.pause", "sim.resume"]
+
+
+async def test_an_altered_row_is_shown_as_such_and_never_healed(tmp_path):
+    async with register(tmp_path) as (sims, store):
+        await give(sims, "\n".join([HEAD, row(1, state="provisioned")]))
+        await store.write(lambda tx: tx.conn.execute(update(sim).values(state="issued")))
+        shown = await sims.show(READER, CARDS[0])
+        with pytest.raises(PolicyRefused) as refusal:
+            await sims.verify(KEEPER, CARDS[0], verified_by="x")
+        still = await sims.show(READER, CARDS[0])
+    assert not shown.is_intact
+    assert refusal.value.policy == "SEC-05"
+    assert not still.is_intact
+
+
+async def test_a_stopped_import_goes_on_only_by_a_person(tmp_path):
+    async with register(tmp_path) as (sims, store):
+        done = await give(sims, "\n".join([HEAD, row(1)]))
+        with pytest.raises(Conflict):
+            await sims.resume_import(KEEPER, done.import_id, "why not")
+        stopped = update(pin_import).values(stopped_at=store.clock.now(), stopped_reason="x")
+        await store.write(lambda tx: tx.conn.execute(stopped))
+        await sims.resume_import(KEEPER, done.import_id, "PINs were checked")
+        (after,) = await sims.list_imports(READER)
+        with pytest.raises(NotFound):
+            await sims.resume_import(KEEPER, "none", "x")
+    assert after.stopped_at is None
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda sims: sims.change_state(READER, CARDS[0], CardState.LOST, "x"),
+        lambda sims: sims.pause(READER, CARDS[0], "x"),
+        lambda sims: sims.verify(READER, CARDS[0], verified_by="x"),
+        lambda sims: sims.resume_import(READER, "x", "x"),
+        lambda sims: give(sims, HEAD, principal=READER),
+        lambda sims: sims.list_sims(who()),
+        lambda sims: sims.show(who(), CARDS[0]),
+        lambda sims: sims.list_imports(who()),
+    ],
+)
+async def test_every_act_needs_its_scope(tmp_path, call):
+    async with register(tmp_path) as (sims, _):
+        with pytest.raises(NotPermitted):
+            await call(sims)
+
+
+async def test_pins_and_numbers_do_not_stand_in_the_database_in_clear(tmp_path):
+    async with register(tmp_path) as (sims, _):
+        await give(sims, "\n".join([HEAD, row(1)]))
+    for path in tmp_path.iterdir():
+        octets = path.read_bytes()
+        assert PIN.encode() not in octets
+        assert b"13800000001" not in octets
