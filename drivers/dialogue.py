@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import re
 from collections import deque
-from collections.abc import Sequence
 
 from drivers.at import values
 from drivers.at.channel import Answer, Channel, Notice
 from drivers.at.codes import cause_of
-from drivers.at.command import Command, asking, console
+from drivers.at.command import Command, asking
 from drivers.at.session import EchoSeen, Fact, Stray, Urc, questions_about, urc_key
 from drivers.at.urcs import SHARED, late_result
 from drivers.at.wire import shown_urc
@@ -33,11 +31,6 @@ from drivers.interface import (
     SmsDirect,
     UnknownUrc,
 )
-
-_FORBIDDEN = re.compile(
-    r"(?i)[\x00-\x1f\x7f]|CMGS|CMGW|CMGC|CMSS|CNMA|CPIN\s*=|CLCK\s*=|CPWD|(^AT|;)\s*[DA]"
-)
-"""What no person may send by hand: prompts and messages, PINs past their guard, calls."""
 
 
 class Dialogue:
@@ -64,18 +57,6 @@ class Dialogue:
         return self._identity
 
     # ---- upkeep
-
-    async def command(self, text: str, *, timeout: float = 10.0) -> Sequence[str]:
-        """Send one raw command; an error result is the last line, not an exception.
-
-        Raises ValueError for what a person may not send by hand.
-        """
-        if _FORBIDDEN.search(text) or not text.upper().startswith("AT"):
-            raise ValueError("not a command that may be sent by hand")
-        answer = await self._channel.run(console(text, timeout=timeout))
-        self._memory = None  # it may have been +CPMS
-        lines = [part for line in answer.lines for part in (line.text, line.payload) if part]
-        return [*lines, answer.final.text]
 
     async def realign(self) -> None:
         """Ask what is known of this modem until an answer fits its question."""

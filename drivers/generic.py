@@ -15,6 +15,7 @@ from drivers.at.command import (
     PIN_TIMEOUT,
     Bare,
     asking,
+    by_hand,
     plain,
     prefix_of,
     secret,
@@ -72,6 +73,9 @@ class GenericDriver(Dialogue):
         super().__init__(channel, identity, family, sink)
         self._capabilities = family.capabilities
         self._memories: tuple[str, ...] = family.memories
+        # Selecting a memory and acting on a slot of it are two commands that nothing may part:
+        # a slot of another memory would be read, or deleted.
+        self._storage = asyncio.Lock()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -193,7 +197,8 @@ class GenericDriver(Dialogue):
         """Set PDU mode, storage, routing, and the URCs of registration and calls."""
         await self._run(plain("AT+CMGF=0", timeout=10.0))
         await self._try(f"AT+CSMS={self._family.csms}")
-        await self._choose_memory()
+        async with self._storage:
+            await self._choose_memory()
         await self._route_messages()
         if not await self._try("AT+CREG=2"):
             await self._try("AT+CREG=1")
@@ -258,23 +263,31 @@ class GenericDriver(Dialogue):
     async def list_messages(self) -> Sequence[StoredMessage]:
         """List every memory that messages may land in."""
         found: list[StoredMessage] = []
-        for memory in self._memories:
-            if not await self._select(memory):
-                continue
-            command = dataclasses.replace(asking("AT+CMGL=4", timeout=120.0), has_payload=True)
-            answer = await self._run(command)
-            for line in answer.lines:
-                index = values.integer(values.answer_fields(line.text)[0])
-                if line.payload is not None:
-                    found.append(storage.listed(memory, line.text, line.payload))
-                elif index is not None:  # its PDU was garbled on the way: ask for it alone
-                    message = await self.read_message(memory, index)
-                    found += [] if message is None else [message]
+        async with self._storage:
+            for memory in self._memories:
+                if await self._select(memory):
+                    found += await self._listed(memory)
+        return found
+
+    async def _listed(self, memory: str) -> list[StoredMessage]:
+        command = dataclasses.replace(asking("AT+CMGL=4", timeout=120.0), has_payload=True)
+        found: list[StoredMessage] = []
+        for line in (await self._run(command)).lines:
+            index = values.integer(values.answer_fields(line.text)[0])
+            if line.payload is not None:
+                found.append(storage.listed(memory, line.text, line.payload))
+            elif index is not None:  # its PDU was garbled on the way: ask for it alone
+                message = await self._read(memory, index)
+                found += [] if message is None else [message]
         return found
 
     async def read_message(self, memory: str, index: int) -> StoredMessage | None:
         """Read one slot."""
-        await self._select(memory, is_needed=True)
+        async with self._storage:
+            await self._select(memory, is_needed=True)
+            return await self._read(memory, index)
+
+    async def _read(self, memory: str, index: int) -> StoredMessage | None:
         command = asking(f"AT+CMGR={int(index)}", timeout=10.0)
         try:
             answer = await self._run(dataclasses.replace(command, has_payload=True))
@@ -293,12 +306,13 @@ class GenericDriver(Dialogue):
 
     async def delete_message(self, memory: str, index: int) -> None:
         """Delete one slot."""
-        await self._select(memory, is_needed=True)
-        try:
-            await self._run(plain(f"AT+CMGD={int(index)}", timeout=30.0))
-        except CommandError as error:
-            if not _is_empty_slot(error):
-                raise
+        async with self._storage:
+            await self._select(memory, is_needed=True)
+            try:
+                await self._run(plain(f"AT+CMGD={int(index)}", timeout=30.0))
+            except CommandError as error:
+                if not _is_empty_slot(error):
+                    raise
 
     async def acknowledge(self) -> None:
         """Send `+CNMA` where the modem waits for it."""
@@ -314,6 +328,7 @@ class GenericDriver(Dialogue):
         """Make `memory` the one that is read; false where an unneeded one is refused."""
         if self._memory == memory:
             return True
+        self._memory = None  # unknown, should the answer be lost
         try:
             await self._run(setting(_cpms(memory, 1), timeout=10.0))
         except CommandError:
@@ -391,6 +406,18 @@ class GenericDriver(Dialogue):
                 return Accepted(mr=mr)
         self._channel.distrust()  # an `OK` of somebody else's, perhaps
         return InDoubt(reason="accepted without a reference")
+
+    async def command(self, text: str, *, timeout: float = 10.0) -> Sequence[str]:
+        """Send one raw command; an error result is the last line, not an exception.
+
+        Raises ValueError for what a person may not send by hand.
+        """
+        command = by_hand(text, timeout=timeout)
+        async with self._storage:  # it may be `+CPMS`
+            self._memory = None
+            answer = await self._channel.run(command)
+        lines = [part for line in answer.lines for part in (line.text, line.payload) if part]
+        return [*lines, answer.final.text]
 
     async def reset(self) -> None:
         """Restart the modem; the channel may end before the answer."""

@@ -294,7 +294,7 @@ class Capabilities:
 
 
 class Driver(Protocol):
-    """One modem, one channel, one caller: commands are never pipelined.
+    """One modem, one channel: commands are never pipelined; several callers wait in turn.
 
     Every coroutine raises `CommandTimeout`, `OutOfStep`, `LinkError`, `ProtocolError`, and
     `CommandError` unless it returns the refusal as a value. After `CommandTimeout` only
@@ -398,7 +398,11 @@ class Driver(Protocol):
         ...
 
     async def command(self, text: str, *, timeout: float = 10.0) -> Sequence[str]:
-        """One raw AT command for the maintenance console; the answer's lines with the final."""
+        """One raw AT command for the maintenance console; the answer's lines with the final.
+
+        An error result is the last line, not an exception. ValueError for what no person may
+        send by hand: messages, PINs past their guard, calls, another IMEI, chained commands.
+        """
         ...
 
     async def realign(self) -> None:

@@ -225,8 +225,12 @@ async def _open_tty(port: Port, path: str, baudrate: int) -> None:
         on_abandoned=lambda late: late.close(),
     )
     port._device = device  # noqa: SLF001 — one class in two halves: the blocking half made it
-    await serial_asyncio.connection_for_serial(loop, lambda: port, device)
-    await asyncio.sleep(0)  # the transport calls connection_made in the next turn
+    transport, _ = await serial_asyncio.connection_for_serial(loop, lambda: port, device)
+    try:
+        await asyncio.sleep(0)  # the transport calls connection_made in the next turn
+    except BaseException:
+        transport.abort()  # nobody would ever close it
+        raise
 
 
 async def _open_tcp(port: Port, host_port: str) -> None:

@@ -89,19 +89,31 @@ def secret(text: str, shown: str, *, timeout: float = PIN_TIMEOUT) -> Command:
     return Command(text=text, shown=shown, timeout=timeout, is_private=True)
 
 
-def console(text: str, *, timeout: float) -> Command:
-    """A command that a person typed: nothing is known of it, so nothing of it is shown."""
+def by_hand(text: str, *, timeout: float) -> Command:
+    """A command that a person typed: nothing is known of it, so nothing of it is shown.
+
+    Raises ValueError for what no person may send: messages and prompts, PINs past their guard,
+    calls, another IMEI, several commands in one line.
+    """
+    is_basic = _BASIC.fullmatch(text) is not None
+    if not is_basic and (_EXTENDED.fullmatch(text) is None or _FORBIDDEN.search(text)):
+        raise ValueError("not a command that may be sent by hand")
     name = _NAME.match(text)
-    is_call = re.match(r"(?i)AT\s*[DA]", text) is not None
     return Command(
         text=text,
         shown=f"{name.group(0).upper() if name else 'AT'}…",
         prefixes=(prefix_of(text),),
         bare=Bare.ANY,
-        finals=Finals.CALL if is_call else Finals.PLAIN,
         is_private=True,
         timeout=timeout,
     )
+
+
+_BASIC = re.compile(r"(?i)AT(?:I\d*|[EVQ][01]?|Z\d?|H\d?|X\d|&[CDFKVW]\d?|S\d+(?:\?|=\d+))*")
+_EXTENDED = re.compile(r"(?i)AT[+^*#$%!_][^;\x00-\x1f\x7f]+")
+_FORBIDDEN = re.compile(
+    r"(?i)CMG[SWC]|CMSS|CNMA|CPIN\s*=|CPIN2|CLCK\s*=|CPWD|CSIM|CGLA|CRSM\s*=\s*2[12]|EGMR|SIMEI|\^DIAL"
+)
 
 
 def prefix_of(text: str) -> str:

@@ -466,6 +466,47 @@ async def test_nothing_is_acknowledged_where_the_modem_does_it(bench: Bench) -> 
     assert bench.modem.received == []
 
 
+async def test_nothing_parts_the_choice_of_a_memory_from_the_act_on_its_slot(
+    bench: Bench,
+) -> None:
+    selected = {"now": "ME"}
+    acts: list[tuple[str, str]] = []
+
+    def select(text: str) -> bytes:
+        selected["now"] = text.split('"')[1]
+        return said("+CPMS: 1,20,1,20,1,20")
+
+    def act(text: str) -> bytes:
+        acts.append((selected["now"], text))
+        return OK
+
+    bench.modem.script |= {'AT+CPMS="SM"': select, 'AT+CPMS="ME"': select}
+    bench.modem.script |= {f"AT+CMG{verb}={n}": act for verb in "RD" for n in (1, 2)}
+    bench.modem.script["AT+CSQ"] = said("+CSQ: 1,99")
+    async with asyncio.TaskGroup() as group:
+        for _ in range(5):
+            group.create_task(bench.driver.delete_message("SM", 1))
+            group.create_task(bench.driver.delete_message("ME", 2))
+            group.create_task(bench.driver.read_message("SM", 1))
+            group.create_task(bench.driver.command("AT+CSQ"))
+            group.create_task(bench.driver.read_message("ME", 2))
+    assert len(acts) == 20
+    assert {(memory, text[-1]) for memory, text in acts} == {("SM", "1"), ("ME", "2")}
+
+
+async def test_lost_choice_of_a_memory_is_made_again(bench: Bench) -> None:
+    bench.modem.script |= {"AT+CMGD=1": OK}
+    await bench.driver.delete_message("SM", 1)
+    bench.modem.script['AT+CPMS="ME"'] = None
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await bench.driver.delete_message("ME", 1)
+    await bench.driver.realign()
+    bench.modem.received.clear()
+    await bench.driver.delete_message("SM", 1)
+    assert bench.modem.received == ['AT+CPMS="SM"', "AT+CMGD=1"]
+
+
 # ---------------------------------------------------------------- network
 
 
@@ -766,7 +807,8 @@ async def test_command_by_hand_gives_lines_and_result(bench: Bench) -> None:
     [
         "AT+CMGS=24", "at+cmss=1", "AT+CSQ;+CMSS=1", "AT+CMGW=1", "AT+CNMA=1,2", "ATD110;",
         "AT+CSQ;D110;", "ATA", 'AT+CPIN="1234"', 'AT+CLCK="SC",0,"1"', 'AT+CPWD="SC","1","2"',
-        "AT\rAT", "AT\x1a", "AT\x1b", "ATZ\n", "hello", "", "AT D 110",
+        "AT\rAT", "AT\x1a", "AT\x1b", "ATZ\n", "hello", "", "AT D 110", "ATE0D110;", "ATE0A",
+        "AT+CSQ;+CSQ", 'AT+CSIM=26,"0020000108"', "AT+CRSM=214,28486,0,0,17", 'AT+EGMR=1,7,"1"',
     ],
 )  # fmt: skip
 async def test_what_no_person_may_send_never_leaves(bench: Bench, text: str) -> None:
