@@ -23,6 +23,16 @@ CHUNK_LINES: Final = 1_024
 NO_LINE: Final = bytes(LEAF_OCTETS)
 """Leaf of a source line that is not part of the batch (removed, empty): no line has this hash."""
 
+_UNREADABLE: Final = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    rfc8785.CanonicalizationError,
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
@@ -89,7 +99,7 @@ def read_line(octets: bytes) -> Line:
         members = json.loads(octets)
         variables = {str(name): str(value) for name, value in members["vars"].items()}
         return Line(line_no=int(members["n"]), to=str(members["to"]), variables=variables)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise PolicyRefused("SMS-01", "a stored line cannot be read") from error
 
 
@@ -158,7 +168,7 @@ def decode_header(octets: bytes) -> BatchHeader:
         members = json.loads(octets)
         header = _header(members)
         is_same = members["v"] == VERSION and encode_header(header) == octets
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise PolicyRefused("SMS-01", "the batch's header was changed") from error
     if not is_same:
         raise PolicyRefused("SMS-01", "the batch's header was changed")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from itertools import count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,21 +55,34 @@ def open_seconds(quiet: Quiet | None, start: datetime, end: datetime) -> float:
     return total
 
 
+def after_open_seconds(quiet: Quiet | None, start: datetime, seconds: float) -> datetime:
+    """The point at which that many seconds outside quiet hours have passed since `start` (UTC)."""
+    at, left = start.astimezone(UTC), timedelta(seconds=seconds)
+    while quiet is not None:
+        if is_quiet(quiet, at):
+            at = _quiet_ends(quiet, at)
+        until = _next_local(quiet.start, quiet.zone, at)
+        if left <= until - at:
+            break
+        at, left = until, left - (until - at)
+    return at + left
+
+
 def _quiet_ends(quiet: Quiet, at: datetime) -> datetime:
-    ends = _next_local(quiet.end, quiet.zone, at)
-    # A clock change may put the local end inside quiet hours again, for an hour at most.
-    while is_quiet(quiet, ends):
-        ends += timedelta(minutes=1)
-    return ends
+    # Where clocks jump, an end may lie in quiet hours itself: then the next one counts.
+    return next(end for end in _local_points(quiet.end, quiet.zone, at) if not is_quiet(quiet, end))
 
 
 def _next_local(wanted: time, zone: tzinfo, at: datetime) -> datetime:
-    """The first UTC point after `at` at which the zone's clocks show `wanted`."""
+    return next(_local_points(wanted, zone, at))
+
+
+def _local_points(wanted: time, zone: tzinfo, at: datetime) -> Iterator[datetime]:
+    """The UTC points after `at` at which the zone's clocks show `wanted`."""
     day = at.astimezone(zone).date()
-    points = (
+    for offset in count():
+        local = datetime.combine(day + timedelta(days=offset), wanted, tzinfo=zone)
         # Where clocks go back, a local time comes twice.
-        datetime.combine(day + timedelta(days=offset), wanted, tzinfo=zone).replace(fold=fold)
-        for offset in (0, 1, 2)
-        for fold in (0, 1)
-    )
-    return next(point for point in (one.astimezone(UTC) for one in points) if point > at)
+        for point in sorted({local.astimezone(UTC), local.replace(fold=1).astimezone(UTC)}):
+            if point > at:
+                yield point

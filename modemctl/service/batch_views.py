@@ -12,7 +12,7 @@ from modemctl.model import AccountId, Category, mask_number
 from modemctl.policy.approvals import ApprovalRules, BatchEvidence
 from modemctl.policy.content import render
 from modemctl.policy.digest import Totals, decode_header
-from modemctl.policy.hours import next_open, open_seconds
+from modemctl.policy.hours import after_open_seconds, next_open, open_seconds
 from modemctl.service.principal import Principal
 from modemctl.service.submission import SubmissionRules
 from modemctl.store.batches import Batch, Sight
@@ -209,7 +209,8 @@ def estimate_finish(
         today = min(rules.limits.segments_per_day, int(open_for / seconds_per_segment(rules)) + 1)
         if per_card <= today:
             needed = (per_card - 1) * seconds_per_segment(rules)
-            return _after_open_seconds(at, needed, rules, found)
+            finish = after_open_seconds(quiet, at, needed)
+            return finish if finish < found.not_after else None
         per_card -= today
         at = next_open(quiet, day_ends, not_before=found.not_before, not_after=found.not_after)
     return None
@@ -221,20 +222,6 @@ def seconds_per_segment(rules: SubmissionRules) -> float:
     return max(
         limits.minimum_gap, 60 / limits.segments_per_minute, 3_600 / limits.segments_per_hour
     )
-
-
-def _after_open_seconds(
-    at: datetime, needed: float, rules: SubmissionRules, found: Batch
-) -> datetime | None:
-    quiet = rules.quiet.get(found.category)
-    left = needed
-    while True:
-        step = timedelta(seconds=left)
-        passed = open_seconds(quiet, at, at + step)
-        at, left = at + step, left - passed
-        if left < 1:
-            break
-    return at if at < found.not_after else None
 
 
 def _iso(at: datetime | None) -> str | None:

@@ -664,3 +664,50 @@ def test_nobodys_name_or_number_stands_in_a_refusal_or_a_representation():
     assert "138" not in repr(line)
     assert "张三" not in repr(line)
     assert "eyJ" not in repr(evidence)
+
+
+# ---------------------------------------------------------------- octets that are no header or line
+
+
+def spoiled(**changes):
+    members = json.loads(encode_header(header_of()))
+    return json.dumps({**members, **changes}).encode()
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b"\xff",
+        encode_header(header_of()) + b" ",
+        encode_header(header_of()).replace(b'"v":1', b'"v":2'),
+        spoiled(totals=[]),
+        spoiled(totals={**json.loads(encode_header(header_of()))["totals"], "forcing": {}}),
+        spoiled(chunks={}),
+        spoiled(chunks=["zz"]),
+        spoiled(n_lines=2**70),
+        spoiled(n_lines="4"),
+        spoiled(not_before="0001-01-01T00:00:00+14:00"),
+        spoiled(starts_itself=1),
+    ],
+)
+def test_octets_that_are_no_header_of_ours_are_refused(octets):
+    evidence = dataclasses.replace(evidence_of(), header=octets)
+    assert refusal(evidence).policy == "SMS-01"
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b"", b"[]", b"{}", b'{"n":2,"to":"1","vars":[]}', b'{"n":null,"to":"1","vars":{}}',
+     b'{"n":7,"to":"+8613800000002","vars":{"name":"x"}}'],
+)  # fmt: skip
+def test_a_proved_leaf_that_is_no_line_or_another_one_is_refused(octets):
+    leaves = leaves_of(LINES[:1]) + leaf(octets, salt=SALT, line_no=2)
+    header = header_of(chunks=(chunk_hash(leaves),))
+    verified = verify_batch(evidence_of(header=header), rules=RULES, now=NOW)
+    with pytest.raises(PolicyRefused) as caught:
+        verify_line(verified, line_no=2, line=octets, chunk_leaves=leaves, salt=SALT)
+    assert caught.value.policy == "SMS-01"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modemctl.policy.hours import Quiet, is_quiet, next_open, open_seconds
+from modemctl.policy.hours import Quiet, after_open_seconds, is_quiet, next_open, open_seconds
 
 SHANGHAI = Quiet(start=time(21), end=time(8), zone=ZoneInfo("Asia/Shanghai"))
 NOON = Quiet(start=time(12), end=time(13, 30), zone=ZoneInfo("Asia/Shanghai"))
@@ -99,3 +99,24 @@ def test_open_seconds_of_a_whole_day():
     day = at("2026-11-21T00:00:00+08:00")
     assert open_seconds(SHANGHAI, day, day + timedelta(days=1)) == 13 * 3_600
     assert open_seconds(NOON, day, day + timedelta(days=1)) == 22.5 * 3_600
+
+
+@pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
+@pytest.mark.parametrize("end", [time(1, 30), time(2), time(2, 30), time(3), time(3, 30)])
+@pytest.mark.parametrize("start", [time(22), time(0, 30), time(1), time(2, 15), time(2, 45)])
+def test_nights_of_clock_changes_open_when_they_are_open(day, start, end):
+    quiet = Quiet(start=start, end=end, zone=ZoneInfo("Europe/Berlin"))
+    midnight = at(f"{day}T00:00:00+00:00")
+    for minutes in range(-180, 360, 15):
+        moment = midnight + timedelta(minutes=minutes)
+        found = next_open(quiet, moment, not_before=moment, not_after=moment + timedelta(days=2))
+        assert found is not None
+        assert not is_quiet(quiet, found)
+        assert found == moment or is_quiet(quiet, moment)
+
+
+@given(QUIETS, MOMENTS, st.integers(0, 400_000))
+def test_after_open_seconds_is_the_inverse_of_open_seconds(quiet, moment, seconds):
+    end = after_open_seconds(quiet, moment, seconds)
+    assert open_seconds(quiet, moment, end) == pytest.approx(seconds, abs=1e-3)
+    assert after_open_seconds(None, moment, seconds) == moment + timedelta(seconds=seconds)
