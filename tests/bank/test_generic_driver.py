@@ -139,6 +139,23 @@ async def test_old_answers_do_not_become_the_identity(tmp_path: Path) -> None:
         await driver.close()
 
 
+async def test_prompt_that_a_killed_process_left_is_escaped_and_its_payload_never_sent(
+    tmp_path: Path,
+) -> None:
+    modem = ScriptedModem()
+    async with OnSocket(modem, tmp_path) as line:
+        reader, writer = await asyncio.open_unix_connection(str(line.path))
+        writer.write(b"AT+CMGS=24\r")
+        assert await reader.readuntil(b"> ") == b"\r\n> "
+        writer.write(b"0011000B91")  # killed in the middle of its payload
+        writer.close()
+        await writer.wait_closed()
+        driver = await probe(line.address, lambda event: None)
+        assert "<esc>" in modem.received
+        assert not any("ctrl-z" in what for what in modem.received)
+        await driver.close()
+
+
 async def test_two_modems_on_one_port_are_none(tmp_path: Path) -> None:
     numbers = iter(["490154203237518", "356938035643809"] * 3)
     modem = ScriptedModem({"AT+CGSN": lambda _text: said(next(numbers))})

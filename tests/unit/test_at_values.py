@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.at import storage, values
@@ -102,7 +102,18 @@ def test_imsi_never_reaches_the_error_text() -> None:
     assert "2620" not in str(error.value)
 
 
-@given(st.text(alphabet=st.characters(max_codepoint=255), max_size=60))
+PARTS = [*'0123456789,,,,:""() -FABx', *(v["line"].partition(":")[0] + ": " for v in VECTORS)]
+garbled = st.one_of(
+    st.text(alphabet=st.characters(max_codepoint=255), max_size=60),
+    st.lists(st.sampled_from(PARTS), max_size=30).map("".join),
+    st.tuples(st.sampled_from([v["line"] for v in VECTORS]), st.integers(0, 40)).map(
+        lambda cut: cut[0][: cut[1]]
+    ),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(garbled)
 def test_no_parser_fails_in_another_way_than_its_own(line: str) -> None:
     for name in {vector["parser"] for vector in VECTORS}:
         try:
