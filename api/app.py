@@ -20,6 +20,7 @@ from api.routes import (
     health,
     inbox,
     messages,
+    modems,
     opt_outs,
     sims,
 )
@@ -32,6 +33,7 @@ __all__ = ["Services", "create_app", "describe", "end_streams"]
 _ROUTERS = (
     batches.router,
     messages.router,
+    modems.router,
     sims.router,
     inbox.router,
     calls.router,

@@ -18,6 +18,7 @@ from modemctl.service.events import Events
 from modemctl.service.health import Health
 from modemctl.service.inbox import Inbox
 from modemctl.service.messages import Messages
+from modemctl.service.modems import Modems
 from modemctl.service.optouts import OptOuts
 from modemctl.service.sims import Sims
 from modemctl.telemetry import Telemetry
@@ -33,6 +34,7 @@ class Services:
     messages: Messages
     doubts: Doubts
     opt_outs: OptOuts
+    modems: Modems
     sims: Sims
     inbox: Inbox
     calls: Calls

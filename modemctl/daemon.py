@@ -43,6 +43,7 @@ from modemctl.service.events import Events
 from modemctl.service.health import Health
 from modemctl.service.inbox import Inbox
 from modemctl.service.messages import Messages
+from modemctl.service.modems import Modems
 from modemctl.service.optouts import OptOuts
 from modemctl.service.sims import Sims
 from modemctl.service.submission import SubmissionRules
@@ -182,6 +183,7 @@ def make_services(store: Store, settings: Settings, audit_key: AuditKey) -> Serv
         messages=Messages(store, rules),
         doubts=Doubts(store, general_department=general),
         opt_outs=OptOuts(store, numbers),
+        modems=Modems(store),
         sims=Sims(store, numbers=numbers, zone=ZoneInfo(settings.site.timezone)),
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),

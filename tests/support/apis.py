@@ -23,6 +23,7 @@ from modemctl.service.events import Events
 from modemctl.service.health import Health
 from modemctl.service.inbox import Inbox
 from modemctl.service.messages import Messages
+from modemctl.service.modems import Modems
 from modemctl.service.optouts import OptOuts
 from modemctl.service.principal import Principal
 from modemctl.service.sims import Sims
@@ -114,6 +115,7 @@ def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services
         messages=Messages(store, rules),
         doubts=Doubts(store, general_department=rules.approvals.general_department),
         opt_outs=OptOuts(store, numbers),
+        modems=Modems(store, patience=0.05),
         sims=Sims(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai")),
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),

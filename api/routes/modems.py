@@ -1,0 +1,98 @@
+"""Bays and their modems."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from api.auth import Who
+from api.parameters import Body, Cursor, Limit, needs
+from api.problems import problems
+from api.services import Of
+from modemctl.service.modems import ModemView, WishKind, WishView
+from modemctl.service.pages import Page
+from modemctl.service.principal import Scope
+
+router = APIRouter(prefix="/v1", tags=["modems"])
+
+
+class BayReason(Body):
+    """Why; goes to the audit log."""
+
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class AtCommand(Body):
+    """One command that only reads, such as `AT+CSQ`."""
+
+    command: str = Field(min_length=2, max_length=64)
+
+
+@router.get("/modems", responses=problems(), openapi_extra=needs(Scope.MODEMS_READ))
+async def list_modems(
+    who: Who, of: Of, *, cursor: Cursor = None, limit: Limit = 100
+) -> Page[ModemView]:
+    """Bays by name."""
+    return await of.modems.list_modems(who, cursor=cursor, limit=limit)
+
+
+@router.get("/modems/{bay}", responses=problems(404), openapi_extra=needs(Scope.MODEMS_READ))
+async def show_modem(who: Who, of: Of, bay: str) -> ModemView:
+    """One bay."""
+    return await of.modems.show(who, bay)
+
+
+@router.post(
+    "/modems/{bay}/pause", responses=problems(404), openapi_extra=needs(Scope.MODEMS_OPERATE)
+)
+async def pause_modem(who: Who, of: Of, bay: str, body: BayReason) -> ModemView:
+    """Let a bay send nothing until it is resumed; it goes on receiving."""
+    return await of.modems.pause(who, bay, body.reason)
+
+
+@router.post(
+    "/modems/{bay}/resume", responses=problems(404), openapi_extra=needs(Scope.MODEMS_OPERATE)
+)
+async def resume_modem(who: Who, of: Of, bay: str, body: BayReason) -> ModemView:
+    """Let a paused bay send again."""
+    return await of.modems.resume(who, bay, body.reason)
+
+
+@router.post(
+    "/modems/{bay}/reset",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.MODEMS_OPERATE),
+)
+async def reset_modem(who: Who, of: Of, bay: str, body: BayReason) -> WishView:
+    """Bring a modem back by the recovery ladder."""
+    return await of.modems.ask(who, bay, WishKind.RESET, body.reason)
+
+
+@router.post(
+    "/modems/{bay}/retry",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.MODEMS_OPERATE),
+)
+async def retry_modem(who: Who, of: Of, bay: str, body: BayReason) -> WishView:
+    """Try a failed bay again now."""
+    return await of.modems.ask(who, bay, WishKind.RETRY, body.reason)
+
+
+@router.post(
+    "/modems/{bay}/release",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.MODEMS_OPERATE),
+)
+async def release_modem(who: Who, of: Of, bay: str, body: BayReason) -> WishView:
+    """Look at a quarantined or waiting card again."""
+    return await of.modems.ask(who, bay, WishKind.RELEASE, body.reason)
+
+
+@router.post(
+    "/modems/{bay}/at",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.MODEMS_OPERATE),
+)
+async def send_command(who: Who, of: Of, bay: str, body: AtCommand) -> WishView:
+    """Send one AT command that only reads; waits up to 40 s for the answer."""
+    return await of.modems.command(who, bay, body.command)

@@ -1,0 +1,231 @@
+"""Bays and their modems: what is known of them, and what persons want of them (SIM-14, CC-01)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from modemctl.errors import Conflict, InvalidRequest, NotFound
+from modemctl.lifecycle import ModemState
+from modemctl.model import Bay, DesiredState, Topic
+from modemctl.policy.console import is_reading
+from modemctl.service.pages import Page, decode_text, encode_cursor
+from modemctl.service.principal import Principal, Scope
+from modemctl.store import Connection, Store, Tx, wishes
+from modemctl.store import modems as rows
+from modemctl.store.modems import ModemRow
+from modemctl.store.wishes import Wish, WishKind
+
+__all__ = ["ModemState", "ModemView", "Modems", "WishKind", "WishView"]
+
+_PATIENCE: Final = 40.0
+"""Seconds to wait for a bay's answer: an AT command may take 30."""
+_LOOK_AGAIN: Final = 2.0  # seconds; covers a lost wake-up
+_REASON_MAX: Final = 500
+_COMMAND_MAX: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModemView:
+    """A bay and what is known of the modem in it; `department` is its card's."""
+
+    bay: str
+    node_id: str
+    state: ModemState
+    reason: str
+    state_at: datetime
+    desired_state: DesiredState
+    port: str | None
+    imei: str | None
+    manufacturer: str | None
+    model: str | None
+    revision: str | None
+    family: str | None
+    iccid: str | None
+    department: str | None
+    signal_dbm: int | None
+    operator: str | None
+    registration_stat: int | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WishView:
+    """Something asked of a bay; `done_at` is None while it has not answered."""
+
+    wish_id: str
+    kind: WishKind
+    bay: str
+    at: datetime
+    done_at: datetime | None
+    lines: tuple[str, ...]
+
+
+class Modems:
+    """Shows bays; leaves wishes for the actors and waits for their answers."""
+
+    def __init__(self, store: Store, *, patience: float = _PATIENCE) -> None:
+        """`patience` is how long (seconds) a bay's answer is waited for."""
+        self._store = store
+        self._patience = patience
+
+    async def list_modems(
+        self, who: Principal, *, cursor: str | None = None, limit: int = 100
+    ) -> Page[ModemView]:
+        """Bays by name; an account of a department sees those that hold its cards.
+
+        Raises:
+            NotPermitted, InvalidRequest: scope or cursor.
+        """
+        who.require(Scope.MODEMS_READ)
+        after = decode_text(cursor) or None
+        found = await self._store.read(
+            lambda conn: rows.find(conn, department=who.department, after=after, limit=limit + 1)
+        )
+        more = encode_cursor(found[limit - 1].bay) if len(found) > limit else None
+        return Page(items=[_view(one) for one in found[:limit]], next=more)
+
+    async def show(self, who: Principal, bay: str) -> ModemView:
+        """One bay.
+
+        Raises:
+            NotPermitted: the scope is missing.
+            NotFound: no such bay was ever seen, or it holds another department's card.
+        """
+        who.require(Scope.MODEMS_READ)
+        return await self._store.read(lambda conn: _view(_visible(conn, who, bay)))
+
+    async def pause(self, who: Principal, bay: str, reason: str) -> ModemView:
+        """Let a bay send nothing until it is resumed; it goes on receiving.
+
+        Raises:
+            NotPermitted, InvalidRequest, NotFound: scope, reason or bay.
+        """
+        return await self._set_desired(who, bay, DesiredState.PAUSED, reason)
+
+    async def resume(self, who: Principal, bay: str, reason: str) -> ModemView:
+        """Let a paused bay send again.
+
+        Raises:
+            NotPermitted, InvalidRequest, NotFound: scope, reason or bay.
+        """
+        return await self._set_desired(who, bay, DesiredState.RUN, reason)
+
+    async def ask(self, who: Principal, bay: str, kind: WishKind, reason: str) -> WishView:
+        """Restart a modem, look at its card again, or try a failed bay again.
+
+        Raises:
+            NotPermitted, InvalidRequest, NotFound: scope, reason or bay.
+            Conflict: the bay's state does not allow it, or nobody served the wish.
+        """
+        who.require(Scope.MODEMS_OPERATE)
+        assert kind is not WishKind.AT, "commands have a check of their own"
+        _require_reason(reason)
+        return await self._ask(who, bay, kind, body=None, note=reason.strip())
+
+    async def command(self, who: Principal, bay: str, command: str) -> WishView:
+        """Send one AT command that only reads; `lines` are the modem's answer.
+
+        Raises:
+            NotPermitted, NotFound: scope or bay.
+            InvalidRequest: not a command that may be sent by hand.
+            Conflict: the link failed, or nobody served the wish.
+        """
+        who.require(Scope.MODEMS_OPERATE)
+        text = command.strip().upper()
+        if len(text) > _COMMAND_MAX or not is_reading(text):
+            raise InvalidRequest(
+                "must be a command that only reads, and nothing personal",
+                field="command",
+                cure="such as ATI, AT+CSQ, AT+CREG? or AT+CMGF=?",
+                policy="SMS-01",
+            )
+        return await self._ask(who, bay, WishKind.AT, body=text, note=text)
+
+    async def _set_desired(
+        self, who: Principal, bay: str, desired: DesiredState, reason: str
+    ) -> ModemView:
+        who.require(Scope.MODEMS_OPERATE)
+        _require_reason(reason)
+
+        def act(tx: Tx) -> ModemView:
+            before = _visible(tx.conn, who, bay)
+            if rows.set_desired(tx, before.bay, desired):
+                details = {"desired": str(desired), "reason": reason.strip(), "source": who.source}
+                tx.audit(who.name, "modem.desired", bay, details)
+            return _view(_visible(tx.conn, who, bay))
+
+        return await self._store.write(act)
+
+    async def _ask(
+        self, who: Principal, bay: str, kind: WishKind, *, body: str | None, note: str
+    ) -> WishView:
+        def act(tx: Tx) -> str:
+            found = _visible(tx.conn, who, bay)
+            tx.audit(who.name, f"modem.{kind}", bay, {"what": note, "source": who.source})
+            return wishes.ask(tx, kind=kind, bay=found.bay, body=body, by=who.account_id)
+
+        with self._store.signals.subscribe(Topic.WISHES) as bell:
+            wish_id = await self._store.write(act)
+            deadline = asyncio.get_running_loop().time() + self._patience
+            while True:
+                wish = await self._store.read(
+                    lambda conn: wishes.read(conn, self._store.vault, wish_id)
+                )
+                assert wish is not None, "wishes are not deleted"
+                left = deadline - asyncio.get_running_loop().time()
+                if wish.done_at is not None or left <= 0:
+                    return _answered(wish)
+                await bell.wait(min(left, _LOOK_AGAIN))
+
+
+def _visible(conn: Connection, who: Principal, bay: str) -> ModemRow:
+    found = rows.read(conn, Bay(bay))
+    if found is None or not who.sees(found.department):
+        raise NotFound(
+            "no such bay", field="bay", value=bay[:80], cure="modemctl modems lists them"
+        )
+    return found
+
+
+def _view(row: ModemRow) -> ModemView:
+    return ModemView(
+        bay=row.bay,
+        node_id=row.node_id,
+        state=row.state,
+        reason=row.reason,
+        state_at=row.state_at,
+        desired_state=row.desired_state,
+        port=row.port,
+        imei=row.imei,
+        manufacturer=row.manufacturer,
+        model=row.model,
+        revision=row.revision,
+        family=row.family,
+        iccid=row.iccid,
+        department=row.department,
+        signal_dbm=row.signal_dbm,
+        operator=row.operator,
+        registration_stat=row.registration_stat,
+        updated_at=row.updated_at,
+    )
+
+
+def _answered(wish: Wish) -> WishView:
+    if wish.error is not None:
+        raise Conflict(f"bay {wish.bay}: {wish.error}", field="bay", value=wish.bay)
+    return WishView(
+        wish_id=wish.wish_id,
+        kind=wish.kind,
+        bay=wish.bay,
+        at=wish.at,
+        done_at=wish.done_at,
+        lines=tuple((wish.result or "").splitlines()),
+    )
+
+
+def _require_reason(reason: str) -> None:
+    if not reason.strip() or len(reason) > _REASON_MAX:
+        raise InvalidRequest(f"must have 1 to {_REASON_MAX} characters", field="reason")
