@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, assert_never
 
 from drivers.errors import CommandError
@@ -18,13 +18,15 @@ from modemctl.config.settings import LockMode, SimsSettings
 from modemctl.model import EventKind, Iccid, Topic
 from modemctl.policy.cards import TAMPERED_CARD, UNKNOWN_CARD, Unfitness, unfitness
 from modemctl.policy.pin_guard import AttemptOutcome, PinCommand, PinSource, Stop, Wait
-from modemctl.store import Store, Tx, pins, sims
+from modemctl.store import Store, Tx, pin_tries, sims
+from modemctl.store.signals import Subscription
 
 _MAX_READS: Final = 4
 _ICCID: Final = re.compile(r"[0-9A-F]{18,22}")
 _BUSY_LIMIT: Final = 30.0  # a card may answer "busy" for so long after power-up
 _BUSY_STEP: Final = 1.0
-_TURN_POLL: Final = 5.0  # covers a lost wake-up
+_TURN_POLL: Final = 15.0  # covers a lost wake-up, and a modem that went meanwhile
+_TURN_PAUSE: Final = 0.2  # hundreds of cards wait for one import: they ask as one set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,15 +129,15 @@ async def change_pin(
         DriverError, StoreError: as `unlock`.
     """
     counter = await driver.pin_counter()
-    request = pins.TryRequest(
+    request = pin_tries.TryRequest(
         iccid=iccid,
         bay=bay,
         command=PinCommand.CPWD,
         counter=None if counter is None else counter.pin,
         new_pin=new_pin,
     )
-    answer = await store.write_in_set(pins.claim, request)
-    if not isinstance(answer, pins.ClearedTry):
+    answer = await store.write_in_set(pin_tries.claim, request)
+    if not isinstance(answer, pin_tries.ClearedTry):
         return _stopped(answer)
     outcome = await _send(store, answer, lambda pin: driver.change_pin(old=pin, new=new_pin))
     return _verdict(outcome)
@@ -206,32 +208,51 @@ async def _see_to_lock(
 
 async def _await_turn(
     driver: Driver, store: Store, iccid: Iccid, bay: str, command: PinCommand
-) -> pins.ClearedTry | Stopped:
-    """Ask the guard until it clears a try or stops; the counter is read afresh each time."""
+) -> pin_tries.ClearedTry | Stopped:
+    """Ask the guard until it clears a try or stops; the counter is read just before."""
     with store.signals.subscribe(Topic.SIMS) as bell:
         while True:
             counter = await driver.pin_counter()
-            request = pins.TryRequest(
+            request = pin_tries.TryRequest(
                 iccid=iccid,
                 bay=bay,
                 command=command,
                 counter=None if counter is None else counter.pin,
             )
-            answer = await store.write_in_set(pins.claim, request)
-            if isinstance(answer, pins.ClearedTry):
+            answer = await store.write_in_set(pin_tries.claim, request)
+            if isinstance(answer, pin_tries.ClearedTry):
                 return answer
             if not isinstance(answer, Wait):
                 return _stopped(answer)
-            await bell.wait(_TURN_POLL)
+            stopped = await _wait_for_turn(driver, store, bell, replace(request, is_peek=True))
+            if stopped is not None:
+                return stopped
+            if await _read_iccid(driver) != iccid:  # secrets belong to an ICCID: is it the same?
+                return Stopped(reason="card_changed")
+
+
+async def _wait_for_turn(
+    driver: Driver, store: Store, bell: Subscription, peek: pin_tries.TryRequest
+) -> Stopped | None:
+    """Until the guard would clear or stop; None then. Outcomes of other cards ring the bell."""
+    while True:
+        if await bell.wait(_TURN_POLL):
+            await asyncio.sleep(_TURN_PAUSE)
+        else:
+            state = await driver.sim_state()
+            if state in {SimState.ABSENT, SimState.PUK}:
+                return Stopped(reason=f"sim_{state}")
+        if not isinstance(await store.write_in_set(pin_tries.claim, peek), Wait):
+            return None
 
 
 async def _settle(driver: Driver, store: Store, iccid: Iccid, bay: str) -> None:
     """Lock on and card open: a try whose answer got lost was right; tell its import."""
-    is_open = await store.read(lambda conn: pins.has_unsettled(conn, iccid))
+    is_open = await store.read(lambda conn: pin_tries.has_unsettled(conn, iccid))
     if not is_open:
         return
     counter = await driver.pin_counter()
-    request = pins.TryRequest(
+    request = pin_tries.TryRequest(
         iccid=iccid,
         bay=bay,
         command=PinCommand.CPIN,
@@ -239,19 +260,19 @@ async def _settle(driver: Driver, store: Store, iccid: Iccid, bay: str) -> None:
         is_unlocked=True,
         wants_try=False,
     )
-    await store.write_in_set(pins.claim, request)
+    await store.write_in_set(pin_tries.claim, request)
 
 
 async def _send(
-    store: Store, cleared: pins.ClearedTry, command: Callable[[str], Awaitable[PinOutcome]]
+    store: Store, cleared: pin_tries.ClearedTry, command: Callable[[str], Awaitable[PinOutcome]]
 ) -> PinOutcome:
     """Let a cleared PIN leave and save what came of it, whatever happens meanwhile."""
     outcome = PinOutcome.UNKNOWN
     try:
         outcome = await command(cleared.pin)
     finally:
-        result = pins.AttemptResult(attempt_id=cleared.attempt_id, outcome=_STORED[outcome])
-        await store.write_in_set(pins.record, result)
+        result = pin_tries.AttemptResult(attempt_id=cleared.attempt_id, outcome=_STORED[outcome])
+        await store.write_in_set(pin_tries.record, result)
     return outcome
 
 
@@ -274,13 +295,13 @@ def _verdict(outcome: PinOutcome) -> Stopped | None:
             assert_never(outcome)
 
 
-def _stopped(answer: Stop | Wait | pins.Settled) -> Stopped:
+def _stopped(answer: Stop | Wait | pin_tries.Settled | pin_tries.Turn) -> Stopped:
     match answer:
         case Stop():
             return Stopped(reason=answer.reason)
         case Wait():
             return Stopped(reason=f"waits_{answer.reason}")
-        case pins.Settled():
+        case pin_tries.Settled() | pin_tries.Turn():
             return Stopped(reason="nothing_asked")
         case _:
             assert_never(answer)

@@ -22,8 +22,9 @@ from modemctl.fleet.unlocking import (
     unlock,
 )
 from modemctl.lifecycle import CardState
-from modemctl.model import Iccid
-from modemctl.store import Store, pins, sims
+from modemctl.model import Iccid, Topic
+from modemctl.policy.pin_guard import AttemptOutcome, PinCommand, Stop, StopReason
+from modemctl.store import Store, pin_tries, pins, sims
 from modemctl.store.tables import event, pin_attempt, sim
 from tests.support.simulated import BankProcess
 from tests.support.stores import TestClock, open_store
@@ -264,13 +265,13 @@ async def test_unfit_cards_get_no_pin(bank_of_one, tmp_path: Path, clock, fields
     async with open_store(tmp_path, clock) as store:
         await register(store, {iccid: "1234"}, **fields)
         found = await check_card(driver, store, "bay")
-        asked = pins.TryRequest(
-            iccid=Iccid(iccid), bay="bay", command=pins.PinCommand.CPIN, counter=3
+        asked = pin_tries.TryRequest(
+            iccid=Iccid(iccid), bay="bay", command=PinCommand.CPIN, counter=3
         )
-        answer = await store.write_in_set(pins.claim, asked)
+        answer = await store.write_in_set(pin_tries.claim, asked)
         said = await alarms(store)
     assert found == Unfit(iccid=iccid, policy=policy, reason=reason)
-    assert answer == pins.Stop(reason=pins.StopReason.UNFIT)
+    assert answer == Stop(reason=StopReason.UNFIT)
     assert len(said) == 1
     assert policy in said[0]
 
@@ -324,10 +325,10 @@ async def test_a_crash_around_a_try_costs_no_second_one(
     """The attempt is on disk, the PIN left or not, no answer was stored; then a new start."""
     bank, driver = bank_of_one
     iccid = Iccid(card_in(bank, "modem01")["iccid"])
-    asked = pins.TryRequest(iccid=iccid, bay="bay", command=pins.PinCommand.CPIN, counter=3)
+    asked = pin_tries.TryRequest(iccid=iccid, bay="bay", command=PinCommand.CPIN, counter=3)
     async with open_store(tmp_path, clock) as store:
         await register(store, {iccid: "1234" if right else "9999"})
-        cleared = await store.write_in_set(pins.claim, asked)
+        cleared = await store.write_in_set(pin_tries.claim, asked)
         if reached:
             await driver.enter_pin(cleared.pin)
     power_cycle(bank)
@@ -354,10 +355,10 @@ async def test_a_right_pin_whose_answer_got_lost_frees_its_import(
     """Only we fell, the card stayed open: it took the PIN, so the canary has succeeded."""
     bank, driver = bank_of_one
     iccid = Iccid(card_in(bank, "modem01")["iccid"])
-    asked = pins.TryRequest(iccid=iccid, bay="bay", command=pins.PinCommand.CPIN, counter=3)
+    asked = pin_tries.TryRequest(iccid=iccid, bay="bay", command=PinCommand.CPIN, counter=3)
     async with open_store(tmp_path, clock) as store:
         await register(store, {iccid: "1234"})
-        cleared = await store.write_in_set(pins.claim, asked)
+        cleared = await store.write_in_set(pin_tries.claim, asked)
         await driver.enter_pin(cleared.pin)
         await store.write(pins.close_open_tries)
         assert await full_start(driver, store, "bay") == Unlocked(is_locked=True)
@@ -369,8 +370,8 @@ async def test_a_right_pin_whose_answer_got_lost_frees_its_import(
 async def test_a_pin_is_changed_whenever_we_fall(bank_of_one, tmp_path: Path, clock, fell):
     bank, driver = bank_of_one
     iccid = Iccid(card_in(bank, "modem01")["iccid"])
-    asked = pins.TryRequest(
-        iccid=iccid, bay="bay", command=pins.PinCommand.CPWD, counter=3, new_pin="55667788"
+    asked = pin_tries.TryRequest(
+        iccid=iccid, bay="bay", command=PinCommand.CPWD, counter=3, new_pin="55667788"
     )
     async with open_store(tmp_path, clock) as store:
         await register(store, {iccid: "1234"})
@@ -378,7 +379,7 @@ async def test_a_pin_is_changed_whenever_we_fall(bank_of_one, tmp_path: Path, cl
         if fell == "nowhere":
             assert await change_pin(driver, store, iccid, "bay", "55667788") is None
         else:
-            cleared = await store.write_in_set(pins.claim, asked)
+            cleared = await store.write_in_set(pin_tries.claim, asked)
             if fell == "after":
                 await driver.change_pin(old=cleared.pin, new="55667788")
             await store.write(pins.close_open_tries)
@@ -397,13 +398,13 @@ async def test_a_pin_is_changed_whenever_we_fall(bank_of_one, tmp_path: Path, cl
 async def test_no_second_change_begins_while_one_is_unsure(bank_of_one, tmp_path: Path, clock):
     bank, driver = bank_of_one
     iccid = Iccid(card_in(bank, "modem01")["iccid"])
-    asked = pins.TryRequest(
-        iccid=iccid, bay="bay", command=pins.PinCommand.CPWD, counter=3, new_pin="5566"
+    asked = pin_tries.TryRequest(
+        iccid=iccid, bay="bay", command=PinCommand.CPWD, counter=3, new_pin="5566"
     )
     async with open_store(tmp_path, clock) as store:
         await register(store, {iccid: "1234"})
         await full_start(driver, store, "bay")
-        await store.write_in_set(pins.claim, asked)
+        await store.write_in_set(pin_tries.claim, asked)
         await store.write(pins.close_open_tries)
         refused = await change_pin(driver, store, iccid, "bay", "7788")
     assert refused == Stopped(reason="pending_unsure")
@@ -414,3 +415,29 @@ def power_cycle(bank: BankProcess) -> None:
     """Out and in again: the card asks for its PIN as after a power failure."""
     iccid = bank.control.pull_card("modem01")
     bank.control.insert_card("modem01", iccid)
+
+
+async def test_a_card_that_is_changed_while_it_waits_gets_no_pin(tmp_path: Path, clock):
+    """Another card's canary is out; meanwhile the waiting card is swapped for a third."""
+    names = modem_names(3)
+    flags = ("--modems", "3", "--pin", "1234", "--pin-lock", "on", "--persona", "generic")
+    with BankProcess(tmp_path / "bank", *flags) as bank:
+        cards = [Iccid(card_in(bank, name)["iccid"]) for name in names]
+        async with drivers_of(bank, names[1:2]) as (driver,), open_store(tmp_path, clock) as store:
+            await register(store, dict.fromkeys(cards, "1234"))
+            canary = pin_tries.TryRequest(
+                iccid=cards[0], bay="1", command=PinCommand.CPIN, counter=3
+            )
+            cleared = await store.write_in_set(pin_tries.claim, canary)
+            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+                waiting = group.create_task(full_start(driver, store, "bay"))
+                while not store.signals._subscribers[Topic.SIMS]:
+                    await asyncio.sleep(0.05)
+                bank.control.swap_cards("modem02", "modem03")
+                right = pin_tries.AttemptResult(
+                    attempt_id=cleared.attempt_id, outcome=AttemptOutcome.RIGHT
+                )
+                await store.write_in_set(pin_tries.record, right)
+            tried = await attempts(store)
+    assert waiting.result() == Stopped(reason="card_changed")
+    assert tried == [(cards[0], "CPIN", "right")]

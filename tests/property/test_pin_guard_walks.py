@@ -14,7 +14,7 @@ from sqlalchemy import Connection, create_engine, func, select
 from modemctl.lifecycle import CardState
 from modemctl.model import Iccid
 from modemctl.policy.pin_guard import AttemptOutcome, PinCommand
-from modemctl.store import Tx, pins, sims
+from modemctl.store import Tx, pin_tries, pins, sims
 from modemctl.store.tables import metadata, pin_attempt, pin_import, sim
 from modemctl.vault import Vault
 from tests.support.stores import MASTER_KEY
@@ -70,18 +70,20 @@ class World:
         sims.add(self.tx(), new)
         pins.add_import(self.tx(), "import", vault_pins)
 
-    def turn(self, iccid: Iccid, seen: int | None, reached: bool, answered: str) -> pins.Answer:
-        request = pins.TryRequest(iccid=iccid, bay="1", command=PinCommand.CPIN, counter=seen)
-        (answer,) = pins.claim(self.tx(), [request])
-        if not isinstance(answer, pins.ClearedTry):
+    def turn(
+        self, iccid: Iccid, seen: int | None, reached: bool, answered: str
+    ) -> pin_tries.Answer:
+        request = pin_tries.TryRequest(iccid=iccid, bay="1", command=PinCommand.CPIN, counter=seen)
+        (answer,) = pin_tries.claim(self.tx(), [request])
+        if not isinstance(answer, pin_tries.ClearedTry):
             return answer
         outcome = AttemptOutcome.UNKNOWN
         if reached:
             real = self.cards[iccid].verify(answer.pin)
             outcome = real if answered == "answer" else AttemptOutcome.UNKNOWN
         if answered != "crash":
-            result = pins.AttemptResult(attempt_id=answer.attempt_id, outcome=outcome)
-            pins.record(self.tx(), [result])
+            result = pin_tries.AttemptResult(attempt_id=answer.attempt_id, outcome=outcome)
+            pin_tries.record(self.tx(), [result])
         return answer
 
     def restart(self) -> None:
@@ -109,7 +111,7 @@ def walk(world: World, steps: list[tuple[str, int, str, bool, str]], people: boo
         seen = card.counter if counter == "true" else None
         if step == "turn":
             answer = world.turn(iccid, seen, reached, answered)
-            if isinstance(answer, pins.ClearedTry):
+            if isinstance(answer, pin_tries.ClearedTry):
                 assert seen is not None
                 assert seen >= 2
         elif step == "restart":
@@ -207,16 +209,16 @@ def test_the_width_of_an_import_is_never_exceeded(order, broken):
         waiting = [ICCIDS[i] for i in order]
         while waiting:
             asked = [
-                pins.TryRequest(
+                pin_tries.TryRequest(
                     iccid=iccid, bay="1", command=PinCommand.CPIN, counter=cards[iccid].counter
                 )
                 for iccid in waiting
             ]
-            answers = pins.claim(world.tx(), asked)
+            answers = pin_tries.claim(world.tx(), asked)
             out = [
                 (iccid, answer)
                 for iccid, answer in zip(waiting, answers, strict=True)
-                if isinstance(answer, pins.ClearedTry)
+                if isinstance(answer, pin_tries.ClearedTry)
             ]
             if not out:
                 break
@@ -225,8 +227,8 @@ def test_the_width_of_an_import_is_never_exceeded(order, broken):
                 outcome = cards[iccid].verify(answer.pin)
                 n_right += outcome is AttemptOutcome.RIGHT
                 n_wrong += outcome is AttemptOutcome.WRONG
-                done = pins.AttemptResult(attempt_id=answer.attempt_id, outcome=outcome)
-                pins.record(world.tx(), [done])
+                done = pin_tries.AttemptResult(attempt_id=answer.attempt_id, outcome=outcome)
+                pin_tries.record(world.tx(), [done])
                 waiting.remove(iccid)
     assert n_wrong <= 1
     if broken == order[0]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, select, update
@@ -16,7 +17,7 @@ from modemctl.policy.pin_guard import (
     Wait,
     WaitReason,
 )
-from modemctl.store import Store, pins, sims
+from modemctl.store import Store, pin_tries, pins, sims
 from modemctl.store.tables import pin_attempt, sim
 from tests.support.stores import TestClock, open_store
 
@@ -36,7 +37,7 @@ async def register(store: Store, n: int = N) -> None:
 
 
 def ask(iccid, counter=3, bay="1"):
-    return pins.TryRequest(iccid=iccid, bay=bay, command=PinCommand.CPIN, counter=counter)
+    return pin_tries.TryRequest(iccid=iccid, bay=bay, command=PinCommand.CPIN, counter=counter)
 
 
 class Cards:
@@ -62,18 +63,20 @@ class Cards:
 
 
 async def actor(store: Store, cards: Cards, iccid: Iccid, rng: random.Random):
-    """As `fleet.unlocking` asks: until cleared or stopped, woken by outcomes."""
+    """As `fleet.unlocking` asks: until cleared or stopped, woken by outcomes; then it peeks."""
     with store.signals.subscribe(Topic.SIMS) as bell:
         while True:
-            answer = await store.write_in_set(pins.claim, ask(iccid, cards.counters[iccid]))
+            peek = replace(ask(iccid, cards.counters[iccid]), is_peek=True)
+            while isinstance(await store.write_in_set(pin_tries.claim, peek), Wait):
+                await bell.wait(5)
+            answer = await store.write_in_set(pin_tries.claim, ask(iccid, cards.counters[iccid]))
             if isinstance(answer, Stop):
                 return answer.reason
-            if isinstance(answer, pins.ClearedTry):
+            if isinstance(answer, pin_tries.ClearedTry):
                 outcome = await cards.enter(iccid, rng)
-                result = pins.AttemptResult(attempt_id=answer.attempt_id, outcome=outcome)
-                await store.write_in_set(pins.record, result)
+                result = pin_tries.AttemptResult(attempt_id=answer.attempt_id, outcome=outcome)
+                await store.write_in_set(pin_tries.record, result)
                 return outcome
-            await bell.wait(5)
 
 
 async def run_all(store: Store, cards: Cards, seed: int) -> list:
@@ -123,17 +126,17 @@ async def test_one_card_in_two_bays_is_tried_in_one(tmp_path):
     async with open_store(tmp_path) as store:
         await register(store, 1)
         first, second = await asyncio.gather(
-            store.write_in_set(pins.claim, ask(ICCIDS[0], bay="1")),
-            store.write_in_set(pins.claim, ask(ICCIDS[0], bay="2")),
+            store.write_in_set(pin_tries.claim, ask(ICCIDS[0], bay="1")),
+            store.write_in_set(pin_tries.claim, ask(ICCIDS[0], bay="2")),
         )
-    assert isinstance(first, pins.ClearedTry)
+    assert isinstance(first, pin_tries.ClearedTry)
     assert second == Wait(reason=WaitReason.IN_FLIGHT)
 
 
 async def test_the_attempt_is_on_disk_when_the_claim_returns(tmp_path):
     async with open_store(tmp_path) as store:
         await register(store, 1)
-        cleared = await store.write_in_set(pins.claim, ask(ICCIDS[0]))
+        cleared = await store.write_in_set(pin_tries.claim, ask(ICCIDS[0]))
         row = await store.read(lambda conn: conn.execute(select(pin_attempt)).one())
     assert (row.attempt_id, row.outcome, row.tries_before) == (cleared.attempt_id, None, 3)
     assert row.fingerprint == store.vault.pin_fingerprint(ICCIDS[0], "1234")
@@ -143,10 +146,10 @@ async def test_the_attempt_is_on_disk_when_the_claim_returns(tmp_path):
 async def test_an_outcome_is_not_written_twice(tmp_path):
     async with open_store(tmp_path) as store:
         await register(store, 1)
-        cleared = await store.write_in_set(pins.claim, ask(ICCIDS[0]))
+        cleared = await store.write_in_set(pin_tries.claim, ask(ICCIDS[0]))
         for outcome in (AttemptOutcome.RIGHT, AttemptOutcome.WRONG):
-            result = pins.AttemptResult(attempt_id=cleared.attempt_id, outcome=outcome)
-            await store.write_in_set(pins.record, result)
+            result = pin_tries.AttemptResult(attempt_id=cleared.attempt_id, outcome=outcome)
+            await store.write_in_set(pin_tries.record, result)
         (row,) = await store.read(pins.read_imports)
     assert (row.n_right, row.n_wrong) == (1, 0)
 
@@ -155,17 +158,19 @@ async def test_a_canary_without_answer_holds_the_import_until_a_person_decides(t
     clock = TestClock()
     async with open_store(tmp_path, clock) as store:
         await register(store, 2)
-        cleared = await store.write_in_set(pins.claim, ask(ICCIDS[0]))
-        unknown = pins.AttemptResult(attempt_id=cleared.attempt_id, outcome=AttemptOutcome.UNKNOWN)
-        await store.write_in_set(pins.record, unknown)
+        cleared = await store.write_in_set(pin_tries.claim, ask(ICCIDS[0]))
+        unknown = pin_tries.AttemptResult(
+            attempt_id=cleared.attempt_id, outcome=AttemptOutcome.UNKNOWN
+        )
+        await store.write_in_set(pin_tries.record, unknown)
         clock.advance(3600)
-        waits = await store.write_in_set(pins.claim, ask(ICCIDS[1]))
+        waits = await store.write_in_set(pin_tries.claim, ask(ICCIDS[1]))
         await store.write(lambda tx: pins.resume_import(tx, "import"))
-        again = await store.write_in_set(pins.claim, ask(ICCIDS[0]))
-        other = await store.write_in_set(pins.claim, ask(ICCIDS[1]))
+        again = await store.write_in_set(pin_tries.claim, ask(ICCIDS[0]))
+        other = await store.write_in_set(pin_tries.claim, ask(ICCIDS[1]))
     assert waits == Wait(reason=WaitReason.CANARY)
     assert again == Stop(reason=StopReason.PIN_FAILED)
-    assert isinstance(other, pins.ClearedTry)
+    assert isinstance(other, pin_tries.ClearedTry)
 
 
 async def test_a_pin_moved_from_another_card_is_not_tried(tmp_path):
@@ -177,9 +182,23 @@ async def test_a_pin_moved_from_another_card_is_not_tried(tmp_path):
             tx.conn.execute(update(sim).where(sim.c.iccid == ICCIDS[0]).values(pin_enc=theirs))
 
         await store.write(move)
-        answer = await store.write_in_set(pins.claim, ask(ICCIDS[0]))
+        answer = await store.write_in_set(pin_tries.claim, ask(ICCIDS[0]))
         n_rows = await store.read(
             lambda conn: conn.scalar(select(func.count()).select_from(pin_attempt))
         )
     assert answer == Stop(reason=StopReason.UNFIT)
+    assert n_rows == 0
+
+
+async def test_peeks_of_one_set_do_not_all_hear_that_it_is_their_turn(tmp_path):
+    async with open_store(tmp_path) as store:
+        await register(store)
+        peeks = [replace(ask(iccid), is_peek=True) for iccid in ICCIDS]
+        first = await store.write(lambda tx: pin_tries.claim(tx, peeks))
+        again = await store.write(lambda tx: pin_tries.claim(tx, peeks))
+        n_rows = await store.read(
+            lambda conn: conn.scalar(select(func.count()).select_from(pin_attempt))
+        )
+    assert sum(isinstance(one, pin_tries.Turn) for one in first) == 1
+    assert first == again
     assert n_rows == 0
