@@ -40,7 +40,9 @@ _HEADINGS: Final[Mapping[str, frozenset[str]]] = {
         {"number", "phone", "phonenumber", "msisdn", "mobile", "手机号", "手机号码", "号码",
          "电话", "电话号码"}
     ),
-    "holder": frozenset({"holder", "user", "name", "持有人", "使用人", "领用人", "责任人", "姓名"}),
+    "holder": frozenset(
+        {"holder", "user", "name", "持有人", "持卡人", "使用人", "领用人", "责任人", "姓名"}
+    ),
     "department": frozenset({"department", "dept", "部门", "使用部门", "所属部门"}),
     "ownership": frozenset({"ownership", "归属", "权属", "所有权", "产权", "来源"}),
     "lessor": frozenset({"lessor", "出租方", "出租人", "租赁公司", "租赁方"}),
