@@ -50,6 +50,7 @@ from modemctl.service.submission import SubmissionRules
 from modemctl.store import CommitReport, Store, nodes, pins, sweeps
 from modemctl.store.engine import sqlite_path
 from modemctl.store.lock import state_lock
+from modemctl.store.proofs import ProofBook
 from modemctl.store.quotas import QuotaRules
 from modemctl.store.segments import SendingRules
 from modemctl.telemetry import (
@@ -132,9 +133,11 @@ def sending_rules(settings: Settings) -> SendingRules:
         day=limits.segments_per_day,
         gap=limits.minimum_gap,
     )
+    approvals = ApprovalRules.of(settings.site.id, settings.approvals)
     return SendingRules(
         quota=QuotaRules(caps=caps, zone=zone),
-        approvals=ApprovalRules.of(settings.site.id, settings.approvals),
+        approvals=approvals,
+        proofs=ProofBook(approvals),
         is_open=is_open,
         on_doubt_hold=settings.sms.on_doubt is OnDoubt.HOLD,
         wants_reports=settings.sms.request_reports,

@@ -15,16 +15,10 @@ from typing import Final
 
 from modemctl.errors import PolicyRefused, StoreError, TamperedError
 from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId, Topic
-from modemctl.policy.approvals import (
-    BatchEvidence,
-    LineEvidence,
-    VerifiedBatch,
-    verify_batch,
-    verify_line,
-)
+from modemctl.policy.approvals import LineEvidence, VerifiedBatch, verify_line
 from modemctl.sms import Unencodable, encode_submit, submits
 from modemctl.store import Store
-from modemctl.store.evidence import read_evidence, read_lines
+from modemctl.store.evidence import read_lines
 from modemctl.store.leases import Leased, LeaseRequest, Nothing, lease
 from modemctl.store.segments import Release, SendingRules, release
 from modemctl.store.submits import Refusal, refuse
@@ -191,32 +185,25 @@ class Dispatcher:
         vault = self._store.vault
         batch_ids = sorted({one.batch_id for one in leased})
         message_ids = [one.message_id for one in leased]
-        evidence, lines = await self._store.read(
-            lambda conn: (
-                read_evidence(conn, vault, batch_ids),
-                read_lines(conn, vault, message_ids),
+        now = self._store.clock.now()
+        return await self._store.read(
+            lambda conn: _Proofs(
+                batches=self._rules.proofs.verified(conn, vault, batch_ids, now=now),
+                lines=read_lines(conn, vault, message_ids),
             )
         )
-        return _Proofs(evidence=evidence, lines=lines)
 
     async def _prove(self, leased: Leased, proofs: _Proofs) -> Job | None:
         """Prove batch and line, encode; what fails is refused in the store (None)."""
-        try:
-            batch = self._verified_batch(proofs.evidence.get(leased.batch_id))
-        except PolicyRefused as error:
-            await self._refuse(leased, error, is_whole_batch=True)
+        batch = proofs.batches[leased.batch_id]
+        if isinstance(batch, PolicyRefused):
+            await self._refuse(leased, batch, is_whole_batch=True)
             return None
         try:
             return self._encode(leased, batch, proofs.lines.get(leased.message_id))
         except PolicyRefused as error:
             await self._refuse(leased, error, is_whole_batch=False)
             return None
-
-    def _verified_batch(self, found: BatchEvidence | TamperedError | None) -> VerifiedBatch:
-        if not isinstance(found, BatchEvidence):
-            raise PolicyRefused("SMS-01", str(found or "the batch is not approved"))
-        now = self._store.clock.now()
-        return verify_batch(found, rules=self._rules.approvals, now=now)
 
     def _encode(
         self, leased: Leased, batch: VerifiedBatch, found: LineEvidence | TamperedError | None
@@ -278,5 +265,5 @@ class Dispatcher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Proofs:
-    evidence: Mapping[BatchId, BatchEvidence | TamperedError]
+    batches: Mapping[BatchId, VerifiedBatch | PolicyRefused]
     lines: Mapping[MessageId, LineEvidence | TamperedError]

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final, TypeAlias
 
-from sqlalchemy import RowMapping, Select, bindparam, or_, select, update
+from sqlalchemy import Integer, RowMapping, bindparam, or_, select, update
 
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId
-from modemctl.store import sims
 from modemctl.store.quotas import Book
-from modemctl.store.segments import IS_QUEUED, SendingRules, is_usable, note_change
+from modemctl.store.segments import (
+    IS_QUEUED,
+    CardFacts,
+    SendingRules,
+    note_change,
+    read_cards,
+)
 from modemctl.store.tables import batch, message, segment, to_ms
 from modemctl.store.transaction import Tx
 
@@ -101,7 +106,7 @@ class _Queue:
     served_at: int
     candidates: deque[_Candidate] | None = None
 
-    def is_for(self, card: sims.Card) -> bool:
+    def is_for(self, card: CardFacts) -> bool:
         return card.department == self.department and (
             self.card_group is None or card.card_group == self.card_group
         )
@@ -115,7 +120,7 @@ class _Round:
     ) -> None:
         self._tx, self._rules, self._book = tx, rules, book
         self._iccids = [request.iccid for request in requests]
-        self._cards = sims.read_many(tx.conn, tx.vault, self._iccids)
+        self._cards = read_cards(tx, self._iccids)
         queues = _running(tx, rules)
         self._rotations = [
             deque(same) for _, same in groupby(queues, key=lambda queue: queue.priority)
@@ -128,7 +133,7 @@ class _Round:
 
     def serve(self, request: LeaseRequest) -> LeaseResult:
         card = self._cards.get(request.iccid)
-        if card is None or not is_usable(card):
+        if card is None or not card.is_usable:
             return Nothing()
         for rotation in self._rotations:
             picked = self._pick(rotation, card)
@@ -170,7 +175,7 @@ class _Round:
             for segment_id, _ in one.segments:
                 note_change(self._tx, segment_id, SegmentState.QUEUED, SegmentState.LEASED)
 
-    def _pick(self, rotation: deque[_Queue], card: sims.Card) -> tuple[_Queue, _Candidate] | None:
+    def _pick(self, rotation: deque[_Queue], card: CardFacts) -> tuple[_Queue, _Candidate] | None:
         for queue in rotation:
             if not queue.is_for(card):
                 continue
@@ -221,22 +226,6 @@ def _why(queue: _Queue, candidate: _Candidate) -> str:
 
 
 def _running(tx: Tx, rules: SendingRules) -> list[_Queue]:
-    rows = tx.conn.execute(
-        select(
-            batch.c.batch_id,
-            batch.c.category,
-            batch.c.department,
-            batch.c.card_group,
-            batch.c.priority,
-            batch.c.served_at,
-        )
-        .where(
-            batch.c.state == BatchState.RUNNING,
-            batch.c.not_before <= tx.now,
-            batch.c.not_after > tx.now,
-        )
-        .order_by(batch.c.priority, batch.c.served_at, batch.c.batch_id)
-    )
     return [
         _Queue(
             batch_id=BatchId(row.batch_id),
@@ -245,53 +234,32 @@ def _running(tx: Tx, rules: SendingRules) -> list[_Queue]:
             priority=row.priority,
             served_at=row.served_at,
         )
-        for row in rows
+        for row in tx.conn.execute(_RUNNING, {"now": tx.now})
         if rules.is_open(row.category, tx.now)
     ]
 
 
 def _candidates(tx: Tx, batch_id: BatchId, iccids: Sequence[Iccid]) -> list[_Candidate]:
     """As many messages as cards wait: those that wait for another try, then fresh ones."""
-    n = 2 * len(iccids)
-    late = segment.c.not_before <= tx.now
-    again = _heads(batch_id, iccids).where(late).order_by(segment.c.not_before).limit(n)
-    ids = list(dict.fromkeys(tx.conn.scalars(again)))
-    fresh = _heads(batch_id, iccids).where(segment.c.not_before.is_(None))
-    if len(ids) < n:
-        more = tx.conn.scalars(fresh.distinct().order_by(segment.c.message_id).limit(n))
-        ids = list(dict.fromkeys([*ids, *more]))
-    rows = tx.conn.execute(
-        select(
-            segment.c.message_id,
-            segment.c.segment_id,
-            segment.c.seq,
-            segment.c.iccid,
-            segment.c.avoid_iccid,
-            message.c.line_no,
-            message.c.n_segments,
-        )
-        .join(message, message.c.message_id == segment.c.message_id)
-        .where(segment.c.message_id.in_(ids), IS_QUEUED)
-        .order_by(segment.c.message_id, segment.c.seq)
-    ).mappings()
+    cards = sorted(set(iccids))
+    facts = {
+        "batch": batch_id,
+        "cards": cards,
+        # of several cards another one may take what this one must avoid
+        "alone": cards[0] if len(cards) == 1 else "",
+        "n": 2 * len(cards),
+    }
+    ids = list(dict.fromkeys(tx.conn.scalars(_AGAIN, {**facts, "now": tx.now})))
+    if len(ids) < 2 * len(cards):
+        ids = list(dict.fromkeys([*ids, *tx.conn.scalars(_FRESH, facts)]))
+    if not ids:
+        return []
+    rows = tx.conn.execute(_WHOLE, {"ids": ids}).mappings()
     found = {
         message_id: _candidate(list(same))
         for message_id, same in groupby(rows, key=lambda row: row["message_id"])
     }
     return [found[message_id] for message_id in ids]
-
-
-def _heads(batch_id: BatchId, iccids: Iterable[Iccid]) -> Select[tuple[int]]:
-    cards = sorted(set(iccids))
-    statement = (
-        select(segment.c.message_id)
-        .where(segment.c.batch_id == batch_id, IS_QUEUED)
-        .where(or_(segment.c.iccid.is_(None), segment.c.iccid.in_(cards)))
-    )
-    if len(cards) == 1:  # else another card of the set may take what this one must avoid
-        avoided = segment.c.avoid_iccid
-        statement = statement.where(or_(avoided.is_(None), avoided != cards[0]))
-    return statement
 
 
 def _candidate(rows: Sequence[RowMapping]) -> _Candidate:
@@ -306,6 +274,54 @@ def _candidate(rows: Sequence[RowMapping]) -> _Candidate:
     )
 
 
+_RUNNING: Final = (
+    select(
+        batch.c.batch_id,
+        batch.c.category,
+        batch.c.department,
+        batch.c.card_group,
+        batch.c.priority,
+        batch.c.served_at,
+    )
+    .where(
+        batch.c.state == BatchState.RUNNING,
+        batch.c.not_before <= bindparam("now"),
+        batch.c.not_after > bindparam("now"),
+    )
+    .order_by(batch.c.priority, batch.c.served_at, batch.c.batch_id)
+)
+_HEADS: Final = (
+    select(segment.c.message_id)
+    .where(segment.c.batch_id == bindparam("batch"), IS_QUEUED)
+    .where(
+        or_(
+            segment.c.iccid.is_(None),
+            segment.c.iccid.in_(bindparam("cards", expanding=True)),
+        ),
+        or_(segment.c.avoid_iccid.is_(None), segment.c.avoid_iccid != bindparam("alone")),
+    )
+    .limit(bindparam("n", type_=Integer))
+)
+_AGAIN: Final = _HEADS.where(segment.c.not_before <= bindparam("now")).order_by(
+    segment.c.not_before
+)
+_FRESH: Final = (
+    _HEADS.where(segment.c.not_before.is_(None)).distinct().order_by(segment.c.message_id)
+)
+_WHOLE: Final = (
+    select(
+        segment.c.message_id,
+        segment.c.segment_id,
+        segment.c.seq,
+        segment.c.iccid,
+        segment.c.avoid_iccid,
+        message.c.line_no,
+        message.c.n_segments,
+    )
+    .join(message, message.c.message_id == segment.c.message_id)
+    .where(segment.c.message_id.in_(bindparam("ids", expanding=True)), IS_QUEUED)
+    .order_by(segment.c.message_id, segment.c.seq)
+)
 _TO_LEASED: Final = (
     update(segment)
     .where(segment.c.segment_id == bindparam("id"), segment.c.state == SegmentState.QUEUED)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import RowMapping, bindparam, select, update
+from sqlalchemy import RowMapping, bindparam, literal_column, select, update
 
 from modemctl.lifecycle import SegmentState
 from modemctl.model import BatchId, Bay, SegmentId, Topic
 from modemctl.policy.retries import NextTry, Verdict, next_try
+from modemctl.store import reports
 from modemctl.store.segments import (
     HELD_COLUMNS,
     IS_OPEN,
@@ -24,7 +25,7 @@ from modemctl.store.segments import (
     note_change,
     requeue,
 )
-from modemctl.store.tables import segment
+from modemctl.store.tables import report, segment
 from modemctl.store.transaction import Tx
 
 
@@ -88,12 +89,21 @@ def record_outcome(tx: Tx, outcomes: Sequence[Outcome]) -> Sequence[SegmentState
     states.update(_note_taken(tx, mine))
     states.update(_note_doubts(tx, mine, rows, rules))
     states.update(_note_refusals(tx, mine, rows, rules))
+    _rematch(tx, states, {rows[one.segment_id]["iccid"] for one in mine})
     finals = [one for one in mine if states[one.segment_id] is SegmentState.IN_DOUBT]
     if not rules.wants_reports:
         finals = mine
     if finals:
         announce(tx, {rows[one.segment_id]["message_id"] for one in finals})
     return [states.get(one.segment_id) for one in outcomes]
+
+
+def _rematch(tx: Tx, states: Mapping[SegmentId, SegmentState], cards: Collection[str]) -> None:
+    """Reports may have overtaken the reference that they carry."""
+    left = {SegmentState.SENT, SegmentState.IN_DOUBT}
+    ids = [segment_id for segment_id, state in states.items() if state in left]
+    if ids and tx.conn.scalar(_UNMATCHED, {"cards": sorted(cards)}) is not None:
+        reports.rematch(tx, ids)
 
 
 def settle_late(tx: Tx, results: Sequence[LateResult]) -> Sequence[SegmentId | None]:
@@ -129,15 +139,12 @@ def _settle(tx: Tx, late: LateResult) -> SegmentId | None:
         return None
     segment_id = SegmentId(last.segment_id)
     note_change(tx, segment_id, SegmentState.IN_DOUBT, SegmentState.SENT, "late answer")
+    reports.rematch(tx, [segment_id])
     return segment_id
 
 
 def _submitting(tx: Tx, segment_ids: Sequence[SegmentId]) -> Mapping[SegmentId, RowMapping]:
-    rows = tx.conn.execute(
-        select(*HELD_COLUMNS).where(
-            segment.c.segment_id.in_(segment_ids), segment.c.state == SegmentState.SUBMITTING
-        )
-    )
+    rows = tx.conn.execute(_SUBMITTING, {"ids": list(segment_ids)})
     return {SegmentId(row["segment_id"]): row for row in rows.mappings()}
 
 
@@ -248,6 +255,18 @@ def _still_held(tx: Tx, tokens: Mapping[str, Outcome]) -> Sequence[RowMapping]:
     )
 
 
+_SUBMITTING: Final = select(*HELD_COLUMNS).where(
+    segment.c.segment_id.in_(bindparam("ids", expanding=True)),
+    segment.c.state == SegmentState.SUBMITTING,
+)
+_UNMATCHED: Final = (
+    select(report.c.report_id)
+    .where(
+        report.c.matching == literal_column("'unmatched'"),
+        report.c.iccid.in_(bindparam("cards", expanding=True)),
+    )
+    .limit(1)
+)
 _TO_SENT: Final = (
     update(segment)
     .where(segment.c.segment_id == bindparam("id"), segment.c.state == SegmentState.SUBMITTING)

@@ -14,7 +14,6 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
-    ColumnElement,
     Integer,
     and_,
     bindparam,
@@ -108,11 +107,7 @@ class Book:
         """When `n` more fit at the earliest; `n` at most the smallest cap."""
         scope = _scope(iccid)
         usage: dict[Span, dict[int, int]] = {span: {} for span in Span}
-        rows = self._tx.conn.execute(
-            select(quota.c.span, quota.c.bucket, quota.c.used).where(
-                quota.c.scope == scope, self._is_counted()
-            )
-        )
+        rows = self._tx.conn.execute(_BUCKETS, {**self._firsts(), "scopes": [scope]})
         for span, bucket, used in rows:
             if span != _GAP:
                 usage[Span(span)][bucket] = used
@@ -158,26 +153,14 @@ class Book:
             self._used[scope, span] = self._used.get((scope, span), 0) + n
 
     def _read(self, scopes: list[str]) -> None:
-        rows = self._tx.conn.execute(
-            select(
-                quota.c.scope,
-                quota.c.span,
-                type_coerce(func.sum(quota.c.used), Integer),
-                type_coerce(func.max(quota.c.bucket), BigInteger),
-            )
-            .where(quota.c.scope.in_(scopes), self._is_counted())
-            .group_by(quota.c.scope, quota.c.span)
-        )
+        rows = self._tx.conn.execute(_SUMS, {**self._firsts(), "scopes": scopes})
         for scope, span, used, latest in rows:
             self._latest[scope, span] = latest
             if span != _GAP:
                 self._used[scope, Span(span)] = int(used)
 
-    def _is_counted(self) -> ColumnElement[bool]:
-        return or_(
-            quota.c.span == _GAP,
-            *(and_(quota.c.span == span, quota.c.bucket >= self._first[span]) for span in Span),
-        )
+    def _firsts(self) -> dict[str, object]:
+        return {f"first_{span}": first for span, first in self._first.items()}
 
 
 def purge(tx: Tx, zone: tzinfo) -> int:
@@ -192,6 +175,22 @@ def _scope(iccid: Iccid) -> str:
     return f"sim:{iccid}"
 
 
+_COUNTS: Final = or_(
+    quota.c.span == _GAP,
+    *(and_(quota.c.span == span, quota.c.bucket >= bindparam(f"first_{span}")) for span in Span),
+)
+_MINE: Final = quota.c.scope.in_(bindparam("scopes", expanding=True))
+_SUMS: Final = (
+    select(
+        quota.c.scope,
+        quota.c.span,
+        type_coerce(func.sum(quota.c.used), Integer),
+        type_coerce(func.max(quota.c.bucket), BigInteger),
+    )
+    .where(_MINE, _COUNTS)
+    .group_by(quota.c.scope, quota.c.span)
+)
+_BUCKETS: Final = select(quota.c.span, quota.c.bucket, quota.c.used).where(_MINE, _COUNTS)
 _ADD: Final = (
     update(quota)
     .where(

@@ -14,13 +14,15 @@ from typing import Final
 
 from sqlalchemy import RowMapping, bindparam, literal_column, select, update
 
-from modemctl.lifecycle import BatchState, MessageState, SegmentState, message_state
+from modemctl.errors import TamperedError
+from modemctl.lifecycle import BatchState, CardState, MessageState, SegmentState, message_state
 from modemctl.model import BatchId, EventKind, Iccid, SegmentId, Topic
 from modemctl.policy.approvals import ApprovalRules
 from modemctl.policy.cards import unfitness
 from modemctl.store import batches, sims
+from modemctl.store.proofs import ProofBook
 from modemctl.store.quotas import Book, QuotaRules
-from modemctl.store.tables import segment
+from modemctl.store.tables import segment, sim
 from modemctl.store.transaction import Transition, Tx
 
 IS_QUEUED: Final = segment.c.state == literal_column("'queued'")
@@ -39,20 +41,43 @@ class SendingRules:
     approvals: ApprovalRules
     is_open: Callable[[str, datetime], bool]
     """Whether a category may leave at a moment (quiet hours)."""
+    proofs: ProofBook
     on_doubt_hold: bool = False
     wants_reports: bool = True
     lease_seconds: float = 420.0
 
 
-def is_usable(card: sims.Card | None) -> bool:
-    """Whether the register lets a card carry a batch's traffic at all."""
-    return (
-        card is not None
-        and card.is_intact
-        and unfitness(card.state, card.verified_at) is None
-        and not card.is_paused
-        and not card.is_reserved
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFacts:
+    """What decides whether a card may carry a batch's traffic."""
+
+    iccid: Iccid
+    department: str | None
+    card_group: str | None
+    is_usable: bool
+
+
+def read_cards(tx: Tx, iccids: Collection[Iccid]) -> Mapping[Iccid, CardFacts]:
+    """The cards that the register knows of these; a row that was altered is not usable."""
+    rows = tx.conn.execute(_CARDS, {"ids": sorted(set(iccids))}).mappings()
+    return {
+        Iccid(row["iccid"]): CardFacts(
+            iccid=Iccid(row["iccid"]),
+            department=row["department"],
+            card_group=row["card_group"],
+            is_usable=_is_usable(tx, row),
+        )
+        for row in rows
+    }
+
+
+def _is_usable(tx: Tx, row: RowMapping) -> bool:
+    try:
+        sims.check_row(tx.vault, row)
+    except TamperedError:
+        return False
+    is_fit = unfitness(CardState(row["state"]), row["verified_at"]) is None
+    return is_fit and not row["is_paused"] and not row["is_reserved"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +124,7 @@ def release(tx: Tx, releases: Sequence[Release]) -> Sequence[int]:
     Returns how many segments each one freed.
     """
     notes = {one.token: Note(text=one.reason) for one in releases}
-    held = select(*HELD_COLUMNS).where(
-        IS_OPEN, segment.c.state == SegmentState.LEASED, segment.c.lease_token.in_(sorted(notes))
-    )
-    rows = tx.conn.execute(held).mappings().all()
+    rows = leased_under(tx, notes)
     requeue(tx, rows, releases[0].rules.quota, notes=notes)
     tx.wake(Topic.WORK)
     return [sum(row["lease_token"] == one.token for row in rows) for one in releases]
@@ -195,6 +217,11 @@ def hold_batch(tx: Tx, batch_id: BatchId, reason: str) -> bool:
     return True
 
 
+def leased_under(tx: Tx, tokens: Collection[str]) -> Sequence[RowMapping]:
+    """What is still LEASED under these tokens."""
+    return tx.conn.execute(_LEASED, {"tokens": sorted(tokens)}).mappings().all()
+
+
 def bound_messages(
     tx: Tx, message_ids: Iterable[int], *, without: Collection[int] = ()
 ) -> frozenset[int]:
@@ -202,25 +229,8 @@ def bound_messages(
 
     `without`: segments that do not count, since they are just proven not to have left.
     """
-    left = (
-        SegmentState.SUBMITTING,
-        SegmentState.SENT,
-        SegmentState.DELIVERED,
-        SegmentState.UNDELIVERED,
-        SegmentState.IN_DOUBT,
-        SegmentState.ABANDONED,
-    )
-    return frozenset(
-        tx.conn.scalars(
-            select(segment.c.message_id)
-            .distinct()
-            .where(
-                segment.c.message_id.in_(sorted(set(message_ids))),
-                segment.c.state.in_(left),
-                segment.c.segment_id.not_in(sorted(without)),
-            )
-        )
-    )
+    facts = {"ids": sorted(set(message_ids)), "without": sorted(without)}
+    return frozenset(tx.conn.scalars(_BOUND, facts))
 
 
 def note_change(
@@ -250,6 +260,40 @@ def _requeued(row: RowMapping, note: Note, bound: frozenset[int]) -> dict[str, o
     }
 
 
+_CARDS: Final = select(
+    sim.c.iccid,
+    sim.c.department,
+    sim.c.card_group,
+    sim.c.state,
+    sim.c.verified_at,
+    sim.c.ownership,
+    sim.c.is_reserved,
+    sim.c.is_paused,
+    sim.c.mac,
+).where(sim.c.iccid.in_(bindparam("ids", expanding=True)))
+_LEASED: Final = select(*HELD_COLUMNS).where(
+    IS_OPEN,
+    segment.c.state == SegmentState.LEASED,
+    segment.c.lease_token.in_(bindparam("tokens", expanding=True)),
+)
+_BOUND: Final = (
+    select(segment.c.message_id)
+    .distinct()
+    .where(
+        segment.c.message_id.in_(bindparam("ids", expanding=True)),
+        segment.c.segment_id.not_in(bindparam("without", expanding=True)),
+        segment.c.state.in_(
+            [
+                SegmentState.SUBMITTING,
+                SegmentState.SENT,
+                SegmentState.DELIVERED,
+                SegmentState.UNDELIVERED,
+                SegmentState.IN_DOUBT,
+                SegmentState.ABANDONED,
+            ]
+        ),
+    )
+)
 _TO_QUEUED: Final = (
     update(segment)
     .where(segment.c.segment_id == bindparam("id"), segment.c.state == bindparam("before"))

@@ -6,29 +6,26 @@ It commits before the bytes leave; `store.outcomes` notes what became of them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from sqlalchemy import RowMapping, bindparam, select, update
 
-from modemctl.errors import PolicyRefused, TamperedError
+from modemctl.errors import PolicyRefused
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, Bay, DesiredState, EventKind, Iccid, SegmentId
-from modemctl.policy.approvals import VerifiedBatch, verify_batch
-from modemctl.store import sims
-from modemctl.store.evidence import read_evidence
+from modemctl.policy.approvals import VerifiedBatch
 from modemctl.store.quotas import Book
 from modemctl.store.segments import (
-    HELD_COLUMNS,
-    IS_OPEN,
     Note,
     SendingRules,
     finish,
     hold_batch,
-    is_usable,
+    leased_under,
     note_change,
+    read_cards,
     requeue,
 )
 from modemctl.store.tables import batch, modem, opt_out, segment
@@ -103,11 +100,12 @@ class _Gate:
         self._tx, self._rules = tx, requests[0].rules
         iccids = [request.iccid for request in requests]
         self._rows = _rows_of(tx, [request.segment_id for request in requests])
-        self._batches = _verified(tx, {one.batch_id for one in requests}, self._rules)
-        self._states = _batch_states(tx, self._batches)
-        self._cards = sims.read_many(tx.conn, tx.vault, iccids)
-        self._running_bays = _running_bays(tx, {one.bay for one in requests})
-        self._opted_out = _opted_out(tx, {one.recipient_bidx for one in requests})
+        self._batches = self._rules.proofs.verified(
+            tx.conn, tx.vault, {one.batch_id for one in requests}, now=tx.now
+        )
+        self._cards = read_cards(tx, iccids)
+        indexes = sorted({one.recipient_bidx for one in requests})
+        self._opted_out = frozenset(tx.conn.scalars(_OPTED_OUT, {"indexes": indexes}))
         self._book = Book(tx, iccids, self._rules.quota)
         self._submitting: list[SubmitRequest] = []
         self._prolonged: dict[str, datetime] = {}
@@ -120,7 +118,7 @@ class _Gate:
         if not _is_leased(row, request, self._tx.now):
             return Withdrawn(reason="the lease is over")
         assert row is not None
-        refusal = self._refusal(request)
+        refusal = self._refusal(request, row)
         if refusal is not None:
             return refusal
         ready_at = self._book.may_submit_at(request.iccid)
@@ -147,16 +145,16 @@ class _Gate:
         if self._prolonged:
             self._prolong()
         if self._returned:
-            rows_back = _leased_under(tx, self._returned)
+            rows_back = leased_under(tx, self._returned)
             requeue(tx, rows_back, self._rules.quota, notes=self._returned)
         if self._refused:
-            leased = _leased_under(tx, self._refused)
+            leased = leased_under(tx, self._refused)
             finish(tx, leased, SegmentState.REFUSED, self._rules, notes=self._refused)
         for batch_id, error in self._held.items():
             hold_batch(tx, batch_id, f"{error.rule} (policy: {error.policy})")
 
     def _prolong(self) -> None:
-        rows = _leased_under(self._tx, self._prolonged)
+        rows = leased_under(self._tx, self._prolonged)
         self._tx.conn.execute(
             _PROLONG,
             [
@@ -165,14 +163,15 @@ class _Gate:
             ],
         )
 
-    def _refusal(self, request: SubmitRequest) -> Withdrawn | None:
-        verified = self._batches.get(request.batch_id)
-        if self._states.get(request.batch_id) != BatchState.RUNNING:
+    def _refusal(self, request: SubmitRequest, row: RowMapping) -> Withdrawn | None:
+        if row["batch_state"] != BatchState.RUNNING:
             return self._return(request, "the batch does not run")
-        if not isinstance(verified, VerifiedBatch):
-            error = verified or PolicyRefused("SMS-01", "the batch is not approved")
-            self._held[request.batch_id] = error
-            return self._return(request, error.rule, error.policy)
+        if row["desired_state"] != DesiredState.RUN:
+            return self._return(request, "the bay is paused")
+        verified = self._batches[request.batch_id]
+        if isinstance(verified, PolicyRefused):
+            self._held[request.batch_id] = verified
+            return self._return(request, verified.rule, verified.policy)
         if verified.digest != request.digest:
             return self._return(request, "the batch is not what was verified", "SMS-01")
         return self._time_refusal(request, verified) or self._card_refusal(request, verified)
@@ -192,13 +191,11 @@ class _Gate:
     def _card_refusal(self, request: SubmitRequest, verified: VerifiedBatch) -> Withdrawn | None:
         card = self._cards.get(request.iccid)
         header = verified.header
-        if card is None or not is_usable(card):
+        if card is None or not card.is_usable:
             return self._return(request, "the card may not send")
         serving = self._rules.approvals.operating_department(header.category, header.department)
         if card.department != serving or header.card_group not in {None, card.card_group}:
             return self._return(request, "the card serves other batches", "SIM-05")
-        if request.bay not in self._running_bays:
-            return self._return(request, "the bay is paused")
         return None
 
     def _return(self, request: SubmitRequest, reason: str, policy: str | None = None) -> Withdrawn:
@@ -228,7 +225,7 @@ class Refusal:
 def refuse(tx: Tx, refusals: Sequence[Refusal]) -> Sequence[None]:
     """Hold batches that cannot be proved; refuse single messages that cannot."""
     for one in refusals:
-        rows = _leased_under(tx, [one.token])
+        rows = leased_under(tx, [one.token])
         note = Note(text=one.rule, cause=f"policy:{one.policy}")
         if one.is_whole_batch:
             requeue(tx, rows, one.rules.quota, notes={one.token: note})
@@ -244,11 +241,9 @@ def refuse(tx: Tx, refusals: Sequence[Refusal]) -> Sequence[None]:
 # ---------------------------------------------------------------- what the gate reads
 
 
-def _rows_of(tx: Tx, segment_ids: Collection[SegmentId]) -> Mapping[SegmentId, RowMapping]:
-    rows = tx.conn.execute(
-        select(*HELD_COLUMNS, segment.c.leased_until).where(segment.c.segment_id.in_(segment_ids))
-    )
-    return {SegmentId(row["segment_id"]): row for row in rows.mappings()}
+def _rows_of(tx: Tx, segment_ids: Sequence[SegmentId]) -> Mapping[SegmentId, RowMapping]:
+    rows = tx.conn.execute(_STANDING, {"ids": list(segment_ids)}).mappings()
+    return {SegmentId(row["segment_id"]): row for row in rows}
 
 
 def _is_leased(row: RowMapping | None, request: SubmitRequest, now: datetime) -> bool:
@@ -257,64 +252,32 @@ def _is_leased(row: RowMapping | None, request: SubmitRequest, now: datetime) ->
         and row["state"] == SegmentState.LEASED
         and row["lease_token"] == request.token
         and row["iccid"] == request.iccid
+        and row["bay"] == request.bay
         and row["batch_id"] == request.batch_id
         and row["leased_until"] > now
     )
 
 
-def _verified(
-    tx: Tx, batch_ids: Collection[BatchId], rules: SendingRules
-) -> Mapping[BatchId, VerifiedBatch | PolicyRefused]:
-    """Each batch's approval, checked as it stands now; unapproved ones with the reason."""
-    found: dict[BatchId, VerifiedBatch | PolicyRefused] = {}
-    for batch_id, evidence in read_evidence(tx.conn, tx.vault, sorted(batch_ids)).items():
-        if isinstance(evidence, TamperedError):
-            found[batch_id] = PolicyRefused("SMS-01", str(evidence))
-            continue
-        try:
-            found[batch_id] = verify_batch(evidence, rules=rules.approvals, now=tx.now)
-        except PolicyRefused as error:
-            found[batch_id] = error
-    return found
-
-
-def _batch_states(tx: Tx, batch_ids: Collection[BatchId]) -> Mapping[str, str]:
-    rows = tx.conn.execute(
-        select(batch.c.batch_id, batch.c.state).where(batch.c.batch_id.in_(sorted(batch_ids)))
+_STANDING: Final = (
+    select(
+        segment.c.segment_id,
+        segment.c.batch_id,
+        segment.c.state,
+        segment.c.lease_token,
+        segment.c.leased_until,
+        segment.c.iccid,
+        segment.c.bay,
+        segment.c.charged_at,
+        batch.c.state.label("batch_state"),
+        modem.c.desired_state,
     )
-    return {row.batch_id: row.state for row in rows}
-
-
-def _running_bays(tx: Tx, bays: Collection[Bay]) -> frozenset[str]:
-    rows = tx.conn.scalars(
-        select(modem.c.bay).where(
-            modem.c.bay.in_(sorted(bays)), modem.c.desired_state == DesiredState.RUN
-        )
-    )
-    return frozenset(rows)
-
-
-def _opted_out(tx: Tx, indexes: Collection[bytes]) -> frozenset[bytes]:
-    rows = tx.conn.scalars(
-        select(opt_out.c.number_bidx).where(opt_out.c.number_bidx.in_(sorted(indexes)))
-    )
-    return frozenset(rows)
-
-
-def _leased_under(tx: Tx, tokens: Collection[str]) -> Sequence[RowMapping]:
-    return (
-        tx.conn.execute(
-            select(*HELD_COLUMNS).where(
-                IS_OPEN,
-                segment.c.state == SegmentState.LEASED,
-                segment.c.lease_token.in_(sorted(tokens)),
-            )
-        )
-        .mappings()
-        .all()
-    )
-
-
+    .join(batch, batch.c.batch_id == segment.c.batch_id)
+    .outerjoin(modem, modem.c.bay == segment.c.bay)
+    .where(segment.c.segment_id.in_(bindparam("ids", expanding=True)))
+)
+_OPTED_OUT: Final = select(opt_out.c.number_bidx).where(
+    opt_out.c.number_bidx.in_(bindparam("indexes", expanding=True))
+)
 _TO_SUBMITTING: Final = (
     update(segment)
     .where(

@@ -21,6 +21,7 @@ from modemctl.store import Store, batches, leases, modems, outcomes, segments, s
 from modemctl.store.authorities import find_approver_key, revoke_approver_key
 from modemctl.store.leases import Leased, LeaseRequest, Nothing
 from modemctl.store.outcomes import Doubtful, LateResult, NotSent, Outcome, Took
+from modemctl.store.proofs import ProofBook
 from modemctl.store.quotas import Book, QuotaRules
 from modemctl.store.segments import Release, SendingRules
 from modemctl.store.submits import Cleared, NotYet, SubmitRequest, Withdrawn
@@ -41,9 +42,11 @@ MANY = Caps(minute=1_000, hour=10_000, day=100_000, gap=0)
 
 
 def rules(caps: Caps = MANY, **changes) -> SendingRules:
+    approvals = ApprovalRules.of(SITE, ApprovalsSettings())
     return SendingRules(
         quota=QuotaRules(caps=caps, zone=ZoneInfo("Asia/Shanghai")),
-        approvals=ApprovalRules.of(SITE, ApprovalsSettings()),
+        approvals=approvals,
+        proofs=ProofBook(approvals),
         **{"is_open": lambda category, at: True, **changes},
     )
 
@@ -634,24 +637,17 @@ async def test_every_change_of_a_segment_is_in_the_journal(tmp_path):
 async def test_the_queue_is_read_through_its_indexes(tmp_path):
     async with bench(tmp_path) as b:
         await b.batch(1)
-        statements = {
-            "fresh": leases._heads(BatchId("x"), CARDS[:2])
-            .where(segment.c.not_before.is_(None))
-            .distinct()
-            .order_by(segment.c.message_id)
-            .limit(5),
-            "held": select(segment.c.segment_id).where(
-                segments.IS_OPEN, segment.c.state == SegmentState.LEASED
-            ),
-        }
+        facts = {"batch": "x", "cards": ["c"], "alone": "", "n": 5, "tokens": ["t"]}
 
         def plan(conn, statement):
-            compiled = statement.compile(conn, compile_kwargs={"literal_binds": True})
+            names = facts.keys() & statement.compile().params.keys()
+            bound = statement.params({name: facts[name] for name in names})
+            compiled = bound.compile(conn, compile_kwargs={"literal_binds": True})
             rows = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}").all()
             return " / ".join(row[3] for row in rows)
 
-        fresh = await b.store.read(lambda conn: plan(conn, statements["fresh"]))
-        held_plan = await b.store.read(lambda conn: plan(conn, statements["held"]))
+        fresh = await b.store.read(lambda conn: plan(conn, leases._FRESH))
+        held_plan = await b.store.read(lambda conn: plan(conn, segments._LEASED))
         assert "ix_segment_queue" in fresh
         assert "TEMP B-TREE" not in fresh
         assert "ix_segment_open" in held_plan

@@ -1,0 +1,123 @@
+"""Approvals, checked at every lease and submit, and cheap when nothing changed.
+
+All that an approval stands on is read each time; only what was verified for the very same rows is
+remembered. A changed, revoked or deleted row is seen at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from sqlalchemy import Connection, String, bindparam, select
+
+from modemctl.errors import PolicyRefused, TamperedError
+from modemctl.model import BatchId
+from modemctl.policy.approvals import ApprovalRules, VerifiedBatch, verify_batch
+from modemctl.store.evidence import read_evidence
+from modemctl.store.tables import approval, approver_key, authorisation, batch, confirmation
+from modemctl.vault import Vault
+
+_Rows: TypeAlias = tuple[tuple[object, ...], ...]
+
+_REMEMBERED: Final = 256  # batches; more than ever run at the same time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Remembered:
+    rows: _Rows
+    batch: VerifiedBatch
+
+
+class ProofBook:
+    """Remembers what was verified, by the rows that it was verified from. For any thread."""
+
+    def __init__(self, rules: ApprovalRules) -> None:
+        self._rules = rules
+        self._known: dict[BatchId, _Remembered] = {}
+
+    def verified(
+        self, conn: Connection, vault: Vault, batch_ids: Collection[BatchId], *, now: datetime
+    ) -> Mapping[BatchId, VerifiedBatch | PolicyRefused]:
+        """Each batch's approval as it stands at `now`, or why there is none."""
+        rows = _read_rows(conn, batch_ids)
+        found: dict[BatchId, VerifiedBatch | PolicyRefused] = {}
+        for batch_id in batch_ids:
+            known = self._known.get(batch_id)
+            if (
+                known is not None
+                and known.rows == rows[batch_id]
+                and now < known.batch.approved_until
+            ):
+                found[batch_id] = known.batch
+        fresh = sorted(set(batch_ids) - found.keys())
+        if fresh:
+            found.update(self._verify(conn, vault, fresh, rows, now))
+        return found
+
+    def _verify(
+        self,
+        conn: Connection,
+        vault: Vault,
+        batch_ids: Collection[BatchId],
+        rows: Mapping[BatchId, _Rows],
+        now: datetime,
+    ) -> Mapping[BatchId, VerifiedBatch | PolicyRefused]:
+        evidence = read_evidence(conn, vault, batch_ids)
+        found: dict[BatchId, VerifiedBatch | PolicyRefused] = {}
+        for batch_id in batch_ids:
+            one = evidence.get(batch_id)
+            if one is None or isinstance(one, TamperedError):
+                found[batch_id] = PolicyRefused("SMS-01", str(one or "the batch is not approved"))
+                continue
+            try:
+                verified = verify_batch(one, rules=self._rules, now=now)
+            except PolicyRefused as error:
+                found[batch_id] = error
+                continue
+            found[batch_id] = verified
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[batch_id] = _Remembered(rows=rows[batch_id], batch=verified)
+        return found
+
+
+def _read_rows(conn: Connection, batch_ids: Collection[BatchId]) -> Mapping[BatchId, _Rows]:
+    """Everything that `read_evidence` reads of these batches, as it lies in the tables."""
+    ids = {"ids": sorted(batch_ids)}
+    rows: dict[BatchId, list[tuple[object, ...]]] = {batch_id: [] for batch_id in batch_ids}
+    for statement in (_BATCHES, _SIGNED, _CONFIRMED):
+        for row in conn.execute(statement, ids):
+            rows[BatchId(str(row[0]))].append(tuple(row))
+    return {batch_id: tuple(own) for batch_id, own in rows.items()}
+
+
+_IDS: Final = bindparam("ids", type_=String, expanding=True)
+_BATCHES: Final = select(
+    batch.c.batch_id,
+    batch.c.category,
+    batch.c.department,
+    batch.c.template,
+    batch.c.card_group,
+    batch.c.not_before,
+    batch.c.not_after,
+    batch.c.starts_itself,
+    batch.c.drafter,
+    batch.c.operator,
+    batch.c.submitter,
+    batch.c.header,
+).where(batch.c.batch_id.in_(_IDS))
+_SIGNED: Final = (
+    select(approval, approver_key, authorisation)
+    .outerjoin(approver_key, approver_key.c.kid == approval.c.kid)
+    .outerjoin(authorisation, authorisation.c.account_id == approval.c.account_id)
+    .where(approval.c.batch_id.in_(_IDS))
+    .order_by(approval.c.batch_id, approval.c.step, authorisation.c.authorisation_id)
+)
+_CONFIRMED: Final = (
+    select(confirmation)
+    .where(confirmation.c.batch_id.in_(_IDS))
+    .order_by(confirmation.c.batch_id, confirmation.c.account_id)
+)
