@@ -36,7 +36,7 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "calls": ("traffic", "Calls that the modems saw."),
         "check-config": ("local", "Read the settings, report every mistake with its place."),
         "db": ("local", "The database: create, upgrade, look."),
-        "demo": ("demo_command", "Play everything against a simulated bank."),
+        "demo": ("demo_command", "Play the whole mission against a simulated bank."),
         "doubt": ("messages", "Segments of which nobody knows whether they left."),
         "events": ("overview", "What happened, and what happens."),
         "inbox": ("traffic", "Messages that came in."),
@@ -116,7 +116,7 @@ class LazyGroup(click.Group):
     "--config",
     "-c",
     "config_path",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     envvar="MODEMCTL_CONFIG",
     default=DEFAULT_PATH,
     show_default=True,
@@ -125,7 +125,7 @@ class LazyGroup(click.Group):
 @click.option(
     "--socket",
     "socket_path",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     envvar="MODEMCTL_SOCKET",
     default=Path("/run/modemctl/api.sock"),
     show_default=True,
@@ -133,7 +133,7 @@ class LazyGroup(click.Group):
 )
 @click.option(
     "--key-file",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     envvar="MODEMCTL_KEY",
     help="File that holds your API key; without it your user id on this server counts.",
 )

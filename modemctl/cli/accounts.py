@@ -161,7 +161,7 @@ def _change_state(
 
 @account.command("approver-key", epilog="Example: modemctl account approver-key wang wang.pem.pub")
 @click.argument("name")
-@click.argument("public_key", metavar="FILE.pub", type=click.Path(path_type=Path))
+@click.argument("public_key", metavar="FILE.pub", type=click.Path(path_type=Path, readable=False))
 @as_json_option
 @click.pass_obj
 def approver_key(connection: Connection, name: str, public_key: Path, *, as_json: bool) -> None:

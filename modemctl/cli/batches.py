@@ -52,8 +52,10 @@ def form() -> None:
 
 
 @batch.command("submit", epilog="Example: modemctl batch submit notice.toml customers.xlsx")
-@click.argument("form_path", metavar="FORM.toml", type=click.Path(path_type=Path))
-@click.argument("list_path", metavar="[LIST]", required=False, type=click.Path(path_type=Path))
+@click.argument("form_path", metavar="FORM.toml", type=click.Path(path_type=Path, readable=False))
+@click.argument(
+    "list_path", metavar="[LIST]", required=False, type=click.Path(path_type=Path, readable=False)
+)
 @click.option("--id", "batch_id", help="The batch's UUID; the same form may be sent again with it.")
 @click.option("--format", "list_format", type=click.Choice(FORMS_OF_LIST), help="Form of the list.")
 @click.option("--encoding", help="Of the list's text; else it is found out.")

@@ -104,34 +104,15 @@ class Client:
             raise _problem(answer)
         return _object(answer)
 
-    def upload(
-        self, method: str, path: str, file: Path, *, content_type: str, **params: Param
-    ) -> Record:
-        """Send a file as it is."""
-        with file.open("rb") as content:
-            size = file.stat().st_size
-            blocks = iter(lambda: content.read(1 << 16), b"")
-            return self.send_blocks(
-                method, path, blocks, size=size, content_type=content_type, **params
-            )
-
-    def send_blocks(
-        self,
-        method: str,
-        path: str,
-        blocks: Iterable[bytes],
-        *,
-        size: int,
-        content_type: str,
-        **params: Param,
-    ) -> Record:
-        """Send `size` octets as they come."""
+    def send_file(self, method: str, path: str, file: IO[bytes], **params: Param) -> Record:
+        """Send a file's octets as the body, read while they are sent."""
         answer = self._send(
             method,
             path,
             params=_given(params),
-            content=iter(blocks),
-            headers={"Content-Type": content_type, "Content-Length": str(size)},
+            content=file,
+            headers={"Content-Type": "application/octet-stream"},
+            timeout=_LONG,
         )
         return _object(answer)
 
@@ -156,8 +137,16 @@ class Client:
         )
         return _object(answer)
 
-    def pages(self, path: str, *, most: int | None = None, **params: Param) -> Iterator[Record]:
+    def pages(
+        self,
+        path: str,
+        filters: Mapping[str, Param] | None = None,
+        *,
+        most: int | None = None,
+        **params: Param,
+    ) -> Iterator[Record]:
         """All items of a list, or the first `most`, page after page."""
+        params |= filters or {}
         cursor: Json = None
         n_left = most
         while n_left is None or n_left > 0:

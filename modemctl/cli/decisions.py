@@ -44,7 +44,11 @@ def confirm(connection: Connection, batch_id: str, *, yes: bool, as_json: bool) 
 @click.command(epilog="Example: modemctl batch approve 0b5c9e52-5d0b… --key wang.pem")
 @click.argument("batch_id")
 @click.option(
-    "--key", "key_path", required=True, type=click.Path(path_type=Path), help="Your private key."
+    "--key",
+    "key_path",
+    required=True,
+    type=click.Path(path_type=Path, readable=False),
+    help="Your private key.",
 )
 @click.option("--step", type=click.IntRange(1), help="Sign only if it is this step's turn.")
 @click.option(

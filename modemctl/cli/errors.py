@@ -25,13 +25,12 @@ class ApiProblem(ModemctlError):
 
     def _text(self) -> str:
         problem = self.problem
-        policy = f" [policy: {problem['policy']}]" if problem.get("policy") else ""
         cure = f"\n  → {problem['cure']}" if problem.get("cure") else ""
         faults = problem.get("errors")
         if isinstance(faults, list) and len(faults) > 1:
             each = [_fault(one) for one in faults if isinstance(one, Mapping)]
-            return "\n  ".join([f"{len(each)} things are wrong:", *each]) + policy + cure
-        return f"{_fault(problem)}{policy}{cure}"
+            return printable("\n  ".join([f"{len(each)} things are wrong:", *each]) + cure)
+        return printable(_fault(problem) + cure)
 
 
 class NoDaemon(ModemctlError):
@@ -74,4 +73,5 @@ def _fault(one: Mapping[str, object]) -> str:
     where = f"{one['field']}: " if one.get("field") else ""
     what = one.get("rule") or one.get("detail") or one.get("title") or "refused"
     value = f" (got {one['value']})" if one.get("value") not in {None, ""} else ""
-    return printable(f"{where}{what}{value}")
+    policy = f" [policy: {one['policy']}]" if one.get("policy") else ""
+    return f"{where}{what}{value}{policy}"

@@ -12,7 +12,7 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Final
 
-from modemctl.cli.client import Client, Json, Record
+from modemctl.cli.client import Client, Json, Param, Record
 from modemctl.cli.errors import Refusal
 from modemctl.cli.show import console
 
@@ -36,6 +36,9 @@ _KEYS: Final[Mapping[str, str]] = {
 }
 """Key of the form → field of the request."""
 FORMS_OF_LIST: Final = ("txt", "csv", "ndjson", "xlsx")
+_SUFFIXES: Final[Mapping[str, str]] = {
+    **{f".{form}": form for form in FORMS_OF_LIST}, ".xls": "xlsx", ".ods": "xlsx",
+}  # fmt: skip
 
 
 def read_form(path: Path, *, batch_id: str | None) -> Record:
@@ -99,6 +102,21 @@ def submit(
             format=list_format,
             encoding=encoding,
         )
+
+
+def upload_list(client: Client, path: str, recipients: Path, **params: Param) -> Record:
+    """POST a list as it is; its form goes by the file's name.
+
+    Raises:
+        Refusal: the file cannot be read.
+    """
+    form = _SUFFIXES.get(recipients.suffix.lower())
+    if form is None:
+        raise Refusal(
+            f"{recipients}: the name must end in {', '.join(_SUFFIXES)}", cure="save it as .csv"
+        )
+    with _shown(recipients) as upload:
+        return client.send_file("POST", path, upload, format=form, **params)
 
 
 class CountedFile(io.BufferedReader):

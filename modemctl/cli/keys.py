@@ -27,7 +27,7 @@ def key() -> None:
 
 
 @key.command(epilog="Example: modemctl key create /etc/modemctl/master.key")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path, readable=False))
 def create(path: Path) -> None:
     """Write a new random master or audit key to PATH (mode 0600).
 
@@ -46,7 +46,12 @@ def create(path: Path) -> None:
 
 @key.command(epilog="Example: modemctl key bootstrap --name chen --out /root/chen.key")
 @click.option("--name", default="admin", show_default=True, help="Name of the administrator.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="File for the API key.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, readable=False),
+    required=True,
+    help="File for the API key.",
+)
 @click.pass_obj
 def bootstrap(connection: Connection, name: str, out: Path) -> None:
     """Make the first administrator; only while no account exists and no daemon runs."""
@@ -83,7 +88,7 @@ async def _bootstrap(settings: Settings, name: str) -> str:
 
 
 @key.command(epilog="Example: modemctl key signing wang.pem --passphrase")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path, readable=False))
 @click.option("--passphrase", is_flag=True, help="Ask for a passphrase that protects the file.")
 def signing(path: Path, *, passphrase: bool) -> None:
     """Make an approver's Ed25519 key pair: the private key to PATH, the public one to PATH.pub.
@@ -119,7 +124,11 @@ def signing(path: Path, *, passphrase: bool) -> None:
 
 @key.command(epilog="Example: modemctl key issue wang --out wang.key")
 @click.argument("account")
-@click.option("--out", type=click.Path(path_type=Path), help="File for the key; none: show it.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, readable=False),
+    help="File for the key; none: show it.",
+)
 @as_json_option
 @click.pass_obj
 def issue(connection: Connection, account: str, out: Path | None, *, as_json: bool) -> None:

@@ -17,7 +17,13 @@ if TYPE_CHECKING:  # pydantic takes 100 ms
 
 
 @click.command(epilog="Example: modemctl run --config /etc/modemctl/modemctl.toml")
-@click.option("--config", "-c", "config_path", type=click.Path(path_type=Path), help="Settings.")
+@click.option(
+    "--config",
+    "-c",
+    "config_path",
+    type=click.Path(path_type=Path, readable=False),
+    help="Settings.",
+)
 @click.pass_obj
 def run(connection: Connection, config_path: Path | None) -> int:
     """Run the daemon in the foreground (systemd starts it so).
@@ -50,11 +56,17 @@ def simulate(arguments: tuple[str, ...]) -> None:
     )
 
 
-@click.command("check-config", epilog="Example: modemctl -c modemctl.toml check-config")
+@click.command(
+    "check-config",
+    epilog="Example: modemctl check-config; another file: modemctl -c FILE check-config",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the settings in force as JSON.")
 @click.pass_obj
 def check_config(connection: Connection, *, as_json: bool) -> None:
-    """Read the settings, report every mistake with its place: file, line and key."""
+    """Read the settings, report every mistake with its place.
+
+    That is file, line and key. Exit status 78: there are mistakes.
+    """
     from modemctl.config import load
 
     settings = load(connection.config_path)

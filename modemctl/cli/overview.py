@@ -23,7 +23,10 @@ _MOST_DOUBTS: Final = 1_000
 @as_json_option
 @click.pass_obj
 def status(connection: Connection, *, as_json: bool) -> int:
-    """Whether the daemon is well: its checks, modems by state, live batches, doubts."""
+    """Whether the daemon is well, and what it has to do.
+
+    Its checks, modems by state, live batches, doubts; what your account may not see is left out.
+    """
     with connection.client() as client:
         found = client.readiness()
         found["modems"] = _counted(client, "/v1/modems")
@@ -96,7 +99,7 @@ def events(
     follow: bool,
     as_json: bool,
 ) -> int:
-    """What happened in the last days, oldest first; and what happens."""
+    """What happened, and what happens. Oldest first; kept for some days."""
     with connection.client() as client:
         last: deque[Record] = deque(maxlen=limit)
         for page in _event_pages(client, kinds, cursor):

@@ -227,7 +227,7 @@ async def test_every_form_of_list_is_taken(site: Site, form: Path, tmp_path: Pat
         record = await site.record("liu", "batch", "submit", form, path)
         assert record["n_messages"] == 2, path
     renamed = txt.rename(tmp_path / "list.data")
-    assert "known form" in await site.refused("liu", "batch", "submit", form, renamed)
+    assert "form of the list" in await site.refused("liu", "batch", "submit", form, renamed)
     record = await site.record("liu", "batch", "submit", form, renamed, "--format", "txt")
     assert record["n_messages"] == 2
 

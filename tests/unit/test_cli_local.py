@@ -38,9 +38,8 @@ ports = ["{tmp_path}/ports/*"]
 
 
 def commands(site: Path) -> list[list[str | Path]]:
-    """Every local command that opens the database."""
+    """Every local command that opens the database, but the daemon."""
     return [
-        ["-c", site, "run"],
         ["-c", site, "db", "status"],
         ["-c", site, "key", "bootstrap", "--out", site.parent / "admin.key"],
         ["-c", site, "audit", "verify", "--offline"],
@@ -61,12 +60,66 @@ def refused(*arguments: str | Path, run: Callable[..., Done] = call) -> str:
 def test_bad_toml_is_one_line_with_its_place(site: Path) -> None:
     site.write_text("[paths\n", encoding="utf-8")
     for command in [["-c", site, "check-config"], ["-c", site, "db", "upgrade"], *commands(site)]:
-        assert f"{site}:1" in refused(*command, run=spawn)
+        assert f"{site}:1" in refused(*command)
 
 
 def test_missing_configuration_names_the_option(tmp_path: Path) -> None:
     line = refused("-c", tmp_path / "none.toml", "run", run=spawn)
     assert "none.toml: no such file; name another with --config" in line
+
+
+def _spoil_toml(site: Path) -> str:
+    site.write_text("[paths\n", encoding="utf-8")
+    return f"{site}:1"
+
+
+def _name_unknown_key(site: Path) -> str:
+    site.write_text(site.read_text(encoding="utf-8") + "buad = 9600\n", encoding="utf-8")
+    return "bank.buad"
+
+
+def _remove_database(site: Path) -> str:
+    (site.parent / "state" / "modemctl.db").unlink()
+    return "run: modemctl db upgrade"
+
+
+def _put_foreign_database(site: Path) -> str:
+    database = site.parent / "state" / "modemctl.db"
+    database.unlink()
+    connection = sqlite3.connect(database)
+    connection.execute("CREATE TABLE mine (a)")
+    connection.close()
+    return "holds tables that are not modemctl's"
+
+
+def _put_another_key(site: Path) -> str:
+    (site.parent / "master.key").unlink()
+    call("key", "create", site.parent / "master.key")
+    return "not the one this database was made with"
+
+
+def _open_the_key(site: Path) -> str:
+    (site.parent / "audit.key").chmod(0o644)
+    return "audit.key"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _spoil_toml,
+        _name_unknown_key,
+        _remove_database,
+        _put_foreign_database,
+        _put_another_key,
+        _open_the_key,
+    ],
+)
+def test_daemon_that_cannot_start_says_so_in_one_line(
+    site: Path, spoil: Callable[[Path], str]
+) -> None:
+    _make_database(site)
+    said = spoil(site)
+    assert said in refused("-c", site, "run", run=spawn)
 
 
 def test_all_mistakes_are_reported_together(site: Path) -> None:
@@ -121,7 +174,7 @@ def test_wrong_master_key_is_refused(site: Path) -> None:
     (site.parent / "master.key").unlink()
     call("key", "create", site.parent / "master.key")
     for command in commands(site):
-        assert "not the one this database was made with" in refused(*command, run=spawn)
+        assert "not the one this database was made with" in refused(*command)
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o660])
@@ -150,7 +203,7 @@ def test_folder_in_use_is_refused(site: Path) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         for command in [["-c", site, "db", "upgrade"], *commands(site)]:
             if "status" not in command:  # looks only
-                assert "in use by a running modemctl" in refused(*command, run=spawn)
+                assert "in use by a running modemctl" in refused(*command)
 
 
 def test_bootstrap_makes_one_administrator_and_only_one(site: Path) -> None:

@@ -1,0 +1,125 @@
+"""The bank's bays and their modems."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from modemctl.cli.client import Connection, in_path
+from modemctl.cli.errors import Refusal
+from modemctl.cli.show import as_json_option, show_done, show_record, show_table
+
+_COLUMNS: Final = (
+    "bay", "state", "desired_state", "family", "model", "iccid", "operator", "signal_dbm", "reason",
+)  # fmt: skip
+_reason = click.option("--reason", required=True, help="Why; goes to the audit log.")
+
+
+@click.group(
+    invoke_without_command=True, epilog="Example: modemctl modems; modemctl modems pause bay-07"
+)
+@as_json_option
+@click.pass_context
+def modems(ctx: click.Context, *, as_json: bool) -> None:
+    """The bank's bays and their modems.
+
+    Without a further word: all of them, with state and card.
+    """
+    if ctx.invoked_subcommand is None:
+        connection = ctx.obj
+        assert isinstance(connection, Connection)
+        with connection.client() as client:
+            show_table(client.pages("/v1/modems"), _COLUMNS, as_json=as_json)
+
+
+@modems.command(epilog="Example: modemctl modems show bay-07")
+@click.argument("bay")
+@as_json_option
+@click.pass_obj
+def show(connection: Connection, bay: str, *, as_json: bool) -> None:
+    """One bay with all that is known of its modem."""
+    with connection.client() as client:
+        show_record(client.get(f"/v1/modems/{in_path(bay)}"), as_json=as_json)
+
+
+@modems.command(epilog="Example: modemctl modems pause bay-07 --reason 'antenna work'")
+@click.argument("bay")
+@_reason
+@as_json_option
+@click.pass_obj
+def pause(connection: Connection, bay: str, reason: str, *, as_json: bool) -> None:
+    """Let a bay send nothing until `modems resume`; it goes on receiving."""
+    _act(connection, bay, "pause", reason, "is paused", as_json=as_json)
+
+
+@modems.command(epilog="Example: modemctl modems resume bay-07 --reason 'antenna is back'")
+@click.argument("bay")
+@_reason
+@as_json_option
+@click.pass_obj
+def resume(connection: Connection, bay: str, reason: str, *, as_json: bool) -> None:
+    """Let a paused bay send again."""
+    _act(connection, bay, "resume", reason, "may send", as_json=as_json)
+
+
+@modems.command(epilog="Example: modemctl modems reset bay-07 --reason 'hangs'")
+@click.argument("bay")
+@_reason
+@as_json_option
+@click.pass_obj
+def reset(connection: Connection, bay: str, reason: str, *, as_json: bool) -> None:
+    """Bring a modem back by the recovery ladder."""
+    _act(connection, bay, "reset", reason, "restarts", as_json=as_json)
+
+
+@modems.command(epilog="Example: modemctl modems retry bay-07 --reason 'new cable'")
+@click.argument("bay")
+@_reason
+@as_json_option
+@click.pass_obj
+def retry(connection: Connection, bay: str, reason: str, *, as_json: bool) -> None:
+    """Try a failed bay again now."""
+    _act(connection, bay, "retry", reason, "is tried again", as_json=as_json)
+
+
+@modems.command(epilog="Example: modemctl modems release bay-07 --reason 'card is registered now'")
+@click.argument("bay")
+@_reason
+@as_json_option
+@click.pass_obj
+def release(connection: Connection, bay: str, reason: str, *, as_json: bool) -> None:
+    """Look at a quarantined or waiting card again."""
+    _act(connection, bay, "release", reason, "is looked at again", as_json=as_json)
+
+
+def _act(
+    connection: Connection, bay: str, verb: str, reason: str, became: str, *, as_json: bool
+) -> None:
+    with connection.client() as client:
+        done = client.post(f"/v1/modems/{in_path(bay)}/{verb}", {"reason": reason})
+    is_open = "done_at" in done and not done["done_at"]
+    show_done(done, f"{bay} {'will do so when it can' if is_open else became}", as_json=as_json)
+
+
+@click.command(epilog="Example: modemctl at bay-07 AT+CSQ")
+@click.argument("bay")
+@click.argument("command")
+@as_json_option
+@click.pass_obj
+def at(connection: Connection, bay: str, command: str, *, as_json: bool) -> None:
+    """Send an AT command to a modem, through the daemon.
+
+    Only commands that read, and nothing personal. It waits for its turn between two segments, and
+    goes to the audit log.
+    """
+    with connection.client() as client:
+        answer = client.post(f"/v1/modems/{in_path(bay)}/at", {"command": command})
+    if not answer.get("done_at"):
+        raise Refusal(f"{bay} is busy and has not answered", cure="ask again")
+    lines = answer.get("lines")
+    words = [str(line) for line in lines] if isinstance(lines, list) else []
+    show_done(answer, "\n".join(words), as_json=as_json)
+
+
+COMMANDS: Final = {"modems": modems, "at": at}

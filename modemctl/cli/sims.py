@@ -1,0 +1,160 @@
+"""The register of SIM cards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from modemctl.cli.client import Connection, Json, Record, in_path, records
+from modemctl.cli.forms import upload_list
+from modemctl.cli.show import as_json_option, show_done, show_record, show_table
+from modemctl.lifecycle import CardState
+
+_COLUMNS: Final = (
+    "iccid", "number", "holder", "department", "state", "is_paused", "pin_state", "bay",
+)  # fmt: skip
+_IMPORT_COLUMNS: Final = (
+    "import_id", "created_at", "n_cards", "n_right", "n_wrong", "n_out", "stopped_reason",
+)  # fmt: skip
+_reason = click.option("--reason", required=True, help="Why; goes to the audit log.")
+
+
+@click.group()
+def sims() -> None:
+    """The register of SIM cards."""
+
+
+@sims.command("list", epilog="Example: modemctl sims list --department sales --state issued")
+@click.option("--department", help="Only this department's.")
+@click.option("--state", type=click.Choice([str(state) for state in CardState]), help="Only these.")
+@click.option("--holder", help="Only this holder's.")
+@click.option("--number", help="Only the card of this number.")
+@click.option("--group", "card_group", help="Only of this card group.")
+@click.option("--bay", help="Only the card in this bay.")
+@as_json_option
+@click.pass_obj
+def list_(connection: Connection, /, *, as_json: bool, **wanted: str | None) -> None:
+    """Cards in order of ICCID."""
+    with connection.client() as client:
+        show_table(client.pages("/v1/sims", wanted), _COLUMNS, as_json=as_json)
+
+
+@sims.command(epilog="Example: modemctl sims show 89860012345678901234")
+@click.argument("iccid")
+@as_json_option
+@click.pass_obj
+def show(connection: Connection, iccid: str, *, as_json: bool) -> None:
+    """One card. Its PIN is never shown."""
+    with connection.client() as client:
+        show_record(client.get(f"/v1/sims/{in_path(iccid)}"), as_json=as_json)
+
+
+@sims.command("import", epilog="Example: modemctl sims import cards.xlsx --trial")
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path, readable=False))
+@click.option("--trial", is_flag=True, help="Read and check everything, change nothing.")
+@click.option("--encoding", help="Of the file's text; else it is found out.")
+@as_json_option
+@click.pass_obj
+def import_(
+    connection: Connection, path: Path, encoding: str | None, *, trial: bool, as_json: bool
+) -> None:
+    """Register the cards of a list (.csv, .xlsx): all of them, or none where a line is wrong.
+
+    The first line names the columns: ICCID, number, holder, department, ownership, verified,
+    state, PIN; English and Chinese headings are known. Keep the list apart: it holds PINs.
+    """
+    with connection.client() as client:
+        done = upload_list(
+            client, "/v1/sims/import", path, dry_run=trial or None, encoding=encoding
+        )
+    show_done(done, _became(done, is_trial=trial), as_json=as_json)
+
+
+def _became(done: Record, *, is_trial: bool) -> str:
+    word = "would be added" if is_trial else "added"
+    text = (
+        f"{done.get('n_cards')} cards: {done.get('n_added')} {word}, {done.get('n_known')} known,"
+        f" {done.get('n_pins')} new PINs"
+    )
+    if done.get("import_id"):
+        text += f"\nPIN import {done['import_id']}: one canary card proves it first"
+    return text
+
+
+@sims.command(epilog="Example: modemctl sims state 89860012345678901234 lost --reason 'desk empty'")
+@click.argument("iccid")
+@click.argument("state", type=click.Choice([str(state) for state in CardState]))
+@_reason
+@as_json_option
+@click.pass_obj
+def state(connection: Connection, iccid: str, state: str, reason: str, *, as_json: bool) -> None:
+    """Move a card along its life; its traffic stops where it must."""
+    _change(connection, iccid, "state", {"state": state, "reason": reason}, as_json=as_json)
+
+
+@sims.command(epilog="Example: modemctl sims pause 89860012345678901234 --reason 'complaints'")
+@click.argument("iccid")
+@_reason
+@as_json_option
+@click.pass_obj
+def pause(connection: Connection, iccid: str, reason: str, *, as_json: bool) -> None:
+    """Let a card send nothing until `sims resume`; it goes on receiving."""
+    _change(connection, iccid, "pause", {"reason": reason}, as_json=as_json)
+
+
+@sims.command(epilog="Example: modemctl sims resume 89860012345678901234 --reason 'settled'")
+@click.argument("iccid")
+@_reason
+@as_json_option
+@click.pass_obj
+def resume(connection: Connection, iccid: str, reason: str, *, as_json: bool) -> None:
+    """Let a paused card send again."""
+    _change(connection, iccid, "resume", {"reason": reason}, as_json=as_json)
+
+
+@sims.command(epilog="Example: modemctl sims verify 89860012345678901234 --by zhao")
+@click.argument("iccid")
+@click.option("--by", required=True, help="Who checked whose number it is (SIM-04).")
+@as_json_option
+@click.pass_obj
+def verify(connection: Connection, iccid: str, by: str, *, as_json: bool) -> None:
+    """Note that somebody checked whose number the card has."""
+    _change(connection, iccid, "verify", {"verified_by": by}, as_json=as_json)
+
+
+@sims.command("pin-imports", epilog="Example: modemctl sims pin-imports")
+@as_json_option
+@click.pass_obj
+def pin_imports(connection: Connection, *, as_json: bool) -> None:
+    """The imports of PINs and how far each proved itself, newest first."""
+    with connection.client() as client:
+        found = records(client.get("/v1/pin-imports").get("items"))
+    show_table(found, _IMPORT_COLUMNS, as_json=as_json, empty="no PINs were imported")
+
+
+@sims.command(
+    "resume-import", epilog="Example: modemctl sims resume-import 6f2c… --reason 'PIN corrected'"
+)
+@click.argument("import_id")
+@_reason
+@as_json_option
+@click.pass_obj
+def resume_import(connection: Connection, import_id: str, reason: str, *, as_json: bool) -> None:
+    """Let a stopped import of PINs begin again with one canary card."""
+    with connection.client() as client:
+        done = client.post(f"/v1/pin-imports/{in_path(import_id)}/resume", {"reason": reason})
+    show_done(done, "it begins again with a canary", as_json=as_json)
+
+
+def _change(
+    connection: Connection, iccid: str, verb: str, body: dict[str, Json], *, as_json: bool
+) -> None:
+    with connection.client() as client:
+        done = client.post(f"/v1/sims/{in_path(iccid)}/{verb}", body)
+    is_paused = ", paused" if done.get("is_paused") else ""
+    show_done(done, f"card {iccid} is {done.get('state')}{is_paused}", as_json=as_json)
+
+
+COMMANDS: Final = {"sims": sims}

@@ -1,0 +1,176 @@
+"""Bays, cards, what came in, calls: from the shell, against the real API and store."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from modemctl.lifecycle import ModemState
+from modemctl.model import Bay, Iccid, Topic
+from modemctl.store import calls, wishes
+from modemctl.store.modems import Facts, StateChange, save_changes
+from modemctl.store.transaction import Tx
+from tests.support.apis import ApiBench, open_api, serving
+from tests.support.commands import Done, ask
+
+BAY = Bay("bay-07")
+ICCID = "89860012345678901234"
+CARDS = f"""ICCID,号码,持有人,部门,权属,核验人,核验时间,状态,PIN
+{ICCID},13800000001,王小明,sales,owned,zhao,2026-11-01,issued,4711
+89860012345678901242,13800000002,李娜,sales,owned,zhao,2026-11-01,issued,4712
+"""
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[ApiBench]:
+    async with open_api(tmp_path, peers={os.getuid(): "root"}) as bench, serving(bench):
+        yield bench
+
+
+@pytest.fixture
+def cards(tmp_path: Path) -> Path:
+    path = tmp_path / "cards.csv"
+    path.write_text(CARDS, encoding="gb18030")
+    return path
+
+
+async def run(bench: ApiBench, *arguments: str | Path) -> Done:
+    return await ask("--socket", bench.settings.unix_socket, *arguments)
+
+
+async def good(bench: ApiBench, *arguments: str | Path) -> str:
+    done = await run(bench, *arguments)
+    assert done.status == 0, done
+    return done.out
+
+
+async def test_cards_are_imported_shown_and_moved(bench: ApiBench, cards: Path) -> None:
+    trial = await good(bench, "sims", "import", cards, "--trial")
+    assert "2 cards: 2 would be added, 0 known, 2 new PINs" in trial
+    assert await good(bench, "sims", "list") == ""
+    done = await good(bench, "sims", "import", cards)
+    assert "2 added" in done
+    assert "one canary card proves it first" in done
+    listed = await good(bench, "sims", "list", "--department", "sales", "--state", "issued")
+    assert ICCID in listed
+    assert "4711" not in listed
+    shown = json.loads(await good(bench, "sims", "show", ICCID, "--json"))
+    assert shown["number"] == "+86138****0001"
+    assert shown["has_pin"] is True
+    why = ("--reason", "test")
+    assert "paused" in await good(bench, "sims", "pause", ICCID, *why)
+    assert "paused" not in await good(bench, "sims", "resume", ICCID, *why)
+    await good(bench, "sims", "verify", ICCID, "--by", "zhao")
+    assert "is lost" in await good(bench, "sims", "state", ICCID, "lost", *why)
+    back = await run(bench, "sims", "state", ICCID, "requested", *why)
+    assert back.status == 1
+    assert (await run(bench, "sims", "state", ICCID, "gone", *why)).status == 2
+    assert "no such card" in (await run(bench, "sims", "show", "89")).err
+    imports = (await good(bench, "sims", "pin-imports", "--json")).splitlines()
+    assert json.loads(imports[0])["n_cards"] == 2
+    begun = await run(bench, "sims", "resume-import", json.loads(imports[0])["import_id"], *why)
+    assert begun.status in {0, 1}
+    assert "Traceback" not in begun.err
+
+
+async def test_every_fault_of_a_card_list_is_told_with_its_line(
+    bench: ApiBench, cards: Path
+) -> None:
+    cards.write_text(CARDS.replace("4711", "12").replace("13800000002", "7"), encoding="utf-8")
+    done = await run(bench, "sims", "import", cards)
+    assert done.status == 1
+    assert "line 2: pin: " in done.err
+    assert "line 3: number: " in done.err
+    assert await good(bench, "sims", "list") == ""
+    missing = await run(bench, "sims", "import", cards.with_name("none.csv"))
+    assert "No such file" in missing.err
+    form = await run(bench, "sims", "import", cards.rename(cards.with_suffix(".doc")))
+    assert "the name must end in" in form.err
+
+
+async def test_bays_are_shown_and_paused(bench: ApiBench) -> None:
+    assert (await run(bench, "modems")).err == "nothing here\n"
+    await bench.store.write(_one_bay)
+    table = await good(bench, "modems")
+    assert "bay-07" in table
+    assert "failed" in table
+    assert json.loads(await good(bench, "modems", "--json"))["model"] == "E1750"
+    why = ("--reason", "antenna")
+    assert "is paused" in await good(bench, "modems", "pause", BAY, *why)
+    shown = json.loads(await good(bench, "modems", "show", BAY, "--json"))
+    assert shown["desired_state"] == "paused"
+    assert "may send" in await good(bench, "modems", "resume", BAY, *why)
+    assert "modemctl modems lists them" in (await run(bench, "modems", "show", "bay-99")).err
+
+
+@pytest.mark.parametrize("verb", ["reset", "retry", "release"])
+async def test_wishes_wait_for_the_bays_answer(bench: ApiBench, verb: str) -> None:
+    await bench.store.write(_one_bay)
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(run(bench, "modems", verb, BAY, "--reason", "test"))
+        await _serve_one(bench, result="done")
+    assert asking.result().status == 0, asking.result()
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(run(bench, "modems", verb, BAY, "--reason", "test"))
+        await _serve_one(bench, error="not possible while the bay is ready")
+    assert asking.result().status == 1
+    assert "not possible while the bay is ready" in asking.result().err
+
+
+async def test_at_command_is_served_by_the_bay(bench: ApiBench) -> None:
+    await bench.store.write(_one_bay)
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(run(bench, "at", BAY, "AT+CSQ"))
+        body = await _serve_one(bench, result="+CSQ: 20,99\nOK")
+    assert body == "AT+CSQ"
+    assert asking.result().out == "+CSQ: 20,99\nOK\n"
+    refused = await run(bench, "at", BAY, "AT+CPIN=1234")
+    assert refused.status == 1
+    assert "must be a command that only reads" in refused.err
+    assert "1234" not in refused.err
+
+
+async def test_calls_and_inbox_are_listed(bench: ApiBench, tmp_path: Path) -> None:
+    begin = bench.clock.now()
+    call = calls.CallState(
+        iccid=Iccid(ICCID), bay=BAY, is_incoming=True, number="+8613800000009", started_at=begin,
+        answered_at=begin, ended_at=begin + timedelta(seconds=7), n_rings=2, cause="remote",
+    )  # fmt: skip
+    await bench.store.write(lambda tx: calls.save(tx, [call]))
+    assert "+86138****0009" in await good(bench, "calls")
+    assert json.loads(await good(bench, "calls", "--incoming", "--json"))["seconds"] == 7.0
+    assert (await run(bench, "calls", "--outgoing")).err == "no calls\n"
+    assert "since: " in (await run(bench, "calls", "--since", "yesterday")).err
+    denied = await run(bench, "inbox")
+    assert "lacks inbox:read" in denied.err
+    await good(bench, "account", "create", "zhou", "--role", "operator")
+    await good(bench, "key", "issue", "zhou", "--out", tmp_path / "zhou")
+    came = await run(bench, "--key-file", tmp_path / "zhou", "inbox", "--parts")
+    assert (came.status, came.err) == (0, "nothing came in\n")
+
+
+def _one_bay(tx: Tx) -> None:
+    facts = Facts(bay=BAY, port="/dev/ttyUSB0", manufacturer="huawei", model="E1750")
+    change = StateChange(
+        facts=facts, before=ModemState.RECOVERING, after=ModemState.FAILED, event="ladder_spent",
+        reason="no answer",
+    )  # fmt: skip
+    save_changes(tx, [change])
+
+
+async def _serve_one(
+    bench: ApiBench, *, result: str | None = None, error: str | None = None
+) -> str | None:
+    """Be the bay's actor once."""
+    async with asyncio.timeout(30):
+        with bench.store.signals.subscribe(Topic.WISHES) as bell:
+            while not (taken := await bench.store.write(lambda tx: wishes.take(tx, [BAY])))[0]:
+                await bell.wait(0.1)
+            wish = taken[0][0]
+            answer = wishes.Answer(wish_id=wish.wish_id, result=result, error=error)
+            await bench.store.write(lambda tx: wishes.answer(tx, [answer]))
+            return wish.body
