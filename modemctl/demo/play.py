@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from modemctl.cli.client import Client, Json, Record, records
+from modemctl.cli.client import Client, Json, Record
 from modemctl.cli.errors import ApiProblem
 from modemctl.demo import cast, script
 from modemctl.demo.cast import Cast
@@ -107,10 +107,11 @@ class Play:
         second = script.promotion(n_promotion, self._random)
         self._view.act("what must not leave: an unapproved and an altered batch")
         refused = [self._try_unapproved(), self._try_altered()]
-        barred = self._opt_out(second)
         self._view.act("a notice and a promotion: confirmed, signed, started")
-        self._agree(second)
-        self._agree(first)
+        digest = self._submit(second)
+        barred = self._opt_out(second)
+        self._agree(second, digest)
+        self._agree(first, self._submit(first))
         self._post("zhou-operator", f"/v1/batches/{first.batch_id}/start")
         self._view.act("incoming: three texts, two calls")
         self._incoming()
@@ -122,12 +123,12 @@ class Play:
 
     def _register_cards(self) -> None:
         n_cards = cast.write_card_list(self._world)
-        with self._world.client("it-technician") as technician:
-            path = self._world.folder / "cards.csv"
-            answer = technician.upload(
-                "POST", "/v1/sims/import?format=csv", path, content_type="text/csv"
-            )
-        if answer.get("n_imported") != n_cards:
+        with (
+            self._world.client("it-technician") as technician,
+            (self._world.folder / "cards.csv").open("rb") as cards,
+        ):
+            answer = technician.send_file("POST", "/v1/sims/import", cards, format="csv")
+        if answer.get("n_added") != n_cards:
             raise DemoError(f"not all cards were imported: {answer}")
         self._view.note(f"{n_cards} cards imported from a CSV with Chinese headings")
 
@@ -141,21 +142,21 @@ class Play:
         self._until("it-technician", is_up, limit=120, what="all modems ready")
         self._view.note(f"{self._plan.n_modems} modems ready, every card PIN-locked and unlocked")
 
-    def _agree(self, planned: Planned) -> None:
-        """Submit, let a second person confirm, let the chain sign."""
-        detail = self._submit(planned)
-        digest = {"digest": detail["digest"]}
-        self._post("zhao-checker", f"/v1/batches/{planned.batch_id}/confirm", digest)
-        self._sign(planned, str(detail["digest"]))
+    def _agree(self, planned: Planned, digest: str) -> None:
+        """Let a second person confirm, let the chain sign."""
+        confirmation: Record = {"digest": digest}
+        self._post("zhao-checker", f"/v1/batches/{planned.batch_id}/confirm", confirmation)
+        self._sign(planned, digest)
 
-    def _submit(self, planned: Planned) -> Record:
+    def _submit(self, planned: Planned) -> str:
+        """Submit a batch; returns its digest."""
         detail = self._post("approval-system", "/v1/batches", planned.request)
         totals = detail.get("totals")
         n_segments = totals.get("n_segments") if isinstance(totals, dict) else "?"
         self._view.note(
             f"{planned.request['category']}: {len(planned.texts)} messages, {n_segments} segments"
         )
-        return detail
+        return str(detail["digest"])
 
     def _sign(self, planned: Planned, digest: str) -> None:
         for step, name in enumerate(_CHAIN[str(planned.request["category"])], 1):
@@ -170,7 +171,7 @@ class Play:
 
     def _try_altered(self) -> str | None:
         planned = script.forged("altered")
-        self._agree(planned)
+        self._agree(planned, self._submit(planned))
         _alter(self._world.database, planned.batch_id)
         return self._start_refused(planned, "batch altered in the database")
 
@@ -276,9 +277,7 @@ class Play:
 
     def _control_sms(self, number: str, text: str) -> None:
         to = self._random.choice(self._modem_names())
-        state = self._world.control(do="state", modem=to)
-        iccid = records(state.get("modems"))[0]["iccid"]
-        self._world.control(**{"do": "inject_sms", "to": iccid, "from": number, "text": text})
+        self._world.control(**{"do": "inject_sms", "to": to, "from": number, "text": text})
 
     def _modem_names(self) -> list[str]:
         return sorted(path.name for path in (self._world.bank / "ports").iterdir())

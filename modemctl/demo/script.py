@@ -62,7 +62,7 @@ def promotion(n_messages: int, random: Random) -> Planned:
     lines: list[Json] = []
     texts: dict[str, str] = {}
     for index in range(n_messages):
-        to = _number(80, index)
+        to = _number(60, index)
         name = random.choice(_NAMES)
         offer = f"本周新品到店，凭本短信可领第{index + 1}号礼品。"
         lines.append({"to": to, "variables": {"name": name, "offer": offer}})
@@ -74,9 +74,9 @@ def promotion(n_messages: int, random: Random) -> Planned:
 
 def forged(kind: str) -> Planned:
     """A small batch that must not leave: never approved, or altered after approval."""
-    texts = {_number(70, index): f"{kind} {index}" for index in range(3)}
+    texts = {_number(50, index): f"{kind} {index}" for index in range(3)}
     lines: list[Json] = [
-        {"to": to, "variables": {"greeting": "", "body": text}} for to, text in texts.items()
+        {"to": to, "variables": {"greeting": "No. ", "body": text}} for to, text in texts.items()
     ]
     return _planned("notice", NOTICE_TEMPLATE, lines, texts, operator="zhou-operator")
 

@@ -64,6 +64,8 @@ ItemT = TypeVar("ItemT")
 _PAGE: Final = 500
 _REASON_MAX: Final = 500
 
+_UNAPPROVED: Final = (BatchState.DRAFT, BatchState.CHECKED, BatchState.AWAITING_APPROVAL)
+
 
 class Batches:
     """What people and machines do with batches."""
@@ -219,6 +221,14 @@ class Batches:
             found = self._visible(tx.conn, who, batch_id)
             if who.account_id != found.operator:
                 raise PolicyRefused("SMS-06", "only the operator whom the batch names starts it")
+            if found.state in _UNAPPROVED:
+                raise PolicyRefused(
+                    "SMS-01",
+                    "only an approved batch is started",
+                    cure="let the second person confirm and each step of the chain sign",
+                    field="state",
+                    value=found.state,
+                )
             if found.state is not BatchState.APPROVED:
                 raise _wrong_state(found, "only an approved batch is started")
             verified = rows.require_start(tx.conn, tx.vault, found, rules=rules, now=tx.now)
