@@ -112,8 +112,9 @@ async def read_slices(
         InvalidRequest: not of this format, not decodable, too many or too long lines.
     """
     if list_format is ListFormat.XLSX:
-        async for part in _spreadsheet_slices(source.path):
-            yield part
+        async with aclosing(_spreadsheet_slices(source.path)) as parts:
+            async for part in parts:
+                yield part
         return
     if encoding is None:
         encoding = await asyncio.to_thread(detect_encoding, source.path)
@@ -332,7 +333,7 @@ async def _child_lines(path: Path) -> AsyncGenerator[bytes, None]:
     finally:
         if child.returncode is None:
             child.kill()
-            await child.wait()
+            await child.communicate()  # to the end of its pipes: else they stay open
 
 
 async def _line_in_time(source: asyncio.StreamReader) -> bytes:
