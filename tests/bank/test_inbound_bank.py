@@ -10,7 +10,15 @@ from sqlalchemy import func, select
 
 from drivers.errors import CommandError
 from drivers.generic import GenericDriver
-from drivers.interface import CallEvent, Driver, DriverEvent, SmsDirect, SmsStored
+from drivers.interface import (
+    CallEvent,
+    Driver,
+    DriverEvent,
+    Rebooted,
+    SmsDirect,
+    SmsStored,
+    StorageFull,
+)
 from drivers.registry import probe
 from modemctl.errors import StoreError
 from modemctl.fleet.inbound import Inbound
@@ -259,3 +267,29 @@ async def follow_call(here: Scene) -> None:
             if isinstance(event, CallEvent):
                 here.clock.advance(0.3)
             await here.inbound.handle(here.driver, event)
+
+
+async def test_a_report_in_the_storage_is_told_by_its_type(tmp_path: Path):
+    """Huawei lists reports among messages; whatever announces it, the TPDU says what it is."""
+    report = bytes.fromhex("062A0D91683108000000F1621112224365406211122253604000")
+    async with scene(tmp_path) as here:
+        here.bank.control.inject_tpdu("modem01", report)
+        here.bank.control.inject_sms("modem01", "beside it", origin=MOTHER)
+        async with asyncio.timeout(30):
+            while len(await here.driver.list_messages()) < 2:
+                await asyncio.sleep(0.05)
+        await here.inbound.handle(here.driver, StorageFull(memory="ME"))
+        rows = await here.rows()
+        stored = await here.store.read(lambda conn: conn.execute(select(report_table)).one())
+        left = await here.driver.list_messages()
+        bidx = here.store.vault.blind_index(MOTHER)
+    assert [row.text for row in rows] == ["beside it"]
+    assert (stored.mr, stored.st, stored.recipient_bidx) == (42, 0, bidx)
+    assert stored.matching == "unmatched"
+    assert left == []
+
+
+async def test_events_of_others_are_left_to_them(tmp_path: Path):
+    async with scene(tmp_path, ready=False) as here:
+        assert not await here.inbound.handle(here.driver, Rebooted(evidence="x"))
+        assert here.inbound.due_in() is None

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from drivers.errors import CommandTimeout
 from drivers.interface import Driver, PinOutcome
 from drivers.registry import probe
 from modemctl.config.settings import LockMode, SimsSettings
@@ -441,3 +442,48 @@ async def test_a_card_that_is_changed_while_it_waits_gets_no_pin(tmp_path: Path,
             tried = await attempts(store)
     assert waiting.result() == Stopped(reason="card_changed")
     assert tried == [(cards[0], "CPIN", "right")]
+
+
+class LostAnswer:
+    """A real driver whose answers to PINs get lost on the way: as an exception, or as no answer."""
+
+    def __init__(self, driver: Driver, *, is_raising: bool) -> None:
+        self._driver = driver
+        self._is_raising = is_raising
+
+    def __getattr__(self, name: str):
+        return getattr(self._driver, name)
+
+    async def enter_pin(self, pin: str) -> PinOutcome:
+        await self._driver.enter_pin(pin)
+        if self._is_raising:
+            raise CommandTimeout("AT+CPIN=<pin>", "final result")
+        return PinOutcome.UNKNOWN
+
+
+@pytest.mark.parametrize("is_raising", [True, False], ids=["raised", "unknown"])
+@pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
+async def test_a_lost_answer_counts_as_a_failure_until_the_card_tells(
+    bank_of_one, tmp_path: Path, clock, right, is_raising
+):
+    bank, driver = bank_of_one
+    iccid = Iccid(card_in(bank, "modem01")["iccid"])
+    losing = LostAnswer(driver, is_raising=is_raising)
+    async with open_store(tmp_path, clock) as store:
+        await register(store, {iccid: "1234" if right else "9999"})
+        if is_raising:
+            with pytest.raises(CommandTimeout):
+                await full_start(losing, store, "bay")
+        else:
+            first = await full_start(losing, store, "bay")
+            assert first == (Unlocked(is_locked=True) if right else Stopped(reason="pin_unknown"))
+        again = await full_start(driver, store, "bay")
+        outcomes = [outcome for _, _, outcome in await attempts(store)]
+        (row,) = await store.read(pins.read_imports)
+    if right:
+        assert again == Unlocked(is_locked=True)
+        assert (outcomes, row.n_right, row.n_out) == (["right"], 1, 0)
+    else:
+        assert again == Stopped(reason="pin_failed")
+        assert (outcomes, row.n_wrong, row.stopped_reason is None) == (["wrong"], 1, False)
+        assert card_in(bank, "modem01")["pin_tries"] == 2
