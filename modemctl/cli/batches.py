@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from modemctl.cli import decisions
-from modemctl.cli.client import Client, Connection, Record, in_path, text_of
+from modemctl.cli.client import Client, Connection, Json, Record, in_path, records, text_of
 from modemctl.cli.errors import EXIT_REFUSED
 from modemctl.cli.forms import EXAMPLE, FORMS_OF_LIST, read_form, submit
 from modemctl.cli.show import as_json_option, local_time, show_json, show_record, show_table
@@ -120,8 +120,48 @@ def show(connection: Connection, batch_id: str, *, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    show_record({name: value for name, value in found.items() if value is not None}, as_json=False)
+    show_record(_facts(found), as_json=False)
     _say_next(found)
+
+
+def _facts(found: Record) -> Record:
+    """What people want to know of a batch, in their order."""
+    reason = f" ({found['reason']})" if found.get("reason") else ""
+    facts: Record = {
+        "batch": found.get("batch_id"),
+        "state": f"{found.get('state')}{reason}",
+        "since": found.get("state_at"),
+        "fault": found.get("fault"),
+        "category": found.get("category"),
+        "department": found.get("department"),
+        "for": found.get("party"),
+        "text": found.get("text"),
+        "from": found.get("not_before"),
+        "until": found.get("not_after"),
+        "starts": "by itself" if found.get("starts_itself") else "by its operator",
+        "card group": found.get("card_group"),
+        "size": f"{found.get('n_messages')} messages, {found.get('n_segments')} segments",
+        "taken out": _members(found.get("totals")).get("removed_by"),
+        "progress": found.get("progress"),
+        "sent by about": found.get("finish_estimate"),
+        "drafter": found.get("drafter"),
+        "handed in by": found.get("submitter"),
+        "confirmed by": found.get("confirmed_by"),
+        "approvals": [_step(one) for one in records(found.get("steps"))],
+        "operator": found.get("operator"),
+        "digest": found.get("digest"),
+    }
+    return {name: value for name, value in facts.items() if value not in (None, {}, [])}
+
+
+def _step(one: Record) -> str:
+    approver, at = one.get("approver"), one.get("received_at")
+    signed = f"{approver}, {local_time(at)}" if isinstance(at, str) else "missing"
+    return f"{one.get('step')} {one.get('name')}: {signed}"
+
+
+def _members(value: Json) -> Record:
+    return value if isinstance(value, dict) else {}
 
 
 @batch.command(epilog="Example: modemctl batch check 0b5c9e52-5d0b-4d7c-a7f2-0e9f2f1c8f11")
@@ -182,15 +222,11 @@ def _of_states(client: Client, batch_id: str, states: tuple[str, ...]) -> Iterat
 
 
 def _result(one: Record) -> Record:
-    segments = one.get("segments")
-    parts = (
-        [part for part in segments if isinstance(part, dict)] if isinstance(segments, list) else []
-    )
     words = [
         f"{part.get('state')} ({part.get('cause')})"
         if part.get("cause")
         else str(part.get("state"))
-        for part in parts
+        for part in records(one.get("segments"))
     ]
     return one | {"segments": ", ".join(words)}
 
@@ -213,16 +249,14 @@ def watch(connection: Connection, batch_id: str, interval: float, *, as_json: bo
 
 
 def _preview(found: Record) -> None:
-    totals = found.get("totals")
-    totals = totals if isinstance(totals, dict) else {}
+    totals = _members(found.get("totals"))
     click.echo(f"{found.get('n_messages')} messages, {found.get('n_segments')} segments")
     forcing = totals.get("forcing")
     if isinstance(forcing, list) and forcing:
         click.echo(f"characters that force UCS-2: {' '.join(map(str, forcing))}")
-    removed_by = totals.get("removed_by")
-    if isinstance(removed_by, dict) and removed_by:
+    if removed_by := _members(totals.get("removed_by")):
         reasons = ", ".join(f"{reason} {n}" for reason, n in removed_by.items())
-        click.echo(f"{found.get('n_removed')} lines taken out: {reasons}")
+        click.echo(f"lines taken out: {found.get('n_removed')} ({reasons})")
     if isinstance(finish := found.get("finish_estimate"), str):
         click.echo(f"would be sent by about {local_time(finish)}")
     if found.get("fault"):

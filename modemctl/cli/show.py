@@ -16,6 +16,7 @@ from modemctl.cli.errors import printable
 
 if TYPE_CHECKING:  # 30 ms that `--help` need not wait for
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
 _F = TypeVar("_F", bound=Callable[..., object])
@@ -75,7 +76,7 @@ def show_table(
     if table.row_count == 0:
         click.echo(empty, err=True)
         return
-    console().print(table)
+    _print(table)
 
 
 def show_record(record: Record, *, as_json: bool) -> None:
@@ -91,7 +92,19 @@ def show_record(record: Record, *, as_json: bool) -> None:
     table.add_column(overflow="fold")
     for name, value in record.items():
         table.add_row(Text(printable(name).replace("_", " "), style="bold"), cell(value, name))
-    console().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """Print a table; where nobody looks, without the blanks that fill its last column."""
+    screen = console()
+    if screen.is_terminal:
+        screen.print(table)
+        return
+    with screen.capture() as captured:
+        screen.print(table)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def show_done(record: Record, sentence: str, *, as_json: bool) -> None:

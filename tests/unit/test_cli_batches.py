@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import os
+import pty
 import re
+import sys
+from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +19,7 @@ from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.store import batches as batch_rows
 from modemctl.store.transaction import Tx
 from tests.support.apis import ApiBench, open_api, serving
-from tests.support.commands import Done, ask
+from tests.support.commands import Done, ask, environment
 
 FORM = """
 category = "other"
@@ -118,7 +122,7 @@ async def test_batch_lives_its_whole_life_from_the_shell(
     batch_id = re.findall(r"[0-9a-f-]{36}", done.err)[0]
     assert "2 messages, 2 segments" in done.out
     assert "characters that force UCS-2:" in done.out
-    assert "2 lines taken out" in done.out
+    assert "lines taken out: 2" in done.out
 
     checked = await site.good("zhao", "batch", "check", batch_id)
     assert re.search(r"^4\s", checked, re.MULTILINE), checked
@@ -348,3 +352,40 @@ async def test_doubt_is_decided_by_a_person(site: Site, form: Path, people: Path
 def _all_in_doubt(tx: Tx) -> None:
     """As after a crash; the journal of changes plays no part here."""
     tx.conn.exec_driver_sql("UPDATE segment SET state = ?", (str(SegmentState.IN_DOUBT),))
+
+
+async def test_terminal_shows_upload_and_progress(site: Site, form: Path, people: Path) -> None:
+    batch_id = "0b5c9e52-5d0b-4d7c-a7f2-0e9f2f1c8f11"
+    shown = await _on_a_terminal(site, "liu", "batch", "submit", form, people, "--id", batch_id)
+    assert "uploading people.csv" in shown
+    await site.good("liu", "batch", "withdraw", batch_id, "--reason", "typo")
+    shown = await _on_a_terminal(site, "liu", "batch", "watch", batch_id)
+    assert "withdrawn (typo): 2 queued; 0.0 segments/s" in shown
+
+
+async def _on_a_terminal(site: Site, who: str, *arguments: str | Path) -> str:
+    """What a command writes to a terminal of its own on stderr."""
+    master, slave = pty.openpty()
+    socket = site.bench.settings.unix_socket
+    command = ["-m", "modemctl", "--socket", socket, "--key-file", site.folder / who, *arguments]
+    async with asyncio.timeout(60):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *map(str, command), stdin=DEVNULL, stdout=DEVNULL, stderr=slave,
+            env=environment(COLUMNS="160", TERM="xterm"),
+        )  # fmt: skip
+        os.close(slave)
+        shown = await asyncio.to_thread(_read_all, master)
+        await process.wait()
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+
+
+def _read_all(terminal: int) -> bytes:
+    blocks = []
+    try:
+        while block := os.read(terminal, 65_536):
+            blocks.append(block)
+    except OSError:  # EIO: the other end is closed
+        pass
+    finally:
+        os.close(terminal)
+    return b"".join(blocks)
