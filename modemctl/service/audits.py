@@ -18,7 +18,7 @@ from modemctl.service.pages import Page, decode_number, encode_cursor
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Connection, Store
 from modemctl.store import audits as rows
-from modemctl.store.engine import create_engines
+from modemctl.store.engine import create_engines, readable
 from modemctl.store.journal import journal_digest
 from modemctl.vault import public_key
 
@@ -145,13 +145,13 @@ def verify_offline(
     """`Audits.verify` without a daemon, for the command line.
 
     Raises:
-        ConfigError: the head file is damaged.
+        ConfigError: the head file or the database is damaged.
     """
     heads = read_heads(head_file)
     writer, reader = create_engines(url, n_readers=1)
     writer.dispose()
     try:
-        with reader.begin() as conn:
+        with readable(url), reader.begin() as conn:
             nodes = rows.list_nodes(conn)
             check = _ChainCheck(node_id, key=audit_public_key, expected=heads.get(node_id))
             while check.step(conn):

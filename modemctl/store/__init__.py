@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from modemctl.clock import Clock
 from modemctl.errors import StoreError
-from modemctl.store.engine import create_engines, require_schema
+from modemctl.store.engine import create_engines, readable, require_schema
 from modemctl.store.journal import CommitReport, Journal, SetAct
 from modemctl.store.signals import Signals
 from modemctl.store.transaction import Tx
@@ -71,8 +71,13 @@ class Store:
         self._readers = ThreadPoolExecutor(max_workers=_N_READERS, thread_name_prefix="reader")
 
     async def __aenter__(self) -> Store:
-        """Start the writer."""
-        self.journal.start()
+        """Start the writer.
+
+        Raises:
+            ConfigError: the database is damaged.
+        """
+        with readable(self._writer_engine.url):
+            self.journal.start()
         return self
 
     async def __aexit__(self, *exc: object) -> None:

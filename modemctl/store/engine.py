@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -55,6 +57,21 @@ def require_schema(engine: Engine, *, key_check: str) -> None:
             " run: modemctl db upgrade (or the newer modemctl)"
         ]
     )
+
+
+@contextmanager
+def readable(url: URL | str) -> Iterator[None]:
+    """A block in which a database that cannot be read is a fault of the configuration.
+
+    Raises:
+        ConfigError: with the cure.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        shown = make_url(url).render_as_string(hide_password=True)
+        cure = "restore a copy of it"
+        raise ConfigError([f"database {shown} cannot be read: {error.orig}; {cure}"]) from None
 
 
 def sqlite_path(url: str) -> Path | None:

@@ -103,9 +103,32 @@ def _open_the_key(site: Path) -> str:
     return "audit.key"
 
 
+def _damage_the_audit_log(site: Path) -> str:
+    call("-c", site, "key", "bootstrap", "--out", site.parent / "first.key")
+    connection = sqlite3.connect(site.parent / "state" / "modemctl.db")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    statement = "SELECT rootpage FROM sqlite_master WHERE name = 'audit_entry'"
+    (page,) = connection.execute(statement).fetchone()
+    connection.close()
+    with (site.parent / "state" / "modemctl.db").open("r+b") as database:
+        database.seek((page - 1) * size)
+        database.write(b"\xff" * size)
+    return "cannot be read: database disk image is malformed; restore a copy"
+
+
+def test_damaged_database_is_told_with_its_cure(site: Path) -> None:
+    _make_database(site)
+    said = _damage_the_audit_log(site)
+    for command in commands(site)[1:]:
+        assert said in refused(*command)
+    assert not (site.parent / "admin.key").exists()
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
+        _damage_the_audit_log,
         _spoil_toml,
         _name_unknown_key,
         _remove_database,
