@@ -305,7 +305,7 @@ async def _feed_watchdog(store: Store, manager: ServiceManager) -> None:
         now = store.clock.monotonic()
         if store.journal.turns != turns or store.journal.backlog == 0:
             turns, turned_at = store.journal.turns, now
-        if now - turned_at < _WATCHDOG_PATIENCE:
+        if store.journal.is_alive and now - turned_at < _WATCHDOG_PATIENCE:
             manager.watchdog()
         await asyncio.sleep(interval)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +32,8 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 _ItemT_contra = TypeVar("_ItemT_contra", contravariant=True)
 _ResultT_co = TypeVar("_ResultT_co", covariant=True)
+
+_log = logging.getLogger(__name__)
 
 _MAX_GROUP: Final = 512  # requests a transaction takes at most: keeps commits short
 _STOP: Final = None
@@ -98,6 +101,11 @@ class Journal:
     def turns(self) -> int:
         """Grows with every transaction tried; the watchdog looks whether it still turns."""
         return self._turns
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the writer's thread runs."""
+        return self._thread.is_alive()
 
     @property
     def backlog(self) -> int:
@@ -183,6 +191,9 @@ class Journal:
                 topics.update(topic for found in traces for tx in found for topic in tx.topics)
         except SQLAlchemyError as error:
             failure = StoreError(f"the database refused: {getattr(error, 'orig', error)}")
+        except Exception:  # noqa: BLE001 - the writer is everybody's: a fault of ours fails this group
+            _log.exception("journal.fault")
+            failure = StoreError("a fault of ours while committing; see the log")
         else:
             self._head = head
         self._turns += 1

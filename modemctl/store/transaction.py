@@ -53,7 +53,7 @@ class Tx:
 
     def event(self, kind: EventKind, subject: str, data: Mapping[str, Json]) -> None:
         """Add an event row (SSE, webhooks) in this transaction; nothing personal in it."""
-        self.events.append(EventDraft(kind=kind, subject=subject, data=_json(data)))
+        self.events.append(EventDraft(kind=kind, subject=_text(subject), data=_json(data)))
         self.topics.add(Topic.EVENTS)
 
     def audit(self, actor: str, action: str, subject: str, details: Mapping[str, Json]) -> None:
@@ -64,6 +64,7 @@ class Tx:
 
     def transition(self, change: Transition) -> None:
         """Note a segment's change in the journal table."""
+        _text(change.note or "")
         self.transitions.append(change)
 
     def wake(self, *topics: Topic) -> None:
@@ -72,4 +73,14 @@ class Tx:
 
 
 def _json(data: Mapping[str, Json]) -> str:
-    return json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _text(json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":")))
+
+
+def _text(text: str) -> str:
+    """The text, if it can be stored: else its request fails here, not the commit of everybody.
+
+    Raises:
+        UnicodeEncodeError: it holds half of a surrogate pair.
+    """
+    text.encode()
+    return text

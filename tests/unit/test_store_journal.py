@@ -72,6 +72,34 @@ async def test_a_duplicate_key_fails_alone(tmp_path):
     assert other == "b"
 
 
+async def test_a_text_that_cannot_be_stored_fails_alone(tmp_path):
+    def torn(tx: Tx) -> None:
+        tx.audit("tester", "x", "y", {"text": "\ud800"})
+
+    async with open_store(tmp_path) as store:
+        done = await asyncio.gather(
+            store.write(torn), store.write(put("b")), return_exceptions=True
+        )
+        assert await store.write(put("c")) == "c"
+    assert isinstance(done[0], UnicodeEncodeError)
+    assert done[1] == "b"
+
+
+async def test_a_fault_of_ours_in_the_commit_fails_its_group_and_the_writer_goes_on(
+    tmp_path, caplog
+):
+    def short(tx: Tx, items: Sequence[str]) -> Sequence[str]:
+        del tx
+        return items[:0]  # breaks the contract: one result an item
+
+    async with open_store(tmp_path) as store:
+        with pytest.raises(StoreError, match="see the log"):
+            await store.write_in_set(short, "a")
+        assert store.journal.is_alive
+        assert await store.write(put("after")) == "after"
+    assert "journal.fault" in caplog.text
+
+
 async def test_a_set_runs_as_one_and_falls_apart_when_one_item_fails(tmp_path):
     sizes = []
 
