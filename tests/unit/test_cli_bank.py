@@ -28,6 +28,7 @@ CARDS = f"""ICCID,号码,持有人,部门,权属,核验人,核验时间,状态,P
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[ApiBench]:
     async with open_api(tmp_path, peers={os.getuid(): "root"}) as bench, serving(bench):
+        bench.services.modems._patience = 30.0  # the bench's own 50 ms are for other tests
         yield bench
 
 
@@ -119,6 +120,16 @@ async def test_wishes_wait_for_the_bays_answer(bench: ApiBench, verb: str) -> No
         await _serve_one(bench, error="not possible while the bay is ready")
     assert asking.result().status == 1
     assert "not possible while the bay is ready" in asking.result().err
+
+
+async def test_bay_that_does_not_answer_is_told(bench: ApiBench) -> None:
+    bench.services.modems._patience = 0.05
+    await bench.store.write(_one_bay)
+    later = await good(bench, "modems", "retry", BAY, "--reason", "new cable")
+    assert later == "bay-07 will do so when it can\n"
+    done = await run(bench, "at", BAY, "AT+CSQ")
+    assert done.status == 1
+    assert "is busy and has not answered" in done.err
 
 
 async def test_at_command_is_served_by_the_bay(bench: ApiBench) -> None:
