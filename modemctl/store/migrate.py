@@ -33,6 +33,8 @@ def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | No
     """
     path = sqlite_path(url)
     copy = None if path is None else _copy(path, now)
+    if path is not None:
+        _make_private(path)
     engine = create_engine(url)
     try:
         with engine.begin() as connection:
@@ -55,6 +57,14 @@ def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | No
     finally:
         engine.dispose()
     return copy
+
+
+def _make_private(path: Path) -> None:
+    """Nobody else reads the database; SQLite gives its other files the same mode."""
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise ConfigError([f"database {path} cannot be made: {error.strerror}"]) from None
 
 
 def _copy(path: Path, now: datetime) -> Path | None:

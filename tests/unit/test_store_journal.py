@@ -207,6 +207,7 @@ def test_an_upgrade_keeps_a_copy_first(tmp_path):
     url = f"sqlite:///{tmp_path}/m.db"
     vault, now = Vault(MASTER_KEY), TestClock().now()
     assert upgrade(url, vault=vault, site_id="s", now=now) is None
+    assert (tmp_path / "m.db").stat().st_mode & 0o777 == 0o600
     copy = upgrade(url, vault=vault, site_id="s", now=now)
     assert copy is not None
     assert copy.stat().st_size > 0
