@@ -24,8 +24,8 @@ from drivers.registry import probe
 from modemctl.clock import SystemClock
 from modemctl.config import OnDoubt, Settings
 from modemctl.errors import ConfigError, StoreError
-from modemctl.fleet.actor import Ground
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
+from modemctl.fleet.ground import Ground
 from modemctl.fleet.sending import StopBell
 from modemctl.fleet.supervisor import Supervisor
 from modemctl.fleet.sweeper import Sweeper

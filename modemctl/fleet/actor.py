@@ -22,25 +22,21 @@ from drivers.errors import (
     ProtocolError,
 )
 from drivers.interface import Registration, SimState
-from modemctl.config import BankSettings, SimsSettings
 from modemctl.errors import StoreError
-from modemctl.fleet.dispatcher import Dispatcher
+from modemctl.fleet.ground import Ground
 from modemctl.fleet.health import Health, read_network
 from modemctl.fleet.ladder import Ladder, Step
-from modemctl.fleet.link import Link, Probe
+from modemctl.fleet.link import Link
 from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.receiving import Receiver
-from modemctl.fleet.sending import StopBell
 from modemctl.fleet.serving import Desk, Interrupted, Sender
 from modemctl.fleet.unlocking import Fit, Unfit, Unlocked, check_card, unlock
 from modemctl.fleet.wishing import serve_wishes
 from modemctl.lifecycle import MODEM, ModemEvent, ModemState, advance
 from modemctl.model import Bay
-from modemctl.policy.numbers import NumberRules
-from modemctl.store import Store, modems
+from modemctl.store import modems
 from modemctl.store.modems import Facts, StateChange
-from modemctl.store.segments import SendingRules
-from modemctl.telemetry import ModemSample, Telemetry, log_context
+from modemctl.telemetry import ModemSample, log_context
 
 _log = logging.getLogger(__name__)
 
@@ -49,22 +45,6 @@ _STORE_PAUSE: Final = 1.0
 _SEARCH_POLL: Final = 2.0  # grows up to the health interval
 _SIM_POLL: Final = 10.0
 _LONGEST_SIM_POLL: Final = 300.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """What every actor of a fleet stands on."""
-
-    store: Store
-    dispatcher: Dispatcher
-    telemetry: Telemetry
-    rules: SendingRules
-    bank: BankSettings
-    sims: SimsSettings
-    numbers: NumberRules
-    stops: StopBell
-    start_budget: asyncio.Semaphore
-    probe: Probe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -458,6 +438,7 @@ class Actor:
             iccid=self._facts.iccid,
             wake=self._wake.set,
             pause=self._idle,
+            submit_timeout=ground.bank.submit_timeout,
             may_go_on=lambda: not self._is_paused and not self._is_stopping,
         )
         left: Exception | None = None

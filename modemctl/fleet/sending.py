@@ -87,9 +87,12 @@ SendResult: TypeAlias = Done | Later | Dropped
 
 async def send(
     driver: Driver, store: Store, job: Job, segment: EncodedSegment, *,
-    rules: SendingRules, stops: StopBell,
+    rules: SendingRules, stops: StopBell, timeout: float,
 ) -> SendResult:  # fmt: skip
-    """Submit one segment of a job. Never raises a driver's error: it is part of the result."""
+    """Submit one segment of a job. Never raises a driver's error: it is part of the result.
+
+    `timeout` counts from the moment at which the TPDU was given to the modem.
+    """
     request = SubmitRequest(
         segment_id=segment.segment_id,
         token=job.lease.token,
@@ -101,6 +104,7 @@ async def send(
         tpdu=segment.tpdu,
         rules=rules,
     )
+    loop = asyncio.get_running_loop()
     n_stops = stops.n_rings
     async with asyncio.TaskGroup() as group:
         clearing = group.create_task(_clear(store, request), name="clearance")
@@ -109,12 +113,17 @@ async def send(
             clearance, _ = await asyncio.shield(clearing)
             if not isinstance(clearance, Cleared) or stops.n_rings != n_stops:
                 return None
+            limit.reschedule(loop.time() + timeout)  # a network may never answer
             return clearance.tpdu
 
+        told: SubmitOutcome | DriverError
         try:
-            told: SubmitOutcome | DriverError = await driver.submit(len(segment.tpdu), payload())
+            async with asyncio.timeout(None) as limit:
+                told = await driver.submit(len(segment.tpdu), payload())
         except DriverError as error:
             told = error
+        except TimeoutError:
+            told = InDoubt(reason=f"no answer in {timeout:g} s")
         clearance, cleared_at = await clearing
     return _result(clearance, told, request, cleared_at)
 

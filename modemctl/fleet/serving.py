@@ -56,6 +56,7 @@ class Desk:
     """Called when a message was handed over."""
     pause: Callable[[float], Awaitable[None]]
     """Waits until a point of the loop's time; raises `Interrupted` where the state is left."""
+    submit_timeout: float
     may_go_on: Callable[[], bool]
     """False where the bay is paused or the daemon stops."""
 
@@ -141,7 +142,13 @@ class Sender:
             desk = self._desk
             started = self._loop.time()
             result = await send(
-                self._driver, desk.store, job, segment, rules=desk.rules, stops=desk.stops
+                self._driver,
+                desk.store,
+                job,
+                segment,
+                rules=desk.rules,
+                stops=desk.stops,
+                timeout=desk.submit_timeout,
             )
             match result:
                 case Later():

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from modemctl.errors import StoreError
-from modemctl.fleet.actor import Actor, Ground
+from modemctl.fleet.actor import Actor
+from modemctl.fleet.ground import Ground
 from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, Iccid, Topic
 from modemctl.policy.cards import TAMPERED_CARD, UNKNOWN_CARD, unfitness

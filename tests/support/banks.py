@@ -1,4 +1,4 @@
-"""The real daemon as a process on a simulated bank, with cards and approved batches in its store."""
+"""The real daemon as a process on a simulated bank, with cards and approved batches."""
 
 import asyncio
 import csv
@@ -164,6 +164,14 @@ class DaemonProcess:
         """Whether the process lives."""
         return self._process.poll() is None
 
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def wait(self, seconds: float = 30.0) -> int:
+        """Wait for the end; the exit status."""
+        return self._process.wait(seconds)
+
     def kill(self) -> None:
         """`kill -9`, and wait for the end."""
         self._process.kill()
@@ -197,6 +205,10 @@ class DaemonProcess:
 
 
 def taken(bank: BankProcess) -> Counter[tuple[str, str]]:
-    """How often the simulated network took each payload: (destination, user data) → times."""
+    """How often the simulated network took each TPDU to each number, whatever reference it got."""
     lines = bank.ledger(kind="submit")
-    return Counter((str(line["to"]), str(line["tpdu"])[4:]) for line in lines)
+    return Counter((str(line["destination"]), _without_mr(str(line["tpdu"]))) for line in lines)
+
+
+def _without_mr(tpdu: str) -> str:
+    return tpdu[:2] + tpdu[4:]

@@ -1,0 +1,31 @@
+"""What every actor of a fleet stands on."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from modemctl.config import BankSettings, SimsSettings
+from modemctl.fleet.dispatcher import Dispatcher
+from modemctl.fleet.link import Probe
+from modemctl.fleet.sending import StopBell
+from modemctl.policy.numbers import NumberRules
+from modemctl.store import Store
+from modemctl.store.segments import SendingRules
+from modemctl.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What every actor of a fleet stands on."""
+
+    store: Store
+    dispatcher: Dispatcher
+    telemetry: Telemetry
+    rules: SendingRules
+    bank: BankSettings
+    sims: SimsSettings
+    numbers: NumberRules
+    stops: StopBell
+    start_budget: asyncio.Semaphore
+    probe: Probe
