@@ -37,6 +37,8 @@ class World:
     folder: Path
     connection: Connection
     bank: Path
+    daemon_pid: int
+    simulator_pid: int
 
     @property
     def database(self) -> Path:
@@ -94,21 +96,40 @@ def open_world(
     processes: list[subprocess.Popen[str]] = []
     try:
         bank = folder / "bank"
-        processes.append(_start_bank(folder, bank, n_modems, latency, seed))
+        simulator = _start_bank(folder, bank, n_modems, latency, seed)
+        processes.append(simulator)
         config = _write_config(folder, bank, settings)
         for step in (("db", "upgrade"), ("key", "bootstrap", "--name", "admin",
                                          "--out", str(folder / "keys" / "admin"))):  # fmt: skip
             _modemctl(config, *step)
-        processes.append(_start_daemon(folder, config))
+        daemon = _start_daemon(folder, config)
+        processes.append(daemon)
         connection = Connection(config_path=config, socket_path=folder / "api.sock", key_file=None)
-        world = World(folder=folder, connection=connection, bank=bank)
-        _wait_for_api(world, processes[-1])
+        world = World(
+            folder=folder, connection=connection, bank=bank, daemon_pid=daemon.pid,
+            simulator_pid=simulator.pid,
+        )  # fmt: skip
+        _wait_for_api(world, daemon)
         yield world
     finally:
         for process in reversed(processes):
             _stop(process)
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def open_bank(folder: Path, *, n_modems: int, latency: float, seed: int) -> Iterator[Path]:
+    """A simulated bank alone, for whoever drives it otherwise; yields the bank's folder.
+
+    Raises:
+        DemoError: it did not start.
+    """
+    process = _start_bank(folder, folder / "bank", n_modems, latency, seed)
+    try:
+        yield folder / "bank"
+    finally:
+        _stop(process)
 
 
 def restart_daemon(world: World, process: subprocess.Popen[str]) -> subprocess.Popen[str]:

@@ -1,0 +1,153 @@
+"""A bank with work for the benchmarks: the demo's world and people, as many messages as wanted."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from modemctl.cli.client import Json
+from modemctl.demo import cast
+from modemctl.demo.cast import Cast
+from modemctl.demo.world import World, open_world
+
+SETTINGS: Final = {
+    # What is measured is the machinery: limits that do not bind.
+    "limits.segments_per_minute": "100000",
+    "limits.segments_per_hour": "1000000",
+    "limits.segments_per_day": "10000000",
+    "limits.minimum_gap": "0.0",
+    "limits.recipient.messages_per_day": "1000",
+    "api.max_json_bytes": "67108864",
+    # Reports, not doubts or delays, are what each segment brings.
+    "sms.request_reports": "true",
+}
+TEXT: Final = "【示例公司】您的第{n}号通知已到，请查收。回复TD退订"
+"""One segment, UCS-2, as most of the real traffic."""
+_CHAINS: Final = {"notice": ("wang-manager",), "promotion": ("sun-in-charge", "li-general-manager")}
+_OPERATORS: Final = {"notice": "zhou-operator", "promotion": "wu-operator"}
+_PATIENCE: Final = 120.0
+_POLL: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staffed:
+    """A world with people, cards and READY modems."""
+
+    world: World
+    cast: Cast
+    n_modems: int
+
+    def start(self, n_messages: int) -> list[str]:
+        """Submit, confirm, sign and start batches that keep every card busy; their ids.
+
+        Every other card is the general department's: it sends promotions, the rest notices.
+        """
+        n_promotions = n_messages * (self.n_modems // 2) // self.n_modems
+        ready = [
+            self._approved(category, n, block)
+            for category, n, block in (
+                ("notice", n_messages - n_promotions, 9),
+                ("promotion", n_promotions, 6),
+            )
+            if n
+        ]
+        for category, batch_id in ready:
+            with self.world.client(_OPERATORS[category]) as operator:
+                operator.post(f"/v1/batches/{batch_id}/start")
+        return [batch_id for _, batch_id in ready]
+
+    def _approved(self, category: str, n_messages: int, block: int) -> tuple[str, str]:
+        batch_id = str(uuid.uuid4())
+        recipients: list[Json] = [
+            {"to": f"+8613{block}{index:08}", "variables": {"n": str(index)}}
+            for index in range(n_messages)
+        ]
+        with self.world.client("approval-system") as system:
+            detail = system.post(
+                "/v1/batches",
+                {
+                    "batch_id": batch_id,
+                    "category": category,
+                    "text": TEXT,
+                    "department": cast.SALES,
+                    "drafter": "liu-drafter",
+                    "operator": _OPERATORS[category],
+                    "starts_itself": False,
+                    "recipients": recipients,
+                },
+            )
+        if detail.get("n_segments") != n_messages:
+            raise RuntimeError(f"not one segment a message: {detail.get('totals')}")
+        digest = str(detail["digest"])
+        with self.world.client("zhao-checker") as checker:
+            checker.post(f"/v1/batches/{batch_id}/confirm", {"digest": digest})
+        for step, name in enumerate(_CHAINS[category], 1):
+            jws = self.cast.signers[name].sign(digest=digest, batch_id=batch_id, step=step)
+            with self.world.client(name) as approver:
+                approver.post(f"/v1/batches/{batch_id}/approve", {"jws": jws})
+        return category, batch_id
+
+    def hold(self, batch_ids: Sequence[str]) -> None:
+        """Stop the batches."""
+        for category, batch_id in zip(_OPERATORS, batch_ids, strict=False):
+            with self.world.client(_OPERATORS[category]) as operator:
+                operator.post(f"/v1/batches/{batch_id}/hold", {"reason": "benchmark over"})
+
+    def progress(self, batch_ids: Sequence[str]) -> Counter[str]:
+        """Segments of these batches by state."""
+        counts: Counter[str] = Counter()
+        with self.world.client("it-technician") as technician:
+            for batch_id in batch_ids:
+                found = technician.get(f"/v1/batches/{batch_id}").get("progress")
+                assert isinstance(found, dict)
+                counts.update({state: int(str(n)) for state, n in found.items()})
+        return counts
+
+
+@contextmanager
+def open_staffed(*, n_modems: int, latency: float, seed: int) -> Iterator[Staffed]:
+    """A bank whose modems are all READY, with nothing to send."""
+    with open_world(
+        n_modems=n_modems, latency=latency, seed=seed, keep=None, settings=SETTINGS
+    ) as world:
+        people = cast.hire(world)
+        n_cards = cast.write_card_list(world)
+        with (
+            world.client("it-technician") as technician,
+            (world.folder / "cards.csv").open("rb") as cards,
+        ):
+            technician.send_file("POST", "/v1/sims/import", cards, format="csv")
+
+            def all_ready() -> bool:
+                modems = technician.pages("/v1/modems")
+                return sum(one.get("state") == "ready" for one in modems) == n_cards
+
+            wait_until(all_ready, what=f"{n_cards} modems ready")
+        yield Staffed(world=world, cast=people, n_modems=n_modems)
+
+
+def metrics(world: World) -> str:
+    """The daemon's metrics as text."""
+    import httpx2
+
+    transport = httpx2.HTTPTransport(uds=str(world.connection.socket_path), verify=False)
+    with httpx2.Client(transport=transport, base_url="http://modemctl", timeout=30) as http:
+        return http.get("/metrics").raise_for_status().text
+
+
+def wait_until(holds: Callable[[], bool], *, what: str, seconds: float = _PATIENCE) -> None:
+    """Wait for a condition.
+
+    Raises:
+        TimeoutError: it did not come true.
+    """
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:.0f} s in vain for: {what}")
+        time.sleep(_POLL)
