@@ -47,7 +47,7 @@ from modemctl.service.modems import Modems
 from modemctl.service.optouts import OptOuts
 from modemctl.service.sims import Sims
 from modemctl.service.submission import SubmissionRules
-from modemctl.store import CommitReport, Store, nodes, pins, sweeps
+from modemctl.store import CommitReport, Store, modems, nodes, pins, sweeps
 from modemctl.store.engine import sqlite_path
 from modemctl.store.lock import state_lock
 from modemctl.store.proofs import ProofBook
@@ -258,6 +258,7 @@ async def _recover(store: Store, rules: SendingRules) -> None:
     """What the node's earlier life left open: submits in doubt, leases back, PIN tries closed."""
     n_doubts, n_leases = await store.write(lambda tx: sweeps.recover(tx, rules))
     await store.write(pins.close_open_tries)
+    await store.write(modems.note_restart)
     await store.write(nodes.start)
     _log.info("daemon.recovered", extra={"n_in_doubt": n_doubts, "n_leases": n_leases})
 

@@ -149,6 +149,20 @@ def note_missing(tx: Tx, gone: Collection[Bay], fresh: Mapping[Bay, str], *, rea
         tx.event(EventKind.MODEM, bay, {"state": ModemState.ABSENT.value, "reason": reason})
 
 
+def note_restart(tx: Tx) -> None:
+    """At start: what this node's earlier life said of its bays holds no more."""
+    tx.conn.execute(
+        update(modem)
+        .where(modem.c.node_id == tx.node_id)
+        .values(
+            state=ModemState.ABSENT.value,
+            reason="the daemon has just started",
+            state_at=tx.now,
+            updated_at=tx.now,
+        )
+    )
+
+
 def note_absent(tx: Tx, bays: Collection[Bay], *, reason: str) -> int:
     """Bays of this node that have no port (any more); returns how many changed."""
     rows = tx.conn.execute(

@@ -133,6 +133,7 @@ class DaemonProcess:
         self.log = site.folder / "daemon.log"
 
     def __enter__(self) -> Self:
+        self._n_starts = self._count_starts()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "modemctl", "run", "-c", str(self.site.config)],
@@ -186,6 +187,13 @@ class DaemonProcess:
         """Resident memory."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def wait_recovered(self) -> None:
+        """Wait until what an earlier life left open was put in order."""
+        self.wait_until(lambda: self._count_starts() > self._n_starts, what="start")
+
+    def _count_starts(self) -> int:
+        return self.log.read_text().count("daemon.recovered") if self.log.exists() else 0
 
     def tail(self, n_lines: int = 40) -> str:
         """The end of the log."""
