@@ -1,6 +1,7 @@
 """From a card in a modem to a card that serves: who it is, its PIN, its lock.
 
-Secrets belong to an ICCID, which is read twice alike before any PIN. Each PIN passes the guard in
+Secrets belong to an ICCID, which is read twice alike before any PIN, and once more when its try is
+on disk: while that was written the card may have become another one. Each PIN passes the guard in
 the store first: the attempt is committed before the PIN leaves.
 """
 
@@ -114,6 +115,9 @@ async def unlock(
     elif state is not SimState.READY:
         return Stopped(reason=f"sim_{state}")
     await driver.wait_sim_usable()
+    other = await _other_card(driver, iccid)
+    if other is not None:
+        return other
     return await _see_to_lock(driver, store, iccid, bay, settings)
 
 
@@ -128,33 +132,59 @@ async def change_pin(
     Raises:
         DriverError, StoreError: as `unlock`.
     """
-    counter = await driver.pin_counter()
-    request = pin_tries.TryRequest(
-        iccid=iccid,
-        bay=bay,
-        command=PinCommand.CPWD,
-        counter=None if counter is None else counter.pin,
-        new_pin=new_pin,
-    )
+    request = await _request(driver, iccid, bay, PinCommand.CPWD)
+    if isinstance(request, Stopped):
+        return request
+    request = replace(request, new_pin=new_pin)
     answer = await store.write_in_set(pin_tries.claim, request)
     if not isinstance(answer, pin_tries.ClearedTry):
         return _stopped(answer)
-    outcome = await _send(store, answer, lambda pin: driver.change_pin(old=pin, new=new_pin))
-    return _verdict(outcome)
+    outcome = await _send(
+        driver, store, iccid, answer, lambda pin: driver.change_pin(old=pin, new=new_pin)
+    )
+    return outcome if isinstance(outcome, Stopped) else _verdict(outcome)
 
 
 async def _read_iccid(driver: Driver) -> Iccid | None:
     """Read until two readings in a row agree; None where they do not, or the card does not tell."""
     last: str | None = None
     for _ in range(_MAX_READS):
-        try:
-            now: str | None = (await driver.read_iccid()).strip().upper()
-        except CommandError:
-            now = None
+        now = await _read_once(driver)
         if now is not None and now == last and _ICCID.fullmatch(now):
             return Iccid(now)
         last = now
     return None
+
+
+async def _read_once(driver: Driver) -> str | None:
+    try:
+        return (await driver.read_iccid()).strip().upper()
+    except CommandError:
+        return None
+
+
+async def _other_card(driver: Driver, iccid: Iccid) -> Stopped | None:
+    """None while the modem still holds the card that was checked, read twice alike."""
+    found = await _read_iccid(driver)
+    if found is None:
+        return Stopped(reason="iccid_unreadable")
+    return None if found == iccid else Stopped(reason="card_changed")
+
+
+async def _request(
+    driver: Driver, iccid: Iccid, bay: str, command: PinCommand
+) -> pin_tries.TryRequest | Stopped:
+    """A card's request for a try: card and counter are read together, just before the claim."""
+    other = await _other_card(driver, iccid)
+    if other is not None:
+        return other
+    counter = await driver.pin_counter()
+    return pin_tries.TryRequest(
+        iccid=iccid,
+        bay=bay,
+        command=command,
+        counter=None if counter is None else counter.pin,
+    )
 
 
 async def _settled_state(driver: Driver) -> SimState:
@@ -174,7 +204,9 @@ async def _try_pin(driver: Driver, store: Store, iccid: Iccid, bay: str) -> Stop
         cleared = await _await_turn(driver, store, iccid, bay, PinCommand.CPIN)
         if isinstance(cleared, Stopped):
             return cleared
-        outcome = await _send(store, cleared, driver.enter_pin)
+        outcome = await _send(driver, store, iccid, cleared, driver.enter_pin)
+        if isinstance(outcome, Stopped):
+            return outcome
         if outcome is PinOutcome.WRONG and cleared.source is PinSource.PENDING:
             continue  # the old one may still be right: the guard decides
         if outcome in {PinOutcome.OK, PinOutcome.WRONG, PinOutcome.BLOCKED}:
@@ -199,7 +231,11 @@ async def _see_to_lock(
     if isinstance(cleared, Stopped):
         await store.write(_alarm(iccid, bay, f"lock_{cleared.reason}", "SIM-07"))
         return Stopped(reason=f"lock_{cleared.reason}")
-    outcome = await _send(store, cleared, lambda pin: driver.set_lock(enabled=True, pin=pin))
+    outcome = await _send(
+        driver, store, iccid, cleared, lambda pin: driver.set_lock(enabled=True, pin=pin)
+    )
+    if isinstance(outcome, Stopped):
+        return outcome
     if await driver.lock_enabled():
         return Unlocked(is_locked=True)
     await store.write(_alarm(iccid, bay, "lock_refused", "SIM-07"))
@@ -209,16 +245,12 @@ async def _see_to_lock(
 async def _await_turn(
     driver: Driver, store: Store, iccid: Iccid, bay: str, command: PinCommand
 ) -> pin_tries.ClearedTry | Stopped:
-    """Ask the guard until it clears a try or stops; the counter is read just before."""
+    """Ask the guard until it clears a try or stops."""
     with store.signals.subscribe(Topic.SIMS) as bell:
         while True:
-            counter = await driver.pin_counter()
-            request = pin_tries.TryRequest(
-                iccid=iccid,
-                bay=bay,
-                command=command,
-                counter=None if counter is None else counter.pin,
-            )
+            request = await _request(driver, iccid, bay, command)
+            if isinstance(request, Stopped):
+                return request
             answer = await store.write_in_set(pin_tries.claim, request)
             if isinstance(answer, pin_tries.ClearedTry):
                 return answer
@@ -227,8 +259,6 @@ async def _await_turn(
             stopped = await _wait_for_turn(driver, store, bell, replace(request, is_peek=True))
             if stopped is not None:
                 return stopped
-            if await _read_iccid(driver) != iccid:  # secrets belong to an ICCID: is it the same?
-                return Stopped(reason="card_changed")
 
 
 async def _wait_for_turn(
@@ -264,14 +294,22 @@ async def _settle(driver: Driver, store: Store, iccid: Iccid, bay: str) -> None:
 
 
 async def _send(
-    store: Store, cleared: pin_tries.ClearedTry, command: Callable[[str], Awaitable[PinOutcome]]
-) -> PinOutcome:
+    driver: Driver,
+    store: Store,
+    iccid: Iccid,
+    cleared: pin_tries.ClearedTry,
+    command: Callable[[str], Awaitable[PinOutcome]],
+) -> PinOutcome | Stopped:
     """Let a cleared PIN leave and save what came of it, whatever happens meanwhile."""
-    outcome = PinOutcome.UNKNOWN
+    stored = AttemptOutcome.NOT_SENT
     try:
+        if await _read_once(driver) != iccid:  # the commit took its time: is it still this card?
+            return Stopped(reason="card_changed")
+        stored = AttemptOutcome.UNKNOWN
         outcome = await command(cleared.pin)
+        stored = _STORED[outcome]
     finally:
-        result = pin_tries.AttemptResult(attempt_id=cleared.attempt_id, outcome=_STORED[outcome])
+        result = pin_tries.AttemptResult(attempt_id=cleared.attempt_id, outcome=stored)
         await store.write_in_set(pin_tries.record, result)
     return outcome
 

@@ -50,6 +50,7 @@ class AttemptOutcome(StrEnum):
     BLOCKED = "blocked"
     NOT_ALLOWED = "not_allowed"  # the card wanted no PIN: nothing was burnt, nothing proved
     UNKNOWN = "unknown"  # no answer; the counter may settle it
+    NOT_SENT = "not_sent"  # the PIN provably did not leave
     UNBURNT = "unburnt"  # settled: the counter did not go down
     ABANDONED = "abandoned"  # a person let the import go on without knowing
 

@@ -444,6 +444,103 @@ async def test_a_card_that_is_changed_while_it_waits_gets_no_pin(tmp_path: Path,
     assert tried == [(cards[0], "CPIN", "right")]
 
 
+class Swapping:
+    """A real driver; at a moment of our choice the card in its modem becomes another one."""
+
+    def __init__(self, driver: Driver, bank: BankProcess, *, after: str, nth: int = 1) -> None:
+        self._driver, self._bank = driver, bank
+        self._after, self._left = after, nth
+
+    def __getattr__(self, name: str):
+        method = getattr(self._driver, name)
+        if name != self._after:
+            return method
+
+        async def and_swap(*args, **facts):
+            result = await method(*args, **facts)
+            self._left -= 1
+            if self._left == 0:
+                self._bank.control.swap_cards("modem01", "modem02")
+            return result
+
+        return and_swap
+
+
+TWO = ("--modems", "2", "--pin", "1234", "--persona", "generic", "--pin-lock")
+
+
+async def test_a_card_that_is_changed_after_its_check_gets_no_pin(tmp_path: Path, clock):
+    """The bay's change of state took long to save; the next card must not pay for it."""
+    with BankProcess(tmp_path / "bank", *TWO, "on") as bank:
+        cards = [Iccid(card_in(bank, name)["iccid"]) for name in modem_names(2)]
+        async with (
+            drivers_of(bank, ["modem01"]) as (driver,),
+            open_store(tmp_path, clock) as store,
+        ):
+            await register(store, dict.fromkeys(cards, "1234"))
+            assert await check_card(driver, store, "bay") == Fit(iccid=cards[0])
+            bank.control.swap_cards("modem01", "modem02")
+            result = await unlock(driver, store, cards[0], "bay", ENFORCE)
+            tried = await attempts(store)
+        tries = [card_in(bank, name)["pin_tries"] for name in modem_names(2)]
+    assert result == Stopped(reason="card_changed")
+    assert tried == []
+    assert tries == [3, 3]
+
+
+async def test_a_card_that_is_changed_while_its_try_is_committed_gets_no_pin(tmp_path: Path, clock):
+    with BankProcess(tmp_path / "bank", *TWO, "on") as bank:
+        cards = [Iccid(card_in(bank, name)["iccid"]) for name in modem_names(2)]
+        async with (
+            drivers_of(bank, ["modem01"]) as (driver,),
+            open_store(tmp_path, clock) as store,
+        ):
+            await register(store, dict.fromkeys(cards, "9999"))
+            swapping = Swapping(driver, bank, after="pin_counter")
+            result = await full_start(swapping, store, "bay")
+            tried = await attempts(store)
+            (row,) = await store.read(pins.read_imports)
+        tries = [card_in(bank, name)["pin_tries"] for name in modem_names(2)]
+    assert result == Stopped(reason="card_changed")
+    assert tried == [(cards[0], "CPIN", "not_sent")]
+    assert (row.n_out, row.n_wrong, row.stopped_at) == (0, 0, None)
+    assert tries == [3, 3]
+
+
+async def test_a_changed_card_that_is_open_does_not_serve_as_the_former_one(tmp_path: Path, clock):
+    with BankProcess(tmp_path / "bank", *TWO, "off") as bank:
+        cards = [Iccid(card_in(bank, name)["iccid"]) for name in modem_names(2)]
+        async with (
+            drivers_of(bank, ["modem01"]) as (driver,),
+            open_store(tmp_path, clock) as store,
+        ):
+            await register(store, dict.fromkeys(cards, "1234"))
+            assert await check_card(driver, store, "bay") == Fit(iccid=cards[0])
+            bank.control.swap_cards("modem01", "modem02")
+            result = await unlock(driver, store, cards[0], "bay", VERIFY)
+            said = await alarms(store)
+    assert result == Stopped(reason="card_changed")
+    assert said == []
+
+
+async def test_a_new_pin_goes_to_no_other_card(tmp_path: Path, clock):
+    with BankProcess(tmp_path / "bank", *TWO, "on") as bank:
+        cards = [Iccid(card_in(bank, name)["iccid"]) for name in modem_names(2)]
+        async with (
+            drivers_of(bank, ["modem01"]) as (driver,),
+            open_store(tmp_path, clock) as store,
+        ):
+            await register(store, dict.fromkeys(cards, "1234"))
+            assert await full_start(driver, store, "bay") == Unlocked(is_locked=True)
+            bank.control.swap_cards("modem01", "modem02")
+            result = await change_pin(driver, store, cards[0], "bay", "55667788")
+            row = await store.read(
+                lambda conn: conn.execute(select(sim).where(sim.c.iccid == cards[0])).one()
+            )
+    assert result == Stopped(reason="card_changed")
+    assert row.pin_pending_enc is None
+
+
 class LostAnswer:
     """A real driver whose answers to PINs get lost on the way: as an exception, or as no answer."""
 
