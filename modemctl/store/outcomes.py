@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import RowMapping, bindparam, literal_column, select, update
+from sqlalchemy import RowMapping, and_, bindparam, literal_column, or_, select, update
 
 from modemctl.lifecycle import SegmentState
 from modemctl.model import BatchId, Bay, SegmentId, Topic
@@ -241,13 +241,18 @@ def _note(tx: Tx, outcome: Outcome, row: RowMapping, verdict: NextTry) -> Note:
 
 
 def _still_held(tx: Tx, tokens: Mapping[str, Outcome]) -> Sequence[RowMapping]:
-    """The refused segments and what of their messages is still leased with them."""
+    """The refused segments and what of their messages is still leased with them.
+
+    An earlier segment may have left without its outcome being saved yet: it is not theirs.
+    """
+    refused = [one.segment_id for one in tokens.values()]
+    is_refused = and_(segment.c.state == SegmentState.SUBMITTING, segment.c.segment_id.in_(refused))
     return (
         tx.conn.execute(
             select(*HELD_COLUMNS).where(
                 IS_OPEN,
-                segment.c.state.in_([SegmentState.SUBMITTING, SegmentState.LEASED]),
                 segment.c.lease_token.in_(sorted(tokens)),
+                or_(is_refused, segment.c.state == SegmentState.LEASED),
             )
         )
         .mappings()

@@ -1,0 +1,43 @@
+"""Outcomes that were not saved, came late or never came: nothing leaves twice, nothing is lost."""
+
+import pytest
+
+from modemctl.lifecycle import SegmentState
+from modemctl.store.outcomes import NotSent, Took
+from tests.support.benches import CARDS, bench
+
+LONG = "x" * 300
+BACK = NotSent(code="cms:38", title="network out of order", action="back", blame="network")
+STOP = NotSent(code="cms:1", title="unassigned number", action="stop", blame="message")
+AGAIN = NotSent(code="withheld", title="stopped at the prompt", action="again", blame="host")
+
+
+# ---------------------------------------------------------------- an outcome is saved late
+
+
+@pytest.mark.parametrize(
+    ("refusal", "state"),
+    [
+        (BACK, SegmentState.QUEUED),
+        (AGAIN, SegmentState.QUEUED),
+        (STOP, SegmentState.REFUSED),
+    ],
+    ids=["later", "withheld", "never"],
+)
+async def test_a_refusal_leaves_an_unsaved_segment_of_its_message_alone(tmp_path, refusal, state):
+    async with bench(tmp_path) as b:
+        await b.batch(1, template=LONG)
+        [one] = await b.lease(CARDS[0])
+        first, second = (segment_id for segment_id, _ in one.segments)
+        await b.begin(one, 0)  # the network took it as 7, the store did not
+        await b.begin(one, 1)
+        assert await b.end(one, refusal, 1) is state
+        assert (await b.row(first)).state == "submitting"
+        assert await b.used(CARDS[0]) == 1, "what may have left stays charged"
+        assert await b.end(one, Took(mr=7), 0) is SegmentState.SENT
+        sent = await b.row(first)
+        assert (sent.state, sent.mr) == ("sent", 7)
+        rest = await b.row(second)
+        assert rest.state == state
+        if state is SegmentState.QUEUED:
+            assert rest.iccid == CARDS[0], "the rest of a message keeps its card"
