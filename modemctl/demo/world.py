@@ -132,14 +132,6 @@ def open_bank(folder: Path, *, n_modems: int, latency: float, seed: int) -> Iter
         _stop(process)
 
 
-def restart_daemon(world: World, process: subprocess.Popen[str]) -> subprocess.Popen[str]:
-    """Stop the daemon in order and start it again on the same state."""
-    _stop(process)
-    again = _start_daemon(world.folder, world.connection.config_path)
-    _wait_for_api(world, again)
-    return again
-
-
 def _start_bank(
     folder: Path, bank: Path, n_modems: int, latency: float, seed: int
 ) -> subprocess.Popen[str]:
