@@ -32,7 +32,7 @@ from modemctl.store import Store, calls, inbox, reports
 _log = logging.getLogger(__name__)
 
 _MAX_UNSAVED: Final = 256
-"""Direct deliveries that wait in memory while the store is away."""
+"""Direct deliveries and calls that wait in memory while the store is away."""
 _SENT_STATUSES: Final = frozenset({2, 3})  # stored to be sent, or sent: not for us
 
 Incoming: TypeAlias = inbox.NewMessage | reports.NewReport
@@ -50,14 +50,15 @@ class Inbound:
         self._iccid = iccid
         self._numbers = numbers
         self._calls = CallFolder(bay=bay, iccid=iccid, number_of=self._e164)
-        self._unsaved: deque[Incoming] = deque(maxlen=_MAX_UNSAVED)
+        self._unsaved: deque[Incoming | calls.CallState] = deque(maxlen=_MAX_UNSAVED)
 
     async def handle(self, driver: Driver, event: DriverEvent) -> bool:
         """Take an event; False where it is none of ours.
 
         Raises:
             DriverError: the modem failed; what it held is there at the next `drain_storage`.
-            StoreError: not stored, hence neither deleted nor acknowledged.
+            StoreError: not stored, hence neither deleted nor acknowledged. What nobody else holds
+                is kept for `tick`: such an event must not be handled again.
         """
         match event:
             case SmsStored():
@@ -67,10 +68,24 @@ class Inbound:
             case StorageFull():
                 await self.drain_storage(driver)
             case CallEvent():
-                await self._save_calls(self._calls.feed(event, self._store.clock.now()))
+                self._keep_all(self._calls.feed(event, self._store.clock.now()))
+                await self.save()
             case _:
                 return False
         return True
+
+    def keep(self, event: DriverEvent) -> None:
+        """Take an event of a modem that is not spoken to any more; `save` stores what it was.
+
+        What lies in the modem's storage stays there.
+        """
+        match event:
+            case SmsDirect():
+                self._keep_all([self.read(event.tpdu)])
+            case CallEvent():
+                self._keep_all(self._calls.feed(event, self._store.clock.now()))
+            case _:
+                pass
 
     async def drain_storage(self, driver: Driver) -> int:
         """Store and then delete all that lies in the modem; how many messages and reports.
@@ -98,14 +113,15 @@ class Inbound:
         Raises:
             DriverError, StoreError: as `handle`.
         """
-        await self._save_waiting()
+        await self.save()
         if not self._calls.is_overdue(self._store.clock.now()):
             return
         try:
             current = await driver.current_calls()
         except CommandError:
             current = []  # the modem has no list: silence is all there is
-        await self._save_calls(self._calls.reconcile(current, self._store.clock.now()))
+        self._keep_all(self._calls.reconcile(current, self._store.clock.now()))
+        await self.save()
 
     def due_in(self) -> float | None:
         """Seconds until `tick` has something to do; None while nothing waits."""
@@ -116,13 +132,23 @@ class Inbound:
             return None
         return max((deadline - self._store.clock.now()).total_seconds(), 0.0)
 
-    async def close(self, cause: str) -> None:
-        """The modem or its card is gone: calls that were under way are over.
+    def end_calls(self, cause: str) -> None:
+        """The modem or its card is gone: calls that were under way are over; `save` stores it."""
+        self._keep_all(self._calls.close(self._store.clock.now(), cause))
+
+    async def save(self) -> None:
+        """Store what is held in memory only, in its order.
 
         Raises:
-            StoreError: the records stay open until `resume`.
+            StoreError: the rest is kept.
         """
-        await self._save_calls(self._calls.close(self._store.clock.now(), cause))
+        while self._unsaved:
+            waiting = self._unsaved[0]
+            if isinstance(waiting, calls.CallState):
+                await self._store.write_in_set(calls.save, waiting)
+            else:
+                await self._store_one(waiting)
+            self._unsaved.popleft()
 
     async def resume(self) -> None:
         """At the start of a bay: calls that nobody followed to their end are closed.
@@ -165,22 +191,18 @@ class Inbound:
 
     async def _take_direct(self, driver: Driver, event: SmsDirect) -> None:
         incoming = self.read(event.tpdu)
-        try:
-            await self._store_one(incoming)
-        except StoreError:
-            if event.needs_ack:
-                raise  # not acknowledged: the network keeps it
+        if not event.needs_ack:  # the modem has acknowledged it: nobody else has it
+            self._keep_all([incoming])
+            await self.save()
+            return
+        await self._store_one(incoming)  # where it fails, the network keeps it
+        await driver.acknowledge()
+
+    def _keep_all(self, waiting: Sequence[Incoming | calls.CallState]) -> None:
+        for one in waiting:
             if len(self._unsaved) == _MAX_UNSAVED:
                 _log.error("inbox.lost", extra={"bay": self._bay, "reason": "store away too long"})
-            self._unsaved.append(incoming)
-            raise
-        if event.needs_ack:
-            await driver.acknowledge()
-
-    async def _save_waiting(self) -> None:
-        while self._unsaved:
-            await self._store_one(self._unsaved[0])
-            self._unsaved.popleft()
+            self._unsaved.append(one)
 
     async def _store_one(self, incoming: Incoming) -> None:
         match incoming:
@@ -195,10 +217,6 @@ class Inbound:
         except CommandError as error:
             # It is stored; left behind it comes again as a repeat and takes a slot.
             _log.warning("inbox.not_deleted", extra={"bay": self._bay, "reason": str(error)})
-
-    async def _save_calls(self, changed: Sequence[calls.CallState]) -> None:
-        for state in changed:
-            await self._store.write_in_set(calls.save, state)
 
     def _message(self, message: Deliver, tpdu: bytes) -> inbox.NewMessage:
         text, concat = message.user_data.text, message.user_data.concat

@@ -1,4 +1,8 @@
-"""What comes in at one bay, stored beside the sending: a pump from the mailbox to `Inbound`."""
+"""What comes in at one bay, stored beside the sending: a pump from the mailbox to `Inbound`.
+
+An event belongs to the card that was in the bay when it came. The pump and whoever begins or ends
+a card's stay take turns, so that no event of one card is handled as another's.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import logging
 from typing import Final
 
 from drivers.errors import DriverError
-from drivers.interface import DriverEvent, SmsDirect
+from drivers.interface import CallEvent, DriverEvent, SmsDirect
 from modemctl.errors import StoreError
 from modemctl.fleet.inbound import Inbound
 from modemctl.fleet.link import Link
@@ -22,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 _STORE_PAUSE: Final = 1.0
 _SMS_TICK: Final = 60.0
+_LAST_CHANCE: Final = 30.0
+"""Seconds that an actor's end waits for a store that refuses what nobody else has."""
 
 
 class Receiver:
@@ -36,7 +42,12 @@ class Receiver:
         self._mailbox = mailbox
         self._link = link
         self._inbound: Inbound | None = None
-        self._runs = asyncio.Event()
+        self._former: list[Inbound] = []  # of which the store has not taken all yet
+        self._popped: DriverEvent | None = None
+        self._turn = asyncio.Lock()
+        self._is_running = False
+        self._is_pumping = False
+        self._roused = asyncio.Event()  # something to run, or to save
 
     async def begin(self, iccid: Iccid) -> None:
         """A card is unlocked: store what lies in the modem, then take what comes.
@@ -44,59 +55,88 @@ class Receiver:
         Raises:
             DriverError, StoreError: not begun.
         """
-        inbound = Inbound(self._store, bay=self._bay, iccid=iccid, numbers=self._numbers)
-        await inbound.resume()
-        self._mailbox.is_listening = True
-        await inbound.drain_storage(self._link.driver)
-        self._inbound = inbound
-        self._runs.set()
+        self._is_running = False
+        async with self._turn:
+            self._part("its modem began again")
+            await self._save_former()
+            inbound = Inbound(self._store, bay=self._bay, iccid=iccid, numbers=self._numbers)
+            await inbound.resume()
+            self._mailbox.is_listening = True
+            self._inbound = inbound
+            await inbound.drain_storage(self._link.driver)
+            self._is_running = True
+            self._roused.set()
 
     def pause(self) -> None:
         """The link is in doubt: what comes waits."""
-        self._runs.clear()
+        self._is_running = False
 
     async def end(self, cause: str) -> None:
-        """The card or the modem is gone: calls under way are over."""
-        self._runs.clear()
+        """The card or the modem is gone: calls under way are over.
+
+        What the store refuses is saved later by the pump; without one, this waits a while for it.
+        """
+        self._is_running = False
         self._mailbox.is_listening = False
-        inbound, self._inbound = self._inbound, None
-        if inbound is not None:
-            try:
-                await inbound.close(cause)
-            except StoreError as error:  # closed when the bay begins again
-                _log.warning("calls.not_closed", extra={"error": str(error)})
+        async with self._turn:
+            self._part(cause)
+            deadline = asyncio.get_running_loop().time() + _LAST_CHANCE
+            while not await self._has_saved() and not self._is_pumping:
+                if asyncio.get_running_loop().time() >= deadline:
+                    _log.error("inbound.lost", extra={"reason": "the store was away at the end"})
+                    return
+                await asyncio.sleep(_STORE_PAUSE)
+        self._roused.set()
 
     async def settle_late(self) -> None:
-        """Late answers to submits that the link dug up settle the doubt they left.
+        """A late answer that the link dug up settles the doubt that its submit left.
 
         Raises:
-            StoreError: they wait for the next time.
+            StoreError: it waits for the next time.
         """
-        while self._mailbox.late:
-            late = LateResult(bay=self._bay, mr=self._mailbox.late[0].mr)
-            settled = await self._store.write_in_set(settle_late, late)
-            self._mailbox.late.popleft()
+        while (late := self._mailbox.late) is not None:
+            result = LateResult(segment_id=late.asked.segment_id, token=late.asked.token, mr=late.mr)
+            settled = await self._store.write_in_set(settle_late, result)
+            if self._mailbox.late is late:
+                self._mailbox.settle(late.mr)
             _log.info("segment.late_answer", extra={"settled": settled is not None})
 
     async def run(self) -> None:
         """Pump until cancelled."""
-        while True:
-            await self._runs.wait()
+        self._is_pumping = True
+        try:
+            while True:
+                await self._roused.wait()
+                if self._is_running:
+                    await self._pump()
+                elif self._former:
+                    async with self._turn:
+                        await self._has_saved()
+                    await asyncio.sleep(_STORE_PAUSE)
+                else:
+                    self._roused.clear()
+        finally:
+            self._is_pumping = False
+
+    async def _pump(self) -> None:
+        """Handle one event, or what is due by time."""
+        if self._popped is None:
+            due = None if self._inbound is None else self._inbound.due_in()
+            self._popped = await self._mailbox.next_item(_SMS_TICK if due is None else due)
+        async with self._turn:
             inbound = self._inbound
-            if inbound is None:
-                self._runs.clear()
-                continue
-            due = inbound.due_in()
-            event = await self._mailbox.next_item(_SMS_TICK if due is None else due)
+            if not self._is_running or inbound is None:
+                return  # the card may have changed: who begins or ends its stay takes the event
+            event, self._popped = self._popped, None
             try:
                 await self._take(inbound, event)
             except DriverError as error:
-                self._runs.clear()
+                self._is_running = False
                 self._mailbox.interrupt(ModemEvent.OUT_OF_STEP, f"while receiving: {error}")
 
     async def _take(self, inbound: Inbound, event: DriverEvent | None) -> None:
         """Store one event, or do what is due; while the store fails, the event is kept."""
-        while True:
+        while self._is_running:
             try:
                 if event is None:
                     await inbound.tick(self._link.driver)
@@ -105,7 +145,39 @@ class Receiver:
             except StoreError as error:
                 _log.warning("inbound.store_failed", extra={"error": str(error)})
                 await asyncio.sleep(_STORE_PAUSE)
-                if event is None or isinstance(event, SmsDirect):
+                if event is None or isinstance(event, SmsDirect | CallEvent):
                     return  # kept by Inbound, or by the network
             else:
                 return
+
+    def _part(self, cause: str) -> None:
+        """What came until now is the former card's; its calls are over."""
+        former, self._inbound = self._inbound, None
+        waiting = self._mailbox.take_items()
+        if self._popped is not None:
+            waiting = [self._popped, *waiting]
+            self._popped = None
+        if former is None:
+            return
+        for event in waiting:
+            former.keep(event)
+        former.end_calls(cause)
+        self._former.append(former)
+
+    async def _has_saved(self) -> bool:
+        try:
+            await self._save_former()
+        except StoreError as error:
+            _log.warning("inbound.store_failed", extra={"error": str(error)})
+            return False
+        return True
+
+    async def _save_former(self) -> None:
+        """Store what former cards left in memory.
+
+        Raises:
+            StoreError: the rest is kept.
+        """
+        while self._former:
+            await self._former[0].save()
+            self._former.pop(0)
