@@ -267,13 +267,35 @@ def _choose(one: _Report, candidates: Sequence[_Candidate]) -> _Candidate | Matc
     ]
     by_reference = [candidate for candidate in lately if candidate.mr == one.mr]
     near = [candidate for candidate in by_reference if _is_near(one, candidate)]
-    # A centre whose clock is wrong tells nothing by its time: then a single candidate must do.
-    chosen = near or by_reference
-    if len(chosen) == 1:
-        return chosen[0]
-    if chosen:
+    if len(near) == 1:
+        return near[0]
+    if near:
         return Matching.AMBIGUOUS
-    return _choose_doubt(one, lately)
+    if not by_reference or _has_rival(one, lately):
+        return _choose_doubt(one, lately)
+    return _choose_far(one, by_reference)
+
+
+def _has_rival(one: _Report, lately: Sequence[_Candidate]) -> bool:
+    """Whether a segment whose reference is not known left when the report says.
+
+    References are used again after 256 segments: what the time fits goes before what it does not.
+    """
+    return any(
+        candidate.state in {SegmentState.SUBMITTING, SegmentState.IN_DOUBT}
+        and candidate.mr is None
+        and _is_near(one, candidate)
+        for candidate in lately
+    )
+
+
+def _choose_far(one: _Report, by_reference: Sequence[_Candidate]) -> _Candidate | Matching:
+    """A centre whose clock is wrong tells nothing by its time: a single open one must do."""
+    if len(by_reference) > 1:
+        return Matching.AMBIGUOUS
+    (found,) = by_reference
+    is_open = found.state is SegmentState.SENT or one.scts is None
+    return found if is_open else Matching.UNMATCHED
 
 
 def _choose_doubt(one: _Report, lately: Sequence[_Candidate]) -> _Candidate | Matching:

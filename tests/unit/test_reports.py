@@ -232,6 +232,54 @@ async def test_a_wrong_clock_and_two_candidates_are_ambiguous(tmp_path, clock):
     assert row.state == S.SENT
 
 
+async def test_a_reference_used_again_does_not_deliver_the_segment_of_days_ago(tmp_path, clock):
+    """The newer one's answer got lost; the report's time says that it is the newer one's."""
+    async with open_store(tmp_path, clock) as store:
+        (old,) = await store.write(lambda tx: sent(tx, ago=3 * 86400))
+        (new,) = await store.write(lambda tx: sent(tx, state=S.IN_DOUBT))
+        result = await store.write_in_set(reports.add, reported(clock))
+        states = [(await state_of(store, one)).state for one in (old, new)]
+    assert (result.matching, result.segment_id) == (Matching.MATCHED, new)
+    assert states == [S.SENT, S.DELIVERED]
+
+
+async def test_a_report_ahead_of_its_answer_does_not_go_to_the_segment_of_days_ago(tmp_path, clock):
+    async with open_store(tmp_path, clock) as store:
+        (old,) = await store.write(lambda tx: sent(tx, ago=3 * 86400))
+        (new,) = await store.write(lambda tx: sent(tx, state=S.SUBMITTING, ago=2))
+        early = await store.write_in_set(reports.add, reported(clock, left_ago=1))
+        assert early.matching is Matching.UNMATCHED
+
+        def answer(tx: Tx) -> int:
+            tx.conn.execute(
+                update(segment)
+                .where(segment.c.segment_id == new)
+                .values(state="sent", mr=7, sent_at=tx.now)
+            )
+            return reports.rematch(tx, [new])
+
+        assert await store.write(answer) == 1
+        states = [(await state_of(store, one)).state for one in (old, new)]
+    assert states == [S.SENT, S.DELIVERED]
+
+
+async def test_a_report_of_another_time_is_not_put_down_to_a_final_segment(tmp_path, clock):
+    async with open_store(tmp_path, clock) as store:
+        await store.write(lambda tx: sent(tx, state=S.EXPIRED, ago=3 * 86400))
+        result = await store.write_in_set(reports.add, reported(clock))
+    assert (result.matching, result.segment_id) == (Matching.UNMATCHED, None)
+
+
+async def test_two_doubts_of_the_reports_time_leave_the_segment_of_days_ago_alone(tmp_path, clock):
+    async with open_store(tmp_path, clock) as store:
+        (old,) = await store.write(lambda tx: sent(tx, ago=3 * 86400))
+        await store.write(lambda tx: sent(tx, state=S.IN_DOUBT, n=2))
+        result = await store.write_in_set(reports.add, reported(clock))
+        row = await state_of(store, old)
+    assert result.matching is Matching.AMBIGUOUS
+    assert row.state == S.SENT
+
+
 async def test_a_late_report_for_a_final_segment_is_not_given_to_a_newer_one(tmp_path, clock):
     async with open_store(tmp_path, clock) as store:
         (old,) = await store.write(lambda tx: sent(tx, state=S.EXPIRED, ago=7200))
