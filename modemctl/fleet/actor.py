@@ -250,6 +250,7 @@ class Actor:
         Raises:
             Interrupted: the state is left.
         """
+        await self._receiver.settle_late()
         if self._has_wishes:
             self._has_wishes = False
             await serve_wishes(self._ground.store, self._link, bay=self._bay, state=self._state)
@@ -434,6 +435,7 @@ class Actor:
             telemetry=ground.telemetry,
             rules=ground.rules,
             stops=ground.stops,
+            mailbox=self._mailbox,
             bay=self._bay,
             iccid=self._facts.iccid,
             wake=self._wake.set,
@@ -458,6 +460,7 @@ class Actor:
         loop = asyncio.get_running_loop()
         self._health.plan()
         while not self._is_stopping:
+            await self._receiver.settle_late()  # before the next submit makes it nobody's
             if loop.time() >= self._health.due_at:
                 await self._check_health()
             if self._is_paused or not sender.has_work:

@@ -95,7 +95,9 @@ class Receiver:
             StoreError: it waits for the next time.
         """
         while (late := self._mailbox.late) is not None:
-            result = LateResult(segment_id=late.asked.segment_id, token=late.asked.token, mr=late.mr)
+            result = LateResult(
+                segment_id=late.asked.segment_id, token=late.asked.token, mr=late.mr
+            )
             settled = await self._store.write_in_set(settle_late, result)
             if self._mailbox.late is late:
                 self._mailbox.settle(late.mr)

@@ -17,7 +17,8 @@ from drivers.errors import DriverError
 from drivers.interface import Action, Blame, Cause, Driver
 from modemctl.errors import StoreError
 from modemctl.fleet.dispatcher import Dispatcher, EncodedSegment, Job
-from modemctl.fleet.sending import Done, Dropped, Later, StopBell, send
+from modemctl.fleet.mailbox import Asked, Mailbox
+from modemctl.fleet.sending import Done, Dropped, Later, SendResult, StopBell, send
 from modemctl.lifecycle import ModemEvent, SegmentState
 from modemctl.model import Bay, Iccid
 from modemctl.store import Store
@@ -30,6 +31,8 @@ _log = logging.getLogger(__name__)
 _STORE_PAUSE: Final = 1.0
 _N_MODEM_FAULTS: Final = 3  # in a row, by blame of the modem: then the ladder
 _LONGEST_REST: Final = 300.0
+_PATIENT_SHARE: Final = 0.25  # of a submit's usual time: the next message is there long before
+_LONGEST_PATIENCE: Final = 0.25
 
 
 class Interrupted(Exception):
@@ -50,6 +53,7 @@ class Desk:
     telemetry: Telemetry
     rules: SendingRules
     stops: StopBell
+    mailbox: Mailbox
     bay: Bay
     iccid: Iccid
     wake: Callable[[], None]
@@ -71,9 +75,11 @@ class Sender:
         self._loop = asyncio.get_running_loop()
         self._jobs: deque[Job] = deque()
         self._unsaved: set[asyncio.Task[None]] = set()
+        self._n_failing = 0  # outcomes that the store refused to take so far
         self._is_asking = False
         self._next_submit = 0.0
         self._rest_until = 0.0
+        self._usual_seconds = 0.0  # that a submit takes lately
         self._n_modem_faults = 0
         self._n_setbacks = 0
         self.n_taken = 0
@@ -134,25 +140,19 @@ class Sender:
             left = (job.lease.not_before - self._desk.store.clock.now()).total_seconds()
             self._next_submit = max(self._next_submit, self._loop.time() + left)
         while self._desk.may_go_on():
+            if self._n_failing:
+                await self._desk.pause(self._loop.time() + _STORE_PAUSE)
+                continue
             if self._next_submit > self._loop.time():
                 await self._desk.pause(self._next_submit)
                 continue
             if place == len(job.segments) - 1 and len(self._jobs) == 1:
                 self._prefetch()
-            desk = self._desk
             started = self._loop.time()
-            result = await send(
-                self._driver,
-                desk.store,
-                job,
-                segment,
-                rules=desk.rules,
-                stops=desk.stops,
-                timeout=desk.submit_timeout,
-            )
+            result = await self._submit(job, segment)
             match result:
                 case Later():
-                    left = (result.until - desk.store.clock.now()).total_seconds()
+                    left = (result.until - self._desk.store.clock.now()).total_seconds()
                     self._next_submit = self._loop.time() + max(left, 0.01)
                 case Dropped():
                     self._drop(result)
@@ -161,10 +161,30 @@ class Sender:
                     return await self._finish(result, self._loop.time() - started)
         return False
 
+    async def _submit(self, job: Job, segment: EncodedSegment) -> SendResult:
+        """Send one segment; a late answer is listened for only while its outcome is in doubt."""
+        desk = self._desk
+        desk.mailbox.expect(Asked(segment_id=segment.segment_id, token=job.lease.token))
+        result = await send(
+            self._driver,
+            desk.store,
+            job,
+            segment,
+            rules=desk.rules,
+            stops=desk.stops,
+            timeout=desk.submit_timeout,
+        )
+        told = result.outcome.result if isinstance(result, Done) else None
+        if not isinstance(told, Doubtful):
+            desk.mailbox.settle(told.mr if isinstance(told, Took) else None)
+        return result
+
     def _prefetch(self) -> None:
         if not self._is_asking:
             self._is_asking = True
-            self._desk.dispatcher.ask(self._desk.bay, self._desk.iccid, self._take)
+            patience = min(_PATIENT_SHARE * self._usual_seconds, _LONGEST_PATIENCE)
+            desk = self._desk
+            desk.dispatcher.ask(desk.bay, desk.iccid, self._take, patience=patience)
 
     def _drop(self, dropped: Dropped) -> None:
         _log.info("segment.withdrawn", extra={"reason": dropped.reason})
@@ -177,6 +197,7 @@ class Sender:
         """Save an outcome; True where the message goes on."""
         desk = self._desk
         self._next_submit = done.cleared_at + desk.rules.quota.caps.gap
+        self._usual_seconds += (seconds - self._usual_seconds) / 4
         desk.telemetry.observe(
             "modemctl_submit_seconds", seconds, family=self._driver.capabilities.family
         )
@@ -206,17 +227,27 @@ class Sender:
         task.add_done_callback(self._unsaved.discard)
 
     async def _save(self, outcome: Outcome) -> None:
-        """Save an outcome; it is tried until the store takes it."""
-        state: SegmentState | None = None
-        while True:
-            try:
-                state = await self._desk.store.write_in_set(record_outcome, outcome)
-            except StoreError as error:
-                _log.warning("outcome.not_saved", extra={"error": str(error)})
-                await asyncio.sleep(_STORE_PAUSE)
-            else:
-                break
-        if state is not None:
+        """Save an outcome; it is tried until the store takes it, and meanwhile nothing is sent."""
+        state: SegmentState | None
+        is_failing = False
+        try:
+            while True:
+                try:
+                    state = await self._desk.store.write_in_set(record_outcome, outcome)
+                except StoreError as error:
+                    _log.warning("outcome.not_saved", extra={"error": str(error)})
+                    self._n_failing += not is_failing
+                    is_failing = True
+                    await asyncio.sleep(_STORE_PAUSE)
+                else:
+                    break
+        finally:
+            self._n_failing -= is_failing
+        self._desk.wake()
+        if state is None:  # somebody else moved it: what is known here is known nowhere else
+            facts = {"segment_id": outcome.segment_id, "outcome": type(outcome.result).__name__}
+            _log.error("outcome.not_taken", extra=facts)
+        else:
             self._desk.telemetry.count("modemctl_segment_transitions_total", state=state.value)
 
     def _note_doubt(self, doubt: Doubtful) -> None:

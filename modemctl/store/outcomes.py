@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import RowMapping, and_, bindparam, literal_column, or_, select, update
 
 from modemctl.lifecycle import SegmentState
-from modemctl.model import BatchId, Bay, SegmentId, Topic
+from modemctl.model import BatchId, SegmentId, Topic
 from modemctl.policy.retries import NextTry, Verdict, next_try
 from modemctl.store import reports
 from modemctl.store.segments import (
@@ -66,9 +66,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LateResult:
-    """A `+CMGS: mr` that came after its deadline: it answers the bay's last submit."""
+    """A `+CMGS: mr` that came after its deadline, for the try under this lease."""
 
-    bay: Bay
+    segment_id: SegmentId
+    token: str
     mr: int
 
 
@@ -107,26 +108,18 @@ def _rematch(tx: Tx, states: Mapping[SegmentId, SegmentState], cards: Collection
 
 
 def settle_late(tx: Tx, results: Sequence[LateResult]) -> Sequence[SegmentId | None]:
-    """IN_DOUBT → SENT by a late answer of the modem; None where the bay has no such doubt."""
+    """IN_DOUBT → SENT by a late answer of the modem; None where that try is in no doubt."""
     return [_settle(tx, one) for one in results]
 
 
 def _settle(tx: Tx, late: LateResult) -> SegmentId | None:
-    last = tx.conn.execute(
-        select(segment.c.segment_id, segment.c.submitting_at)
-        .where(
-            IS_OPEN,
-            segment.c.bay == late.bay,
-            segment.c.state.in_([SegmentState.IN_DOUBT, SegmentState.SUBMITTING]),
-        )
-        .order_by(segment.c.submitting_at.desc())
-        .limit(1)
-    ).first()
-    if last is None:
-        return None
-    done = tx.conn.execute(
+    message_id = tx.conn.scalar(
         update(segment)
-        .where(segment.c.segment_id == last.segment_id, segment.c.state == SegmentState.IN_DOUBT)
+        .where(
+            segment.c.segment_id == late.segment_id,
+            segment.c.lease_token == late.token,
+            segment.c.state == SegmentState.IN_DOUBT,
+        )
         .values(
             state=SegmentState.SENT.value,
             mr=late.mr,
@@ -134,13 +127,14 @@ def _settle(tx: Tx, late: LateResult) -> SegmentId | None:
             cause=None,
             note="the modem's answer came late",
         )
+        .returning(segment.c.message_id)
     )
-    if done.rowcount == 0:
+    if message_id is None:
         return None
-    segment_id = SegmentId(last.segment_id)
-    note_change(tx, segment_id, SegmentState.IN_DOUBT, SegmentState.SENT, "late answer")
-    reports.rematch(tx, [segment_id])
-    return segment_id
+    note_change(tx, late.segment_id, SegmentState.IN_DOUBT, SegmentState.SENT, "late answer")
+    reports.rematch(tx, [late.segment_id])
+    announce(tx, {message_id})
+    return late.segment_id
 
 
 def _submitting(tx: Tx, segment_ids: Sequence[SegmentId]) -> Mapping[SegmentId, RowMapping]:

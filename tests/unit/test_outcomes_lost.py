@@ -3,7 +3,8 @@
 import pytest
 
 from modemctl.lifecycle import SegmentState
-from modemctl.store.outcomes import NotSent, Took
+from modemctl.store import outcomes
+from modemctl.store.outcomes import Doubtful, LateResult, NotSent, Took
 from tests.support.benches import CARDS, bench
 
 LONG = "x" * 300
@@ -41,3 +42,35 @@ async def test_a_refusal_leaves_an_unsaved_segment_of_its_message_alone(tmp_path
         assert rest.state == state
         if state is SegmentState.QUEUED:
             assert rest.iccid == CARDS[0], "the rest of a message keeps its card"
+
+
+# ---------------------------------------------------------------- a late answer
+
+
+async def test_a_late_answer_settles_the_doubt_once(tmp_path):
+    async with bench(tmp_path) as b:
+        await b.batch(1)
+        [one] = await b.lease(CARDS[0])
+        segment_id = one.segments[0][0]
+        await b.begin(one)
+        await b.end(one, Doubtful(reason="no answer"))
+        late = LateResult(segment_id=segment_id, token=one.token, mr=9)
+        assert await b.store.write_in_set(outcomes.settle_late, late) == segment_id
+        assert await b.store.write_in_set(outcomes.settle_late, late) is None
+        row = await b.row(segment_id)
+        assert (row.state, row.mr, row.sent_at) == ("sent", 9, row.submitting_at)
+
+
+async def test_a_late_answer_of_an_earlier_try_settles_nothing(tmp_path):
+    async with bench(tmp_path) as b:
+        await b.batch(1)
+        [one] = await b.lease(CARDS[0])
+        segment_id = one.segments[0][0]
+        await b.begin(one)
+        await b.end(one, AGAIN)
+        [again] = await b.lease(CARDS[0])
+        await b.begin(again)
+        await b.end(again, Doubtful(reason="no answer"))
+        late = LateResult(segment_id=segment_id, token=one.token, mr=9)
+        assert await b.store.write_in_set(outcomes.settle_late, late) is None
+        assert (await b.row(segment_id)).state == "in_doubt"

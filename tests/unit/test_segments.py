@@ -13,7 +13,7 @@ from modemctl.policy.quotas import Caps
 from modemctl.store import batches, leases, modems, outcomes, segments, sims, sweeps
 from modemctl.store.authorities import find_approver_key, revoke_approver_key
 from modemctl.store.leases import Leased, Nothing
-from modemctl.store.outcomes import Doubtful, LateResult, NotSent, Took
+from modemctl.store.outcomes import Doubtful, NotSent, Took
 from modemctl.store.segments import Release
 from modemctl.store.submits import Cleared, NotYet, Withdrawn
 from modemctl.store.tables import event, message, opt_out, segment, segment_journal
@@ -390,19 +390,6 @@ async def test_doubt_holds_the_batch_where_the_site_says_so(tmp_path):
         await b.end(one, Doubtful(reason="no answer"))
         found = await b.store.read(lambda conn: batches.find_batch(conn, batch_id))
         assert found.state is BatchState.HELD
-
-
-async def test_a_late_answer_settles_the_doubt_once(tmp_path):
-    async with bench(tmp_path) as b:
-        await b.batch(1)
-        [one] = await b.lease(CARDS[0])
-        await b.begin(one)
-        await b.end(one, Doubtful(reason="no answer"))
-        late = LateResult(bay=one.bay, mr=9)
-        assert await b.store.write_in_set(outcomes.settle_late, late) == one.segments[0][0]
-        assert await b.store.write_in_set(outcomes.settle_late, late) is None
-        row = await b.row(one.segments[0][0])
-        assert (row.state, row.mr) == ("sent", 9)
 
 
 async def test_an_outcome_without_its_submit_changes_nothing(tmp_path):

@@ -1,0 +1,146 @@
+"""A card at work: an outcome not saved stops it, a reference not its own is not taken."""
+
+import asyncio
+import logging
+
+import pytest
+
+from modemctl.errors import StoreError
+from modemctl.fleet.receiving import Receiver
+from modemctl.fleet.serving import Interrupted
+from modemctl.lifecycle import ModemEvent
+from modemctl.policy.numbers import NumberRules
+from modemctl.policy.quotas import Caps
+from tests.support.benches import CARDS, Bench, bay_of, bench
+from tests.support.scripted_modem import OK, ScriptedModem, said
+from tests.support.senders import at_work, break_store, mend_store, until
+
+GAP = 0.05
+LONG = "x" * 300  # two segments
+
+
+def references(*mrs: int):
+    """A modem that takes one segment after the other under these references."""
+    rest = list(mrs)
+    return lambda payload: said(f"+CMGS: {rest.pop(0)}")
+
+
+async def rows(b: Bench, batch_id) -> list[tuple[str, int | None]]:
+    return await b.store.read(
+        lambda conn: [
+            (state, mr)
+            for state, mr in conn.exec_driver_sql(
+                "SELECT state, mr FROM segment WHERE batch_id = ? ORDER BY segment_id", (batch_id,)
+            )
+        ]
+    )
+
+
+async def test_no_segment_is_announced_while_an_outcome_cannot_be_saved(tmp_path, caplog):
+    async with bench(tmp_path, caps=Caps(minute=99, hour=99, day=99, gap=GAP)) as b:
+        batch_id = await b.batch(1, template=LONG)
+        modem = ScriptedModem({"AT+CLCC": OK})
+        modem.payload_answer = references(7, 8)
+        async with at_work(b, modem) as work, asyncio.TaskGroup() as group:
+            await break_store(b, "sent")
+            await work.take_work()
+            sending = group.create_task(work.sender.send_next())
+            await until(lambda: "outcome.not_saved" in caplog.text)
+            gap_ends = work.pauses[0]
+            await until(lambda: any(moment > gap_ends + GAP for moment in work.pauses))
+            b.clock.advance(1)
+            assert work.n_announced == 1
+            assert await rows(b, batch_id) == [("submitting", None), ("leased", None)]
+            await mend_store(b)
+            await sending
+            await work.sender.close()
+        assert await rows(b, batch_id) == [("sent", 7), ("sent", 8)]
+
+
+async def test_an_outcome_that_the_store_does_not_take_is_told_loudly(tmp_path, caplog):
+    async with bench(tmp_path) as b:
+        await b.batch(1)
+        modem = ScriptedModem({"AT+CLCC": OK})
+
+        async def end_it_elsewhere() -> None:
+            await b.store.write(
+                lambda tx: tx.conn.exec_driver_sql("UPDATE segment SET lease_token = 'x'") and None
+            )
+            modem.say(said("+CMGS: 7"))
+
+        modem.payload_answer = None
+        async with at_work(b, modem) as work, asyncio.TaskGroup() as group:
+            await work.take_work()
+            sending = group.create_task(work.sender.send_next())
+            await modem.until(lambda: any("ctrl-z" in line for line in modem.received))
+            await end_it_elsewhere()
+            await sending
+            await work.sender.close()
+        [record] = [one for one in caplog.records if one.message == "outcome.not_taken"]
+        assert record.levelno == logging.ERROR
+
+
+# ---------------------------------------------------------------- a stray reference
+
+
+def receiver(b: Bench, work) -> Receiver:
+    numbers = NumberRules(region="CN")
+    return Receiver(b.store, bay=bay_of(CARDS[0]), numbers=numbers, mailbox=work.mailbox, link=None)
+
+
+async def test_a_stray_reference_never_settles_a_later_doubt(tmp_path):
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(2)
+        modem = ScriptedModem({"AT+CLCC": OK})
+        modem.payload_answer = said("+CMGS: 41") + b"\r\n+CMGS: 41\r\n"
+        async with at_work(b, modem, timeout=0.3) as work:
+            await work.take_work()
+            await work.sender.send_next()
+            modem.say(b"\r\n+CMGS: 40\r\n")  # some older answer, hours late
+            await work.driver.current_calls()
+            await work.take_work()
+            modem.payload_answer = None
+            with pytest.raises(Interrupted):
+                await work.sender.send_next()
+            await receiver(b, work).settle_late()
+            await work.sender.close()
+        assert await rows(b, batch_id) == [("sent", 41), ("in_doubt", None)]
+
+
+async def test_the_late_answer_of_the_submit_in_doubt_settles_it(tmp_path):
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(1)
+        modem = ScriptedModem({"AT+CLCC": OK})
+        modem.payload_answer = None
+        async with at_work(b, modem, timeout=0.2) as work:
+            await work.take_work()
+            with pytest.raises(Interrupted) as caught:
+                await work.sender.send_next()
+            assert caught.value.event is ModemEvent.OUT_OF_STEP
+            assert await rows(b, batch_id) == [("in_doubt", None)]
+            modem.say(said("+CMGS: 43"))
+            await work.driver.realign()
+            await receiver(b, work).settle_late()
+            await work.sender.close()
+        assert await rows(b, batch_id) == [("sent", 43)]
+        assert work.mailbox.late is None
+
+
+async def test_a_late_answer_waits_for_a_store_that_fails(tmp_path):
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(1)
+        modem = ScriptedModem({"AT+CLCC": OK})
+        modem.payload_answer = None
+        async with at_work(b, modem, timeout=0.2) as work:
+            await work.take_work()
+            with pytest.raises(Interrupted):
+                await work.sender.send_next()
+            modem.say(said("+CMGS: 43"))
+            await work.driver.realign()
+            await break_store(b, "sent")
+            with pytest.raises(StoreError):
+                await receiver(b, work).settle_late()
+            await mend_store(b)
+            await receiver(b, work).settle_late()
+            await work.sender.close()
+        assert await rows(b, batch_id) == [("sent", 43)]
