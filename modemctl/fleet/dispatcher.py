@@ -62,6 +62,7 @@ class _Waiting:
     iccid: Iccid
     take: Callable[[Job], None]
     not_before: float = 0.0
+    was_served: bool = False  # found nothing: joins no set before its time
     is_limited: bool = False  # waits for its own limits: new work does not help it
 
 
@@ -79,11 +80,17 @@ class Dispatcher:
         self._bell = asyncio.Event()
         self._is_stopped = False
 
-    def ask(self, bay: Bay, iccid: Iccid, take: Callable[[Job], None]) -> None:
-        """Ask for one message for this card; `take` is called on the loop once there is one."""
+    def ask(
+        self, bay: Bay, iccid: Iccid, take: Callable[[Job], None], *, patience: float = 0.0
+    ) -> None:
+        """Ask for one message for this card; `take` is called on the loop once there is one.
+
+        With `patience` (seconds) others may join: a set of many costs little more than one of one.
+        """
         if self._is_stopped:
             return
-        self._waiting[bay] = _Waiting(bay=bay, iccid=iccid, take=take)
+        not_before = asyncio.get_running_loop().time() + patience
+        self._waiting[bay] = _Waiting(bay=bay, iccid=iccid, take=take, not_before=not_before)
         self._bell.set()
 
     def withdraw(self, bay: Bay) -> None:
@@ -102,11 +109,19 @@ class Dispatcher:
             group.create_task(self._listen(), name="dispatcher ears")
             while True:
                 self._bell.clear()
-                due = [one for one in self._waiting.values() if one.not_before <= loop.time()]
+                due = self._due(loop.time())
                 if due:
                     await self._serve_patiently(due)
                 else:
                     await self._wait(self._time_left(loop.time()))
+
+    def _due(self, now: float) -> list[_Waiting]:
+        """Whoever waits, once the patience of one of them is over."""
+        if not any(one.not_before <= now for one in self._waiting.values()):
+            return []
+        return [
+            one for one in self._waiting.values() if one.not_before <= now or not one.was_served
+        ]
 
     async def _listen(self) -> None:
         """New work wakes those who found none; a slow poll covers a lost wake-up."""
@@ -153,6 +168,7 @@ class Dispatcher:
 
     def _put_off(self, one: _Waiting, nothing: Nothing) -> None:
         wait, one.is_limited = _SLOW_POLL, nothing.until is not None
+        one.was_served = True
         if nothing.until is not None:
             left = (nothing.until - self._store.clock.now()).total_seconds()
             wait = min(max(left, 0.05), 60.0)
