@@ -31,6 +31,7 @@ from modemctl.policy.approvals import (
 )
 from modemctl.store.authorities import OPERATOR, is_authorised
 from modemctl.store.evidence import read_evidence, read_lines
+from modemctl.store.finals import announce
 from modemctl.store.tables import batch, segment, sim
 from modemctl.store.transaction import Json, Transition, Tx
 from modemctl.vault import Vault
@@ -359,7 +360,7 @@ def finish_done(tx: Tx) -> Sequence[BatchId]:
 def settle_closed(tx: Tx, *, limit: int = 500) -> int:
     """Give unsent segments of closed batches their final state, at most `limit` of them."""
     rows = tx.conn.execute(
-        select(segment.c.segment_id, batch.c.state)
+        select(segment.c.segment_id, segment.c.message_id, batch.c.state)
         .join(batch, batch.c.batch_id == segment.c.batch_id)
         .where(batch.c.state.in_(_CLOSED_AS), segment.c.state == SegmentState.QUEUED)
         .limit(limit)
@@ -382,6 +383,8 @@ def settle_closed(tx: Tx, *, limit: int = 500) -> int:
                     note="the batch was closed",
                 )
             )
+    if rows:
+        announce(tx, {row.message_id for row in rows})
     return len(rows)
 
 

@@ -15,7 +15,7 @@ from modemctl.model import BatchId, MessageId, SegmentId, Topic
 from modemctl.policy.digest import Line, read_line
 from modemctl.store.batches import Sight, seen_by
 from modemctl.store.evidence import open_line
-from modemctl.store.segments import announce
+from modemctl.store.finals import announce
 from modemctl.store.tables import batch, message, segment, segment_journal
 from modemctl.store.transaction import Transition, Tx
 from modemctl.vault import Vault

@@ -18,7 +18,8 @@ from sqlalchemy import RowMapping, and_, bindparam, insert, literal_column, or_,
 from modemctl.lifecycle import SegmentState
 from modemctl.model import SegmentId
 from modemctl.sms import ReportVerdict, report_title, report_verdict
-from modemctl.store.segments import announce, note_change
+from modemctl.store.finals import announce
+from modemctl.store.segments import note_change
 from modemctl.store.tables import message, report, segment
 from modemctl.store.transaction import Tx
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
 from typing import Final
 
 from sqlalchemy import RowMapping, bindparam, literal_column, select, update
 
 from modemctl.errors import TamperedError
-from modemctl.lifecycle import BatchState, CardState, MessageState, SegmentState, message_state
-from modemctl.model import BatchId, EventKind, Iccid, SegmentId, Topic
+from modemctl.lifecycle import BatchState, CardState, SegmentState
+from modemctl.model import BatchId, Iccid, SegmentId, Topic
 from modemctl.policy.approvals import ApprovalRules
 from modemctl.policy.cards import unfitness
 from modemctl.store import batches, sims
+from modemctl.store.finals import announce
 from modemctl.store.proofs import ProofBook
 from modemctl.store.quotas import Book, QuotaRules
 from modemctl.store.tables import segment, sim
@@ -35,7 +35,10 @@ IS_OPEN: Final = segment.c.state.in_(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendingRules:
-    """What leases and submits are held to. `lease_seconds` must outlast a submit in flight."""
+    """What leases and submits are held to. `lease_seconds` must outlast a submit in flight.
+
+    A submit that is older than that has lost its actor.
+    """
 
     quota: QuotaRules
     approvals: ApprovalRules
@@ -190,21 +193,6 @@ def refund(tx: Tx, rows: Sequence[RowMapping], rules: QuotaRules) -> None:
     for row in charged:
         book.refund(Iccid(row["iccid"]), row["charged_at"])
     book.save()
-
-
-def announce(tx: Tx, message_ids: Collection[int]) -> None:
-    """An event for each of these messages that has come to rest."""
-    rows = tx.conn.execute(
-        select(segment.c.message_id, segment.c.batch_id, segment.c.state)
-        .where(segment.c.message_id.in_(sorted(message_ids)))
-        .order_by(segment.c.message_id)
-    ).all()
-    for message_id, same in groupby(rows, key=lambda row: row.message_id):
-        own = list(same)
-        state = message_state(SegmentState(row.state) for row in own)
-        if state not in {MessageState.QUEUED, MessageState.SENDING}:
-            facts = {"batch_id": own[0].batch_id, "state": state.value}
-            tx.event(EventKind.MESSAGE, str(message_id), facts)
 
 
 def hold_batch(tx: Tx, batch_id: BatchId, reason: str) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, func, select, text, update
 from modemctl.config import ApprovalsSettings, LimitsSettings, Settings, SiteSettings
 from modemctl.errors import Conflict, InvalidRequest, NotFound, NotPermitted, PolicyRefused
 from modemctl.lifecycle import BatchState, SegmentState
-from modemctl.model import BatchId, Decision, Topic
+from modemctl.model import BatchId, Decision, EventKind, Topic
 from modemctl.policy.approvals import verify_batch, verify_line
 from modemctl.service.batch_views import estimate_finish
 from modemctl.service.batches import Batches, ListFormat, Recipient, SubmissionRules
@@ -521,6 +521,21 @@ async def test_hold_resume_cancel_say_what_is_unsent_and_ring_the_bell(tmp_path)
         assert shown.progress == {SegmentState.CANCELLED: 7}
         with pytest.raises(Conflict):
             await office.batches.resume(who, batch_id)
+
+
+async def test_a_message_that_a_cancelled_batch_ends_is_told_as_final_once(tmp_path):
+    """A long text's segments may be settled by two sweeps: it is final with the last one."""
+    async with office_in(tmp_path) as office:
+        shown = await office.submit(1, text="长" * 300)
+        shown = await office.start(await office.approve(shown))
+        await office.batches.cancel(office.who["operator"], shown.batch.batch_id, "not needed")
+        query = select(event.c.data).where(event.c.kind == EventKind.MESSAGE)
+        told = []
+        for _ in range(3):
+            n_settled = await office.store.write(lambda tx: rows.settle_closed(tx, limit=3))
+            found = await office.store.read(lambda conn: conn.scalars(query).all())
+            told.append((n_settled, [json.loads(one)["state"] for one in found]))
+    assert told == [(3, []), (2, ["cancelled"]), (0, ["cancelled"])]
 
 
 async def test_a_held_batch_does_not_go_on_without_an_authorised_operator(tmp_path):
