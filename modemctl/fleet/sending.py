@@ -7,9 +7,10 @@ that rings between the two is seen at the prompt: the TPDU stays here.
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from drivers.errors import CommandError, DriverError
 from drivers.interface import (
@@ -25,7 +26,7 @@ from drivers.interface import (
 from modemctl.errors import StoreError
 from modemctl.fleet.dispatcher import EncodedSegment, Job
 from modemctl.store import Store
-from modemctl.store.outcomes import Doubtful, NotSent, Outcome, Took
+from modemctl.store.outcomes import Doubtful, NotSent, Outcome, Took, record_outcome
 from modemctl.store.segments import SendingRules
 from modemctl.store.submits import (
     Clearance,
@@ -34,6 +35,12 @@ from modemctl.store.submits import (
     SubmitRequest,
     Withdrawn,
     begin_submit,
+)
+
+_log = logging.getLogger(__name__)
+
+_WITHHELD: Final = NotSent(
+    code="withheld", title="stopped at the prompt", action="again", blame=Blame.HOST
 )
 
 
@@ -91,7 +98,8 @@ async def send(
 ) -> SendResult:  # fmt: skip
     """Submit one segment of a job. Never raises a driver's error: it is part of the result.
 
-    `timeout` counts from the moment at which the TPDU was given to the modem.
+    `timeout` counts from the moment at which the TPDU was given to the modem. Who is cancelled
+    here, or fails in a way that nobody foresaw, leaves a segment in doubt once it was given.
     """
     request = SubmitRequest(
         segment_id=segment.segment_id,
@@ -106,14 +114,17 @@ async def send(
     )
     loop = asyncio.get_running_loop()
     n_stops = stops.n_rings
+    is_given = False
     async with asyncio.TaskGroup() as group:
         clearing = group.create_task(_clear(store, request), name="clearance")
 
         async def payload() -> bytes | None:
+            nonlocal is_given
             clearance, _ = await asyncio.shield(clearing)
             if not isinstance(clearance, Cleared) or stops.n_rings != n_stops:
                 return None
             limit.reschedule(loop.time() + timeout)  # a network may never answer
+            is_given = True
             return clearance.tpdu
 
         told: SubmitOutcome | DriverError
@@ -124,8 +135,23 @@ async def send(
             told = error
         except TimeoutError:
             told = InDoubt(reason=f"no answer in {timeout:g} s")
+        except BaseException:
+            await _note_abandoned(store, request, is_given=is_given)
+            raise
         clearance, cleared_at = await clearing
     return _result(clearance, told, request, cleared_at)
+
+
+async def _note_abandoned(store: Store, request: SubmitRequest, *, is_given: bool) -> None:
+    """Nobody waits for this submit any more: note what is known of it, behind its clearance."""
+    result = Doubtful(reason="its actor failed while it was submitted") if is_given else _WITHHELD
+    outcome = Outcome(
+        segment_id=request.segment_id, token=request.token, result=result, rules=request.rules
+    )
+    try:
+        await store.write_in_set(record_outcome, outcome)
+    except StoreError as error:  # its bay's guard, or a sweep, puts it in doubt
+        _log.warning("outcome.not_saved", extra={"error": str(error)})
 
 
 async def _clear(store: Store, request: SubmitRequest) -> tuple[Clearance | StoreError, float]:
@@ -174,9 +200,7 @@ def _done(told: SubmitOutcome | DriverError, request: SubmitRequest, cleared_at:
             cause = told.cause
             result = Doubtful(reason=told.reason, code=None if cause is None else cause.code)
         case Withheld():
-            result = NotSent(
-                code="withheld", title="stopped at the prompt", action="again", blame="host"
-            )
+            result = _WITHHELD
         case DriverError():
             # Raised before the payload only: nothing of the TPDU was written.
             error = told

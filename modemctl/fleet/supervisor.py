@@ -17,7 +17,7 @@ from modemctl.fleet.ground import Ground
 from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, Iccid, Topic
 from modemctl.policy.cards import TAMPERED_CARD, UNKNOWN_CARD, unfitness
-from modemctl.store import Connection, Store, modems, sims, wishes
+from modemctl.store import Connection, Store, Tx, modems, sims, sweeps, wishes
 from modemctl.telemetry import BankSnapshot
 
 _log = logging.getLogger(__name__)
@@ -113,10 +113,15 @@ class Supervisor:
         actor.set_paused(is_paused=bay in paused)
 
     async def _note_crash(self, bay: Bay, reason: str) -> None:
+        """The bay has no actor: nobody will tell what became of its submit in flight."""
+
+        def act(tx: Tx) -> int:
+            modems.note_absent(tx, [bay], reason=f"its actor failed ({reason})")
+            return sweeps.orphan(tx, bay, self._ground.rules)
+
         try:
-            await self._store.write(
-                lambda tx: modems.note_absent(tx, [bay], reason=f"its actor failed ({reason})")
-            )
+            n_orphans = await self._store.write(act)
+            _log.info("supervisor.crash_noted", extra={"bay": bay, "n_in_doubt": n_orphans})
         except StoreError as error:
             _log.warning("supervisor.store_failed", extra={"error": str(error)})
 

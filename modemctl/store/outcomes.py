@@ -13,12 +13,12 @@ from modemctl.lifecycle import SegmentState
 from modemctl.model import BatchId, SegmentId, Topic
 from modemctl.policy.retries import NextTry, Verdict, next_try
 from modemctl.store import reports
+from modemctl.store.finals import announce
 from modemctl.store.segments import (
     HELD_COLUMNS,
     IS_OPEN,
     Note,
     SendingRules,
-    announce,
     bound_messages,
     finish,
     hold_batch,
@@ -74,20 +74,20 @@ class LateResult:
 
 
 def record_outcome(tx: Tx, outcomes: Sequence[Outcome]) -> Sequence[SegmentState | None]:
-    """Move SUBMITTING segments on; returns each one's new state, None where it was not SUBMITTING.
+    """Move SUBMITTING segments on; returns each one's new state, None where this try is over.
 
     A refusal frees or fails the rest of the message too; its charge is given back. What is in
-    doubt stays charged.
+    doubt stays charged. What was put in doubt for want of this outcome is SENT by it.
     """
-    rows = _submitting(tx, [one.segment_id for one in outcomes])
+    rows = _awaiting(tx, [one.segment_id for one in outcomes])
     mine = [
         one
         for one in outcomes
-        if one.segment_id in rows and rows[one.segment_id]["lease_token"] == one.token
+        if one.segment_id in rows and _is_answered(one, rows[one.segment_id])
     ]
     rules = outcomes[0].rules
     states: dict[SegmentId, SegmentState] = {}
-    states.update(_note_taken(tx, mine))
+    states.update(_note_taken(tx, mine, rows))
     states.update(_note_doubts(tx, mine, rows, rules))
     states.update(_note_refusals(tx, mine, rows, rules))
     _rematch(tx, states, {rows[one.segment_id]["iccid"] for one in mine})
@@ -137,12 +137,21 @@ def _settle(tx: Tx, late: LateResult) -> SegmentId | None:
     return late.segment_id
 
 
-def _submitting(tx: Tx, segment_ids: Sequence[SegmentId]) -> Mapping[SegmentId, RowMapping]:
-    rows = tx.conn.execute(_SUBMITTING, {"ids": list(segment_ids)})
+def _awaiting(tx: Tx, segment_ids: Sequence[SegmentId]) -> Mapping[SegmentId, RowMapping]:
+    rows = tx.conn.execute(_AWAITING, {"ids": list(segment_ids)})
     return {SegmentId(row["segment_id"]): row for row in rows.mappings()}
 
 
-def _note_taken(tx: Tx, outcomes: Sequence[Outcome]) -> Mapping[SegmentId, SegmentState]:
+def _is_answered(outcome: Outcome, row: RowMapping) -> bool:
+    """Whether the outcome is of the try that the row stands for, and can still move it."""
+    if row["lease_token"] != outcome.token:
+        return False
+    return row["state"] == SegmentState.SUBMITTING or isinstance(outcome.result, Took)
+
+
+def _note_taken(
+    tx: Tx, outcomes: Sequence[Outcome], rows: Mapping[SegmentId, RowMapping]
+) -> Mapping[SegmentId, SegmentState]:
     taken = [
         {"id": one.segment_id, "ref": one.result.mr, "at": tx.now}
         for one in outcomes
@@ -154,7 +163,8 @@ def _note_taken(tx: Tx, outcomes: Sequence[Outcome]) -> Mapping[SegmentId, Segme
     assert done.rowcount == len(taken), "a submitting segment was taken under our hands"
     states = {SegmentId(int(str(row["id"]))): SegmentState.SENT for row in taken}
     for segment_id in states:
-        note_change(tx, segment_id, SegmentState.SUBMITTING, SegmentState.SENT)
+        before = SegmentState(rows[segment_id]["state"])
+        note_change(tx, segment_id, before, SegmentState.SENT)
     return states
 
 
@@ -254,9 +264,9 @@ def _still_held(tx: Tx, tokens: Mapping[str, Outcome]) -> Sequence[RowMapping]:
     )
 
 
-_SUBMITTING: Final = select(*HELD_COLUMNS).where(
-    segment.c.segment_id.in_(bindparam("ids", expanding=True)),
-    segment.c.state == SegmentState.SUBMITTING,
+_AWAITS: Final = segment.c.state.in_([literal_column("'submitting'"), literal_column("'in_doubt'")])
+_AWAITING: Final = select(*HELD_COLUMNS).where(
+    segment.c.segment_id.in_(bindparam("ids", expanding=True)), _AWAITS
 )
 _UNMATCHED: Final = (
     select(report.c.report_id)
@@ -268,7 +278,7 @@ _UNMATCHED: Final = (
 )
 _TO_SENT: Final = (
     update(segment)
-    .where(segment.c.segment_id == bindparam("id"), segment.c.state == SegmentState.SUBMITTING)
+    .where(segment.c.segment_id == bindparam("id"), _AWAITS)
     .values(
         state=SegmentState.SENT.value,
         mr=bindparam("ref"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import (
@@ -17,14 +18,15 @@ from sqlalchemy import (
 )
 
 from modemctl.lifecycle import BatchState, SegmentState
-from modemctl.model import BatchId, EventKind, Topic
+from modemctl.model import BatchId, Bay, EventKind, Topic
 from modemctl.store import batches
+from modemctl.store.finals import announce
 from modemctl.store.segments import (
     HELD_COLUMNS,
     IS_OPEN,
     Note,
     SendingRules,
-    announce,
+    hold_batch,
     note_change,
     requeue,
 )
@@ -39,6 +41,7 @@ class Swept:
     """How much one sweep moved."""
 
     n_lapsed: int
+    n_orphans: int
     n_closed: int
     n_batches: int
 
@@ -55,14 +58,28 @@ def recover(tx: Tx, rules: SendingRules) -> tuple[int, int]:
     """
     own = segment.c.node_id == tx.node_id
     doubtful = _held(tx.conn, and_(own, segment.c.state == SegmentState.SUBMITTING))
-    put_in_doubt(tx, doubtful, "the daemon ended while it was being submitted")
+    put_in_doubt(tx, doubtful, "the daemon ended while it was being submitted", rules)
     leased = _held(tx.conn, and_(own, segment.c.state == SegmentState.LEASED))
     reason = Note(text="the daemon ended before it was submitted")
     requeue(tx, leased, rules.quota, notes={row["lease_token"]: reason for row in leased})
     return len(doubtful), len(leased)
 
 
-def put_in_doubt(tx: Tx, rows: Sequence[RowMapping], reason: str) -> None:
+def orphan(tx: Tx, bay: Bay, rules: SendingRules) -> int:
+    """A bay's actor ended in disorder: what it left SUBMITTING is IN_DOUBT. Returns how many."""
+    rows = _held(
+        tx.conn,
+        and_(
+            segment.c.node_id == tx.node_id,
+            segment.c.bay == bay,
+            segment.c.state == SegmentState.SUBMITTING,
+        ),
+    )
+    put_in_doubt(tx, rows, "its actor failed while it was submitted", rules)
+    return len(rows)
+
+
+def put_in_doubt(tx: Tx, rows: Sequence[RowMapping], reason: str, rules: SendingRules) -> None:
     """SUBMITTING → IN_DOUBT; what is in doubt stays charged."""
     ids = [row["segment_id"] for row in rows]
     for at in range(0, len(ids), _CHUNK):
@@ -78,15 +95,26 @@ def put_in_doubt(tx: Tx, rows: Sequence[RowMapping], reason: str) -> None:
         note_change(tx, segment_id, SegmentState.SUBMITTING, SegmentState.IN_DOUBT, reason)
     if rows:
         announce(tx, {row["message_id"] for row in rows})
+    if rules.on_doubt_hold:
+        for batch_id in sorted({row["batch_id"] for row in rows}):
+            hold_batch(tx, BatchId(batch_id), "a segment is in doubt")
 
 
 def sweep(tx: Tx, rules: SendingRules) -> Swept:
-    """Lapsed leases; batches that are due, done or over; unsent segments of closed batches."""
+    """What is over by time: leases, forgotten submits, batches, segments of closed batches."""
     lapsed = _held(
         tx.conn, and_(segment.c.state == SegmentState.LEASED, segment.c.leased_until <= tx.now)
     )
     note = Note(text="the lease lapsed; nothing was written to a modem")
     requeue(tx, lapsed, rules.quota, notes={row["lease_token"]: note for row in lapsed})
+    orphans = _held(
+        tx.conn,
+        and_(
+            segment.c.state == SegmentState.SUBMITTING,
+            segment.c.submitting_at <= tx.now - timedelta(seconds=rules.lease_seconds),
+        ),
+    )
+    put_in_doubt(tx, orphans, "nobody told what became of it", rules)
     n_batches = (
         len(batches.due_starts(tx, rules.approvals))
         + len(batches.expire_due(tx))
@@ -95,7 +123,9 @@ def sweep(tx: Tx, rules: SendingRules) -> Swept:
     n_closed = batches.settle_closed(tx, limit=_CHUNK)
     if lapsed:
         tx.wake(Topic.WORK)
-    return Swept(n_lapsed=len(lapsed), n_closed=n_closed, n_batches=n_batches)
+    return Swept(
+        n_lapsed=len(lapsed), n_orphans=len(orphans), n_closed=n_closed, n_batches=n_batches
+    )
 
 
 def progress(conn: Connection) -> dict[BatchId, dict[str, int]]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from modemctl.lifecycle import SegmentState
-from modemctl.store import outcomes
+from modemctl.lifecycle import BatchState, SegmentState
+from modemctl.store import batches, outcomes, sweeps
 from modemctl.store.outcomes import Doubtful, LateResult, NotSent, Took
 from tests.support.benches import CARDS, bench
 
@@ -74,3 +74,64 @@ async def test_a_late_answer_of_an_earlier_try_settles_nothing(tmp_path):
         late = LateResult(segment_id=segment_id, token=one.token, mr=9)
         assert await b.store.write_in_set(outcomes.settle_late, late) is None
         assert (await b.row(segment_id)).state == "in_doubt"
+
+
+# ---------------------------------------------------------------- an outcome never comes
+
+
+async def test_a_submit_that_nobody_answers_for_is_in_doubt(tmp_path):
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(2)
+        one, _ = await b.lease(*CARDS[:2])
+        await b.begin(one)
+        b.clock.advance(b.rules.lease_seconds - 1)
+        swept = await b.store.write(lambda tx: sweeps.sweep(tx, b.rules))
+        assert swept.n_orphans == 0
+        b.clock.advance(1)
+        swept = await b.store.write(lambda tx: sweeps.sweep(tx, b.rules))
+        assert swept.n_orphans == 1
+        assert await b.states(batch_id) == {SegmentState.IN_DOUBT: 1, SegmentState.QUEUED: 1}
+        assert await b.used(CARDS[0]) == 1, "what may have left stays charged"
+
+
+async def test_a_bay_without_an_actor_leaves_its_own_submit_in_doubt(tmp_path):
+    async with bench(tmp_path) as b:
+        await b.batch(2)
+        one, other = await b.lease(*CARDS[:2])
+        await b.begin(one)
+        await b.begin(other)
+        assert await b.store.write(lambda tx: sweeps.orphan(tx, one.bay, b.rules)) == 1
+        assert (await b.row(one.segments[0][0])).state == "in_doubt"
+        assert (await b.row(other.segments[0][0])).state == "submitting"
+        assert await b.store.write(lambda tx: sweeps.orphan(tx, one.bay, b.rules)) == 0
+
+
+async def test_an_outcome_that_comes_after_all_ends_the_doubt(tmp_path):
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(1)
+        [one] = await b.lease(CARDS[0])
+        await b.begin(one)
+        await b.store.write(lambda tx: sweeps.orphan(tx, one.bay, b.rules))
+        assert await b.end(one, Doubtful(reason="no answer")) is None
+        assert await b.end(one, BACK) is None, "a person may have decided on it meanwhile"
+        assert await b.states(batch_id) == {SegmentState.IN_DOUBT: 1}
+        assert await b.end(one, Took(mr=7)) is SegmentState.SENT
+        row = await b.row(one.segments[0][0])
+        assert (row.state, row.mr) == ("sent", 7)
+
+
+@pytest.mark.parametrize("loss", ["restart", "crash", "sweep"])
+async def test_every_doubt_holds_the_batch_where_the_site_says_so(tmp_path, loss):
+    async with bench(tmp_path, on_doubt_hold=True) as b:
+        batch_id = await b.batch(2)
+        [one] = await b.lease(CARDS[0])
+        await b.begin(one)
+        b.clock.advance(b.rules.lease_seconds)
+        acts = {
+            "restart": lambda tx: sweeps.recover(tx, b.rules),
+            "crash": lambda tx: sweeps.orphan(tx, one.bay, b.rules),
+            "sweep": lambda tx: sweeps.sweep(tx, b.rules),
+        }
+        await b.store.write(acts[loss])
+        found = await b.store.read(lambda conn: batches.find_batch(conn, batch_id))
+        assert found.state is BatchState.HELD

@@ -13,7 +13,7 @@ from modemctl.policy.numbers import NumberRules
 from modemctl.policy.quotas import Caps
 from tests.support.benches import CARDS, Bench, bay_of, bench
 from tests.support.scripted_modem import OK, ScriptedModem, said
-from tests.support.senders import at_work, break_store, mend_store, until
+from tests.support.senders import AtWork, at_work, break_store, mend_store, until
 
 GAP = 0.05
 LONG = "x" * 300  # two segments
@@ -144,3 +144,36 @@ async def test_a_late_answer_waits_for_a_store_that_fails(tmp_path):
             await receiver(b, work).settle_late()
             await work.sender.close()
         assert await rows(b, batch_id) == [("sent", 43)]
+
+
+# ---------------------------------------------------------------- an actor that fails
+
+
+@pytest.mark.parametrize("is_given", [True, False], ids=["given", "at the prompt"])
+async def test_who_fails_during_a_submit_leaves_no_segment_submitting(tmp_path, is_given):
+    sign = "ctrl-z" if is_given else "AT+CMGS="
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(1)
+        modem = ScriptedModem()
+        modem.payload_answer = None
+        if not is_given:
+            modem.prompt = b""  # it never comes
+
+        async def fail() -> None:
+            await modem.until(lambda: any(sign in line for line in modem.received))
+            raise RuntimeError("a fault of ours while receiving")
+
+        async def send_while_failing(work: AtWork) -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(work.sender.send_next())
+                group.create_task(fail())
+
+        async with at_work(b, modem) as work:
+            await work.take_work()
+            with pytest.raises(ExceptionGroup):
+                await send_while_failing(work)
+            await work.sender.close()
+            expected = [("in_doubt" if is_given else "queued", None)]
+            async with asyncio.timeout(10):
+                while await rows(b, batch_id) != expected:
+                    await asyncio.sleep(0.01)  # it may be leased again and given back
