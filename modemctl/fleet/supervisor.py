@@ -58,6 +58,7 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             helpers = [
                 group.create_task(self._watch_stops(), name="stop watch"),
+                group.create_task(self._watch_pauses(), name="pause watch"),
                 group.create_task(self._watch_wishes(), name="wish watch"),
                 group.create_task(self._watch_register(), name="register watch"),
             ]
@@ -152,11 +153,17 @@ class Supervisor:
     # ---------------------------------------------------------------- what rows ask for
 
     async def _watch_stops(self) -> None:
-        """Stops and pauses reach the actors at once."""
+        """A stop is told at once: this waits for nothing else, least of all for the database."""
         with self._store.signals.subscribe(Topic.STOP, Topic.MODEMS) as bell:
             while True:
                 if await bell.wait(_SLOW_POLL):
                     self._ground.stops.ring()
+
+    async def _watch_pauses(self) -> None:
+        """Which bays are paused reaches their actors."""
+        with self._store.signals.subscribe(Topic.STOP, Topic.MODEMS) as bell:
+            while True:
+                await bell.wait(_SLOW_POLL)
                 paused = await self._read_patiently(modems.paused_bays)
                 if paused is not None:
                     for bay, actor in self._actors.items():
