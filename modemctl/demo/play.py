@@ -52,6 +52,7 @@ class Outcome:
     n_calls: int
     n_inbox: int
     n_refused_batches: int
+    n_opted_out: int
     seconds: float
     messages_per_second: float
     line_utilisation: float
@@ -65,6 +66,7 @@ class Outcome:
             "sent": self.verdict.segments_in_store,
             "delivered": states["delivered"],
             "failed": sum(states[name] for name in ("failed", "failed_partly_sent", "expired")),
+            "of_these_opted_out": self.n_opted_out,
             "in_doubt": states["in_doubt"],
             "segments_in_ledger": self.verdict.segments_in_ledger,
             "duplicates_in_ledger": len(self.verdict.duplicates),
@@ -256,6 +258,7 @@ class Play:
             n_calls=len(calls),
             n_inbox=len(inbox),
             n_refused_batches=n_refused,
+            n_opted_out=len(barred),
             seconds=time.monotonic() - started,
             messages_per_second=rate,
             line_utilisation=utilisation,
