@@ -29,7 +29,7 @@ from modemctl.telemetry import Telemetry
 _log = logging.getLogger(__name__)
 
 _STORE_PAUSE: Final = 1.0
-_N_MODEM_FAULTS: Final = 3  # in a row, by blame of the modem: then the ladder
+_N_MODEM_FAULTS: Final = 3  # in a row, of the modem or between it and us: then the ladder
 _LONGEST_REST: Final = 300.0
 _PATIENT_SHARE: Final = 0.25  # of a submit's usual time: the next message is there long before
 _LONGEST_PATIENCE: Final = 0.25
@@ -265,7 +265,8 @@ class Sender:
         _log.info("segment.refused", extra={"cause": refused.code, "blame": refused.blame})
         if cause is None:
             return
-        if cause.blame is Blame.MODEM or cause.action is Action.FIX:
+        is_mistaken = cause.blame is Blame.HOST and cause.action is Action.STOP
+        if cause.blame is Blame.MODEM or cause.action is Action.FIX or is_mistaken:
             self._n_modem_faults += 1
             if self._n_modem_faults >= _N_MODEM_FAULTS:
                 raise Interrupted(ModemEvent.WATCHDOG, f"refuses again and again: {cause.title}")

@@ -34,8 +34,9 @@ def next_try(action: str, blame: str, *, n_tries: int, is_bound: bool, spread: f
 
     Args:
         action: what the table of codes recommends; `again` where nothing was refused at all.
-        blame: `message, modem, sim, network, host`; only the first two of message and host fail
-            a segment at once, since another card or another day would not help them.
+        blame: `message, modem, sim, network, host`; only a message's own fault fails it at once.
+            `host` means that the modem understands us in another way than we mean it (it may have
+            restarted unseen): another modem may not.
         n_tries: submits so far, this one included.
         is_bound: an earlier segment of the message left, so the card may not change.
         spread: −1 … 1; moves the back-off by up to a fifth, so that not all come back together.
@@ -55,5 +56,5 @@ def next_try(action: str, blame: str, *, n_tries: int, is_bound: bool, spread: f
 
 def _is_hopeless(action: str, blame: str, n_tries: int) -> bool:
     if action == "stop":
-        return blame in {"message", "host"} or n_tries >= _N_CARDS
+        return blame == "message" or n_tries >= _N_CARDS
     return action == "other" and blame != "sim" and n_tries >= _N_CARDS

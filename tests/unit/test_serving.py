@@ -177,3 +177,21 @@ async def test_who_fails_during_a_submit_leaves_no_segment_submitting(tmp_path, 
             async with asyncio.timeout(10):
                 while await rows(b, batch_id) != expected:
                     await asyncio.sleep(0.01)  # it may be leased again and given back
+
+
+async def test_a_modem_that_refuses_our_commands_is_put_in_order(tmp_path):
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(3)
+        modem = ScriptedModem()
+        modem.script |= {f"AT+CMGS={n}": b"\r\n+CMS ERROR: 303\r\n" for n in range(10, 30)}
+        async with at_work(b, modem) as work:
+            for _ in range(2):
+                await work.take_work()
+                await work.sender.send_next()
+                await until(lambda: work.sender.rest_until <= asyncio.get_running_loop().time())
+            await work.take_work()
+            with pytest.raises(Interrupted) as caught:
+                await work.sender.send_next()
+            await work.sender.close()
+        assert caught.value.event is ModemEvent.WATCHDOG
+        assert await rows(b, batch_id) == [("queued", None)] * 3, "no message is to blame"
