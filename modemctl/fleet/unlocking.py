@@ -8,6 +8,7 @@ the store first: the attempt is committed before the PIN leaves.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -16,18 +17,30 @@ from typing import Final, TypeAlias, assert_never
 from drivers.errors import CommandError
 from drivers.interface import Driver, PinOutcome, SimState
 from modemctl.config.settings import LockMode, SimsSettings
+from modemctl.errors import StoreError
 from modemctl.model import EventKind, Iccid, Topic
 from modemctl.policy.cards import TAMPERED_CARD, UNKNOWN_CARD, Unfitness, unfitness
-from modemctl.policy.pin_guard import AttemptOutcome, PinCommand, PinSource, Stop, Wait
+from modemctl.policy.pin_guard import (
+    ANSWER_LIMIT,
+    AttemptOutcome,
+    PinCommand,
+    PinSource,
+    Stop,
+    Wait,
+)
 from modemctl.store import Store, Tx, pin_tries, sims
 from modemctl.store.signals import Subscription
+
+_log = logging.getLogger(__name__)
 
 _MAX_READS: Final = 4
 _ICCID: Final = re.compile(r"[0-9A-F]{18,22}")
 _BUSY_LIMIT: Final = 30.0  # a card may answer "busy" for so long after power-up
 _BUSY_STEP: Final = 1.0
 _TURN_POLL: Final = 15.0  # covers a lost wake-up, and a modem that went meanwhile
+_TURN_LOOK: Final = 1.0  # who is called away from waiting for a turn goes within this
 _TURN_PAUSE: Final = 0.2  # hundreds of cards wait for one import: they ask as one set
+_STORE_PAUSE: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +82,23 @@ class Stopped:
 
 CheckOutcome: TypeAlias = Fit | Unfit | Unreadable
 UnlockOutcome: TypeAlias = Unlocked | Stopped
+MayWait: TypeAlias = Callable[[], Awaitable[bool]]
+"""Asked again and again while a card waits for its turn: may it wait on? It may also raise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seat:
+    """One card in one modem, for as long as it is being unlocked."""
+
+    driver: Driver
+    store: Store
+    iccid: Iccid
+    bay: str
+    may_wait: MayWait
+
+
+async def _always() -> bool:
+    return True
 
 
 async def check_card(driver: Driver, store: Store, bay: str) -> CheckOutcome:
@@ -95,22 +125,29 @@ async def check_card(driver: Driver, store: Store, bay: str) -> CheckOutcome:
 
 
 async def unlock(
-    driver: Driver, store: Store, iccid: Iccid, bay: str, settings: SimsSettings
+    driver: Driver,
+    store: Store,
+    iccid: Iccid,
+    bay: str,
+    settings: SimsSettings,
+    *,
+    may_wait: MayWait = _always,
 ) -> UnlockOutcome:
     """Bring a fit card to where SMS commands are served, and see to its lock.
 
-    Waits for its turn while other cards of the same import prove it.
+    Waits for its turn while other cards of the same import prove it, as long as it may.
 
     Raises:
         DriverError: the modem failed; a PIN that was out counts as failed until the counter tells.
         StoreError: the store failed; no PIN left without its attempt on disk.
+        Exception: what `may_wait` raised; no PIN was out then.
     """
+    seat = _Seat(driver=driver, store=store, iccid=iccid, bay=bay, may_wait=may_wait)
     state = await _settled_state(driver)
     if state is SimState.PIN:
-        stopped = await _try_pin(driver, store, iccid, bay)
+        stopped = await _try_pin(seat)
         if stopped is not None:
-            alarm = stopped.reason if stopped.reason.startswith("pin_") else f"pin_{stopped.reason}"
-            await store.write(_alarm(iccid, bay, alarm, "SIM-06"))
+            await _alarm_pin(seat, stopped.reason)
             return stopped
     elif state is not SimState.READY:
         return Stopped(reason=f"sim_{state}")
@@ -118,7 +155,7 @@ async def unlock(
     other = await _other_card(driver, iccid)
     if other is not None:
         return other
-    return await _see_to_lock(driver, store, iccid, bay, settings)
+    return await _see_to_lock(seat, settings)
 
 
 async def change_pin(
@@ -132,16 +169,15 @@ async def change_pin(
     Raises:
         DriverError, StoreError: as `unlock`.
     """
-    request = await _request(driver, iccid, bay, PinCommand.CPWD)
+    seat = _Seat(driver=driver, store=store, iccid=iccid, bay=bay, may_wait=_always)
+    request = await _request(seat, PinCommand.CPWD)
     if isinstance(request, Stopped):
         return request
     request = replace(request, new_pin=new_pin)
     answer = await store.write_in_set(pin_tries.claim, request)
     if not isinstance(answer, pin_tries.ClearedTry):
         return _stopped(answer)
-    outcome = await _send(
-        driver, store, iccid, answer, lambda pin: driver.change_pin(old=pin, new=new_pin)
-    )
+    outcome = await _send(seat, answer, lambda pin: driver.change_pin(old=pin, new=new_pin))
     return outcome if isinstance(outcome, Stopped) else _verdict(outcome)
 
 
@@ -171,17 +207,15 @@ async def _other_card(driver: Driver, iccid: Iccid) -> Stopped | None:
     return None if found == iccid else Stopped(reason="card_changed")
 
 
-async def _request(
-    driver: Driver, iccid: Iccid, bay: str, command: PinCommand
-) -> pin_tries.TryRequest | Stopped:
+async def _request(seat: _Seat, command: PinCommand) -> pin_tries.TryRequest | Stopped:
     """A card's request for a try: card and counter are read together, just before the claim."""
-    other = await _other_card(driver, iccid)
+    other = await _other_card(seat.driver, seat.iccid)
     if other is not None:
         return other
-    counter = await driver.pin_counter()
+    counter = await seat.driver.pin_counter()
     return pin_tries.TryRequest(
-        iccid=iccid,
-        bay=bay,
+        iccid=seat.iccid,
+        bay=seat.bay,
         command=command,
         counter=None if counter is None else counter.pin,
     )
@@ -198,13 +232,13 @@ async def _settled_state(driver: Driver) -> SimState:
     return state
 
 
-async def _try_pin(driver: Driver, store: Store, iccid: Iccid, bay: str) -> Stopped | None:
+async def _try_pin(seat: _Seat) -> Stopped | None:
     """Open the card with what the guard clears; None when it is open."""
     while True:
-        cleared = await _await_turn(driver, store, iccid, bay, PinCommand.CPIN)
+        cleared = await _await_turn(seat, PinCommand.CPIN)
         if isinstance(cleared, Stopped):
             return cleared
-        outcome = await _send(driver, store, iccid, cleared, driver.enter_pin)
+        outcome = await _send(seat, cleared, seat.driver.enter_pin)
         if isinstance(outcome, Stopped):
             return outcome
         if outcome is PinOutcome.WRONG and cleared.source is PinSource.PENDING:
@@ -212,43 +246,39 @@ async def _try_pin(driver: Driver, store: Store, iccid: Iccid, bay: str) -> Stop
         if outcome in {PinOutcome.OK, PinOutcome.WRONG, PinOutcome.BLOCKED}:
             return _verdict(outcome)
         # No answer, or no PIN wanted: the card itself tells whether it is open.
-        if await _settled_state(driver) is SimState.READY:
+        if await _settled_state(seat.driver) is SimState.READY:
             return None
         return _verdict(outcome)
 
 
-async def _see_to_lock(
-    driver: Driver, store: Store, iccid: Iccid, bay: str, settings: SimsSettings
-) -> UnlockOutcome:
+async def _see_to_lock(seat: _Seat, settings: SimsSettings) -> UnlockOutcome:
     """Check the lock of an open card; switch it on where the settings ask for it (SIM-07)."""
+    driver, store = seat.driver, seat.store
     if await driver.lock_enabled():
-        await _settle(driver, store, iccid, bay)
+        await _settle(seat)
         return Unlocked(is_locked=True)
     if settings.lock is LockMode.VERIFY:
-        await store.write(_alarm(iccid, bay, "lock_off", "SIM-07"))
+        await store.write(_alarm(seat.iccid, seat.bay, "lock_off", "SIM-07"))
         return Unlocked(is_locked=False)
-    cleared = await _await_turn(driver, store, iccid, bay, PinCommand.CLCK)
+    cleared = await _await_turn(seat, PinCommand.CLCK)
     if isinstance(cleared, Stopped):
-        await store.write(_alarm(iccid, bay, f"lock_{cleared.reason}", "SIM-07"))
+        await store.write(_alarm(seat.iccid, seat.bay, f"lock_{cleared.reason}", "SIM-07"))
         return Stopped(reason=f"lock_{cleared.reason}")
-    outcome = await _send(
-        driver, store, iccid, cleared, lambda pin: driver.set_lock(enabled=True, pin=pin)
-    )
+    outcome = await _send(seat, cleared, lambda pin: driver.set_lock(enabled=True, pin=pin))
     if isinstance(outcome, Stopped):
         return outcome
     if await driver.lock_enabled():
         return Unlocked(is_locked=True)
-    await store.write(_alarm(iccid, bay, "lock_refused", "SIM-07"))
+    await store.write(_alarm(seat.iccid, seat.bay, "lock_refused", "SIM-07"))
     return _verdict(outcome) or Stopped(reason="lock_refused")
 
 
-async def _await_turn(
-    driver: Driver, store: Store, iccid: Iccid, bay: str, command: PinCommand
-) -> pin_tries.ClearedTry | Stopped:
+async def _await_turn(seat: _Seat, command: PinCommand) -> pin_tries.ClearedTry | Stopped:
     """Ask the guard until it clears a try or stops."""
+    store = seat.store
     with store.signals.subscribe(Topic.SIMS) as bell:
         while True:
-            request = await _request(driver, iccid, bay, command)
+            request = await _request(seat, command)
             if isinstance(request, Stopped):
                 return request
             answer = await store.write_in_set(pin_tries.claim, request)
@@ -256,62 +286,86 @@ async def _await_turn(
                 return answer
             if not isinstance(answer, Wait):
                 return _stopped(answer)
-            stopped = await _wait_for_turn(driver, store, bell, replace(request, is_peek=True))
+            stopped = await _wait_for_turn(seat, bell, replace(request, is_peek=True), answer)
             if stopped is not None:
                 return stopped
 
 
 async def _wait_for_turn(
-    driver: Driver, store: Store, bell: Subscription, peek: pin_tries.TryRequest
+    seat: _Seat, bell: Subscription, peek: pin_tries.TryRequest, wait: Wait
 ) -> Stopped | None:
     """Until the guard would clear or stop; None then. Outcomes of other cards ring the bell."""
+    loop = asyncio.get_running_loop()
+    poll_at = loop.time() + _TURN_POLL
     while True:
-        if await bell.wait(_TURN_POLL):
+        has_rung = await bell.wait(_TURN_LOOK)
+        if not await seat.may_wait():
+            return _stopped(wait)
+        if has_rung:
             await asyncio.sleep(_TURN_PAUSE)
+        elif loop.time() < poll_at:
+            continue
         else:
-            state = await driver.sim_state()
+            poll_at = loop.time() + _TURN_POLL
+            state = await seat.driver.sim_state()
             if state in {SimState.ABSENT, SimState.PUK}:
                 return Stopped(reason=f"sim_{state}")
-        if not isinstance(await store.write_in_set(pin_tries.claim, peek), Wait):
+        if not isinstance(await seat.store.write_in_set(pin_tries.claim, peek), Wait):
             return None
 
 
-async def _settle(driver: Driver, store: Store, iccid: Iccid, bay: str) -> None:
+async def _settle(seat: _Seat) -> None:
     """Lock on and card open: a try whose answer got lost was right; tell its import."""
-    is_open = await store.read(lambda conn: pin_tries.has_unsettled(conn, iccid))
+    is_open = await seat.store.read(lambda conn: pin_tries.has_unsettled(conn, seat.iccid))
     if not is_open:
         return
-    counter = await driver.pin_counter()
+    counter = await seat.driver.pin_counter()
     request = pin_tries.TryRequest(
-        iccid=iccid,
-        bay=bay,
+        iccid=seat.iccid,
+        bay=seat.bay,
         command=PinCommand.CPIN,
         counter=None if counter is None else counter.pin,
         is_unlocked=True,
         wants_try=False,
     )
-    await store.write_in_set(pin_tries.claim, request)
+    await seat.store.write_in_set(pin_tries.claim, request)
 
 
 async def _send(
-    driver: Driver,
-    store: Store,
-    iccid: Iccid,
-    cleared: pin_tries.ClearedTry,
-    command: Callable[[str], Awaitable[PinOutcome]],
+    seat: _Seat, cleared: pin_tries.ClearedTry, command: Callable[[str], Awaitable[PinOutcome]]
 ) -> PinOutcome | Stopped:
     """Let a cleared PIN leave and save what came of it, whatever happens meanwhile."""
     stored = AttemptOutcome.NOT_SENT
     try:
-        if await _read_once(driver) != iccid:  # the commit took its time: is it still this card?
+        if await _read_once(seat.driver) != seat.iccid:  # the commit took its time: still this one?
             return Stopped(reason="card_changed")
         stored = AttemptOutcome.UNKNOWN
         outcome = await command(cleared.pin)
         stored = _STORED[outcome]
     finally:
         result = pin_tries.AttemptResult(attempt_id=cleared.attempt_id, outcome=stored)
-        await store.write_in_set(pin_tries.record, result)
+        await _record(seat.store, result)
     return outcome
+
+
+async def _record(store: Store, result: pin_tries.AttemptResult) -> None:
+    """Save an outcome: it holds up its import. Tried for as long as an answer would be awaited.
+
+    Raises:
+        StoreError: it was tried long enough; the try counts as one without an answer.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + ANSWER_LIMIT.total_seconds()
+    while True:
+        try:
+            await store.write_in_set(pin_tries.record, result)
+        except StoreError as error:
+            if loop.time() >= deadline:
+                raise
+            _log.warning("pin.outcome_not_saved", extra={"error": str(error)})
+            await asyncio.sleep(_STORE_PAUSE)
+        else:
+            return
 
 
 _STORED: Final = {
@@ -343,6 +397,12 @@ def _stopped(answer: Stop | Wait | pin_tries.Settled | pin_tries.Turn) -> Stoppe
             return Stopped(reason="nothing_asked")
         case _:
             assert_never(answer)
+
+
+async def _alarm_pin(seat: _Seat, reason: str) -> None:
+    if not reason.startswith("waits_"):  # it was called away: nothing is wrong with the card
+        alarm = reason if reason.startswith("pin_") else f"pin_{reason}"
+        await seat.store.write(_alarm(seat.iccid, seat.bay, alarm, "SIM-06"))
 
 
 def _alarm(iccid: Iccid, bay: str, alarm: str, policy: str) -> Callable[[Tx], None]:

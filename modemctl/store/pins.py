@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
 
 from modemctl.errors import Conflict, NotFound, TamperedError
 from modemctl.model import EventKind, Iccid, Topic
 from modemctl.policy.pin_guard import (
+    ANSWER_LIMIT,
     AttemptOutcome,
     ImportState,
     is_stopped_by,
@@ -106,7 +107,8 @@ def read_imports(conn: Connection) -> Sequence[PinImport]:
 def resume_import(tx: Tx, import_id: str) -> None:
     """Let a stopped or hanging import start again with a canary; a person decided it.
 
-    Its tries without an answer stay failed for their cards, but hold nobody up any more.
+    Its tries without an answer stay failed for their cards, but hold nobody up any more: those
+    without an outcome too, once none can come any more.
 
     Raises:
         NotFound: no such import.
@@ -121,7 +123,10 @@ def resume_import(tx: Tx, import_id: str) -> None:
         update(pin_attempt)
         .where(
             pin_attempt.c.import_id == import_id,
-            pin_attempt.c.outcome == AttemptOutcome.UNKNOWN.value,
+            or_(
+                pin_attempt.c.outcome == AttemptOutcome.UNKNOWN.value,
+                and_(pin_attempt.c.outcome.is_(None), pin_attempt.c.at <= tx.now - ANSWER_LIMIT),
+            ),
         )
         .values(outcome=AttemptOutcome.ABANDONED)
     )

@@ -541,6 +541,76 @@ async def test_a_new_pin_goes_to_no_other_card(tmp_path: Path, clock):
     assert row.pin_pending_enc is None
 
 
+REFUSE = (
+    "CREATE TRIGGER no_outcome BEFORE UPDATE ON pin_attempt BEGIN SELECT RAISE(ABORT, 'away'); END"
+)
+
+
+async def test_an_outcome_that_the_store_refused_is_stored_later(
+    bank_of_one, tmp_path: Path, clock, caplog
+):
+    """Lost it would hold up the whole import: nobody knew whether its canary was right."""
+    bank, driver = bank_of_one
+    iccid = Iccid(card_in(bank, "modem01")["iccid"])
+    async with open_store(tmp_path, clock) as store:
+        await register(store, {iccid: "1234"})
+        await store.write(lambda tx: tx.conn.exec_driver_sql(REFUSE))
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            starting = group.create_task(full_start(driver, store, "bay"))
+            while "pin.outcome_not_saved" not in caplog.messages:
+                await asyncio.sleep(0.05)
+            await store.write(lambda tx: tx.conn.exec_driver_sql("DROP TRIGGER no_outcome"))
+        (row,) = await store.read(pins.read_imports)
+    assert starting.result() == Unlocked(is_locked=True)
+    assert (row.n_right, row.n_out) == (1, 0)
+
+
+async def test_who_waits_for_a_turn_looks_up_and_can_be_called_away(
+    bank_of_one, tmp_path: Path, clock
+):
+    """Another card's canary never answers: nobody knows for how long this one waits."""
+    bank, driver = bank_of_one
+    iccid = Iccid(card_in(bank, "modem01")["iccid"])
+    looks: list[int] = []
+
+    async def may_wait() -> bool:
+        looks.append(len(looks))
+        return len(looks) < 3
+
+    async with open_store(tmp_path, clock) as store:
+        await register(store, {iccid: "1234", "89860000000000000009": "1234"})
+        canary = pin_tries.TryRequest(
+            iccid=Iccid("89860000000000000009"), bay="1", command=PinCommand.CPIN, counter=3
+        )
+        await store.write_in_set(pin_tries.claim, canary)
+        async with asyncio.timeout(30):
+            result = await unlock(driver, store, iccid, "bay", ENFORCE, may_wait=may_wait)
+        tried = await attempts(store)
+    assert result == Stopped(reason="waits_canary")
+    assert len(looks) == 3
+    assert len(tried) == 1
+
+
+async def test_an_exception_that_calls_the_waiting_card_away_passes(
+    bank_of_one, tmp_path: Path, clock
+):
+    bank, driver = bank_of_one
+    iccid = Iccid(card_in(bank, "modem01")["iccid"])
+
+    async def card_out() -> bool:
+        raise LookupError("the card was taken out")
+
+    async with open_store(tmp_path, clock) as store:
+        await register(store, {iccid: "1234", "89860000000000000009": "1234"})
+        canary = pin_tries.TryRequest(
+            iccid=Iccid("89860000000000000009"), bay="1", command=PinCommand.CPIN, counter=3
+        )
+        await store.write_in_set(pin_tries.claim, canary)
+        async with asyncio.timeout(30):
+            with pytest.raises(LookupError):
+                await unlock(driver, store, iccid, "bay", ENFORCE, may_wait=card_out)
+
+
 class LostAnswer:
     """A real driver whose answers to PINs get lost on the way: as an exception, or as no answer."""
 

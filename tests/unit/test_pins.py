@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import func, select, update
 
+from modemctl.errors import Conflict
 from modemctl.lifecycle import CardState
 from modemctl.model import Iccid, Topic
 from modemctl.policy.pin_guard import (
+    ANSWER_LIMIT,
     AttemptOutcome,
     PinCommand,
     Stop,
@@ -202,3 +204,21 @@ async def test_peeks_of_one_set_do_not_all_hear_that_it_is_their_turn(tmp_path):
     assert sum(isinstance(one, pin_tries.Turn) for one in first) == 1
     assert first == again
     assert n_rows == 0
+
+
+async def test_an_import_goes_on_though_an_outcome_was_never_stored(tmp_path):
+    """The canary's node died for good, or its store refused the outcome."""
+    clock = TestClock()
+    async with open_store(tmp_path, clock) as store:
+        await register(store, 2)
+        await store.write_in_set(pin_tries.claim, ask(ICCIDS[0]))
+        waits = await store.write_in_set(pin_tries.claim, ask(ICCIDS[1]))
+        with pytest.raises(Conflict):  # its answer may still come
+            await store.write(lambda tx: pins.resume_import(tx, "import"))
+        clock.advance(ANSWER_LIMIT.total_seconds())
+        await store.write(lambda tx: pins.resume_import(tx, "import"))
+        goes = await store.write_in_set(pin_tries.claim, ask(ICCIDS[1]))
+        again = await store.write_in_set(pin_tries.claim, ask(ICCIDS[0]))
+    assert waits == Wait(reason=WaitReason.CANARY)
+    assert isinstance(goes, pin_tries.ClearedTry)
+    assert again == Stop(reason=StopReason.PIN_FAILED)
