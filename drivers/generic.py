@@ -400,7 +400,8 @@ class GenericDriver(Dialogue):
                 if cause.proves_no_send
                 else InDoubt(reason=cause.title, cause=cause)
             )
-        for line in answer.lines:
+        # The reference of the segment before may come doubled or late; this one's is the last.
+        for line in reversed(answer.lines):
             mr = values.integer(values.answer_fields(line.text)[0])
             if mr is not None and 0 <= mr <= 255:
                 return Accepted(mr=mr)
