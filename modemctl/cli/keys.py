@@ -44,7 +44,7 @@ def create(path: Path) -> None:
     click.echo(f"wrote {path}; keep a copy of it apart from the database")
 
 
-@key.command(epilog="Example: modemctl key bootstrap --name chen --out /root/chen.key")
+@key.command(epilog="Example: modemctl key bootstrap --name chen --out chen.key")
 @click.option("--name", default="admin", show_default=True, help="Name of the administrator.")
 @click.option(
     "--out",
