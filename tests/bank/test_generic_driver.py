@@ -593,12 +593,14 @@ async def test_prompt_of_other_firmware_is_understood(bench: Bench, prompt: byte
     assert await bench.driver.submit(len(TPDU), now(TPDU)) == Accepted(mr=41)
 
 
-async def test_the_doubled_reference_of_the_segment_before_is_not_this_ones(bench):
+async def test_the_doubled_reference_of_the_segment_before_is_not_this_ones(
+    bench: Bench,
+) -> None:
     bench.modem.payload_answer = b"\r\n+CMGS: 41\r\n" + said("+CMGS: 42")
     assert await bench.driver.submit(len(TPDU), now(TPDU)) == Accepted(mr=42)
 
 
-async def test_a_reference_heard_before_the_prompt_is_not_this_ones(bench):
+async def test_a_reference_heard_before_the_prompt_is_not_this_ones(bench: Bench) -> None:
     bench.modem.prompt = b"\r\n+CMGS: 41\r\n\r\n> "
     bench.modem.payload_answer = said("+CMGS: 42")
     assert await bench.driver.submit(len(TPDU), now(TPDU)) == Accepted(mr=42)
