@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -175,27 +175,36 @@ class Dispatcher:
         one.not_before = asyncio.get_running_loop().time() + wait
 
     async def _hand_over(self, leased: Sequence[tuple[_Waiting, Leased]]) -> None:
+        """Prove each message and hand it over; what stays here, whatever happens, goes back."""
+        mine = {one.token: one for _, one in leased}
+        failure: StoreError | None = None
         try:
             proofs = await self._read_proofs([one for _, one in leased])
-        except StoreError:
-            await self._give_back([one for _, one in leased], "the proof cannot be read")
-            raise
-        unwanted: list[Leased] = []
-        for waiting, one in leased:
-            job = await self._prove(one, proofs)
-            if self._waiting.get(waiting.bay) is not waiting:
-                unwanted += [one] if job is not None else []
-            elif job is None:
-                waiting.not_before = 0.0  # the next message, please
-            else:
-                del self._waiting[waiting.bay]
-                waiting.take(job)
-        await self._give_back(unwanted, "its modem is not ready any more")
+            for waiting, one in leased:
+                try:
+                    job = await self._prove(one, proofs)
+                except StoreError as error:  # its refusal was not stored; others may be proved
+                    failure = error
+                    continue
+                if job is None:
+                    del mine[one.token]
+                    waiting.not_before = 0.0  # the next message, please
+                elif self._waiting.get(waiting.bay) is waiting:
+                    del mine[one.token], self._waiting[waiting.bay]
+                    waiting.take(job)
+        finally:
+            await self._give_back(mine.values(), "it was not handed over")
+        if failure is not None:
+            raise failure
 
-    async def _give_back(self, leased: Sequence[Leased], reason: str) -> None:
+    async def _give_back(self, leased: Iterable[Leased], reason: str) -> None:
+        """Release leases; where the store fails, they lapse."""
         for one in leased:
             item = Release(token=one.token, reason=reason, rules=self._rules)
-            await self._store.write_in_set(release, item)
+            try:
+                await self._store.write_in_set(release, item)
+            except StoreError as error:
+                _log.warning("lease.not_released", extra={"error": str(error)})
 
     async def _read_proofs(self, leased: Sequence[Leased]) -> _Proofs:
         vault = self._store.vault

@@ -1,0 +1,47 @@
+"""The dispatcher: what it leased is handed over or goes back, whatever the store does."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from modemctl.fleet.dispatcher import Dispatcher, EncodingRules, Job
+from modemctl.lifecycle import SegmentState
+from modemctl.telemetry import Telemetry
+from tests.support.benches import CARDS, Bench, bay_of, bench
+from tests.support.senders import break_store, until
+
+
+@asynccontextmanager
+async def dispatching(b: Bench) -> AsyncIterator[Dispatcher]:
+    encoding = EncodingRules(validity=timedelta(hours=1), wants_reports=False)
+    dispatcher = Dispatcher(b.store, b.rules, encoding, Telemetry(version="test"))
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(dispatcher.run())
+        try:
+            yield dispatcher
+        finally:
+            serving.cancel()
+
+
+@pytest.mark.parametrize("spoilt", [1, 2, 3])
+async def test_a_refusal_that_cannot_be_stored_strands_no_other_message(tmp_path, spoilt):
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(3)
+        damage = "UPDATE message SET line_enc = x'00' WHERE line_no = ?"
+        await b.store.write(lambda tx: tx.conn.exec_driver_sql(damage, (spoilt,)) and None)
+        await break_store(b, "refused")
+        jobs: list[Job] = []
+        async with dispatching(b) as dispatcher:
+            for card in CARDS[:3]:
+                dispatcher.ask(bay_of(card), card, jobs.append)
+            await until(lambda: len(jobs) == 2)
+            [waiting] = {bay_of(card) for card in CARDS[:3]} - {job.lease.bay for job in jobs}
+            dispatcher.withdraw(waiting)
+            expected = {SegmentState.LEASED: 2, SegmentState.QUEUED: 1}
+            async with asyncio.timeout(10):
+                while await b.states(batch_id) != expected:
+                    await asyncio.sleep(0.01)
+        assert {job.lease.line_no for job in jobs} == {1, 2, 3} - {spoilt}
