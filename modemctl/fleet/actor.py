@@ -70,11 +70,7 @@ class Actor:
             address, probe=ground.probe, budget=ground.start_budget, mailbox=self._mailbox
         )
         self._receiver = Receiver(
-            ground.store,
-            bay=bay,
-            numbers=ground.numbers,
-            mailbox=self._mailbox,
-            link=self._link,
+            ground.store, ground.telemetry, bay=bay, numbers=ground.numbers, link=self._link
         )
         self._ladder = Ladder()
         self._health = Health(ground.bank.health_interval)
@@ -192,13 +188,11 @@ class Actor:
 
     def _judge(self, error: DriverError) -> Moved:
         """What a driver's error means in the present state (design §8)."""
-        telemetry = self._ground.telemetry
+        telemetry, family = self._ground.telemetry, self._family
         if isinstance(error, CommandTimeout):
-            telemetry.count(
-                "modemctl_command_timeouts_total", family=self._family, phase=error.phase
-            )
+            telemetry.count("modemctl_command_timeouts_total", family=family, phase=error.phase)
         elif isinstance(error, ProtocolError | CommandError):
-            telemetry.count("modemctl_protocol_errors_total", family=self._family)
+            telemetry.count("modemctl_protocol_errors_total", family=family)
         is_probing = self._state is _M.PROBING
         if isinstance(error, LinkError) and (is_probing or not self._link.has_port()):
             return Moved(event=_E.PORT_GONE, reason=error.reason)
@@ -400,14 +394,26 @@ class Actor:
         """PIN guard and lock; then routing and what lies in the storage."""
         iccid = self._facts.iccid
         assert iccid is not None, "CHECKING found it"
-        store, driver = self._ground.store, self._link.driver
-        outcome = await unlock(driver, store, iccid, self._bay, self._ground.sims)
+        ground, driver = self._ground, self._link.driver
+        outcome = await unlock(
+            driver,
+            ground.store,
+            iccid,
+            self._bay,
+            ground.sims,
+            telemetry=ground.telemetry,
+            may_wait=self._may_wait,
+        )
         if not isinstance(outcome, Unlocked):
             return Moved(event=_E.STOPPED, reason=outcome.reason)
         await driver.configure_messaging()
         await self._receiver.begin(iccid)
         self._n_sim_waits = 0
         return Moved(event=_E.DONE)
+
+    async def _may_wait(self) -> bool:
+        await self._look_up(0.0)
+        return not self._is_stopping
 
     async def _searching(self) -> Moved | None:
         """Wait for the network; no coverage is nobody's fault."""

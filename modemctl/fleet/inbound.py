@@ -28,6 +28,7 @@ from modemctl.policy.incoming import InboxKind
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
 from modemctl.sms import Address, Deliver, MalformedTpdu, StatusReport, decode
 from modemctl.store import Store, calls, inbox, reports
+from modemctl.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +45,11 @@ class Inbound:
     Belongs to the actor: its methods talk to the modem and are called by its task only.
     """
 
-    def __init__(self, store: Store, *, bay: str, iccid: Iccid, numbers: NumberRules) -> None:
+    def __init__(
+        self, store: Store, telemetry: Telemetry, *, bay: str, iccid: Iccid, numbers: NumberRules
+    ) -> None:
         self._store = store
+        self._telemetry = telemetry
         self._bay = bay
         self._iccid = iccid
         self._numbers = numbers
@@ -145,7 +149,7 @@ class Inbound:
         while self._unsaved:
             waiting = self._unsaved[0]
             if isinstance(waiting, calls.CallState):
-                await self._store.write_in_set(calls.save, waiting)
+                await self._store_call(waiting)
             else:
                 await self._store_one(waiting)
             self._unsaved.popleft()
@@ -208,8 +212,20 @@ class Inbound:
         match incoming:
             case inbox.NewMessage():
                 await self._store.write_in_set(inbox.add, incoming)
+                kind = incoming.kind.value
             case reports.NewReport():
                 await self._store.write_in_set(reports.add, incoming)
+                kind = "report"
+        self._telemetry.count("modemctl_inbox_messages_total", kind=kind)
+
+    async def _store_call(self, state: calls.CallState) -> None:
+        await self._store.write_in_set(calls.save, state)
+        if state.ended_at is not None:
+            self._telemetry.count(
+                "modemctl_calls_total",
+                direction="incoming" if state.is_incoming else "outgoing",
+                outcome="unanswered" if state.answered_at is None else "answered",
+            )
 
     async def _delete(self, driver: Driver, memory: str, index: int) -> None:
         try:

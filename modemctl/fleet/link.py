@@ -27,7 +27,7 @@ class Link:
         self.address: Final = address
         self._probe = probe
         self._budget = budget
-        self._mailbox = mailbox
+        self.mailbox: Final = mailbox
         self._driver: Driver | None = None
 
     @property
@@ -57,9 +57,9 @@ class Link:
             DriverError: as the probe does; the link is closed then.
         """
         await self.close()
-        self._mailbox.forget_controls()
+        self.mailbox.forget_controls()
         async with self._budget:
-            self._driver = await self._probe(self.address, self._mailbox.put)
+            self._driver = await self._probe(self.address, self.mailbox.put)
         return self._driver
 
     async def initialise(self) -> None:
@@ -78,7 +78,7 @@ class Link:
             DriverError: it stays out of step.
         """
         await self.driver.realign()
-        self._mailbox.forget_controls()
+        self.mailbox.forget_controls()
 
     async def restart(self) -> None:
         """Restart the modem and wait until it answers under the same address again.

@@ -15,12 +15,12 @@ from drivers.interface import CallEvent, DriverEvent, SmsDirect
 from modemctl.errors import StoreError
 from modemctl.fleet.inbound import Inbound
 from modemctl.fleet.link import Link
-from modemctl.fleet.mailbox import Mailbox
 from modemctl.lifecycle import ModemEvent
 from modemctl.model import Bay, Iccid
 from modemctl.policy.numbers import NumberRules
 from modemctl.store import Store
 from modemctl.store.outcomes import LateResult, settle_late
+from modemctl.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
 
@@ -34,12 +34,19 @@ class Receiver:
     """One bay's; `run` is its task. Works from `begin` to `end`, except while paused."""
 
     def __init__(
-        self, store: Store, *, bay: Bay, numbers: NumberRules, mailbox: Mailbox, link: Link
+        self,
+        store: Store,
+        telemetry: Telemetry,
+        *,
+        bay: Bay,
+        numbers: NumberRules,
+        link: Link,
     ) -> None:
         self._store = store
+        self._telemetry = telemetry
         self._bay = bay
         self._numbers = numbers
-        self._mailbox = mailbox
+        self._mailbox = link.mailbox
         self._link = link
         self._inbound: Inbound | None = None
         self._former: list[Inbound] = []  # of which the store has not taken all yet
@@ -59,7 +66,9 @@ class Receiver:
         async with self._turn:
             self._part("its modem began again")
             await self._save_former()
-            inbound = Inbound(self._store, bay=self._bay, iccid=iccid, numbers=self._numbers)
+            inbound = Inbound(
+                self._store, self._telemetry, bay=self._bay, iccid=iccid, numbers=self._numbers
+            )
             await inbound.resume()
             self._mailbox.is_listening = True
             self._inbound = inbound

@@ -30,6 +30,7 @@ from modemctl.policy.pin_guard import (
 )
 from modemctl.store import Store, Tx, pin_tries, sims
 from modemctl.store.signals import Subscription
+from modemctl.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ class _Seat:
     store: Store
     iccid: Iccid
     bay: str
+    telemetry: Telemetry
     may_wait: MayWait
 
 
@@ -131,6 +133,7 @@ async def unlock(
     bay: str,
     settings: SimsSettings,
     *,
+    telemetry: Telemetry,
     may_wait: MayWait = _always,
 ) -> UnlockOutcome:
     """Bring a fit card to where SMS commands are served, and see to its lock.
@@ -142,7 +145,9 @@ async def unlock(
         StoreError: the store failed; no PIN left without its attempt on disk.
         Exception: what `may_wait` raised; no PIN was out then.
     """
-    seat = _Seat(driver=driver, store=store, iccid=iccid, bay=bay, may_wait=may_wait)
+    seat = _Seat(
+        driver=driver, store=store, iccid=iccid, bay=bay, telemetry=telemetry, may_wait=may_wait
+    )
     state = await _settled_state(driver)
     if state is SimState.PIN:
         stopped = await _try_pin(seat)
@@ -159,7 +164,7 @@ async def unlock(
 
 
 async def change_pin(
-    driver: Driver, store: Store, iccid: Iccid, bay: str, new_pin: str
+    driver: Driver, store: Store, iccid: Iccid, bay: str, new_pin: str, *, telemetry: Telemetry
 ) -> Stopped | None:
     """Give an unlocked, locked-at-power-up card a new PIN; None when it is done.
 
@@ -169,14 +174,16 @@ async def change_pin(
     Raises:
         DriverError, StoreError: as `unlock`.
     """
-    seat = _Seat(driver=driver, store=store, iccid=iccid, bay=bay, may_wait=_always)
+    seat = _Seat(
+        driver=driver, store=store, iccid=iccid, bay=bay, telemetry=telemetry, may_wait=_always
+    )
     request = await _request(seat, PinCommand.CPWD)
     if isinstance(request, Stopped):
         return request
     request = replace(request, new_pin=new_pin)
     answer = await store.write_in_set(pin_tries.claim, request)
     if not isinstance(answer, pin_tries.ClearedTry):
-        return _stopped(answer)
+        return _stopped(seat, answer)
     outcome = await _send(seat, answer, lambda pin: driver.change_pin(old=pin, new=new_pin))
     return outcome if isinstance(outcome, Stopped) else _verdict(outcome)
 
@@ -285,7 +292,7 @@ async def _await_turn(seat: _Seat, command: PinCommand) -> pin_tries.ClearedTry 
             if isinstance(answer, pin_tries.ClearedTry):
                 return answer
             if not isinstance(answer, Wait):
-                return _stopped(answer)
+                return _stopped(seat, answer)
             stopped = await _wait_for_turn(seat, bell, replace(request, is_peek=True), answer)
             if stopped is not None:
                 return stopped
@@ -300,7 +307,7 @@ async def _wait_for_turn(
     while True:
         has_rung = await bell.wait(_TURN_LOOK)
         if not await seat.may_wait():
-            return _stopped(wait)
+            return _stopped(seat, wait)
         if has_rung:
             await asyncio.sleep(_TURN_PAUSE)
         elif loop.time() < poll_at:
@@ -387,9 +394,10 @@ def _verdict(outcome: PinOutcome) -> Stopped | None:
             assert_never(outcome)
 
 
-def _stopped(answer: Stop | Wait | pin_tries.Settled | pin_tries.Turn) -> Stopped:
+def _stopped(seat: _Seat, answer: Stop | Wait | pin_tries.Settled | pin_tries.Turn) -> Stopped:
     match answer:
         case Stop():
+            seat.telemetry.count("modemctl_pin_guard_stops_total", reason=answer.reason)
             return Stopped(reason=answer.reason)
         case Wait():
             return Stopped(reason=f"waits_{answer.reason}")

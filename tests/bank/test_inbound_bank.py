@@ -28,6 +28,7 @@ from modemctl.policy.numbers import NumberRules
 from modemctl.store import Store, calls, inbox, optouts
 from modemctl.store.tables import inbox as inbox_table
 from modemctl.store.tables import report as report_table
+from modemctl.telemetry import Telemetry
 from simulator.phone import CallOutcome, CallPlan
 from tests.support.simulated import BankProcess
 from tests.support.stores import TestClock, open_store
@@ -75,7 +76,9 @@ class Scene:
         self.bank, self.store, self.clock, self.events = bank, store, clock, events
         self.card = Iccid(state["card"]["iccid"])
         self.driver = Ordered(driver, store)
-        self.inbound = Inbound(store, bay="bay-1", iccid=self.card, numbers=NumberRules())
+        self.inbound = Inbound(
+            store, Telemetry(version="test"), bay="bay-1", iccid=self.card, numbers=NumberRules()
+        )
 
     async def until(self, kind: type, n: int = 1) -> None:
         """Handle events until `n` of this kind were taken."""

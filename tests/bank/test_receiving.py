@@ -17,6 +17,7 @@ from modemctl.model import Bay, Iccid
 from modemctl.policy.numbers import NumberRules
 from modemctl.store import Store
 from modemctl.store.tables import call, inbox
+from modemctl.telemetry import Telemetry
 from tests.support.simulated import BankProcess
 from tests.support.stores import TestClock, open_store
 
@@ -59,6 +60,7 @@ class Scene:
     mailbox: Mailbox
     receiver: Receiver
     store: Store
+    telemetry: Telemetry
 
     async def stored(self) -> list[str]:
         """The cards of the stored messages, oldest first."""
@@ -106,14 +108,20 @@ async def scene(tmp_path: Path, *, is_pumping=True) -> AsyncIterator[Scene]:
         link = Link(bank.port(), probe=open_modem, budget=asyncio.Semaphore(1), mailbox=mailbox)
         async with open_store(tmp_path, TestClock()) as store, asyncio.TaskGroup() as group:
             driver = await link.open()
-            receiver = Receiver(store, bay=BAY, numbers=NumberRules(), mailbox=mailbox, link=link)
+            telemetry = Telemetry(version="test")
+            receiver = Receiver(store, telemetry, bay=BAY, numbers=NumberRules(), link=link)
             try:
                 await link.initialise()
                 await driver.wait_sim_usable()
                 await driver.configure_messaging()
                 pump = group.create_task(receiver.run()) if is_pumping else None
                 yield Scene(
-                    bank=bank, driver=opened[0], mailbox=mailbox, receiver=receiver, store=store
+                    bank=bank,
+                    driver=opened[0],
+                    mailbox=mailbox,
+                    receiver=receiver,
+                    store=store,
+                    telemetry=telemetry,
                 )
                 if pump is not None:
                     pump.cancel()
@@ -130,6 +138,9 @@ async def test_what_comes_for_the_next_card_is_not_put_down_to_the_former_one(tm
         await here.receiver.begin(NEW)
         here.mailbox.put(DIRECT)
         assert await here.until_stored(1) == [NEW]
+        async with asyncio.timeout(30):
+            while not here.telemetry.value("modemctl_inbox_messages_total", kind="raw"):
+                await asyncio.sleep(0.02)
 
 
 async def test_what_waited_when_the_card_went_is_stored_for_it(tmp_path: Path):
@@ -226,3 +237,5 @@ async def test_a_call_is_counted_once_though_the_store_refused_it_first(tmp_path
             ):
                 await asyncio.sleep(0.02)
     assert [row.n_rings for row in rows] == [1]
+    counted = {"direction": "incoming", "outcome": "unanswered"}
+    assert here.telemetry.value("modemctl_calls_total", **counted) == 1

@@ -27,6 +27,7 @@ from modemctl.model import Iccid, Topic
 from modemctl.policy.pin_guard import AttemptOutcome, PinCommand, Stop, StopReason
 from modemctl.store import Store, pin_tries, pins, sims
 from modemctl.store.tables import event, pin_attempt, sim
+from modemctl.telemetry import Telemetry
 from tests.support.simulated import BankProcess
 from tests.support.stores import TestClock, open_store
 
@@ -114,10 +115,11 @@ async def test_sixteen_mixed_modems_are_unlocked_after_their_canary(tmp_path: Pa
     assert all(card["pin_tries"] == 3 and card["is_locked"] for card in after)
 
 
-async def full_start(driver: Driver, store: Store, bay: str, settings=ENFORCE):
+async def full_start(driver: Driver, store: Store, bay: str, settings=ENFORCE, telemetry=None):
     checked = await check_card(driver, store, bay)
     assert isinstance(checked, Fit)
-    return await unlock(driver, store, checked.iccid, bay, settings)
+    telemetry = telemetry or Telemetry(version="test")
+    return await unlock(driver, store, checked.iccid, bay, settings, telemetry=telemetry)
 
 
 async def test_sixteen_wrong_pins_cost_one_try_in_total(tmp_path: Path, clock):
@@ -196,10 +198,12 @@ async def test_a_card_with_one_try_left_is_not_touched(tmp_path: Path, clock):
             for wrong in ("1111", "2222"):
                 assert await driver.enter_pin(wrong) is PinOutcome.WRONG
             await register(store, {iccid: "1234"})
-            result = await full_start(driver, store, "bay")
+            telemetry = Telemetry(version="test")
+            result = await full_start(driver, store, "bay", telemetry=telemetry)
             tried = await attempts(store)
         tries = card_in(bank, "modem01")["pin_tries"]
     assert result == Stopped(reason="counter_low")
+    assert telemetry.value("modemctl_pin_guard_stops_total", reason="counter_low") == 1
     assert tried == []
     assert tries == 1
 
@@ -292,7 +296,9 @@ async def test_a_row_that_was_altered_is_unfit_and_gets_no_pin(bank_of_one, tmp_
         await register(store, {iccid: "1234"}, state=CardState.RETURNED)
         await store.write(lambda tx: tx.conn.execute(update(sim).values(state="issued")))
         found = await check_card(driver, store, "bay")
-        result = await unlock(driver, store, Iccid(iccid), "bay", ENFORCE)
+        result = await unlock(
+            driver, store, Iccid(iccid), "bay", ENFORCE, telemetry=Telemetry(version="test")
+        )
     assert found == Unfit(iccid=iccid, policy="SEC-05", reason="tampered")
     assert result == Stopped(reason="unfit")
 
@@ -378,7 +384,12 @@ async def test_a_pin_is_changed_whenever_we_fall(bank_of_one, tmp_path: Path, cl
         await register(store, {iccid: "1234"})
         await full_start(driver, store, "bay")
         if fell == "nowhere":
-            assert await change_pin(driver, store, iccid, "bay", "55667788") is None
+            assert (
+                await change_pin(
+                    driver, store, iccid, "bay", "55667788", telemetry=Telemetry(version="test")
+                )
+                is None
+            )
         else:
             cleared = await store.write_in_set(pin_tries.claim, asked)
             if fell == "after":
@@ -407,7 +418,9 @@ async def test_no_second_change_begins_while_one_is_unsure(bank_of_one, tmp_path
         await full_start(driver, store, "bay")
         await store.write_in_set(pin_tries.claim, asked)
         await store.write(pins.close_open_tries)
-        refused = await change_pin(driver, store, iccid, "bay", "7788")
+        refused = await change_pin(
+            driver, store, iccid, "bay", "7788", telemetry=Telemetry(version="test")
+        )
     assert refused == Stopped(reason="pending_unsure")
     assert card_in(bank, "modem01")["pin"] == "1234"
 
@@ -480,7 +493,9 @@ async def test_a_card_that_is_changed_after_its_check_gets_no_pin(tmp_path: Path
             await register(store, dict.fromkeys(cards, "1234"))
             assert await check_card(driver, store, "bay") == Fit(iccid=cards[0])
             bank.control.swap_cards("modem01", "modem02")
-            result = await unlock(driver, store, cards[0], "bay", ENFORCE)
+            result = await unlock(
+                driver, store, cards[0], "bay", ENFORCE, telemetry=Telemetry(version="test")
+            )
             tried = await attempts(store)
         tries = [card_in(bank, name)["pin_tries"] for name in modem_names(2)]
     assert result == Stopped(reason="card_changed")
@@ -517,7 +532,9 @@ async def test_a_changed_card_that_is_open_does_not_serve_as_the_former_one(tmp_
             await register(store, dict.fromkeys(cards, "1234"))
             assert await check_card(driver, store, "bay") == Fit(iccid=cards[0])
             bank.control.swap_cards("modem01", "modem02")
-            result = await unlock(driver, store, cards[0], "bay", VERIFY)
+            result = await unlock(
+                driver, store, cards[0], "bay", VERIFY, telemetry=Telemetry(version="test")
+            )
             said = await alarms(store)
     assert result == Stopped(reason="card_changed")
     assert said == []
@@ -533,7 +550,9 @@ async def test_a_new_pin_goes_to_no_other_card(tmp_path: Path, clock):
             await register(store, dict.fromkeys(cards, "1234"))
             assert await full_start(driver, store, "bay") == Unlocked(is_locked=True)
             bank.control.swap_cards("modem01", "modem02")
-            result = await change_pin(driver, store, cards[0], "bay", "55667788")
+            result = await change_pin(
+                driver, store, cards[0], "bay", "55667788", telemetry=Telemetry(version="test")
+            )
             row = await store.read(
                 lambda conn: conn.execute(select(sim).where(sim.c.iccid == cards[0])).one()
             )
@@ -584,7 +603,15 @@ async def test_who_waits_for_a_turn_looks_up_and_can_be_called_away(
         )
         await store.write_in_set(pin_tries.claim, canary)
         async with asyncio.timeout(30):
-            result = await unlock(driver, store, iccid, "bay", ENFORCE, may_wait=may_wait)
+            result = await unlock(
+                driver,
+                store,
+                iccid,
+                "bay",
+                ENFORCE,
+                may_wait=may_wait,
+                telemetry=Telemetry(version="test"),
+            )
         tried = await attempts(store)
     assert result == Stopped(reason="waits_canary")
     assert len(looks) == 3
@@ -608,7 +635,15 @@ async def test_an_exception_that_calls_the_waiting_card_away_passes(
         await store.write_in_set(pin_tries.claim, canary)
         async with asyncio.timeout(30):
             with pytest.raises(LookupError):
-                await unlock(driver, store, iccid, "bay", ENFORCE, may_wait=card_out)
+                await unlock(
+                    driver,
+                    store,
+                    iccid,
+                    "bay",
+                    ENFORCE,
+                    may_wait=card_out,
+                    telemetry=Telemetry(version="test"),
+                )
 
 
 class LostAnswer:

@@ -22,6 +22,7 @@ from modemctl.sms.userdata import encode_user_data
 from modemctl.store import Store, inbox, optouts, reports
 from modemctl.store.tables import event
 from modemctl.store.tables import inbox as inbox_table
+from modemctl.telemetry import Telemetry
 from tests.support.stores import TestClock, open_store
 
 CARD = Iccid("89860000000000000001")
@@ -37,7 +38,13 @@ E15 = "040C9194712143658700C862111222436540053190BB7C07"
 
 
 def bay(store: Store, region="CN", card=CARD) -> Inbound:
-    return Inbound(store, bay="bay-1", iccid=card, numbers=NumberRules(region=region))
+    return Inbound(
+        store,
+        Telemetry(version="test"),
+        bay="bay-1",
+        iccid=card,
+        numbers=NumberRules(region=region),
+    )
 
 
 async def take(store: Store, tpdu: bytes | str, **how):

@@ -13,6 +13,7 @@ from modemctl.service.calls import Calls
 from modemctl.service.inbox import Inbox
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Store, calls, inbox, sims
+from modemctl.telemetry import Telemetry
 from tests.support.stores import TestClock, open_store
 
 SALES, LOANS = Iccid("89860000000000000001"), Iccid("89860000000000000002")
@@ -47,7 +48,7 @@ async def world(tmp_path):
 
 
 async def receive(store: Store, card: Iccid, minute: int) -> None:
-    inbound = Inbound(store, bay="1", iccid=card, numbers=NumberRules())
+    inbound = Inbound(store, Telemetry(version="test"), bay="1", iccid=card, numbers=NumberRules())
     tpdu = bytes.fromhex(DELIVER.format(minute))
     await store.write_in_set(inbox.add, inbound.read(tpdu))
 

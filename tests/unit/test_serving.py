@@ -5,12 +5,15 @@ import logging
 
 import pytest
 
+from drivers.registry import probe
 from modemctl.errors import StoreError
+from modemctl.fleet.link import Link
 from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.serving import Interrupted
 from modemctl.lifecycle import ModemEvent
 from modemctl.policy.numbers import NumberRules
 from modemctl.policy.quotas import Caps
+from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, Bench, bay_of, bench
 from tests.support.scripted_modem import OK, ScriptedModem, said
 from tests.support.senders import AtWork, at_work, break_store, mend_store, until
@@ -85,7 +88,11 @@ async def test_an_outcome_that_the_store_does_not_take_is_told_loudly(tmp_path, 
 
 def receiver(b: Bench, work) -> Receiver:
     numbers = NumberRules(region="CN")
-    return Receiver(b.store, bay=bay_of(CARDS[0]), numbers=numbers, mailbox=work.mailbox, link=None)
+    link = Link(
+        "unix:/none", probe=probe, budget=asyncio.Semaphore(1), mailbox=work.mailbox
+    )  # never opened: a late answer is settled without the modem
+    telemetry = Telemetry(version="test")
+    return Receiver(b.store, telemetry, bay=bay_of(CARDS[0]), numbers=numbers, link=link)
 
 
 async def test_a_stray_reference_never_settles_a_later_doubt(tmp_path):
