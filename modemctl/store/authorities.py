@@ -301,6 +301,7 @@ def _approver_fields(key: RegisteredKey) -> tuple[str | int | None, ...]:
         to_ms(key.valid_from),
         to_ms(key.valid_until),
         _ms(key.revoked_at),
+        key.revoke_reason,
     )
 
 

@@ -497,6 +497,23 @@ async def test_a_compromised_key_holds_what_it_signed(tmp_path):
             await office.start(shown)
 
 
+async def test_a_compromised_key_is_not_made_harmless_in_the_database(tmp_path):
+    async with office_in(tmp_path) as office:
+        shown = await office.approve(await office.submit())
+        office.store.clock.advance(60)
+
+        def revoke(tx):
+            key = find_approver_key(tx.conn, tx.vault, "key-dm")
+            assert key is not None
+            revoke_approver_key(tx, key, reason="compromised")
+            tx.conn.execute(
+                text("UPDATE approver_key SET revoke_reason = 'left' WHERE kid = 'key-dm'")
+            )
+
+        await office.store.write(revoke)
+        assert await refused_now(office, shown) == "SMS-01"
+
+
 async def test_hold_resume_cancel_say_what_is_unsent_and_ring_the_bell(tmp_path):
     async with office_in(tmp_path) as office:
         shown = await office.start(await office.approve(await office.submit(7)))
