@@ -93,19 +93,9 @@ _SEEN_IN: Final = (
 )
 
 
-def row_mac(
-    vault: Vault,
-    *,
-    iccid: str,
-    department: str | None,
-    state: str,
-    verified_at: datetime | None,
-    ownership: str,
-    is_reserved: bool,
-) -> bytes:
-    """The MAC of a card's row."""
-    verified_ms = None if verified_at is None else to_ms(verified_at)
-    return vault.mac("sim", iccid, department, str(state), verified_ms, str(ownership), is_reserved)
+def row_mac(vault: Vault, row: Mapping[str, object]) -> bytes:
+    """The MAC of a card's row, given all columns that it covers."""
+    return vault.mac("sim", *_mac_fields(row))
 
 
 def check_row(vault: Vault, row: RowMapping) -> None:
@@ -114,9 +104,7 @@ def check_row(vault: Vault, row: RowMapping) -> None:
     Raises:
         TamperedError: the row was not written by this controller.
     """
-    verified_ms = None if row["verified_at"] is None else to_ms(row["verified_at"])
-    fields = (row["iccid"], row["department"], row["state"], verified_ms, row["ownership"])
-    vault.check_mac(row["mac"], "sim", *fields, row["is_reserved"])
+    vault.check_mac(row["mac"], "sim", *_mac_fields({**row}))
 
 
 def read(conn: Connection, vault: Vault, iccid: str) -> Card | None:
@@ -245,25 +233,16 @@ def _own_row(tx: Tx, iccid: str) -> RowMapping:
 
 def _update(tx: Tx, row: RowMapping, changes: Mapping[str, object]) -> None:
     after = {**row, **changes}
-    mac = row_mac(
-        tx.vault,
-        iccid=row["iccid"],
-        department=after["department"],
-        state=after["state"],
-        verified_at=after["verified_at"],
-        ownership=after["ownership"],
-        is_reserved=after["is_reserved"],
-    )
     tx.conn.execute(
         update(sim)
         .where(sim.c.iccid == row["iccid"])
-        .values({**changes, "mac": mac, "updated_at": tx.now})
+        .values({**changes, "mac": row_mac(tx.vault, after), "updated_at": tx.now})
     )
 
 
 def _values(tx: Tx, card: NewCard) -> dict[str, object]:
     number = card.number
-    return {
+    values: dict[str, object] = {
         "iccid": card.iccid,
         "number_enc": None
         if number is None
@@ -277,20 +256,33 @@ def _values(tx: Tx, card: NewCard) -> dict[str, object]:
         "card_group": card.card_group,
         "state": card.state,
         "is_reserved": card.is_reserved,
+        "is_paused": False,
         "verified_at": card.verified_at,
         "verified_by": card.verified_by,
         "created_at": tx.now,
         "updated_at": tx.now,
-        "mac": row_mac(
-            tx.vault,
-            iccid=card.iccid,
-            department=card.department,
-            state=card.state,
-            verified_at=card.verified_at,
-            ownership=card.ownership,
-            is_reserved=card.is_reserved,
-        ),
     }
+    return {**values, "mac": row_mac(tx.vault, values)}
+
+
+def _mac_fields(row: Mapping[str, object]) -> tuple[str | int | None, ...]:
+    """All that decides which traffic a card carries."""
+    verified_at = row["verified_at"]
+    assert verified_at is None or isinstance(verified_at, datetime)
+    return (
+        str(row["iccid"]),
+        _text(row["department"]),
+        str(row["state"]),
+        None if verified_at is None else to_ms(verified_at),
+        str(row["ownership"]),
+        bool(row["is_reserved"]),
+        _text(row["card_group"]),
+        bool(row["is_paused"]),
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _card(vault: Vault, row: RowMapping) -> Card:

@@ -343,6 +343,15 @@ async def test_an_altered_row_is_shown_as_such_and_never_healed(tmp_path):
     assert not still.is_intact
 
 
+@pytest.mark.parametrize("change", [{"card_group": "vip"}, {"is_paused": False}])
+async def test_pause_and_group_are_under_the_rows_mac(tmp_path, change):
+    async with register(tmp_path) as (sims, store):
+        await give(sims, "\n".join([HEAD, row(1)]))
+        assert (await sims.pause(KEEPER, CARDS[0], "lost?")).is_intact
+        await store.write(lambda tx: tx.conn.execute(update(sim).values(**change)))
+        assert not (await sims.show(READER, CARDS[0])).is_intact
+
+
 async def test_a_stopped_import_goes_on_only_by_a_person(tmp_path):
     async with register(tmp_path) as (sims, store):
         done = await give(sims, "\n".join([HEAD, row(1)]))
