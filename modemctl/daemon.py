@@ -66,6 +66,7 @@ _log = logging.getLogger(__name__)
 
 _MINUTE: Final = 60.0
 _HOUR: Final = 3_600.0
+_REPORT_MARGIN: Final = timedelta(hours=1)  # a report may come so long after the validity's end
 _WATCHDOG_PATIENCE: Final = 30.0  # the writer may be busy or fail; it must turn
 
 
@@ -134,12 +135,15 @@ def sending_rules(settings: Settings) -> SendingRules:
         gap=limits.minimum_gap,
     )
     approvals = ApprovalRules.of(settings.site.id, settings.approvals)
+    closes = settings.sms.on_doubt is OnDoubt.CLOSE
+    last_report = timedelta(hours=settings.sms.validity_hours) + _REPORT_MARGIN
     return SendingRules(
         quota=QuotaRules(caps=caps, zone=zone),
         approvals=approvals,
         proofs=ProofBook(approvals),
         is_open=is_open,
         on_doubt_hold=settings.sms.on_doubt is OnDoubt.HOLD,
+        doubt_closes_after=last_report if closes else None,
         wants_reports=settings.sms.request_reports,
         lease_seconds=2 * settings.bank.submit_timeout + 60,
     )

@@ -144,7 +144,7 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """A person's decision on segments in doubt; `to` is QUEUED or ABANDONED."""
+    """A person's or a rule's decision on segments in doubt; `to` is QUEUED or ABANDONED."""
 
     segment_ids: Sequence[SegmentId]
     to: SegmentState
@@ -197,7 +197,7 @@ def find_doubts(
 
 
 def resolve_doubts(tx: Tx, decision: Resolution) -> Sequence[SegmentId]:
-    """Move segments out of doubt by a person's word; returns those that still were in doubt."""
+    """Move segments out of doubt by decision; returns those that still were in doubt."""
     is_final = decision.to is not SegmentState.QUEUED
     values: dict[str, object] = {
         "state": decision.to,

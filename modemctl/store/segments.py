@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import RowMapping, bindparam, literal_column, select, update
@@ -46,6 +46,8 @@ class SendingRules:
     """Whether a category may leave at a moment (quiet hours)."""
     proofs: ProofBook
     on_doubt_hold: bool = False
+    doubt_closes_after: timedelta | None = None
+    """From the submit on; None where only a person closes a doubt."""
     wants_reports: bool = True
     lease_seconds: float = 420.0
 

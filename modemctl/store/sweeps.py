@@ -18,9 +18,10 @@ from sqlalchemy import (
 )
 
 from modemctl.lifecycle import BatchState, SegmentState
-from modemctl.model import BatchId, Bay, EventKind, Topic
+from modemctl.model import BatchId, Bay, EventKind, SegmentId, Topic
 from modemctl.store import batches
 from modemctl.store.finals import announce
+from modemctl.store.messages import Resolution, resolve_doubts
 from modemctl.store.segments import (
     HELD_COLUMNS,
     IS_OPEN,
@@ -34,6 +35,8 @@ from modemctl.store.tables import batch, segment
 from modemctl.store.transaction import Tx
 
 _CHUNK: Final = 500
+_RULE: Final = "rule:on_doubt"
+_NO_REPORT: Final = "no report came while one could"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +45,14 @@ class Swept:
 
     n_lapsed: int
     n_orphans: int
+    n_doubts: int
     n_closed: int
     n_batches: int
 
     @property
     def has_more(self) -> bool:
-        """Whether closed batches have segments left to settle."""
-        return self.n_closed >= _CHUNK
+        """Whether closed batches or old doubts have segments left to settle."""
+        return max(self.n_closed, self.n_doubts) >= _CHUNK
 
 
 def recover(tx: Tx, rules: SendingRules) -> tuple[int, int]:
@@ -115,6 +119,7 @@ def sweep(tx: Tx, rules: SendingRules) -> Swept:
         ),
     )
     put_in_doubt(tx, orphans, "nobody told what became of it", rules)
+    n_doubts = _close_doubts(tx, rules)
     n_batches = (
         len(batches.due_starts(tx, rules.approvals))
         + len(batches.expire_due(tx))
@@ -124,8 +129,35 @@ def sweep(tx: Tx, rules: SendingRules) -> Swept:
     if lapsed:
         tx.wake(Topic.WORK)
     return Swept(
-        n_lapsed=len(lapsed), n_orphans=len(orphans), n_closed=n_closed, n_batches=n_batches
+        n_lapsed=len(lapsed),
+        n_orphans=len(orphans),
+        n_doubts=n_doubts,
+        n_closed=n_closed,
+        n_batches=n_batches,
     )
+
+
+def _close_doubts(tx: Tx, rules: SendingRules) -> int:
+    """IN_DOUBT → ABANDONED where the site says so and no report can come any more."""
+    if rules.doubt_closes_after is None:
+        return 0
+    is_over = segment.c.submitting_at <= tx.now - rules.doubt_closes_after
+    rows = tx.conn.execute(
+        select(segment.c.segment_id, segment.c.batch_id)
+        .where(IS_OPEN, segment.c.state == SegmentState.IN_DOUBT, is_over)
+        .order_by(segment.c.segment_id)
+        .limit(_CHUNK)
+    ).all()
+    by_batch: dict[BatchId, list[SegmentId]] = {}
+    for row in rows:
+        by_batch.setdefault(BatchId(row.batch_id), []).append(SegmentId(row.segment_id))
+    for batch_id, ids in by_batch.items():
+        decision = Resolution(
+            segment_ids=ids, to=SegmentState.ABANDONED, actor=_RULE, reason=_NO_REPORT
+        )
+        resolve_doubts(tx, decision)
+        tx.audit(_RULE, "doubt.close", batch_id, {"segments": list(ids), "reason": _NO_REPORT})
+    return len(rows)
 
 
 def progress(conn: Connection) -> dict[BatchId, dict[str, int]]:
