@@ -18,6 +18,7 @@ __all__ = ["Edge"]
 _LISTS: Final = re.compile(r"/v1/(batches/upload|sims/import)")
 """Addresses that take a list as a stream; no other body is larger than the JSON cap."""
 _UNMATCHED: Final = "unmatched"
+_MAX_CAUSES: Final = 10
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _log = logging.getLogger(__name__)
@@ -46,8 +47,10 @@ class Edge:
         try:
             await self._app(scope, _Capped(receive, cap), answer)
         except Exception as error:  # noqa: BLE001 - the HTTP edge: nothing escapes to the server
-            _log.exception(
-                "api.failed", extra={"path": scope["path"], "kind": type(error).__name__}
+            _log.error(
+                "api.failed",
+                extra={"route": _route(scope), "kind": type(error).__name__},
+                exc_info=_wordless(error),
             )
             if answer.status is None:
                 await unforeseen()(scope, receive, answer)
@@ -91,6 +94,21 @@ class _Capped:
         if self._n_octets > self._cap:
             raise HTTPException(413, f"the body must not exceed {self._cap} bytes")
         return message
+
+
+class _Wordless(Exception):
+    """Stands in the log for an error whose words may repeat what was asked."""
+
+
+def _wordless(error: BaseException, depth: int = 0) -> _Wordless:
+    """Kinds and frames of an error and of what led to it."""
+    more = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    kinds = ", ".join(type(one).__name__ for one in (error, *more))
+    stand_in = _Wordless(kinds).with_traceback(error.__traceback__)
+    cause = error.__cause__ or error.__context__ or (more[0] if more else None)
+    if cause is not None and depth < _MAX_CAUSES:
+        stand_in.__cause__ = _wordless(cause, depth + 1)
+    return stand_in
 
 
 def _route(scope: Scope) -> str:

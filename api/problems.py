@@ -171,8 +171,9 @@ def unforeseen() -> Response:
 def _refusal(error: RequestError) -> Response:
     status = _STATUS[type(error)]
     problem = _problem(type(error), status, rule=error.rule, cure=error.cure)
-    problem.field, problem.value, problem.policy = error.field, error.value, error.policy
-    problem.detail = str(error)
+    problem.field, problem.policy = error.field, error.policy
+    problem.value = None if error.value is None else _writable(error.value)
+    problem.detail = _writable(str(error))
     is_unknown = status is HTTPStatus.UNAUTHORIZED
     return answer_problem(problem, {"WWW-Authenticate": "Bearer"} if is_unknown else None)
 
@@ -190,7 +191,7 @@ def _fault(one: Mapping[str, object]) -> Fault:
         return Fault(field=None, rule="must be JSON")
     names = words[1:]  # the first says where: body, query, path
     return Fault(
-        field=".".join(names) or None,
+        field=_writable(".".join(names)) or None,
         rule=str(one.get("msg", "is not valid")).removeprefix("Value error, "),
         value=None if not names or _HIDDEN & set(names) else _shown(one.get("input")),
     )
@@ -199,8 +200,13 @@ def _fault(one: Mapping[str, object]) -> Fault:
 def _shown(value: object) -> str | None:
     if not isinstance(value, str | int | float | bool):
         return None
-    text = str(value)
+    text = _writable(str(value))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _writable(text: str) -> str:
+    """A text that UTF-8 can hold: JSON may escape half a character."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 async def _http(request: Request, error: Exception) -> Response:
