@@ -213,20 +213,6 @@ class BankSettings(_Slice):
         return value
 
 
-class RecipientLimits(_Slice):
-    """How much one recipient may get."""
-
-    messages_per_day: Count = Field(
-        default=20, description="Messages of all categories to one recipient in a calendar day."
-    )
-    promotions_per_day: Count = Field(
-        default=1, description="Promotions to one recipient in a calendar day."
-    )
-    promotions_per_month: Count = Field(
-        default=4, description="Promotions to one recipient in a calendar month."
-    )
-
-
 class LimitsSettings(_Slice):
     """How much one SIM may send; minute and hour slide, the day is the calendar's."""
 
@@ -244,7 +230,6 @@ class LimitsSettings(_Slice):
         allow_inf_nan=False,
         description="Seconds between two segments.",
     )
-    recipient: RecipientLimits = Field(default_factory=RecipientLimits)
 
 
 def _local(value: time) -> time:

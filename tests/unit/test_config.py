@@ -85,8 +85,8 @@ def test_all_mistakes_are_told_at_once_with_line_and_key(write) -> None:
                 "segments_per_minute = '10'",  # 9
                 "minimum_gapp = 2",
                 "minimum_gap = nan",
-                "[limits.recipient]",
-                "promotions_per_day = 0",  # 13
+                "[approvals]",
+                "max_age_hours = 0",  # 13
                 "[hours]",
                 "categories.notice = { quiet_from = '20:00', quiet_until = 'late' }",
                 "[nonsense]",  # 16
@@ -101,7 +101,7 @@ def test_all_mistakes_are_told_at_once_with_line_and_key(write) -> None:
         "FILE:9 limits.segments_per_minute",
         "FILE:10 limits.minimum_gapp",
         "FILE:11 limits.minimum_gap",
-        "FILE:13 limits.recipient.promotions_per_day",
+        "FILE:13 approvals.max_age_hours",
         "FILE:15 hours.categories.notice.quiet_until",
         "FILE:16 nonsense",
     }
@@ -121,8 +121,8 @@ def test_lines_are_right_after_values_that_look_like_keys(write) -> None:
         "  '/dev/a', # ]\n"
         "]\n"
         'api."tcp_port" = 1\n'  # 11
-        "[limits.recipient]\n"
-        "[limits]\n"
+        "[hours.categories]\n"
+        "[hours]\n"
         "typo = { a = 1 }\n"  # 14
     )
     assert [problem.split(": ")[0] for problem in problems(path)] == ["FILE:11", "FILE:14"]
@@ -205,7 +205,6 @@ def test_environment_overrides_the_file(write) -> None:
         write("[limits]\nsegments_per_day = 500\n"),
         {
             "MODEMCTL_LIMITS__SEGMENTS_PER_DAY": "300",
-            "MODEMCTL_LIMITS__RECIPIENT__PROMOTIONS_PER_DAY": "2",
             "MODEMCTL_SITE__COUNTRY_CODE": "+86",
             "MODEMCTL_SITE__ID": "7",
             "MODEMCTL_SMS__REQUEST_REPORTS": "false",
@@ -215,7 +214,6 @@ def test_environment_overrides_the_file(write) -> None:
         },
     )
     assert settings.limits.segments_per_day == 300
-    assert settings.limits.recipient.promotions_per_day == 2
     assert settings.site.id == "7"
     assert settings.sms.request_reports is False
     assert settings.bank.ports == ("/dev/a",)

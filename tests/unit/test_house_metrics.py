@@ -35,3 +35,8 @@ def test_product_counts_what_the_table_knows() -> None:
         assert name in TABLE, f"{place}: {name}"
         assert TABLE[name].kind is COUNTING[method], f"{place}: {name}"
         assert labels == set(TABLE[name].labels), f"{place}: {name}"
+
+
+def test_product_feeds_every_counter_and_histogram_of_the_table() -> None:
+    fed = {name for _, _, name, _ in calls()}
+    assert {name for name, metric in TABLE.items() if metric.kind in COUNTING.values()} == fed
