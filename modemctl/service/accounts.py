@@ -376,9 +376,9 @@ class Accounts:
     def _visible(self, conn: Connection, who: Principal, account_id: str) -> Account:
         account = rows.find_account(conn, self._store.vault, account_id)
         is_own = account_id == who.account_id
-        if account is None or not (is_own or who.sees(account.department)):
-            raise NotFound("no such account", field="account_id", value=account_id)
-        return account
+        if account is not None and (is_own or who.sees(account.department)):
+            return account
+        raise NotFound("no such account", field="account_id", value=account_id)
 
 
 def bootstrap(tx: Tx, *, name: str) -> IssuedKey:
@@ -428,6 +428,7 @@ def _principal(account: Account, source: str) -> Principal:
         department=account.department,
         scopes=scopes_of(frozenset(account.roles)),
         source=source,
+        is_person=account.kind is AccountKind.PERSON,
     )
 
 

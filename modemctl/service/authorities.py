@@ -94,9 +94,7 @@ class Authorities:
             begin = valid_from or tx.now
             end = valid_until or begin + _KEY_LIFE
             _check_span(begin, end, tx.now)
-            account = _active(self._visible(tx.conn, who, account_id))
-            if account.kind is not AccountKind.PERSON:
-                raise Conflict(f"account {account.name} is not a person", policy="CC-03")
+            account = _person(self._visible(tx.conn, who, account_id))
             if rows.find_approver_key(tx.conn, tx.vault, kid) is not None:
                 raise Conflict(
                     "this public key is registered already",
@@ -186,7 +184,7 @@ class Authorities:
             NotPermitted: without `accounts:write`.
             NotFound: no such account, or of a department that one does not see.
             InvalidRequest: an unknown kind, a department or span that cannot be, no reference.
-            Conflict: the account is not active.
+            Conflict: the account is not an active person.
             PolicyRefused: SEC-01, oneself; SMS-06, the department has an operator in that time.
         """
         who.require(Scope.ACCOUNTS_WRITE)
@@ -200,7 +198,7 @@ class Authorities:
         def act(tx: Tx) -> Authorisation:
             begin = valid_from or tx.now
             _check_span(begin, valid_until, tx.now)
-            account = _active(self._visible(tx.conn, who, account_id))
+            account = _person(self._visible(tx.conn, who, account_id))
             if kind == OPERATOR:
                 _check_only_operator(tx, account, department, begin, valid_until)
             new = rows.add_authorisation(
@@ -358,9 +356,11 @@ def _iso(at: datetime) -> str:
     return at.isoformat(timespec="seconds")
 
 
-def _active(account: Account) -> Account:
+def _person(account: Account) -> Account:
     if account.state is not AccountState.ACTIVE:
         raise Conflict(f"account {account.name} is {account.state}", cure="reactivate it")
+    if account.kind is not AccountKind.PERSON:
+        raise Conflict(f"account {account.name} is not a person", policy="CC-03")
     return account
 
 

@@ -124,10 +124,11 @@ class Batches:
         """A second person has checked text and list as the digest (32 octets) stands for them.
 
         Raises:
-            PolicyRefused: SEC-04, the person is drafter or submitter, or saw something else.
+            PolicyRefused: SEC-04, drafter, submitter or a machine, or it saw something else.
             NotFound, NotPermitted, Conflict: also.
         """
         who.require(Scope.BATCHES_CONFIRM)
+        who.require_person("SEC-04")
 
         def act(tx: Tx) -> None:
             found = self._visible(tx.conn, who, batch_id)
@@ -199,10 +200,12 @@ class Batches:
         """A checker or approver refuses a batch that is not approved yet; needs no signature.
 
         Raises:
+            PolicyRefused: SEC-04, a machine.
             InvalidRequest, NotFound, NotPermitted, Conflict: see their texts.
         """
         if Scope.BATCHES_CONFIRM not in who.scopes:
             who.require(Scope.BATCHES_APPROVE)
+        who.require_person("SEC-04")
         return await self._close(who, batch_id, BatchState.REJECTED, "batch.reject", reason)
 
     # ------------------------------------------------------------ running
@@ -215,6 +218,7 @@ class Batches:
             NotFound, NotPermitted, Conflict: also.
         """
         who.require(Scope.BATCHES_OPERATE)
+        who.require_person("SMS-06")
         rules = self._rules.approvals
 
         def act(tx: Tx) -> None:
@@ -251,6 +255,7 @@ class Batches:
             NotFound, NotPermitted, Conflict: also.
         """
         who.require(Scope.BATCHES_OPERATE)
+        who.require_person("SMS-06")
         rules = self._rules.approvals
 
         def act(tx: Tx) -> None:

@@ -81,6 +81,7 @@ class Doubts:
 
         Raises:
             NotPermitted, InvalidRequest: scope, ids or reason.
+            PolicyRefused: SMS-06, the account is a machine's.
             Conflict: one is not in doubt, or not in sight; nothing happened.
         """
         return await self._decide(who, segment_ids, reason, to=SegmentState.ABANDONED)
@@ -92,6 +93,7 @@ class Doubts:
 
         Raises:
             NotPermitted, InvalidRequest: scope, ids or reason.
+            PolicyRefused: SMS-06, the account is a machine's.
             Conflict: one is not in doubt, not in sight, or its batch is over; nothing happened.
         """
         return await self._decide(who, segment_ids, reason, to=SegmentState.QUEUED)
@@ -100,6 +102,7 @@ class Doubts:
         self, who: Principal, segment_ids: Sequence[int], reason: str, *, to: SegmentState
     ) -> Sequence[SegmentId]:
         who.require(Scope.DOUBT_DECIDE)
+        who.require_person("SMS-06")
         if not reason.strip() or len(reason) > _REASON_MAX:
             raise InvalidRequest(f"must have 1 to {_REASON_MAX} characters", field="reason")
         ids = sorted({SegmentId(one) for one in segment_ids})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from modemctl.errors import NotPermitted
+from modemctl.errors import NotPermitted, PolicyRefused
 from modemctl.model import AccountId
 
 
@@ -60,6 +60,7 @@ ROLES: Final[Mapping[str, frozenset[Scope]]] = {
 class Principal:
     """An authenticated account. `department` None sees all departments.
 
+    `is_person` is whether it names a person; what persons decide is closed to a machine.
     `source` is where the request came from (`unix:uid=1000`, `tcp:127.0.0.1`), for the audit log.
     """
 
@@ -68,6 +69,7 @@ class Principal:
     department: str | None
     scopes: frozenset[Scope]
     source: str
+    is_person: bool = False
 
     def require(self, scope: Scope) -> None:
         """Refuse what the roles do not allow.
@@ -80,6 +82,19 @@ class Principal:
                 f"account {self.name} lacks {scope}",
                 cure="ask an administrator for a role that holds it",
                 policy="SEC-01",
+            )
+
+    def require_person(self, policy: str) -> None:
+        """Refuse a machine's account what a person has to decide; `policy` says so.
+
+        Raises:
+            PolicyRefused: the account names a machine.
+        """
+        if not self.is_person:
+            raise PolicyRefused(
+                policy,
+                f"a person decides this, and account {self.name} is a machine's",
+                cure="let a person do it with his own account",
             )
 
     def sees(self, department: str | None) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from modemctl.errors import TamperedError
 from modemctl.model import AccountId
-from modemctl.store.accounts import AccountState, find_account
+from modemctl.store.accounts import AccountKind, AccountState, find_account
 from modemctl.store.tables import approver_key as approver_table
 from modemctl.store.tables import authorisation as authorisation_table
 from modemctl.store.tables import to_ms
@@ -243,7 +243,7 @@ def is_authorised(
     department: str,
     at: datetime,
 ) -> bool:
-    """Whether an active account may act as `kind` for the department at `at`.
+    """Whether an active person may act as `kind` for the department at `at`.
 
     Rows that carry no valid MAC authorise nothing.
     """
@@ -251,7 +251,9 @@ def is_authorised(
         account = find_account(conn, vault, account_id)
     except TamperedError:
         return False
-    if account is None or account.state is not AccountState.ACTIVE:
+    if account is None or account.kind is not AccountKind.PERSON:
+        return False
+    if account.state is not AccountState.ACTIVE:
         return False
     columns = authorisation_table.c
     rows = conn.execute(

@@ -135,6 +135,7 @@ async def open_office(store: Store, settings: Settings | None = None) -> Office:
                 department=department,
                 scopes=scopes_of(frozenset({role})),
                 source="test",
+                is_person=True,
             )
             public = Ed25519PrivateKey.from_private_bytes(seed(name)).public_key()
             add_approver_key(

@@ -33,7 +33,7 @@ from modemctl.service.authorities import (
 )
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Store
-from modemctl.store.authorities import is_authorised
+from modemctl.store.authorities import add_authorisation, is_authorised
 from modemctl.store.tables import account as account_table
 from modemctl.store.tables import api_key, approver_key, audit_entry, authorisation
 from tests.support.stores import TestClock, open_store
@@ -448,6 +448,34 @@ async def test_what_an_authorisation_cannot_be_is_refused_with_its_field(
     with pytest.raises(InvalidRequest) as caught:
         await authorities.authorise(admin, **(right | values))
     assert caught.value.field == field
+
+
+async def test_a_machine_is_known_as_one_and_authorised_for_nothing(store, accounts, authorities):
+    admin = await admin_of(store, accounts)
+    robot = await accounts.create(
+        admin, name="robot", kind=AccountKind.SYSTEM, department=None, roles=["operator"]
+    )
+    token = (await accounts.issue_key(admin, robot.account_id)).token
+    assert not (await accounts.authenticate(token, "test")).is_person
+    assert admin.is_person
+    now = store.clock.now()
+    with pytest.raises(Conflict, match="not a person"):
+        await authorities.authorise(
+            admin, account_id=robot.account_id, kind="operator", department="sales",
+            valid_from=now, valid_until=now + DAY, reference="F-1",
+        )  # fmt: skip
+    await store.write(
+        lambda tx: add_authorisation(
+            tx, kind="operator", department="sales", account_id=robot.account_id,
+            valid_from=now, valid_until=now + DAY, granted_by=admin.account_id,
+        )
+    )  # fmt: skip
+    assert not await store.read(
+        lambda conn: is_authorised(
+            conn, store.vault, account_id=robot.account_id, kind="operator",
+            department="sales", at=now,
+        )
+    )  # fmt: skip
 
 
 async def test_one_public_key_belongs_to_one_person(store, accounts, authorities, tmp_path):

@@ -482,6 +482,30 @@ async def test_a_notices_operator_does_not_send_promotions(tmp_path):
             await office.batches.start(office.who["operator"], shown.batch.batch_id)
 
 
+@pytest.mark.parametrize(
+    ("name", "act", "policy"),
+    [
+        ("checker", "confirm", "SEC-04"),
+        ("checker", "reject", "SEC-04"),
+        ("operator", "start", "SMS-06"),
+        ("operator", "resume", "SMS-06"),
+    ],
+)
+async def test_a_machine_does_not_decide_what_persons_decide(tmp_path, name, act, policy):
+    async with office_in(tmp_path) as office:
+        shown = await office.submit()
+        if name == "operator":
+            shown = await office.approve(shown)
+        if act == "resume":
+            await office.batches.hold(office.who[name], shown.batch.batch_id, "wait")
+        extra = {"confirm": [bytes.fromhex(shown.digest)], "reject": ["bad list"]}.get(act, [])
+        machine = dataclasses.replace(office.who[name], is_person=False)
+        with pytest.raises(PolicyRefused, match="machine") as caught:
+            await getattr(office.batches, act)(machine, shown.batch.batch_id, *extra)
+        assert caught.value.policy == policy
+        await getattr(office.batches, act)(office.who[name], shown.batch.batch_id, *extra)
+
+
 async def test_a_compromised_key_holds_what_it_signed(tmp_path):
     async with office_in(tmp_path) as office:
         shown = await office.approve(await office.submit())

@@ -1,12 +1,13 @@
 """Messages, doubt and opt-outs, as people look them up and decide."""
 
+import dataclasses
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
 from sqlalchemy import select, update
 
-from modemctl.errors import Conflict, InvalidRequest, NotFound, NotPermitted
+from modemctl.errors import Conflict, InvalidRequest, NotFound, NotPermitted, PolicyRefused
 from modemctl.lifecycle import SEGMENT, MessageState, SegmentState
 from modemctl.model import SegmentId
 from modemctl.policy.numbers import NumberRules
@@ -202,6 +203,15 @@ async def test_a_person_closes_or_resends_and_both_are_on_record(tmp_path):
         ("doubt.close", shown.batch.batch_id),
         ("doubt.resend", shown.batch.batch_id),
     ]
+
+
+@pytest.mark.parametrize("act", ["close", "resend"])
+async def test_a_machine_decides_no_doubt(tmp_path, act):
+    async with office_in(tmp_path) as office:
+        await in_doubt(office)
+        machine = dataclasses.replace(office.who["operator"], is_person=False)
+        with pytest.raises(PolicyRefused, match="SMS-06"):
+            await getattr(office.doubts, act)(machine, [1], "it seemed right")
 
 
 async def test_what_is_not_in_doubt_is_not_decided_and_nothing_else_happens(tmp_path):
