@@ -1,6 +1,7 @@
 """The writer thread: group commit, isolation of failures, traces bound to the commit."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,6 +60,43 @@ async def test_requests_of_one_instant_share_a_commit_and_a_failing_one_harms_no
     assert n_events == 50
     assert len(reports) < 10
     assert sum(report.n_requests for report in reports) == 51
+
+
+async def test_of_many_that_wait_each_commit_takes_a_share_in_their_order(tmp_path):
+    reports, done = [], []
+    gate, is_held = threading.Event(), threading.Event()
+
+    def hold(tx: Tx) -> None:
+        is_held.set()
+        assert gate.wait(30)
+
+    async with open_store(tmp_path) as store:
+        store.journal._on_commit = reports.append
+
+        async def put_and_note(key: str) -> None:
+            done.append(await store.write(put(key)))
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.write(hold))
+            await asyncio.to_thread(is_held.wait, 30)
+            for i in range(100):
+                group.create_task(put_and_note(f"k{i}"))
+            await asyncio.sleep(0)
+            assert store.journal.backlog == 100
+            gate.set()
+        assert store.journal.backlog == 0
+    assert done == [f"k{i}" for i in range(100)]
+    assert [report.n_requests for report in reports] == [1, 25, 18, 16, 16, 16, 9]
+
+
+async def test_what_waits_at_the_end_is_committed(tmp_path):
+    async with open_store(tmp_path) as store, asyncio.TaskGroup() as group:
+        for i in range(60):
+            group.create_task(store.write(put(f"k{i}")))
+        await asyncio.sleep(0)
+        await store.journal.stop()
+        n_events = await store.read(lambda conn: conn.scalar(select(func.count(event.c.event_id))))
+        assert n_events == 60
 
 
 async def test_a_duplicate_key_fails_alone(tmp_path):
