@@ -42,6 +42,11 @@ class Staffed:
     cast: Cast
     n_modems: int
 
+    def n_ready(self) -> int:
+        """How many modems are READY."""
+        with self.world.client("it-technician") as technician:
+            return sum(one.get("state") == "ready" for one in technician.pages("/v1/modems"))
+
     def start(self, n_messages: int) -> list[str]:
         """Submit, confirm, sign and start batches that keep every card busy; their ids.
 
@@ -122,13 +127,9 @@ def open_staffed(*, n_modems: int, latency: float, seed: int) -> Iterator[Staffe
             (world.folder / "cards.csv").open("rb") as cards,
         ):
             technician.send_file("POST", "/v1/sims/import", cards, format="csv")
-
-            def all_ready() -> bool:
-                modems = technician.pages("/v1/modems")
-                return sum(one.get("state") == "ready" for one in modems) == n_cards
-
-            wait_until(all_ready, what=f"{n_cards} modems ready")
-        yield Staffed(world=world, cast=people, n_modems=n_modems)
+        staffed = Staffed(world=world, cast=people, n_modems=n_modems)
+        wait_until(lambda: staffed.n_ready() == n_cards, what=f"{n_cards} modems ready")
+        yield staffed
 
 
 def metrics(world: World) -> str:

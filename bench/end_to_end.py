@@ -29,7 +29,7 @@ from meters import LedgerReader, Taken, cpu_seconds, histogram, quantile_bound, 
 from modemctl.demo.world import open_bank
 
 _LAG: Final = "modemctl_loop_lag_seconds"
-_WARM_UP: Final = 3.0  # seconds from the first segments to the window
+_WARM_UP: Final = 8.0  # seconds from the first segments: all modems start in lockstep
 _MOST: Final = 500  # messages a second that two cores do not exceed: fills the queue
 _SEED: Final = 1
 
