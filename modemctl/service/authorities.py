@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -42,6 +42,8 @@ LONGEST_AUTHORITY: Final = timedelta(days=366)
 """Longest life of an authorisation or of an approver's key."""
 
 _KEY_OCTETS: Final = 32
+_EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 _KEY_LIFE: Final = timedelta(days=365)
 
 
@@ -57,9 +59,10 @@ class RevokeReason(StrEnum):
 class Authorities:
     """Keeps what lets people approve and send."""
 
-    def __init__(self, store: Store, *, steps: Collection[str]) -> None:
+    def __init__(self, store: Store, *, steps: Collection[str], general_department: str) -> None:
         """`steps` are the words of all configured chains of approval."""
         self._store = store
+        self._general = general_department
         self._kinds = frozenset(steps) | {OPERATOR}
 
     # ------------------------------------------------------------ approvers' keys
@@ -92,7 +95,7 @@ class Authorities:
 
         def act(tx: Tx) -> RegisteredKey:
             begin = valid_from or tx.now
-            end = valid_until or begin + _KEY_LIFE
+            end = valid_until or min(begin, _LATEST) + _KEY_LIFE
             _check_span(begin, end, tx.now)
             account = _person(self._visible(tx.conn, who, account_id))
             if rows.find_approver_key(tx.conn, tx.vault, kid) is not None:
@@ -370,6 +373,9 @@ def _not_oneself(who: Principal, account_id: str) -> None:
 
 
 def _check_span(valid_from: datetime, valid_until: datetime, now: datetime) -> None:
+    for field, moment in (("valid_from", valid_from), ("valid_until", valid_until)):
+        if not _EARLIEST <= moment <= _LATEST:  # near datetime's ends zones cannot be changed
+            raise InvalidRequest("must lie within 2000 and 2200", field=field)
     if not (valid_from < valid_until and now < valid_until):
         raise InvalidRequest("must lie after its beginning and after now", field="valid_until")
     if valid_until - valid_from > LONGEST_AUTHORITY:

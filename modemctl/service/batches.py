@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
@@ -480,6 +480,9 @@ def _list_key(cursor: str | None) -> tuple[datetime, str] | None:
         return None
     at, _, batch_id = text.partition(" ")
     try:
-        return datetime.fromisoformat(at), batch_id
+        moment = datetime.fromisoformat(at)
     except ValueError:
-        raise InvalidRequest("must be a cursor that this list gave", field="cursor") from None
+        moment = None
+    if moment is None or moment.utcoffset() != timedelta(0):
+        raise InvalidRequest("must be a cursor that this list gave", field="cursor")
+    return moment, batch_id

@@ -349,7 +349,7 @@ def _csv_rows(path: Path, encoding: str) -> Sequence[tuple[int, Sequence[str]]]:
             delimiter = max(_DELIMITERS, key=head.count)
             records = csv.reader(text, delimiter=delimiter)
             return [(records.line_num, record) for record in records]
-    except (csv.Error, UnicodeDecodeError, LookupError) as error:
+    except (csv.Error, ValueError, LookupError) as error:
         raise InvalidRequest("the list is no CSV in this encoding", field="encoding") from error
 
 

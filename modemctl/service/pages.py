@@ -15,6 +15,7 @@ ItemT = TypeVar("ItemT")
 
 MAX_LIMIT: Final = 1_000
 """Most items of one page."""
+_MAX_OCTETS: Final = 512  # no key of ours is longer
 _MAX_NUMBER: Final = 2**63 - 1  # of a database
 
 
@@ -56,12 +57,14 @@ def decode_number(cursor: str | None) -> int:
 def _decode(cursor: str, kind: type[ItemT]) -> ItemT:
     try:
         octets = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        key = json.loads(octets)
+        key = json.loads(octets) if len(octets) <= _MAX_OCTETS else None
     except (binascii.Error, ValueError):
         key = None
     if not isinstance(key, list) or len(key) != 1 or type(key[0]) is not kind:
         raise _foreign()
     value: ItemT = key[0]
+    if isinstance(value, str) and not value.isprintable():  # half a character among others
+        raise _foreign()
     return value
 
 

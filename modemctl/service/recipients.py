@@ -11,6 +11,7 @@ import codecs
 import csv
 import hashlib
 import json
+import re
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ ItemT = TypeVar("ItemT")
 
 _BLOCK: Final = 1 << 20
 _HEAD: Final = 4_096
+_HALF: Final = re.compile("[\ud800-\udfff]")  # of a character: no encoding holds it
 _DELIMITERS: Final = ",\t;|"
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -170,18 +172,18 @@ def _first_fault(path: Path, encoding: str) -> int | None:
 
 def _open_text(path: Path, encoding: str) -> IO[str]:
     try:
-        codecs.lookup(encoding)
-    except LookupError as error:
+        # Codecs that make no text of octets, such as zlib, are refused as well.
+        return path.open(encoding=encoding, newline=None, errors="strict")
+    except (LookupError, ValueError) as error:
         raise InvalidRequest("no such encoding", field="encoding", value=encoding[:40]) from error
-    return path.open(encoding=encoding, newline=None, errors="strict")
 
 
 def _next_slice(lines: Iterator[Recipient]) -> Sequence[Recipient]:
     try:
         part = list(islice(lines, SLICE_LINES))
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise InvalidRequest(
-            "the list does not decode in this encoding", field="encoding", value=error.encoding
+            "the list does not decode in this encoding", field="encoding"
         ) from error
     except csv.Error as error:
         raise InvalidRequest("the list is not CSV") from error
@@ -199,6 +201,8 @@ def _numbered(text: IO[str]) -> Iterator[tuple[int, str]]:
         line_no += 1
         if len(line) > MAX_LINE_CHARS:
             raise InvalidRequest(f"line {line_no} has more than {MAX_LINE_CHARS} characters")
+        if _HALF.search(line):  # some codecs let them through
+            raise InvalidRequest(f"line {line_no} holds half a character")
         yield line_no, line
 
 
@@ -226,22 +230,27 @@ def _ndjson(text: IO[str]) -> Iterator[Recipient]:
             continue
         try:
             members = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidRequest(f"line {line_no} is not JSON") from error
         yield _from_members(line_no, members)
 
 
 def _from_members(line_no: int, members: object) -> Recipient:
-    if isinstance(members, str):
-        return Recipient(line_no=line_no, to=members, variables={})
+    if _is_text(members):
+        return Recipient(line_no=line_no, to=str(members), variables={})
     variables = members.get("variables", {}) if isinstance(members, dict) else None
     if not isinstance(members, dict) or not isinstance(variables, dict):
         raise InvalidRequest(f'line {line_no} is not an object {{"to": …, "variables": {{…}}}}')
     to = members.get("to")
-    is_plain = isinstance(to, str) and all(isinstance(one, str) for one in variables.values())
+    is_plain = all(_is_text(one) for one in (to, *variables, *variables.values()))
     if not is_plain or members.keys() - {"to", "variables"}:
         raise InvalidRequest(f"line {line_no} holds other members or values than strings")
     return Recipient(line_no=line_no, to=str(to), variables=variables)
+
+
+def _is_text(member: object) -> bool:
+    """Whether a member is text that can be kept: JSON may escape half a character."""
+    return isinstance(member, str) and not _HALF.search(member)
 
 
 class _Table:
@@ -340,6 +349,8 @@ async def _line_in_time(source: asyncio.StreamReader) -> bytes:
     try:
         async with asyncio.timeout(_ANSWER_LIMIT):
             return await source.readline()
+    except ValueError:
+        raise InvalidRequest(f"a row of the spreadsheet has more than {_BLOCK} octets") from None
     except TimeoutError:
         raise InvalidRequest(
             "the spreadsheet takes too long to read", cure="send the list as CSV"

@@ -137,7 +137,14 @@ class SubmissionRules:
         return self._window(request, now)
 
     def _window(self, request: BatchRequest, now: datetime) -> Window:
+        longest = self.approvals.max_age
         not_before = _whole_ms(max(request.not_before or now, now))
+        if not_before > now + longest:
+            raise InvalidRequest(
+                f"must lie within {longest} from now: no approval lasts longer",
+                field="not_before",
+                value=not_before.isoformat(),
+            )
         not_after = _whole_ms(request.not_after or not_before + self.default_window)
         if not_after <= not_before:
             raise InvalidRequest(
@@ -145,7 +152,6 @@ class SubmissionRules:
                 field="not_after",
                 value=not_after.isoformat(),
             )
-        longest = self.approvals.max_age
         if not_after > now + longest:
             raise InvalidRequest(
                 f"must lie within {longest} from now: no approval lasts longer",

@@ -1,5 +1,6 @@
 """Refusals: one form, all fields, no secrets, no traceback."""
 
+import base64
 import json
 import logging
 
@@ -249,3 +250,61 @@ async def test_nothing_is_fetched_from_elsewhere(bench):
     assert "http://" not in document.replace("http://json-schema.org", "")
     assert "https://" not in document
     assert json.loads(document)
+
+
+@pytest.mark.parametrize("path", ["sims", "accounts", "modems", "batches"])
+@pytest.mark.parametrize("key", [r'["\ud800"]', '["2026-01-01T00:00:00 x"]', '["a\u0000"]'])
+async def test_a_cursor_with_a_foreign_key_is_a_422_or_the_end(bench, path, key):
+    cursor = base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+    async with bench.client(bench.admin_token) as client:
+        answer = await client.get(f"/v1/{path}?cursor={cursor}")
+    is_text = path != "batches" and "x" in key
+    assert answer.status_code == (200 if is_text else 422), answer.text
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("9999-12-30T00:00:00Z", "9999-12-31T23:59:59-23:59"),
+        ("9999-12-30T00:00:00Z", None),
+        ("0001-01-01T00:00:00+23:59", "2026-12-31T00:00:00Z"),
+    ],
+)
+async def test_authority_at_the_ends_of_time_is_refused(bench, begin, end):
+    async with bench.client(bench.admin_token) as client:
+        made = await client.post("/v1/accounts", json={"name": "p", "kind": "person", "roles": []})
+        account_id = made.json()["account_id"]
+        spans = {"valid_from": begin} | ({"valid_until": end} if end else {})
+        key = base64.urlsafe_b64encode(bytes(range(1, 33))).decode().rstrip("=")
+        answers = [
+            await client.post(
+                f"/v1/accounts/{account_id}/approver-keys", json={"public_key": key} | spans
+            )
+        ]
+        if end:
+            form = {"account_id": account_id, "kind": "operator", "department": "loans"}
+            answers.append(
+                await client.post("/v1/authorisations", json=form | spans | {"reference": "F"})
+            )
+        listed = await client.get("/v1/authorisations")
+    assert [one.status_code for one in answers] == [422] * len(answers)
+    assert {one.json()["field"] for one in answers} <= {"valid_from", "valid_until"}
+    assert listed.status_code == 200
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+async def test_times_at_the_ends_of_the_calendar_break_nothing(bench, moment):
+    token = await bench.token_of("operator", "submitter", "auditor")
+    form = {
+        "batch_id": "00000000-0000-4000-8000-000000000001", "category": "notice", "text": "t",
+        "department": "loans", "drafter": "root", "operator": "root", "recipients": ["13800000001"],
+    }  # fmt: skip
+    async with bench.client(token) as client:
+        answers = [
+            await client.get(f"/v1/{path}", params={"since": moment}) for path in ("inbox", "calls")
+        ]
+        answers += [
+            await client.post("/v1/batches", json=form | {field: moment})
+            for field in ("not_before", "not_after")
+        ]
+    assert all(one.status_code < 500 for one in answers), [one.text for one in answers]

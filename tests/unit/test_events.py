@@ -109,6 +109,7 @@ async def test_a_departments_account_sees_only_its_own(store, events):
         "Wzk5OTk5OTk5OTk5OTk5OTk5OTk5OV0",
         "W3RydWVd",
         "WzEuNV0",
+        "W1tb" * 10_000,
     ],
 )
 async def test_a_cursor_that_is_not_ours_is_refused(events, cursor):

@@ -108,6 +108,30 @@ async def test_a_named_encoding_overrides_and_must_exist_and_fit():
         await read(octets, ListFormat.CSV, encoding="ascii")
 
 
+@pytest.mark.parametrize("encoding", ["hex", "zlib", "bz2", "uu", "rot13", "a\0b", "x" * 500])
+async def test_a_codec_that_makes_no_text_is_no_encoding(encoding):
+    with pytest.raises(InvalidRequest, match="no such encoding"):
+        await read(b"13800000001\n", ListFormat.TXT, encoding=encoding)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "octets"),
+    [("undefined", b"1"), ("punycode", b"\xff-\xff"), ("utf-16", b"1\n3\n"), ("idna", b"\xff")],
+)
+@pytest.mark.parametrize("list_format", [ListFormat.TXT, ListFormat.CSV, ListFormat.NDJSON])
+async def test_octets_that_no_codec_takes_are_refused_in_each_form(encoding, octets, list_format):
+    with pytest.raises(InvalidRequest):
+        await read(octets, list_format, encoding=encoding)
+
+
+async def test_half_a_character_is_refused_with_its_line():
+    escaped = rb"13800000001,\ud800"
+    with pytest.raises(InvalidRequest, match="line 1 "):
+        await read(escaped, ListFormat.CSV, encoding="unicode_escape")
+    with pytest.raises(InvalidRequest, match="line 1 "):
+        await read(b'{"to": "\\ud800"}', ListFormat.NDJSON)
+
+
 async def test_txt_has_a_number_a_line_and_keeps_the_sources_line_numbers():
     found = await read(b"13800000001\r\n\r\n 138 0000 0002 \n\n+8613800000003", ListFormat.TXT)
     assert plain(found) == [
@@ -147,7 +171,8 @@ async def test_ndjson_has_an_object_or_a_string_a_line():
 
 @pytest.mark.parametrize(
     "line",
-    ["{", "7", "[]", '{"to": 13800000001}', '{"variables": {}}', '{"to": "1", "x": "y"}',
+    ["{", "[" * 8_000, "7", "[]", '{"to": 13800000001}',
+     '{"variables": {}}', '{"to": "1", "x": "y"}',
      '{"to": "1", "variables": []}', '{"to": "1", "variables": {"a": 1}}'],
 )  # fmt: skip
 async def test_other_ndjson_is_refused_with_its_line(line):
@@ -186,6 +211,12 @@ async def test_a_large_spreadsheet_and_a_large_text_are_read_whole():
     text = "".join(f"138{i:08d},客户{i}\n" for i in range(N_MANY)).encode("gbk")
     found = await read(text, ListFormat.CSV, size=1 << 16)
     assert (len(found), found[-1].line_no) == (N_MANY, N_MANY)
+
+
+async def test_a_spreadsheet_row_that_is_too_long_is_refused():
+    octets = workbook([["汉" * 30_000] * 20])
+    with pytest.raises(InvalidRequest, match="a row of the spreadsheet"):
+        await read(octets, ListFormat.XLSX)
 
 
 @pytest.mark.parametrize("octets", [b"", b"not a workbook", b"PK\x03\x04" + bytes(100)])
