@@ -194,9 +194,11 @@ def make_services(store: Store, settings: Settings, audit_key: AuditKey) -> Serv
         sims=Sims(store, numbers=numbers, zone=ZoneInfo(settings.site.timezone)),
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
-        accounts=Accounts(store, peers=settings.api.peers),
+        accounts=Accounts(store, peers=settings.api.peers, general_department=general),
         authorities=Authorities(
-            store, steps={step for chain in settings.approvals.chains.values() for step in chain}
+            store,
+            steps={step for chain in settings.approvals.chains.values() for step in chain},
+            general_department=general,
         ),
         events=Events(store, keep_days=settings.retention.events_days, general_department=general),
         audits=Audits(

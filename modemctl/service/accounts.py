@@ -14,7 +14,6 @@ from typing import Final
 
 from modemctl.errors import (
     Conflict,
-    InvalidRequest,
     NotAuthenticated,
     NotFound,
     NotPermitted,
@@ -23,9 +22,15 @@ from modemctl.errors import (
     TamperedError,
 )
 from modemctl.model import EventKind, Topic
+from modemctl.service.account_fields import (
+    check_department,
+    check_name,
+    check_reason,
+    check_roles,
+)
 from modemctl.service.pages import Page, decode_text, encode_cursor
-from modemctl.service.principal import ROLES, Principal, Scope, scopes_of
-from modemctl.store import Connection, Store, Tx
+from modemctl.service.principal import Principal, Scope, scopes_of
+from modemctl.store import Connection, Store, Tx, stops
 from modemctl.store import accounts as rows
 from modemctl.store.accounts import (
     Account,
@@ -56,8 +61,6 @@ MAX_LIVE_KEYS: Final = 2
 
 _TOUCH_EVERY: Final = timedelta(minutes=1)
 _TOKEN: Final = re.compile(r"mk_([a-z2-7]{16})_[a-z2-7]{52}")
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_DEPARTMENT_MAX: Final = 128
 _NEW_KEY: Final = "ask an administrator for a new key"
 
 _log = logging.getLogger(__name__)
@@ -74,9 +77,10 @@ class IssuedKey:
 class Accounts:
     """Keeps the accounts and their keys; finds out who asks."""
 
-    def __init__(self, store: Store, *, peers: Mapping[int, str]) -> None:
+    def __init__(self, store: Store, *, peers: Mapping[int, str], general_department: str) -> None:
         """`peers` maps user ids on the Unix socket to account names."""
         self._store = store
+        self._general = general_department
         self._peers = dict(peers)
 
     # ------------------------------------------------------------ who asks
@@ -177,9 +181,9 @@ class Accounts:
             Conflict: the name is taken.
         """
         who.require(Scope.ACCOUNTS_WRITE)
-        _check_name(name)
-        _check_department(department)
-        _check_roles(roles)
+        check_name(name)
+        check_department(department)
+        check_roles(roles)
         _require_sees(who, department)
 
         def act(tx: Tx) -> Account:
@@ -248,8 +252,8 @@ class Accounts:
             PolicyRefused: SEC-01, one's own account.
         """
         who.require(Scope.ACCOUNTS_WRITE)
-        _check_department(department)
-        _check_roles(roles or ())
+        check_department(department)
+        check_roles(roles or ())
         if department is not None:
             _require_sees(who, department)
         _not_oneself(who, account_id)
@@ -277,6 +281,8 @@ class Accounts:
     ) -> Account:
         """Freeze, reactivate or revoke an account; revoked is for ever.
 
+        Unless it becomes active, what runs on it as operator or approver is held.
+
         Raises:
             NotPermitted: without `accounts:write`.
             NotFound: no such account, or of a department that one does not see.
@@ -285,7 +291,7 @@ class Accounts:
             PolicyRefused: SEC-01, one's own account.
         """
         who.require(Scope.ACCOUNTS_WRITE)
-        _check_reason(reason)
+        check_reason(reason)
         _not_oneself(who, account_id)
 
         def act(tx: Tx) -> Account:
@@ -298,6 +304,13 @@ class Accounts:
             if state is not AccountState.ACTIVE:
                 tx.event(EventKind.ALARM, f"account:{after.name}", {"account": str(state)})
                 tx.wake(Topic.STOP)
+                stops.hold_resting_on(
+                    tx,
+                    account_id,
+                    general_department=self._general,
+                    by=who.name,
+                    reason=f"account {after.name} is {state}",
+                )
             return after
 
         return await self._store.write(act)
@@ -354,7 +367,7 @@ class Accounts:
             NotFound: no such key, or of a department that one does not see.
             InvalidRequest: no reason.
         """
-        _check_reason(reason)
+        check_reason(reason)
 
         def act(tx: Tx) -> ApiKey:
             stored = rows.find_key(tx.conn, tx.vault, key_id)
@@ -388,7 +401,7 @@ def bootstrap(tx: Tx, *, name: str) -> IssuedKey:
         InvalidRequest: a name that cannot be.
         Conflict: there are accounts.
     """
-    _check_name(name)
+    check_name(name)
     if rows.has_accounts(tx.conn):
         raise Conflict("there are accounts already", cure=_NEW_KEY)
     account = rows.add_account(
@@ -465,37 +478,3 @@ def _require_sees(who: Principal, department: str | None) -> None:
             cure="ask an administrator of all departments",
             policy="SEC-01",
         )
-
-
-def _check_name(name: str) -> None:
-    if _NAME.fullmatch(name) is None:
-        raise InvalidRequest(
-            "must be 1 to 64 letters, digits, dots, dashes or underscores",
-            field="name",
-            value=name[:80],
-        )
-
-
-def _check_department(department: str | None) -> None:
-    if department is not None and not (
-        0 < len(department) <= _DEPARTMENT_MAX and department.isprintable() and department != "*"
-    ):
-        raise InvalidRequest(
-            f"must be 1 to {_DEPARTMENT_MAX} printable characters", field="department"
-        )
-
-
-def _check_roles(roles: Collection[str]) -> None:
-    for role in roles:
-        if role not in ROLES:
-            raise InvalidRequest(
-                "no such role",
-                field="roles",
-                value=role[:80],
-                cure=f"choose from {', '.join(sorted(ROLES))}",
-            )
-
-
-def _check_reason(reason: str) -> None:
-    if not reason.strip():
-        raise InvalidRequest("must say why", field="reason", policy="SEC-05")

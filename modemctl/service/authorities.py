@@ -16,7 +16,7 @@ from modemctl.errors import Conflict, InvalidRequest, NotFound, PolicyRefused
 from modemctl.model import EventKind, Topic
 from modemctl.service.pages import Page, decode_number, encode_cursor
 from modemctl.service.principal import Principal, Scope
-from modemctl.store import Connection, Store, Tx
+from modemctl.store import Connection, Store, Tx, stops
 from modemctl.store import authorities as rows
 from modemctl.store.accounts import Account, AccountKind, AccountState, find_account
 from modemctl.store.authorities import (
@@ -268,7 +268,7 @@ class Authorities:
     async def withdraw(
         self, who: Principal, authorisation_id: int, *, reason: str
     ) -> Authorisation:
-        """End an authorisation now; what rests on it stops within a second.
+        """End an authorisation now; what runs on it is held and stops within a second.
 
         Raises:
             NotPermitted: without `accounts:write`.
@@ -292,9 +292,31 @@ class Authorities:
             details = {"kind": one.kind, "department": one.department, "reason": reason[:200]}
             tx.audit(who.name, "authorisation.withdraw", str(authorisation_id), details)
             tx.wake(Topic.STOP)
-            return rows.revoke_authorisation(tx, one)
+            after = rows.revoke_authorisation(tx, one)
+            if one.is_in_force(tx.now):
+                self._stop(tx, one, by=who.name)
+            return after
 
         return await self._store.write(act)
+
+    def _stop(self, tx: Tx, ended: Authorisation, *, by: str) -> None:
+        """Hold what rested on an authorisation, unless another one carries it."""
+        reason = f"authorisation {ended.authorisation_id} was withdrawn"
+        account_id, kind, department = ended.account_id, ended.kind, ended.department
+        if rows.is_authorised(
+            tx.conn,
+            tx.vault,
+            account_id=account_id,
+            kind=kind,
+            department=department,
+            at=tx.now,
+        ):
+            return
+        if kind == OPERATOR:
+            general = self._general
+            stops.hold_operated(tx, department, general_department=general, by=by, reason=reason)
+        else:
+            stops.hold_approved(tx, account_id, by=by, reason=reason)
 
     def _visible(self, conn: Connection, who: Principal, account_id: str) -> Account:
         account = find_account(conn, self._store.vault, account_id)

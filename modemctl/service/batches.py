@@ -262,7 +262,7 @@ class Batches:
             found = self._visible(tx.conn, who, batch_id)
             if found.state is not BatchState.HELD:
                 raise _wrong_state(found, "only a held batch goes on")
-            verified = rows.require_start(tx.conn, tx.vault, found, rules=rules, now=tx.now)
+            verified = rows.verify_now(tx.conn, tx.vault, found.batch_id, rules=rules, now=tx.now)
             department = rules.operating_department(found.category, found.department)
             if not rows.may_operate(
                 tx.conn, tx.vault, who.account_id, department=department, at=tx.now

@@ -110,17 +110,18 @@ def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services
     """All services over one store."""
     rules = SubmissionRules.of(Settings(api=settings))
     numbers = rules.numbers(is_strict=False)
+    general = rules.approvals.general_department
     return Services(
         batches=Batches(store, rules),
         messages=Messages(store, rules),
-        doubts=Doubts(store, general_department=rules.approvals.general_department),
+        doubts=Doubts(store, general_department=general),
         opt_outs=OptOuts(store, numbers),
         modems=Modems(store, patience=0.05),
         sims=Sims(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai")),
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
-        accounts=Accounts(store, peers=settings.peers),
-        authorities=Authorities(store, steps=STEPS),
+        accounts=Accounts(store, peers=settings.peers, general_department=general),
+        authorities=Authorities(store, steps=STEPS, general_department=general),
         events=Events(store, keep_days=7, general_department="general"),
         audits=Audits(
             store,

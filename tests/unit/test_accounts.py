@@ -82,12 +82,12 @@ async def store(tmp_path, clock):
 
 @pytest.fixture
 def accounts(store):
-    return Accounts(store, peers={1000: "anna", 1001: "nobody"})
+    return Accounts(store, peers={1000: "anna", 1001: "nobody"}, general_department="general")
 
 
 @pytest.fixture
 def authorities(store):
-    return Authorities(store, steps=STEPS)
+    return Authorities(store, steps=STEPS, general_department="general")
 
 
 async def test_bootstrap_works_once_and_gives_an_administrator(store, accounts):
