@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 Iccid = NewType("Iccid", str)
 """Key of a card: 18–22 characters, letters A–F may occur."""
@@ -14,6 +15,11 @@ BatchId = NewType("BatchId", str)
 MessageId = NewType("MessageId", int)
 SegmentId = NewType("SegmentId", int)
 AccountId = NewType("AccountId", str)
+
+_NUMBER: Final = re.compile(r"\+?[0-9]*")
+_LETTER: Final = re.compile(r"[^ -@\[-`{-~]")  # and all that is not ASCII
+_LETTER_OR_DIGIT: Final = re.compile(r"[^ -/:-@\[-`{-~]")
+_LEAST_SHOWN: Final = 8  # characters: of fewer none is shown
 
 
 class Category(StrEnum):
@@ -62,7 +68,24 @@ class EventKind(StrEnum):
 
 
 def mask_number(number: str) -> str:
-    """A phone number fit for logs and lists: `+86138****5678` (TEL-11)."""
-    if len(number) < 8:
+    """A phone number fit for logs and lists: `+86138****5678` (TEL-11).
+
+    What is no number, such as an alphanumeric sender, is masked as `mask_text` does it.
+    """
+    if not _NUMBER.fullmatch(number):
+        return mask_text(number)
+    if len(number) < _LEAST_SHOWN:
         return "*" * len(number)
     return f"{number[:-8]}****{number[-4:]}"
+
+
+def mask_text(text: str) -> str:
+    """A text with stars for its letters, and for its digits but near its ends.
+
+    Left are spaces, signs, and digits among the first three and last two characters; of a text of
+    fewer than eight characters no digit: `138******** **** ***********10`.
+    """
+    first, last = (3, 2) if len(text) >= _LEAST_SHOWN else (0, 0)
+    end = len(text) - last
+    inner = _LETTER_OR_DIGIT.sub("*", text[first:end])
+    return _LETTER.sub("*", text[:first] + inner + text[end:])

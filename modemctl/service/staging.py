@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from modemctl.model import BatchId, mask_number
+from modemctl.model import BatchId, mask_number, mask_text
 from modemctl.policy.content import ContentRules, render, variables_of
 from modemctl.policy.digest import (
     CHUNK_LINES,
@@ -234,7 +234,7 @@ def _plan(text: str) -> SegmentPlan | None:
 def _removed(source: Recipient, why: Rejection) -> RemovedLine:
     return RemovedLine(
         line_no=source.line_no,
-        masked=mask_number(source.to.strip()[:32]),
+        masked=mask_text(source.to.strip()[:32]),
         reason=why,
         policy=why.policy,
     )

@@ -240,6 +240,29 @@ async def test_removed_lines_are_listed_masked_with_reason_and_rule(tmp_path):
     assert not any("13800000001" in one.masked for one in (*page.items, *rest.items))
 
 
+async def test_a_removed_line_shows_neither_a_whole_number_nor_a_name(tmp_path):
+    lines = [
+        "13800138000 Wang Xiaomin 110",
+        "王小明13800138001",
+        "13800138002/13800138003",
+        "Li Si",
+    ]
+    async with office_in(tmp_path) as office:
+        who = office.who["system"]
+        body = "\n".join(["13800000001", *lines]).encode()
+        shown = await office.batches.submit_list(
+            who, office.request(), chunks(body), ListFormat.TXT
+        )
+        page = await office.batches.removed(who, shown.batch.batch_id)
+        with pytest.raises(PolicyRefused) as caught:
+            strict = office.request(is_strict=True)
+            await office.batches.submit_list(who, strict, chunks(body), ListFormat.TXT)
+    assert [one.masked for one in page.items] == [
+        "138******** **** ******* *10", "************01", "138********/*********03", "**",
+    ]  # fmt: skip
+    assert caught.value.value == "138******** **** ******* *10"
+
+
 async def test_a_strict_list_is_refused_for_one_bad_line_and_leaves_nothing(tmp_path):
     async with office_in(tmp_path) as office:
         who, request = office.who["system"], office.request(is_strict=True)
