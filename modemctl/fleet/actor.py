@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 from drivers.errors import (
@@ -25,11 +24,13 @@ from drivers.interface import Registration, SimState
 from modemctl.errors import StoreError
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.health import Health, read_network
-from modemctl.fleet.ladder import Ladder, Step
 from modemctl.fleet.link import Link
 from modemctl.fleet.mailbox import Mailbox
+from modemctl.fleet.moves import Interrupted, Moved
 from modemctl.fleet.receiving import Receiver
-from modemctl.fleet.serving import Desk, Interrupted, Sender
+from modemctl.fleet.recovering import Recovery
+from modemctl.fleet.saving import STORE_PAUSE, save
+from modemctl.fleet.serving import Desk, Sender
 from modemctl.fleet.unlocking import Fit, Unfit, Unlocked, check_card, unlock
 from modemctl.fleet.wishing import serve_wishes
 from modemctl.lifecycle import MODEM, ModemEvent, ModemState, advance
@@ -41,18 +42,9 @@ from modemctl.telemetry import ModemSample, log_context
 _log = logging.getLogger(__name__)
 
 _M, _E = ModemState, ModemEvent
-_STORE_PAUSE: Final = 1.0
 _SEARCH_POLL: Final = 2.0  # grows up to the health interval
 _SIM_POLL: Final = 10.0
 _LONGEST_SIM_POLL: Final = 300.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
-    """What ends a stay in a state."""
-
-    event: ModemEvent
-    reason: str = ""
 
 
 class Actor:
@@ -72,7 +64,14 @@ class Actor:
         self._receiver = Receiver(
             ground.store, ground.telemetry, bay=bay, numbers=ground.numbers, link=self._link
         )
-        self._ladder = Ladder()
+        self._recovery = Recovery(
+            ground.store,
+            ground.telemetry,
+            bay=bay,
+            link=self._link,
+            receiver=self._receiver,
+            reopen=self._open,
+        )
         self._health = Health(ground.bank.health_interval)
         self._n_sim_waits = 0
         self._is_paused = False
@@ -165,7 +164,7 @@ class Actor:
             return Moved(event=interrupt.event, reason=interrupt.reason)
         except StoreError as error:
             _log.warning("actor.store_failed", extra={"error": str(error)})
-            await asyncio.sleep(_STORE_PAUSE)
+            await asyncio.sleep(STORE_PAUSE)
             return None
         except DriverError as error:
             return self._judge(error)
@@ -186,8 +185,8 @@ class Actor:
         }
         return steps[self._state]()
 
-    def _judge(self, error: DriverError) -> Moved:
-        """What a driver's error means in the present state (design §8)."""
+    def _judge(self, error: DriverError) -> Moved | None:
+        """What a driver's error means in the present state (design §8); None where nothing."""
         telemetry, family = self._ground.telemetry, self._family
         if isinstance(error, CommandTimeout):
             telemetry.count("modemctl_command_timeouts_total", family=family, phase=error.phase)
@@ -204,6 +203,9 @@ class Actor:
             event = _E.STOPPED
         else:
             event = _E.LINK_ERROR if isinstance(error, LinkError) else _E.OUT_OF_STEP
+        if (self._state, event) not in MODEM:
+            _log.warning("actor.error_without_link", extra={"error": str(error)})
+            return None
         return Moved(event=event, reason=str(error))
 
     async def _move(self, moved: Moved) -> None:
@@ -225,18 +227,7 @@ class Actor:
             event=moved.event.value,
             reason=moved.reason,
         )
-        await self._patiently(lambda: self._ground.store.write_in_set(modems.save_changes, change))
-
-    async def _patiently(self, write: Callable[[], Awaitable[None]]) -> None:
-        """Write; while the store fails, try again."""
-        while True:
-            try:
-                await write()
-            except StoreError as error:
-                _log.warning("actor.store_failed", extra={"error": str(error)})
-                await asyncio.sleep(_STORE_PAUSE)
-            else:
-                return
+        await save(lambda: self._ground.store.write_in_set(modems.save_changes, change))
 
     async def _look_up(self, until: float) -> None:
         """Serve wishes, then wait for something to look at, at most until a point of loop time.
@@ -290,61 +281,22 @@ class Actor:
             revision=driver.identity.revision,
             family=driver.capabilities.family,
         )
-        await self._receiver.settle_late()
 
     async def _refused(self) -> Moved:
         """No admission list is kept yet (CC-01): nobody is refused, so nobody stays here."""
         return Moved(event=_E.ADMITTED)
 
     async def _recovering(self) -> Moved:
-        """Climb the ladder step by step; without coverage nobody comes here."""
-        reason = self._reason
-        while (step := self._ladder.climb(has_link=self._link.is_open)) is not None:
-            error = await self._climb(step)
-            await self._note_step(step, error, reason)
-            if error is None:
-                return Moved(event=_E.RECOVERED, reason=step.value)
-            if isinstance(error, LinkError) and not self._link.has_port():
-                return Moved(event=_E.PORT_GONE, reason=error.reason)
-            reason = str(error)
-            if self._is_stopping:
-                break
-        return Moved(event=_E.LADDER_SPENT, reason=reason)
-
-    async def _climb(self, step: Step) -> DriverError | None:
-        await asyncio.sleep(Ladder.pause(step))
-        try:
-            match step:
-                case Step.REALIGN:
-                    await self._link.realign()
-                    await self._receiver.settle_late()
-                case Step.REOPEN:
-                    await self._open()
-                case Step.RESET:
-                    await self._link.restart()
-                    await self._receiver.settle_late()
-        except DriverError as error:
-            return error
-        return None
-
-    async def _note_step(self, step: Step, error: DriverError | None, reason: str) -> None:
-        outcome = "recovered" if error is None else "failed"
-        after = outcome if error is None else str(error)
-        telemetry, family = self._ground.telemetry, self._family
-        telemetry.count("modemctl_recoveries_total", family=family, step=step.value)
-        if step is Step.REALIGN:
-            telemetry.count("modemctl_realignments_total", family=family, outcome=outcome)
-        _log.warning("modem.ladder", extra={"step": step.value, "before": reason, "after": after})
-        ladder = modems.LadderStep(
-            bay=self._bay, step=step.value, outcome=outcome, before=reason, after=after
+        """Climb the ladder; without coverage nobody comes here."""
+        return await self._recovery.run(
+            self._reason, family=self._family, may_go_on=lambda: not self._is_stopping
         )
-        await self._patiently(lambda: self._ground.store.write_in_set(modems.note_ladder, ladder))
 
     async def _failed(self) -> Moved:
         """Rest long; a person's wish shortens it."""
         await self._link.close()
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._ladder.cool_down
+        deadline = loop.time() + self._recovery.cool_down
         while loop.time() < deadline and not self._is_stopping:
             await self._look_up(deadline)
         return Moved(event=_E.RETRY, reason="the cool-down is over")
@@ -478,7 +430,7 @@ class Actor:
                 continue
             await sender.send_next()
             if sender.n_taken:
-                self._ladder.rest()
+                self._recovery.note_health()
             if self._has_wishes:
                 await self._look_up(0.0)
             self._check_controls()

@@ -10,7 +10,7 @@ from typing import Final
 
 from drivers.errors import CommandError, ProtocolError
 from drivers.interface import Driver
-from modemctl.fleet.serving import Interrupted
+from modemctl.fleet.moves import Interrupted
 from modemctl.lifecycle import ModemEvent
 from modemctl.store.modems import Facts
 

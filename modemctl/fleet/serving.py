@@ -18,6 +18,7 @@ from drivers.interface import Action, Blame, Cause, Driver
 from modemctl.errors import StoreError
 from modemctl.fleet.dispatcher import Dispatcher, EncodedSegment, Job
 from modemctl.fleet.mailbox import Asked, Mailbox
+from modemctl.fleet.moves import Interrupted
 from modemctl.fleet.sending import Done, Dropped, Later, SendResult, StopBell, send
 from modemctl.lifecycle import ModemEvent, SegmentState
 from modemctl.model import Bay, Iccid
@@ -33,15 +34,6 @@ _N_MODEM_FAULTS: Final = 3  # in a row, of the modem or between it and us: then 
 _LONGEST_REST: Final = 300.0
 _PATIENT_SHARE: Final = 0.25  # of a submit's usual time: the next message is there long before
 _LONGEST_PATIENCE: Final = 0.25
-
-
-class Interrupted(Exception):
-    """The bay's state is left by this event."""
-
-    def __init__(self, event: ModemEvent, reason: str) -> None:
-        super().__init__(reason)
-        self.event = event
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

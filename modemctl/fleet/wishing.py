@@ -6,7 +6,7 @@ import logging
 
 from drivers.errors import DriverError
 from modemctl.fleet.link import Link
-from modemctl.fleet.serving import Interrupted
+from modemctl.fleet.moves import Interrupted
 from modemctl.lifecycle import MODEM, ModemEvent, ModemState
 from modemctl.model import Bay
 from modemctl.store import Store
@@ -40,6 +40,9 @@ async def serve_wishes(store: Store, link: Link, *, bay: Bay, state: ModemState)
 
 
 async def _run_command(store: Store, link: Link, wish: Wish) -> None:
+    if not link.is_open:
+        await _answer(store, wish, error="the bay has no link to its modem now")
+        return
     try:
         lines = await link.driver.command(wish.body or "AT", timeout=_COMMAND_TIMEOUT)
     except ValueError as error:

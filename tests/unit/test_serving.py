@@ -8,8 +8,8 @@ import pytest
 from drivers.registry import probe
 from modemctl.errors import StoreError
 from modemctl.fleet.link import Link
+from modemctl.fleet.moves import Interrupted
 from modemctl.fleet.receiving import Receiver
-from modemctl.fleet.serving import Interrupted
 from modemctl.lifecycle import ModemEvent
 from modemctl.policy.numbers import NumberRules
 from modemctl.policy.quotas import Caps
