@@ -259,6 +259,8 @@ class Actor:
     def _check_controls(self) -> None:
         while (control := self._mailbox.next_control()) is not None:
             event = control.event
+            if event is _E.REGISTERED:
+                continue  # it only wakes: the card is asked first whether it is still the same
             if event is _E.LINK_ERROR and not self._link.has_port():
                 event = _E.PORT_GONE
             if (self._state, event) in MODEM:
@@ -346,6 +348,7 @@ class Actor:
         """PIN guard and lock; then routing and what lies in the storage."""
         iccid = self._facts.iccid
         assert iccid is not None, "CHECKING found it"
+        self._check_controls()  # the card may have gone while the change was being saved
         ground, driver = self._ground, self._link.driver
         outcome = await unlock(
             driver,
@@ -368,20 +371,43 @@ class Actor:
         return not self._is_stopping
 
     async def _searching(self) -> Moved | None:
-        """Wait for the network; no coverage is nobody's fault."""
+        """Wait for the network; no coverage is nobody's fault.
+
+        Many modems tell nobody that their card was changed, only that the network is gone: before
+        the bay serves, it is asked again which card it holds.
+        """
         loop = asyncio.get_running_loop()
         poll = _SEARCH_POLL
         while not self._is_stopping:
+            self._check_controls()
             registration = await self._link.driver.registration()
             self._facts = dataclasses.replace(self._facts, registration_stat=registration.stat)
-            if registration.is_registered:
-                self._facts = await read_network(self._link.driver, self._facts)
-                reason = f"network status {registration.stat}"
-                return Moved(event=_E.REGISTERED, reason=reason)
+            found = await self._look_at_card(registration)
+            if found is not None:
+                return found
             deadline = loop.time() + poll
             poll = min(poll * 2, self._ground.bank.health_interval)
             await self._look_up(deadline)
         return None
+
+    async def _look_at_card(self, registration: Registration) -> Moved | None:
+        """What the card and the network allow; None = wait."""
+        driver = self._link.driver
+        state = await driver.sim_state()
+        if state is SimState.ABSENT:
+            return Moved(event=_E.SIM_REMOVED, reason="the card was taken out")
+        if state is SimState.BUSY or (state is SimState.READY and not registration.is_registered):
+            return None
+        reason = f"the card says {state}"
+        if state is SimState.READY:
+            card = await check_card(driver, self._ground.store, self._bay)
+            if isinstance(card, Fit) and card.iccid == self._facts.iccid:
+                self._facts = await read_network(driver, self._facts)
+                reason = f"network status {registration.stat}"
+                return Moved(event=_E.REGISTERED, reason=reason)
+            reason = "not the card that was unlocked"
+        self._mailbox.interrupt(_E.SIM_READY, reason)  # what is there now is checked at once
+        return Moved(event=_E.SIM_REMOVED, reason=reason)
 
     async def _ready(self) -> Moved | None:
         """Send what the dispatcher hands over; look at signal and registration now and then."""
