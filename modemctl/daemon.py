@@ -10,7 +10,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Final
@@ -47,7 +47,8 @@ from modemctl.service.modems import Modems
 from modemctl.service.optouts import OptOuts
 from modemctl.service.sims import Sims
 from modemctl.service.submission import SubmissionRules
-from modemctl.store import CommitReport, Store, modems, nodes, pins, sweeps
+from modemctl.store import CommitReport, Store, counts, modems, nodes, pins, sweeps
+from modemctl.store.counts import Counts
 from modemctl.store.engine import sqlite_path
 from modemctl.store.lock import state_lock
 from modemctl.store.proofs import ProofBook
@@ -67,6 +68,7 @@ _log = logging.getLogger(__name__)
 _MINUTE: Final = 60.0
 _HOUR: Final = 3_600.0
 _REPORT_MARGIN: Final = timedelta(hours=1)  # a report may come so long after the validity's end
+_CENSUS_EVERY: Final = 10.0
 _WATCHDOG_PATIENCE: Final = 30.0  # the writer may be busy or fail; it must turn
 
 
@@ -217,7 +219,8 @@ async def _run_on(
     services = make_services(store, settings, audit_key)
     app = create_app(services, settings=settings.api, telemetry=telemetry)
     telemetry.register(fleet.supervisor.snapshot)
-    telemetry.register(lambda: _store_snapshot(store))
+    census = Census(store)
+    telemetry.register(census.snapshot)
     await _recover(store, fleet.rules)
     manager = ServiceManager(store.clock)
     stop = asyncio.Event()
@@ -229,6 +232,7 @@ async def _run_on(
                     group.create_task(fleet.dispatcher.run(), name="dispatcher"),
                     group.create_task(fleet.sweeper.run(), name="sweeper"),
                     group.create_task(sample_loop_lag(telemetry), name="loop lag"),
+                    group.create_task(census.run(), name="census"),
                     group.create_task(_keep_evidence(services.audits), name="audit head"),
                     group.create_task(_forget_events(services.events), name="events"),
                     group.create_task(_feed_watchdog(store, manager), name="watchdog"),
@@ -248,6 +252,7 @@ async def _run_on(
     except* ConfigError as errors:
         raise ConfigError(_problems(errors)) from None
     await store.write(nodes.stop)
+    await _note_head(services.audits)
 
 
 def _problems(errors: BaseExceptionGroup[ConfigError]) -> list[str]:
@@ -284,13 +289,17 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
 
 
 async def _keep_evidence(audits: Audits) -> None:
-    """The head of the audit chain goes to the log and the state file every minute."""
+    """The head of the audit chain goes to the log and the state file at start and every minute."""
     while True:
+        await _note_head(audits)
         await asyncio.sleep(_MINUTE)
-        try:
-            await audits.note_head()
-        except OSError as error:
-            _log.error("audit.head_not_kept", extra={"error": str(error)})
+
+
+async def _note_head(audits: Audits) -> None:
+    try:
+        await audits.note_head()
+    except (OSError, StoreError) as error:
+        _log.error("audit.head_not_kept", extra={"error": str(error)})
 
 
 async def _forget_events(events: Events) -> None:
@@ -317,7 +326,28 @@ async def _feed_watchdog(store: Store, manager: ServiceManager) -> None:
         await asyncio.sleep(interval)
 
 
-def _store_snapshot(store: Store) -> BankSnapshot:
-    return BankSnapshot(
-        n_journal_backlog=store.journal.backlog, audit_sequence=store.journal.head.seq
-    )
+class Census:
+    """The store's figures for metrics: counted now and then, read at each scrape."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._counts = Counts()
+
+    async def run(self) -> None:
+        """Count until cancelled; a store that fails leaves the last figures."""
+        while True:
+            with suppress(StoreError):
+                self._counts = await self._store.read(counts.read)
+            await asyncio.sleep(_CENSUS_EVERY)
+
+    def snapshot(self) -> BankSnapshot:
+        """What is known now; called from the exporter's thread."""
+        journal, known = self._store.journal, self._counts
+        return BankSnapshot(
+            sims=known.sims,
+            batches=known.batches,
+            segments=known.segments,
+            is_writer_up=journal.is_healthy,
+            n_journal_backlog=journal.backlog,
+            audit_sequence=journal.head.seq,
+        )

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,7 @@ from typing import Final
 
 from modemctl.audit import Entry, Head, verify
 from modemctl.errors import ConfigError
+from modemctl.model import EventKind
 from modemctl.service.pages import Page, decode_number, encode_cursor
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Connection, Store
@@ -26,6 +28,8 @@ __all__ = ["AuditRecord", "Audits", "ChainReport", "read_heads", "verify_offline
 
 _PAGE: Final = 500
 _MAX_FAULTS: Final = 100  # a chain cut in the middle would name every entry behind
+
+_HEAD_CURE: Final = "run: modemctl audit verify; move the file away once the cut is explained"
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +72,7 @@ class Audits:
         self._store = store
         self._key = audit_public_key
         self._head_file = head_file
+        self._writing = threading.Lock()
 
     async def list(
         self,
@@ -126,17 +131,45 @@ class Audits:
         )
         return reports
 
-    async def note_head(self) -> None:
-        """Write this node's head to the log and to the state file; call every minute.
+    async def note_head(self) -> bool:
+        """Write this node's head to the log and to the state file; at start, each minute, at stop.
+
+        Where the chain lacks the head noted before, that one stays, an alarm is raised, and the
+        answer is False: a cut is not covered up by what is written after it.
 
         Raises:
-            OSError: the state file cannot be written.
+            OSError: the state file cannot be read or written.
+            StoreError: the database cannot be read, or takes no alarm.
         """
         head = self._store.journal.head
-        if head.seq == 0:
-            return
-        _log.info("audit.head", extra={"seq": head.seq, "hash": head.hash.hex()})
-        await asyncio.to_thread(_write_head, self._head_file, self._store.node_id, head)
+        if not await self._holds_noted_head():
+            _log.error("audit.head_missing", extra={"seq": head.seq, "cure": _HEAD_CURE})
+            await self._store.write(
+                lambda tx: tx.event(EventKind.ALARM, "audit", {"alarm": "audit_head"})
+            )
+            return False
+        if head.seq > 0:
+            _log.info("audit.head", extra={"seq": head.seq, "hash": head.hash.hex()})
+            await asyncio.to_thread(self._write_head, head)
+        return True
+
+    async def _holds_noted_head(self) -> bool:
+        try:
+            noted = await asyncio.to_thread(read_heads, self._head_file)
+        except ConfigError:  # a damaged note is no leave to write another one
+            return False
+        node_id = self._store.node_id
+        expected = noted.get(node_id)
+        if expected is None or expected.seq == 0:
+            return True
+        seq, entry_hash = expected.seq, expected.hash
+        return await self._store.read(
+            lambda conn: rows.has_entry(conn, node_id=node_id, seq=seq, entry_hash=entry_hash)
+        )
+
+    def _write_head(self, head: Head) -> None:
+        with self._writing:  # a thread that nobody awaits any more may still be at it
+            _write_head(self._head_file, self._store.node_id, head)
 
 
 def verify_offline(
@@ -255,6 +288,10 @@ def read_heads(head_file: Path) -> Mapping[str, Head]:
 
 
 def _write_head(head_file: Path, node_id: str, head: Head) -> None:
+    """Replace the file whole, unless it names a later head."""
+    noted = read_heads(head_file).get(node_id)
+    if noted is not None and noted.seq > head.seq:
+        return
     text = json.dumps({node_id: {"seq": head.seq, "hash": head.hash.hex()}})
     draft = head_file.with_name(f"{head_file.name}.new")
     with draft.open("w", encoding="utf-8") as out:

@@ -39,6 +39,13 @@ def read_chain(conn: Connection, *, node_id: str, after: int, limit: int) -> Seq
     return [_entry(row) for row in rows]
 
 
+def has_entry(conn: Connection, *, node_id: str, seq: int, entry_hash: bytes) -> bool:
+    """Whether a chain holds the entry of this number and hash."""
+    columns = audit_entry.c
+    stored = conn.scalar(select(columns.hash).where(columns.node_id == node_id, columns.seq == seq))
+    return stored == entry_hash
+
+
 def list_entries(
     conn: Connection,
     *,

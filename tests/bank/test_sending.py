@@ -1,5 +1,6 @@
 """The daemon as users run it, on a simulated bank: the network's ledger judges the store."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -223,6 +224,9 @@ def test_a_signal_ends_the_daemon_in_order(world, number):
         daemon.send(number)
         assert daemon.wait() == 0
     assert "Traceback" not in daemon.log.read_text()
+    noted = json.loads(site.database.with_name("audit.head").read_text())
+    ((seq,),) = site.query("SELECT max(seq) FROM audit_entry")
+    assert [one["seq"] for one in noted.values()] == [seq]
 
 
 def test_what_cannot_start_says_so_in_one_line(tmp_path):

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import create_engine, delete, insert, select, update
 
+from modemctl.audit import Head
 from modemctl.errors import ConfigError, InvalidRequest, NotPermitted
 from modemctl.lifecycle import SegmentState
 from modemctl.model import AccountId, SegmentId
 from modemctl.service.audits import Audits, read_heads, verify_offline
 from modemctl.service.principal import Principal, Scope
-from modemctl.store.tables import audit_entry, segment_journal
+from modemctl.store.tables import audit_entry, event, segment_journal
 from modemctl.store.transaction import Transition
 from modemctl.vault import AuditKey
 from tests.support.stores import AUDIT_SEED, open_store
@@ -167,6 +168,40 @@ async def test_an_older_copy_of_the_database_shows(tmp_path):
     database.write_bytes(copy)
     (report,) = check(tmp_path)
     assert any("older copy" in one for one in report.faults)
+
+
+@pytest.mark.parametrize("cut", [ENTRY.seq > 6, ENTRY.seq == 9, ENTRY.seq > 0])
+async def test_a_cut_is_not_covered_up_by_what_comes_after_it(filled, cut):
+    noted = read_heads(filled / "head.json")
+    tamper(filled, delete(audit_entry).where(cut))
+    for _ in range(2):
+        async with open_store(filled) as store:
+            audits = audits_of(store, filled)
+            assert not await audits.note_head()
+            await fill(store, 6, 0)
+            assert not await audits.note_head()
+            alarms = await store.read(
+                lambda conn: conn.scalars(select(event.c.kind).order_by(event.c.event_id)).all()
+            )
+            (report,) = await audits.verify(AUDITOR)
+            assert any("entry 9, noted as head, is missing" in one for one in report.faults)
+    assert alarms == ["alarm"] * 4
+    assert read_heads(filled / "head.json") == noted
+
+
+async def test_a_damaged_head_file_is_kept_and_alarms(filled):
+    (filled / "head.json").write_text("")
+    async with open_store(filled) as store:
+        assert not await audits_of(store, filled).note_head()
+        assert await store.read(lambda conn: conn.scalars(select(event.c.kind)).all()) == ["alarm"]
+    assert (filled / "head.json").read_text() == ""
+
+
+async def test_the_noted_head_never_moves_back(filled):
+    noted = read_heads(filled / "head.json")
+    async with open_store(filled) as store:
+        audits_of(store, filled)._write_head(Head(seq=3, hash=bytes(32)))
+    assert read_heads(filled / "head.json") == noted
 
 
 async def test_the_head_file_holds_the_head_and_is_replaced_whole(tmp_path):
