@@ -52,13 +52,6 @@ class LockMode(StrEnum):
     VERIFY = "verify"
 
 
-class BayMode(StrEnum):
-    """Whether a card's first bay is remembered or must be registered beforehand."""
-
-    LEARN = "learn"
-    ENFORCE = "enforce"
-
-
 class LogLevel(StrEnum):
     """Least severity that is written."""
 
@@ -86,9 +79,6 @@ class SiteSettings(_Slice):
     )
     signature: Annotated[str, StringConstraints(max_length=20)] = Field(
         default="", description="Company signature that a promotion must carry, such as `【公司】`."
-    )
-    country_code: Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{0,2}$")] = Field(
-        default="+86", description="Country code put before national numbers."
     )
     region: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] = Field(
         default="CN",
@@ -324,10 +314,6 @@ class SimsSettings(_Slice):
     lock: LockMode = Field(
         default=LockMode.ENFORCE,
         description="`enforce` switches a missing PIN lock on; `verify` alerts.",
-    )
-    bays: BayMode = Field(
-        default=BayMode.LEARN,
-        description="`learn` binds a card to its first bay; `enforce` wants it set.",
     )
 
 

@@ -97,6 +97,7 @@ class Journal:
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._head = Head()
         self._turns = 0
+        self._has_failed = False
 
     @property
     def head(self) -> Head:
@@ -112,6 +113,11 @@ class Journal:
     def is_alive(self) -> bool:
         """Whether the writer's thread runs."""
         return self._thread.is_alive()
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the writer runs and its last commit went through."""
+        return self._thread.is_alive() and not self._has_failed
 
     @property
     def backlog(self) -> int:
@@ -201,6 +207,7 @@ class Journal:
         else:
             self._head = head
         self._turns += 1
+        self._has_failed = failure is not None
         seconds = self._clock.monotonic() - started
         report = CommitReport(
             seconds=seconds, n_requests=len(group), is_failure=failure is not None

@@ -42,7 +42,6 @@ class ModemSample:
     is_registered: bool = False
     carrier: str | None = None
     signal_dbm: int | None = None
-    sim_state: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,8 +215,6 @@ def _add_modem(gauges: Mapping[str, GaugeMetricFamily], modem: ModemSample) -> N
     gauges["modemctl_modem_registered"].add_metric([bay, family, carrier], modem.is_registered)
     if modem.signal_dbm is not None:
         gauges["modemctl_modem_signal_dbm"].add_metric([bay, family], modem.signal_dbm)
-    if modem.sim_state is not None:
-        gauges["modemctl_modem_sim_state"].add_metric([bay, _safe(modem.sim_state)], 1)
 
 
 async def sample_loop_lag(telemetry: Telemetry, *, interval: float = 0.25) -> None:

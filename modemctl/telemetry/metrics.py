@@ -80,7 +80,6 @@ METRICS: Final = (
     _gauge("modem_paused", "1 where a person paused the bay.", "bay", "family"),
     _gauge("modem_signal_dbm", "Received signal strength.", "bay", "family", unit="dBm"),
     _gauge("modem_registered", "1 while registered.", "bay", "family", "carrier"),
-    _gauge("modem_sim_state", "1 for what the bay's card says of itself.", "bay", "state"),
     # the store, read from its counts
     _gauge("sims", "Cards in the register by state of their life cycle.", "state"),
     _gauge("segments", "Segments by state, of batches that are not done.", "state"),

@@ -205,7 +205,6 @@ def test_environment_overrides_the_file(write) -> None:
         write("[limits]\nsegments_per_day = 500\n"),
         {
             "MODEMCTL_LIMITS__SEGMENTS_PER_DAY": "300",
-            "MODEMCTL_SITE__COUNTRY_CODE": "+86",
             "MODEMCTL_SITE__ID": "7",
             "MODEMCTL_SMS__REQUEST_REPORTS": "false",
             "MODEMCTL_BANK__PORTS": '["/dev/a"]',

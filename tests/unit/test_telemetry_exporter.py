@@ -151,7 +151,6 @@ def test_snapshot_becomes_gauges_and_sources_complete_each_other() -> None:
         is_registered=True,
         carrier="46000",
         signal_dbm=-71,
-        sim_state="ready",
     )
     absent = ModemSample(bay="08", family="unknown", state="absent", is_paused=True)
     telemetry.register(lambda: BankSnapshot(modems=[modem, absent]))
@@ -177,7 +176,6 @@ def test_scrape_of_512_modems_costs_less_than_40_ms_of_cpu() -> None:
             state="ready",
             carrier="46000",
             signal_dbm=-70,
-            sim_state="ready",
         )
         for n in range(512)
     ]
