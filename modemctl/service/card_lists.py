@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import json
 import re
-import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -22,8 +21,8 @@ from modemctl.errors import InvalidRequest
 from modemctl.lifecycle import CardState
 from modemctl.model import Iccid
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
-from modemctl.service import sheets
 from modemctl.service.recipients import ListFormat, Spooled, detect_encoding
+from modemctl.service.workbooks import read_rows
 from modemctl.store.sims import NewCard, Ownership
 
 ValueT = TypeVar("ValueT")
@@ -31,7 +30,7 @@ ValueT = TypeVar("ValueT")
 MAX_CARDS: Final = 5_000
 """Cards of one list: they are written in one transaction."""
 MAX_OCTETS: Final = 8 << 20
-_SHEET_LIMIT: Final = 60.0
+_SHEET_OCTETS: Final = 64 << 20  # of its rows: a small workbook can unfold to many
 _DELIMITERS: Final = ",\t;|"
 
 _HEADINGS: Final[Mapping[str, frozenset[str]]] = {
@@ -354,26 +353,5 @@ def _csv_rows(path: Path, encoding: str) -> Sequence[tuple[int, Sequence[str]]]:
 
 
 async def _sheet_rows(path: Path) -> Sequence[tuple[int, Sequence[str]]]:
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        sheets.__name__,
-        str(path),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(_SHEET_LIMIT):
-            lines, refusal = await child.communicate()
-    except TimeoutError:
-        raise InvalidRequest("the spreadsheet takes too long to read", cure="split it") from None
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-    if child.returncode == sheets.REFUSED:
-        raise InvalidRequest(refusal.decode(errors="replace").strip()[:200])
-    if child.returncode != 0:
-        raise InvalidRequest("the spreadsheet cannot be read")
-    return [(row_no, cells) for row_no, cells in map(json.loads, lines.splitlines())]
+    async with aclosing(read_rows(path, max_octets=_SHEET_OCTETS)) as rows:
+        return [row async for row in rows]

@@ -12,7 +12,6 @@ import csv
 import hashlib
 import json
 import re
-import sys
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -25,7 +24,7 @@ from typing import IO, Final, TypeVar
 from modemctl.errors import InvalidRequest
 from modemctl.policy.content import is_variable_name
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
-from modemctl.service import sheets
+from modemctl.service.workbooks import read_rows
 
 SLICE_LINES: Final = 250
 """Lines that are prepared and stored at a time: keeps each transaction below 20 ms."""
@@ -47,7 +46,6 @@ _NUMBER_COLUMNS: Final = frozenset(
     {"to", "number", "phone", "phone number", "mobile", "msisdn", "recipient", "tel",
      "手机", "手机号", "手机号码", "号码", "电话", "电话号码", "联系电话", "移动电话"}
 )  # fmt: skip
-_ANSWER_LIMIT: Final = 120.0  # seconds the child may be silent: a big workbook is read in one go
 
 
 class ListFormat(StrEnum):
@@ -301,10 +299,9 @@ _READERS: Final[Mapping[ListFormat, Callable[[IO[str]], Iterator[Recipient]]]] =
 
 async def _spreadsheet_slices(path: Path) -> AsyncGenerator[Sequence[Recipient], None]:
     table = _Table()
-    async with aclosing(_child_lines(path)) as lines:
+    async with aclosing(read_rows(path)) as rows:
         part: list[Recipient] = []
-        async for line in lines:
-            row_no, cells = json.loads(line)
+        async for row_no, cells in rows:
             if row_no > MAX_LINES:
                 raise InvalidRequest(f"a list has at most {MAX_LINES} lines")
             if (found := table.read(row_no, cells)) is not None:
@@ -314,44 +311,3 @@ async def _spreadsheet_slices(path: Path) -> AsyncGenerator[Sequence[Recipient],
                 part = []
         if part:
             yield part
-
-
-async def _child_lines(path: Path) -> AsyncGenerator[bytes, None]:
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        sheets.__name__,
-        str(path),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=_BLOCK,
-    )
-    assert child.stdout is not None
-    assert child.stderr is not None
-    try:
-        while line := await _line_in_time(child.stdout):
-            yield line
-        async with asyncio.timeout(_ANSWER_LIMIT):
-            refusal = (await child.stderr.read(_HEAD)).decode(errors="replace").strip()
-            status = await child.wait()
-        if status == sheets.REFUSED:
-            raise InvalidRequest(refusal)
-        if status != 0:
-            raise InvalidRequest("the spreadsheet cannot be read", cure="send the list as CSV")
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.communicate()  # to the end of its pipes: else they stay open
-
-
-async def _line_in_time(source: asyncio.StreamReader) -> bytes:
-    try:
-        async with asyncio.timeout(_ANSWER_LIMIT):
-            return await source.readline()
-    except ValueError:
-        raise InvalidRequest(f"a row of the spreadsheet has more than {_BLOCK} octets") from None
-    except TimeoutError:
-        raise InvalidRequest(
-            "the spreadsheet takes too long to read", cure="send the list as CSV"
-        ) from None

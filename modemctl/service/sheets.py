@@ -7,6 +7,7 @@ are `[row number, [cell, …]]` for rows that hold anything, cells as text.
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,11 @@ import python_calamine
 
 MAX_UNPACKED: Final = 1 << 30
 """Octets that a workbook may unpack to: more is a bomb, not a list."""
+MAX_MEMORY: Final = 1 << 30
+"""Octets of address space: a full sheet of a million rows needs a third of it."""
+MAX_CPU: Final = 120
+"""Seconds of CPU."""
+TOO_MUCH: Final = "the spreadsheet needs more memory or time than a list may"
 REFUSED: Final = 3
 """Exit status where the file is no workbook that we take; the reason stands on stderr."""
 
@@ -39,7 +45,9 @@ def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise ValueError("not a spreadsheet that can be read") from error
     for row_no, cells in enumerate(sheet.iter_rows(), 1):
         texts = [_text(cell) for cell in cells]
-        if any(texts):
+        while texts and not texts[-1]:
+            texts.pop()
+        if texts:
             yield row_no, texts
 
 
@@ -83,8 +91,18 @@ def main(arguments: Sequence[str]) -> int:
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return REFUSED
+    except MemoryError:
+        sys.stderr.write(f"{TOO_MUCH}\n")
+        return REFUSED
     return 0
 
 
+def limit_itself() -> None:
+    """Let this process take no more than a list may need: a small file can unfold to gigabytes."""
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU, MAX_CPU))
+
+
 if __name__ == "__main__":
+    limit_itself()
     sys.exit(main(sys.argv[1:]))

@@ -52,6 +52,7 @@ def test_unit_keeps_what_the_daemon_relies_on() -> None:
     assert service["RestartPreventExitStatus"] == "78"
     assert int(service["TimeoutStopSec"]) > 200
     assert int(service["LimitNOFILE"]) >= 8192
+    assert service["OOMPolicy"] == "continue"
     assert service["DevicePolicy"] == "closed"
     assert (service["IPAddressDeny"], service["IPAddressAllow"]) == ("any", "localhost")
     text = UNIT.read_text(encoding="utf-8")

@@ -9,8 +9,8 @@ from datetime import date
 import openpyxl
 import pytest
 
-from modemctl.errors import InvalidRequest
-from modemctl.service import sheets
+from modemctl.errors import Conflict, InvalidRequest
+from modemctl.service import sheets, workbooks
 from modemctl.service.recipients import (
     MAX_LINE_CHARS,
     SLICE_LINES,
@@ -19,6 +19,7 @@ from modemctl.service.recipients import (
     read_slices,
     spool,
 )
+from modemctl.service.workbooks import read_rows
 
 N_MANY = 50_000
 
@@ -236,6 +237,50 @@ def test_a_spreadsheet_that_unpacks_to_too_much_is_refused_unread(tmp_path, monk
     monkeypatch.setattr(sheets, "MAX_UNPACKED", 1 << 19)
     assert sheets.main([str(path)]) == sheets.REFUSED
     assert "unpacks to more" in capsys.readouterr().err
+
+
+def sparse_workbook(n_rows):
+    """One whose two cells stand in the corners of a sheet of full width: a few kilobytes."""
+    source = zipfile.ZipFile(io.BytesIO(workbook([["x"]])))
+    rows = "".join(
+        f'<row r="{row}"><c r="A{row}"><v>1</v></c><c r="XFD{row}"><v>1</v></c></row>'
+        for row in (1, n_rows)
+    )
+    head = '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in source.namelist():
+            is_sheet = name == "xl/worksheets/sheet1.xml"
+            text = f"{head}<sheetData>{rows}</sheetData></worksheet>"
+            archive.writestr(name, text if is_sheet else source.read(name))
+    return out.getvalue()
+
+
+async def test_a_small_spreadsheet_that_unfolds_to_gigabytes_is_refused():
+    octets = sparse_workbook(100_000)
+    assert len(octets) < 10_000
+    with pytest.raises(InvalidRequest, match="more memory or time"):
+        await read(octets, ListFormat.XLSX)
+
+
+async def test_few_spreadsheets_are_read_at_a_time_and_others_wait(tmp_path, monkeypatch):
+    path = tmp_path / "list.xlsx"
+    path.write_bytes(workbook([[13800000001], [13800000002]]))
+    monkeypatch.setattr(workbooks, "_TURN_LIMIT", 0.2)
+    async with aclosing(read_rows(path)) as one, aclosing(read_rows(path)) as two:
+        assert (await anext(one), await anext(two)) == ((1, ["13800000001"]),) * 2
+        with pytest.raises(Conflict, match="other spreadsheets"):
+            await anext(read_rows(path))
+    async with aclosing(read_rows(path)) as rows:
+        assert len([row async for row in rows]) == 2
+
+
+async def test_rows_are_capped_together(tmp_path):
+    path = tmp_path / "list.xlsx"
+    path.write_bytes(workbook([["x" * 1_000]] * 3))
+    async with aclosing(read_rows(path, max_octets=2_500)) as rows:
+        with pytest.raises(InvalidRequest, match="more than 2500 octets"):
+            assert [row async for row in rows]
 
 
 async def test_a_list_that_is_too_large_is_refused_while_it_comes():
