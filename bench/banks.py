@@ -21,10 +21,8 @@ SETTINGS: Final = {
     "limits.segments_per_hour": "1000000",
     "limits.segments_per_day": "10000000",
     "limits.minimum_gap": "0.0",
-    "limits.recipient.messages_per_day": "1000",
     "api.max_json_bytes": "67108864",
-    # Reports, not doubts or delays, are what each segment brings.
-    "sms.request_reports": "true",
+    "sms.request_reports": "true",  # each segment brings one
 }
 TEXT: Final = "【示例公司】您的第{n}号通知已到，请查收。回复TD退订"
 """One segment, UCS-2, as most of the real traffic."""
