@@ -39,4 +39,4 @@ def read(conn: Connection) -> Counts:
 
 
 def _by_state(conn: Connection, query: Select[str, int]) -> Mapping[str, int]:
-    return dict(conn.execute(query).tuples().all())
+    return {state: n for state, n in conn.execute(query)}  # noqa: C416 - dict() takes no rows
