@@ -87,10 +87,11 @@ class Audits:
         """Entries of this node, newest first.
 
         Raises:
-            NotPermitted: without `audit:read`.
+            NotPermitted: without `audit:read`, or of one department only.
             InvalidRequest: a cursor that is not ours.
         """
         who.require(Scope.AUDIT_READ)
+        who.require_all_departments()  # entries of all departments stand in one chain
         before = decode_number(cursor)
         found = await self._store.read(
             lambda conn: rows.list_entries(
@@ -113,9 +114,10 @@ class Audits:
         """Check every chain, its signatures, its noted head and the segment journal under it.
 
         Raises:
-            NotPermitted: without `audit:read`.
+            NotPermitted: without `audit:read`, or of one department only.
         """
         who.require(Scope.AUDIT_READ)
+        who.require_all_departments()  # entries of all departments stand in one chain
         heads = await asyncio.to_thread(read_heads, self._head_file)
         nodes = await self._store.read(rows.list_nodes)
         node_id = self._store.node_id

@@ -97,6 +97,19 @@ class Principal:
                 cure="let a person do it with his own account",
             )
 
+    def require_all_departments(self) -> None:
+        """Refuse what shows all departments to an account that sees one.
+
+        Raises:
+            NotPermitted: the account is of one department.
+        """
+        if self.department is not None:
+            raise NotPermitted(
+                f"account {self.name} sees department {self.department} only",
+                cure="ask somebody whose account sees all departments",
+                policy="SEC-01",
+            )
+
     def sees(self, department: str | None) -> bool:
         """Whether data of this department may be shown to the account."""
         return self.department is None or department == self.department

@@ -1,6 +1,7 @@
 """The audit log is whole, or says what is wrong; heads outside the database show a cut."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -255,3 +256,14 @@ async def test_without_the_scope_nobody_reads_the_log(tmp_path):
             await audits.list(who, limit=1)
         with pytest.raises(NotPermitted):
             await audits.verify(who)
+
+
+async def test_an_auditor_of_one_department_does_not_read_all_departments_log(tmp_path):
+    async with open_store(tmp_path) as store:
+        audits = audits_of(store, tmp_path)
+        await fill(store, 1, 0)
+        loans = replace(AUDITOR, department="loans")
+        with pytest.raises(NotPermitted):
+            await audits.list(loans, limit=1)
+        with pytest.raises(NotPermitted):
+            await audits.verify(loans)
