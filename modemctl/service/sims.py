@@ -21,7 +21,7 @@ from modemctl.service.recipients import ListFormat, Spooled
 from modemctl.store import Store, Tx, pins
 from modemctl.store import sims as rows
 from modemctl.store.pins import PinImport
-from modemctl.store.sims import Card, Ownership
+from modemctl.store.sims import Card, NewCard, Ownership
 
 __all__ = ["CardImport", "CardState", "LineError", "Ownership", "PinImport", "SimView", "Sims"]
 
@@ -178,7 +178,8 @@ class Sims:
                 _require_complete(card)
             before = rows.change_state(tx, iccid, to)
             details = {"before": before.value, "after": to.value, "reason": reason.strip()}
-            tx.audit(who.name, "sim.state", iccid, {**details, "policy": "SIM-02"})
+            details |= {"source": who.source, "policy": "SIM-02"}
+            tx.audit(who.name, "sim.state", iccid, {**details})
 
         return await self._change(who, iccid, act)
 
@@ -194,7 +195,8 @@ class Sims:
 
         def act(tx: Tx, _card: Card) -> None:
             rows.verify(tx, iccid, by=name, at=tx.now)
-            tx.audit(who.name, "sim.verify", iccid, {"policy": "SIM-04"})
+            details = {"verified_by": name, "source": who.source, "policy": "SIM-04"}
+            tx.audit(who.name, "sim.verify", iccid, details)
 
         return await self._change(who, iccid, act)
 
@@ -217,26 +219,32 @@ class Sims:
     async def list_imports(self, who: Principal) -> Sequence[PinImport]:
         """The imports of PINs and how far each proved itself, newest first.
 
+        An account of one department sees those that hold its cards alone.
+
         Raises:
             NotPermitted: the scope is missing.
         """
         who.require(Scope.SIMS_READ)
-        return await self._store.read(pins.read_imports)
+        department = who.department
+        return await self._store.read(lambda conn: pins.read_imports(conn, department=department))
 
     async def resume_import(self, who: Principal, import_id: str, reason: str) -> None:
         """Let a stopped or hanging import of PINs begin again with a canary.
 
         Raises:
             NotPermitted, InvalidRequest: scope or reason.
-            NotFound: no such import.
+            NotFound: no such import, or with cards of a department that one does not see.
             Conflict: it neither stopped nor waits.
         """
         who.require(Scope.SIMS_WRITE)
         _require_reason(reason)
 
         def act(tx: Tx) -> None:
+            own = who.department
+            if own is not None and not pins.is_import_of(tx.conn, import_id, own):
+                raise NotFound("no such import of PINs", field="import_id", value=import_id[:80])
             pins.resume_import(tx, import_id)
-            details = {"reason": reason.strip(), "policy": "SIM-06"}
+            details = {"reason": reason.strip(), "source": who.source, "policy": "SIM-06"}
             tx.audit(who.name, "pin_import.resume", import_id, details)
 
         await self._store.write(act)
@@ -249,7 +257,8 @@ class Sims:
         def act(tx: Tx, _card: Card) -> None:
             if rows.set_paused(tx, iccid, is_paused=is_paused):
                 action = "sim.pause" if is_paused else "sim.resume"
-                tx.audit(who.name, action, iccid, {"reason": reason.strip()})
+                details = {"reason": reason.strip(), "source": who.source}
+                tx.audit(who.name, action, iccid, {**details})
 
         return await self._change(who, iccid, act)
 
@@ -313,7 +322,7 @@ class _Import:
             rows.add(tx, new)
             if import_id is not None:
                 pins.add_import(tx, import_id, fresh)
-            self._leave_traces(tx, [card.iccid for card in new], fresh, import_id)
+            self._leave_traces(tx, new, fresh, import_id)
         return CardImport(
             n_cards=len(self._lines),
             n_added=len(new),
@@ -337,17 +346,32 @@ class _Import:
         return found
 
     def _leave_traces(
-        self, tx: Tx, added: Sequence[str], fresh: Mapping[Iccid, str], import_id: str | None
+        self, tx: Tx, added: Sequence[NewCard], fresh: Mapping[Iccid, str], import_id: str | None
     ) -> None:
-        for iccid in added:
-            tx.audit(self._who.name, "sim.add", iccid, {"policy": "SIM-01"})
-            tx.event(EventKind.SIM, iccid, {"added": True})
+        source = self._who.source
+        for card in added:
+            tx.audit(
+                self._who.name,
+                "sim.add",
+                card.iccid,
+                {
+                    "state": card.state.value,
+                    "department": card.department,
+                    "verified_at": None
+                    if card.verified_at is None
+                    else card.verified_at.isoformat(),
+                    "verified_by": card.verified_by,
+                    "source": source,
+                    "policy": "SIM-01",
+                },
+            )
+            tx.event(EventKind.SIM, card.iccid, {"added": True})
         if import_id is not None:
             tx.audit(
                 self._who.name,
                 "pin_import.add",
                 import_id,
-                {"n_cards": len(fresh), "policy": "SIM-06"},
+                {"n_cards": len(fresh), "source": source, "policy": "SIM-06"},
             )
         tx.wake(Topic.SIMS)
 

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from modemctl.errors import Conflict, NotFound, TamperedError
 from modemctl.model import EventKind, Iccid, Topic
@@ -92,16 +103,30 @@ def _held(vault: Vault, iccid: str, sealed: bytes | None) -> str | None:
         return None
 
 
-def read_imports(conn: Connection) -> Sequence[PinImport]:
-    """All imports, newest first."""
+def read_imports(conn: Connection, *, department: str | None = None) -> Sequence[PinImport]:
+    """All imports, newest first; with `department`, those of nobody else's cards."""
     n_out = _n_out(conn, None)
-    rows = conn.execute(
-        select(*pin_import.c).order_by(pin_import.c.created_at.desc(), pin_import.c.import_id)
-    )
+    query = select(*pin_import.c).order_by(pin_import.c.created_at.desc(), pin_import.c.import_id)
+    if department is not None:
+        query = query.where(_is_own(department))
+    rows = conn.execute(query)
     return [
         PinImport(**row, n_out=n_out.get(row["import_id"], 0))  # one field a column
         for row in rows.mappings()
     ]
+
+
+def is_import_of(conn: Connection, import_id: str, department: str) -> bool:
+    """Whether an import brought PINs of this department's cards, and of nobody else's."""
+    query = select(pin_import.c.import_id)
+    found = conn.scalar(query.where(pin_import.c.import_id == import_id, _is_own(department)))
+    return found is not None
+
+
+def _is_own(department: str) -> ColumnElement[bool]:
+    cards = exists().where(sim.c.pin_import_id == pin_import.c.import_id)
+    others = or_(sim.c.department.is_(None), sim.c.department != department)
+    return and_(cards, ~cards.where(others))
 
 
 def resume_import(tx: Tx, import_id: str) -> None:

@@ -1,6 +1,7 @@
 """The register of cards: lists in, views out, life of a card, what is never told."""
 
 import io
+import json
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -364,6 +365,42 @@ async def test_a_stopped_import_goes_on_only_by_a_person(tmp_path):
         with pytest.raises(NotFound):
             await sims.resume_import(KEEPER, "none", "x")
     assert after.stopped_at is None
+
+
+async def test_imports_with_cards_of_another_department_are_not_seen_or_resumed(tmp_path):
+    async with register(tmp_path) as (sims, store):
+        loans = await give(sims, "\n".join([HEAD, row(1, department="loans")]))
+        mixed = await give(
+            sims, "\n".join([HEAD, row(2, department="loans"), row(3, department="sales")])
+        )
+        stopped = update(pin_import).values(stopped_at=store.clock.now(), stopped_reason="x")
+        await store.write(lambda tx: tx.conn.execute(stopped))
+        of_loans = who(Scope.SIMS_READ, Scope.SIMS_WRITE, department="loans")
+        of_sales = who(Scope.SIMS_READ, Scope.SIMS_WRITE, department="sales")
+        assert [one.import_id for one in await sims.list_imports(of_loans)] == [loans.import_id]
+        assert await sims.list_imports(of_sales) == []
+        assert len(await sims.list_imports(READER)) == 2
+        for one in (loans, mixed):
+            with pytest.raises(NotFound):
+                await sims.resume_import(of_sales, one.import_id, "not mine")
+        await sims.resume_import(of_loans, loans.import_id, "PINs were checked")
+
+
+async def test_the_log_says_what_a_card_came_as_and_who_verified_it(tmp_path):
+    async with register(tmp_path) as (sims, store):
+        await give(sims, "\n".join([HEAD, row(1, state="provisioned")]))
+        await sims.verify(KEEPER, CARDS[0], verified_by="李雷")
+        found = await store.read(
+            lambda conn: {
+                one.action: json.loads(one.details) for one in conn.execute(select(audit_entry))
+            }
+        )
+    added = found["sim.add"]
+    assert (added["state"], added["department"]) == ("provisioned", "sales")
+    assert added["verified_by"] == "keeper"
+    assert added["verified_at"] is not None
+    assert found["sim.verify"]["verified_by"] == "李雷"
+    assert {found[action]["source"] for action in ("sim.add", "sim.verify")} == {"test"}
 
 
 @pytest.mark.parametrize(
