@@ -290,7 +290,8 @@ class Authorities:
             if one.revoked_at is not None:
                 return one
             details = {"kind": one.kind, "department": one.department, "reason": reason[:200]}
-            tx.audit(who.name, "authorisation.withdraw", str(authorisation_id), details)
+            details["source"] = who.source
+            tx.audit(who.name, "authorisation.withdraw", str(authorisation_id), {**details})
             tx.wake(Topic.STOP)
             after = rows.revoke_authorisation(tx, one)
             if one.is_in_force(tx.now):

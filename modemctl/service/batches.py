@@ -148,7 +148,11 @@ class Batches:
             evidence.add_confirmation(
                 tx, batch_id=found.batch_id, account_id=who.account_id, digest=digest
             )
-            details: dict[str, Json] = {"digest": digest.hex(), "policy": "SEC-04"}
+            details: dict[str, Json] = {
+                "digest": digest.hex(),
+                "source": who.source,
+                "policy": "SEC-04",
+            }
             tx.audit(who.name, "batch.confirm", batch_id, details)
 
         await self._store.write(act)
@@ -240,6 +244,7 @@ class Batches:
             details: dict[str, Json] = {
                 "digest": verified.digest.hex(),
                 "approvals": list(verified.approvers),
+                "source": who.source,
                 "policy": "SMS-06",
             }
             tx.audit(who.name, "batch.start", batch_id, details)
@@ -269,7 +274,11 @@ class Batches:
             ):
                 raise PolicyRefused("SMS-06", f"you are no operator of department {department}")
             _require_move(tx, found, BatchState.RUNNING)
-            details: dict[str, Json] = {"approvals": list(verified.approvers), "policy": "SMS-06"}
+            details: dict[str, Json] = {
+                "approvals": list(verified.approvers),
+                "source": who.source,
+                "policy": "SMS-06",
+            }
             tx.audit(who.name, "batch.resume", batch_id, details)
 
         await self._store.write(act)

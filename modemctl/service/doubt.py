@@ -18,6 +18,7 @@ from modemctl.store import messages as rows
 from modemctl.store.batches import Sight
 from modemctl.store.messages import Doubt as StoredDoubt
 from modemctl.store.messages import Resolution
+from modemctl.store.transaction import Json
 
 MAX_SEGMENTS: Final = 500
 """Segments that one decision may name; the rest comes with the next."""
@@ -120,7 +121,12 @@ class Doubts:
             action = "doubt.resend" if to is SegmentState.QUEUED else "doubt.close"
             for batch_id in sorted({one.batch_id for one in found}):
                 own = [one.segment.segment_id for one in found if one.batch_id == batch_id]
-                tx.audit(who.name, action, batch_id, {"segments": list(own), "reason": reason})
+                details: dict[str, Json] = {
+                    "segments": list(own),
+                    "reason": reason,
+                    "source": who.source,
+                }
+                tx.audit(who.name, action, batch_id, details)
             return done
 
         return await self._store.write(act)

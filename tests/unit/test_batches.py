@@ -127,6 +127,7 @@ async def test_every_act_is_audited_with_its_rule_and_without_numbers(tmp_path):
         "SMS-02",
         "SMS-06",
     ]
+    assert [json.loads(one.details)["source"] for one in entries] == ["test"] * 4
     assert not any("1380000" in one.details for one in entries)
 
 
