@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import StreamingResponse
 
-from api.auth import Who
+from api.auth import Who, authenticate_header
 from api.parameters import Cursor, Limit, needs
 from api.problems import problems
 from api.services import Of
@@ -43,10 +44,16 @@ async def list_events(
 async def follow_events(
     who: Who,
     of: Of,
+    request: Request,
+    *,
     kinds: Kinds = None,
     last_event_id: Annotated[
-        str | None, Header(description="The last event's `id`; none: from now on.")
+        str | None, Header(max_length=200, description="The last event's `id`; none: from now on.")
     ] = None,
 ) -> StreamingResponse:
-    """Events as they happen (SSE). An event `reset` says: the state must be read anew."""
-    return await event_stream(of.events.follow(who, cursor=last_event_id, kinds=kinds))
+    """Events as they happen (SSE). An event `reset` says: the state must be read anew.
+
+    The stream ends within 15 seconds of its key or account.
+    """
+    again = partial(authenticate_header, request)
+    return await event_stream(of.events.follow(who, cursor=last_event_id, kinds=kinds, again=again))

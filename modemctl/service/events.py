@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from modemctl.errors import NotAuthenticated, NotPermitted
 from modemctl.model import EventKind, Topic
 from modemctl.service.batch_views import may_see, sight_of
 from modemctl.service.pages import decode_number, encode_cursor
@@ -23,6 +24,7 @@ __all__ = ["KEEP_ALIVE", "Event", "EventPage", "Events", "KeepAlive", "Reset"]
 KEEP_ALIVE: Final = 15.0
 """Seconds of silence after which a follower hears that we are still there."""
 
+_ASK_EVERY: Final = 1.0  # seconds between two looks at a follower's key
 _PAGE: Final = 500
 _PURGE: Final = 2_000  # rows a transaction: short enough for the modems not to notice
 _DEPARTMENTS_OWN: Final = frozenset(
@@ -110,10 +112,12 @@ class Events:
         *,
         cursor: str | None,
         kinds: Collection[EventKind] | None = None,
+        again: Callable[[], Awaitable[Principal]],
     ) -> AsyncIterator[Event | Reset | KeepAlive]:
         """Events as they happen, from a cursor or from now on; ends when `close` is called.
 
-        The first item is a `KeepAlive`: refusals come instead of it.
+        The first item is a `KeepAlive`: refusals come instead of it. `again` finds out anew who
+        asks: a stream outlives its key or account by `KEEP_ALIVE` seconds at most.
 
         Raises:
             NotPermitted: without `events:read`.
@@ -125,8 +129,9 @@ class Events:
                 cursor = encode_cursor((await self._store.read(rows.read_reach)).newest)
             decode_number(cursor)  # a bad one is refused before the first item
             yield KeepAlive(cursor=cursor)
-            while not self._is_closed:
-                page = await self.page(who, cursor=cursor, kinds=kinds)
+            watch = _Watch(who, again)
+            while not self._is_closed and await watch.is_good():
+                page = await self.page(watch.who, cursor=cursor, kinds=kinds)
                 if page.is_reset:
                     yield Reset(cursor=cursor)
                 for event in page.items:
@@ -164,6 +169,28 @@ class Events:
             if n < _PURGE:
                 return n_all
             await asyncio.sleep(0)  # others write between
+
+
+class _Watch:
+    """Whether the one who follows still may; asked once a second at most."""
+
+    def __init__(self, who: Principal, again: Callable[[], Awaitable[Principal]]) -> None:
+        self.who = who
+        self._again = again
+        self._clock = asyncio.get_running_loop().time
+        self._asked_at = self._clock()
+
+    async def is_good(self) -> bool:
+        """Ask again where the last answer is old; False where it is a refusal."""
+        if self._clock() - self._asked_at < _ASK_EVERY:
+            return True
+        self._asked_at = self._clock()
+        try:
+            self.who = await self._again()
+            self.who.require(Scope.EVENTS_READ)
+        except (NotAuthenticated, NotPermitted):
+            return False
+        return True
 
 
 def _start(after: int | None, reach: Reach) -> tuple[int, bool]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from functools import partial
 
 import pytest
 from sqlalchemy import delete
@@ -11,7 +12,9 @@ from modemctl.model import AccountId, EventKind
 from modemctl.service.events import Event, Events, KeepAlive, Reset
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Store
+from modemctl.store.accounts import AccountState
 from modemctl.store.tables import event
+from tests.support.apis import open_api
 from tests.support.people import RETAIL, open_office
 from tests.support.stores import TestClock, open_store
 
@@ -21,6 +24,10 @@ def reader(department: str | None = None, *scopes: Scope) -> Principal:
         account_id=AccountId("a"), name="anna", department=department,
         scopes=frozenset(scopes or {Scope.EVENTS_READ}), source="test",
     )  # fmt: skip
+
+
+async def still() -> Principal:
+    return reader()
 
 
 @pytest.fixture
@@ -117,7 +124,7 @@ async def test_a_cursor_that_is_not_ours_is_refused(events, cursor):
         await events.page(reader(), cursor=cursor)
     assert caught.value.field == "cursor"
     with pytest.raises(InvalidRequest):
-        await anext(events.follow(reader(), cursor=cursor))
+        await anext(events.follow(reader(), cursor=cursor, again=still))
 
 
 async def test_without_the_scope_there_is_nothing(events):
@@ -125,7 +132,7 @@ async def test_without_the_scope_there_is_nothing(events):
     with pytest.raises(NotPermitted):
         await events.page(who, cursor=None)
     with pytest.raises(NotPermitted):
-        await anext(events.follow(who, cursor=None))
+        await anext(events.follow(who, cursor=None, again=still))
 
 
 async def test_old_events_are_forgotten_but_the_newest_stays(store, events, clock):
@@ -168,7 +175,7 @@ async def test_followers_get_each_event_once_in_order_while_others_write(store, 
     got: list[list[str]] = [[], [], []]
 
     async def follow(into: list[str]) -> None:
-        async with aclosing(events.follow(reader(), cursor=None)) as stream:
+        async with aclosing(events.follow(reader(), cursor=None, again=still)) as stream:
             async for item in stream:
                 if isinstance(item, KeepAlive):
                     ready.release()
@@ -194,7 +201,7 @@ async def test_followers_get_each_event_once_in_order_while_others_write(store, 
 async def test_a_follower_goes_on_from_its_cursor_and_hears_of_a_reset(store, events, clock):
     await happen(store, "a", "b")
     cursor = (await events.page(reader(), cursor=None, limit=1)).next
-    async with aclosing(events.follow(reader(), cursor=cursor)) as stream:
+    async with aclosing(events.follow(reader(), cursor=cursor, again=still)) as stream:
         assert isinstance(await anext(stream), KeepAlive)
         item = await anext(stream)
         assert isinstance(item, Event)
@@ -203,7 +210,7 @@ async def test_a_follower_goes_on_from_its_cursor_and_hears_of_a_reset(store, ev
     clock.advance(8 * 86_400)
     await happen(store, "e")
     await events.purge()
-    async with aclosing(events.follow(reader(), cursor=cursor)) as stream:
+    async with aclosing(events.follow(reader(), cursor=cursor, again=still)) as stream:
         await anext(stream)
         assert isinstance(await anext(stream), Reset)
         after = await anext(stream)
@@ -213,7 +220,7 @@ async def test_a_follower_goes_on_from_its_cursor_and_hears_of_a_reset(store, ev
 
 async def test_closing_ends_followers_at_once(store, events):
     async def follow() -> int:
-        return len([item async for item in events.follow(reader(), cursor=None)])
+        return len([item async for item in events.follow(reader(), cursor=None, again=still)])
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         task = group.create_task(follow())
@@ -221,3 +228,32 @@ async def test_closing_ends_followers_at_once(store, events):
             await asyncio.sleep(0)
         events.close()
     assert task.result() >= 1
+
+
+@pytest.mark.parametrize("end", ["freeze", "revoke key", "other role", "expire"])
+async def test_a_stream_ends_with_its_key_account_or_role(tmp_path, monkeypatch, end):
+    monkeypatch.setattr("modemctl.service.events.KEEP_ALIVE", 0.02)
+    monkeypatch.setattr("modemctl.service.events._ASK_EVERY", 0.0)
+    async with open_api(tmp_path) as bench:
+        accounts = bench.services.accounts
+        token = await bench.token_of("monitor")
+        who = await accounts.authenticate(token, "test")
+        again = partial(accounts.authenticate, token, "test")
+        stream = bench.services.events.follow(who, cursor=None, again=again)
+        for _ in range(3):
+            assert isinstance(await anext(stream), KeepAlive)
+        if end == "freeze":
+            await accounts.set_state(
+                bench.admin, who.account_id, AccountState.FROZEN, reason="left"
+            )
+        elif end == "revoke key":
+            key = (await accounts.keys(bench.admin, who.account_id))[0]
+            await accounts.revoke_key(bench.admin, key.key_id, reason="stolen")
+        elif end == "other role":
+            await accounts.change(bench.admin, who.account_id, roles=[])
+        else:
+            bench.clock.advance(91 * 86_400)
+        await happen(bench.store, "after")
+        async with asyncio.timeout(5):
+            rest = [item async for item in stream]
+    assert not [one for one in rest if isinstance(one, Event) and one.subject == "after"]
