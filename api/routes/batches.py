@@ -20,9 +20,10 @@ from api.streams import NDJSON, ndjson
 from api.uploads import ENCODING, FORMAT, format_of_name
 from modemctl.errors import InvalidRequest
 from modemctl.lifecycle import BatchState, SegmentState
-from modemctl.service.batches import BatchRequest, BatchView, Recipient
+from modemctl.service.batch_views import may_read_text
+from modemctl.service.batches import Batch, BatchRequest, BatchView, Recipient
 from modemctl.service.pages import Page
-from modemctl.service.principal import Scope
+from modemctl.service.principal import Principal, Scope
 
 router = APIRouter(prefix="/v1", tags=["batches"])
 
@@ -89,7 +90,10 @@ class BatchSummary(_Shown):
     drafter: str
     operator: str
     submitter: str
-    text: str = Field(validation_alias="template")
+    text: str | None = Field(
+        validation_alias="template",
+        description="Null without `pii:read`, but for drafter and submitter.",
+    )
     card_group: str | None
     starts_itself: bool
     not_before: datetime
@@ -99,6 +103,12 @@ class BatchSummary(_Shown):
     n_segments: int
     created_at: datetime
     state_at: datetime
+
+    @classmethod
+    def row(cls, who: Principal, batch: Batch) -> BatchSummary:
+        """The row as this account may see it."""
+        row = BatchSummary.model_validate(batch)
+        return row if may_read_text(who, batch) else row.model_copy(update={"text": None})
 
 
 class BatchTotals(_Shown):
@@ -132,9 +142,9 @@ class BatchDetail(BatchSummary):
     fault: str | None
 
     @classmethod
-    def of(cls, view: BatchView) -> Self:
-        """The view as the API shows it."""
-        row = BatchSummary.model_validate(view.batch)
+    def of(cls, who: Principal, view: BatchView) -> Self:
+        """The view as the API shows it to this account."""
+        row = BatchSummary.row(who, view.batch)
         more = {
             name: getattr(view, name)
             for name in cls.model_fields.keys() - BatchSummary.model_fields.keys()
@@ -146,7 +156,7 @@ class BatchSheet(_Shown):
     """What the next approver sees and signs: a JWS over `payload` with the nulls filled in."""
 
     digest: str
-    header: str
+    header: str | None = Field(description="Holds the text: null as that is.")
     totals: BatchTotals
     examples: tuple[tuple[str, str], ...]
     step: int | None
@@ -217,7 +227,7 @@ _UPLOAD: Final[dict[str, Any]] = {
 )
 async def submit_batch(who: Who, of: Of, body: NewShortBatch) -> BatchDetail:
     """Submit a batch; repeated with the same content it gives the same batch again."""
-    return BatchDetail.of(await of.batches.submit(who, body.request(), body.lines()))
+    return BatchDetail.of(who, await of.batches.submit(who, body.request(), body.lines()))
 
 
 @router.post(
@@ -247,7 +257,7 @@ async def upload_batch(
             form or format_of_name(upload.filename or ""),
             encoding=encoding,
         )
-    return BatchDetail.of(view)
+    return BatchDetail.of(who, view)
 
 
 def _new_batch(parts: FormData) -> NewBatch:
@@ -283,13 +293,13 @@ async def list_batches(
     page = await of.batches.list_batches(
         who, states=states, category=category, cursor=cursor, limit=limit
     )
-    return Page(items=[BatchSummary.model_validate(one) for one in page.items], next=page.next)
+    return Page(items=[BatchSummary.row(who, one) for one in page.items], next=page.next)
 
 
 @router.get("/batches/{batch_id}", responses=problems(404), openapi_extra=needs(Scope.BATCHES_READ))
 async def show_batch(who: Who, of: Of, batch_id: str) -> BatchDetail:
     """One batch: state, totals, chain, progress."""
-    return BatchDetail.of(await of.batches.show(who, batch_id))
+    return BatchDetail.of(who, await of.batches.show(who, batch_id))
 
 
 @router.get(
@@ -337,7 +347,7 @@ async def show_sheet(who: Who, of: Of, batch_id: str) -> BatchSheet:
 )
 async def confirm_batch(who: Who, of: Of, batch_id: str, body: Confirmation) -> BatchDetail:
     """A second person has checked text and list (SEC-04)."""
-    return BatchDetail.of(await of.batches.confirm(who, batch_id, bytes.fromhex(body.digest)))
+    return BatchDetail.of(who, await of.batches.confirm(who, batch_id, bytes.fromhex(body.digest)))
 
 
 @router.post(
@@ -347,7 +357,7 @@ async def confirm_batch(who: Who, of: Of, batch_id: str, body: Confirmation) -> 
 )
 async def approve_batch(who: Who, of: Of, batch_id: str, body: SignedWord) -> BatchDetail:
     """Bring an approver's signed word for the next step; a signed rejection ends the batch."""
-    return BatchDetail.of(await of.batches.approve(who, batch_id, body.jws))
+    return BatchDetail.of(who, await of.batches.approve(who, batch_id, body.jws))
 
 
 @router.post(
@@ -357,7 +367,7 @@ async def approve_batch(who: Who, of: Of, batch_id: str, body: SignedWord) -> Ba
 )
 async def reject_batch(who: Who, of: Of, batch_id: str, body: BatchReason) -> BatchDetail:
     """Refuse a batch that is not approved yet."""
-    return BatchDetail.of(await of.batches.reject(who, batch_id, body.reason))
+    return BatchDetail.of(who, await of.batches.reject(who, batch_id, body.reason))
 
 
 @router.post(
@@ -367,7 +377,7 @@ async def reject_batch(who: Who, of: Of, batch_id: str, body: BatchReason) -> Ba
 )
 async def withdraw_batch(who: Who, of: Of, batch_id: str, body: BatchReason) -> BatchDetail:
     """Take back a batch that does not run yet."""
-    return BatchDetail.of(await of.batches.withdraw(who, batch_id, body.reason))
+    return BatchDetail.of(who, await of.batches.withdraw(who, batch_id, body.reason))
 
 
 # ---------------------------------------------------------------- running
@@ -380,7 +390,7 @@ async def withdraw_batch(who: Who, of: Of, batch_id: str, body: BatchReason) -> 
 )
 async def start_batch(who: Who, of: Of, batch_id: str) -> BatchDetail:
     """The named operator starts an approved batch; it sends within its window."""
-    return BatchDetail.of(await of.batches.start(who, batch_id))
+    return BatchDetail.of(who, await of.batches.start(who, batch_id))
 
 
 @router.post(
@@ -390,7 +400,7 @@ async def start_batch(who: Who, of: Of, batch_id: str) -> BatchDetail:
 )
 async def hold_batch(who: Who, of: Of, batch_id: str, body: BatchReason) -> BatchDetail:
     """Stop for now: nothing of it begins later than a second after the answer."""
-    return BatchDetail.of(await of.batches.hold(who, batch_id, body.reason))
+    return BatchDetail.of(who, await of.batches.hold(who, batch_id, body.reason))
 
 
 @router.post(
@@ -400,7 +410,7 @@ async def hold_batch(who: Who, of: Of, batch_id: str, body: BatchReason) -> Batc
 )
 async def resume_batch(who: Who, of: Of, batch_id: str) -> BatchDetail:
     """Let a held batch go on."""
-    return BatchDetail.of(await of.batches.resume(who, batch_id))
+    return BatchDetail.of(who, await of.batches.resume(who, batch_id))
 
 
 @router.post(
@@ -410,4 +420,4 @@ async def resume_batch(who: Who, of: Of, batch_id: str) -> BatchDetail:
 )
 async def cancel_batch(who: Who, of: Of, batch_id: str, body: BatchReason) -> BatchDetail:
     """Stop an approved batch for good."""
-    return BatchDetail.of(await of.batches.cancel(who, batch_id, body.reason))
+    return BatchDetail.of(who, await of.batches.cancel(who, batch_id, body.reason))

@@ -13,7 +13,7 @@ from modemctl.policy.approvals import ApprovalRules, BatchEvidence
 from modemctl.policy.content import render
 from modemctl.policy.digest import Totals, decode_header
 from modemctl.policy.hours import after_open_seconds, next_open, open_seconds
-from modemctl.service.principal import Principal
+from modemctl.service.principal import Principal, Scope
 from modemctl.service.submission import SubmissionRules
 from modemctl.store.batches import Batch, Sight
 from modemctl.store.messages import Message
@@ -49,10 +49,13 @@ class BatchView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignSheet:
-    """What an approver sees and signs: `payload` with `approver`, `iat`, `exp` to be filled in."""
+    """What an approver sees and signs: `payload` with `approver`, `iat`, `exp` to be filled in.
+
+    `header` holds the text; None for who may not read it.
+    """
 
     digest: str
-    header: str = field(repr=False)
+    header: str | None = field(repr=False)
     totals: Totals
     examples: tuple[tuple[str, str], ...] = field(repr=False)
     step: int | None
@@ -72,6 +75,11 @@ def may_see(sight: Sight | None, department: str, category: str) -> bool:
     if sight is None or sight.department == department:
         return True
     return sight.is_general and category != Category.NOTICE
+
+
+def may_read_text(who: Principal, found: Batch) -> bool:
+    """Whether the text is shown: to `pii:read`, and to who drafted or submitted it (TEL-11)."""
+    return Scope.PII_READ in who.scopes or who.account_id in {found.drafter, found.submitter}
 
 
 def view(
@@ -122,9 +130,9 @@ def sign_sheet(
     examples: Sequence[Message],
     *,
     rules: ApprovalRules,
-    is_masked: bool,
+    who: Principal,
 ) -> SignSheet:
-    """What the next approver sees and signs.
+    """What the next approver sees and signs, as far as `who` may see it.
 
     Raises:
         PolicyRefused: SMS-01, the stored header was changed.
@@ -135,11 +143,13 @@ def sign_sheet(
     chain, n_done = rules.chain(header.category), len(known.approvals)
     step = n_done + 1 if n_done < len(chain) else None
     digest = "" if found.digest is None else found.digest.hex()
+    is_masked = Scope.PII_READ not in who.scopes
+    template = header.template if may_read_text(who, found) else ""
     return SignSheet(
         digest=digest,
-        header=known.header.decode(),
+        header=known.header.decode() if template else None,
         totals=header.totals,
-        examples=tuple(_example(one, header.template, is_masked=is_masked) for one in examples),
+        examples=tuple(_example(one, template, is_masked=is_masked) for one in examples),
         step=step,
         step_name=None if step is None else chain[step - 1],
         payload={

@@ -50,6 +50,7 @@ from modemctl.store.staging import RemovedLine
 from modemctl.store.transaction import Json
 
 __all__ = [
+    "Batch",
     "BatchRequest",
     "BatchView",
     "Batches",
@@ -414,6 +415,8 @@ class Batches:
     async def sheet(self, who: Principal, batch_id: str) -> SignSheet:
         """What an approver must see and sign next: header, totals, examples, payload to sign.
 
+        Numbers are masked without `pii:read`; the text goes to drafter and submitter too.
+
         Raises:
             NotFound, NotPermitted, Conflict: no such batch, or its list is not complete.
             PolicyRefused: SMS-01, the header was changed.
@@ -428,9 +431,7 @@ class Batches:
                 raise _wrong_state(found, "its list is not complete")
             known = evidence.read_evidence(conn, vault, [found.batch_id])[found.batch_id]
             examples = messages.find_messages(conn, vault, query, after=0, limit=3)
-            return sign_sheet(
-                found, known, examples, rules=rules, is_masked=Scope.PII_READ not in who.scopes
-            )
+            return sign_sheet(found, known, examples, rules=rules, who=who)
 
         return await self._store.read(read)
 

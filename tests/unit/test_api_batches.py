@@ -128,6 +128,29 @@ async def test_a_batch_goes_from_its_form_to_running_over_http_alone(bench, staf
     assert ended.json()["reason"] == "wrong text"
 
 
+async def test_the_text_is_shown_to_its_authors_and_to_who_may_read_personal_data(bench, staff):
+    shown = await submitted(staff)
+    where = f"/v1/batches/{shown['batch_id']}"
+
+    async def texts(client: httpx2.AsyncClient) -> list[object]:
+        detail, sheet = (
+            (await client.get(where)).json(),
+            (await client.get(f"{where}/sheet")).json(),
+        )
+        listed = (await client.get("/v1/batches")).json()["items"]
+        assert sheet["digest"] == shown["digest"]
+        return [detail["text"], sheet["header"], listed[0]["text"], sheet["examples"][0][1]]
+
+    for name in ("drafter", "system", "checker", "manager", "operator"):
+        assert all(texts_ := await texts(staff.clients[name])), name
+        assert "Dear {name}, paid." in str(texts_[1])
+    for role in ("auditor", "technician", "administrator", "submitter"):
+        token = await bench.token_of(role, department="retail")
+        async with bench.client(token) as client:
+            assert await texts(client) == [None, None, None, ""]
+            assert "Dear" not in (await client.get(where)).text
+
+
 async def test_results_flow_line_by_line_and_are_masked_without_the_scope(staff):
     shown = await submitted(staff)
     where = f"/v1/batches/{shown['batch_id']}/results"
