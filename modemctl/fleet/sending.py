@@ -101,17 +101,7 @@ async def send(
     `timeout` counts from the moment at which the TPDU was given to the modem. Who is cancelled
     here, or fails in a way that nobody foresaw, leaves a segment in doubt once it was given.
     """
-    request = SubmitRequest(
-        segment_id=segment.segment_id,
-        token=job.lease.token,
-        bay=job.lease.bay,
-        iccid=job.lease.iccid,
-        batch_id=job.lease.batch_id,
-        digest=job.digest,
-        recipient_bidx=job.recipient_bidx,
-        tpdu=segment.tpdu,
-        rules=rules,
-    )
+    request = _request(job, segment, rules)
     loop = asyncio.get_running_loop()
     n_stops = stops.n_rings
     is_given = False
@@ -140,6 +130,20 @@ async def send(
             raise
         clearance, cleared_at = await clearing
     return _result(clearance, told, request, cleared_at)
+
+
+def _request(job: Job, segment: EncodedSegment, rules: SendingRules) -> SubmitRequest:
+    return SubmitRequest(
+        segment_id=segment.segment_id,
+        token=job.lease.token,
+        bay=job.lease.bay,
+        iccid=job.lease.iccid,
+        batch_id=job.lease.batch_id,
+        digest=job.digest,
+        recipient_bidx=job.recipient_bidx,
+        tpdu=segment.tpdu,
+        rules=rules,
+    )
 
 
 async def _note_abandoned(store: Store, request: SubmitRequest, *, is_given: bool) -> None:
