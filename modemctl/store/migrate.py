@@ -40,7 +40,7 @@ def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | No
         with engine.begin() as connection:
             tables = set(inspect(connection).get_table_names())
             if tables and "alembic_version" not in tables:
-                raise ConfigError([f"database {url} holds tables that are not modemctl's"])
+                raise ConfigError([f"database {engine.url} holds tables that are not modemctl's"])
             config = alembic_config()
             config.attributes["connection"] = connection
             command.upgrade(config, SCHEMA_REVISION)
@@ -53,7 +53,7 @@ def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | No
                     ],
                 )
     except DBAPIError as error:
-        raise ConfigError([f"database {url} cannot be opened: {error.orig}"]) from None
+        raise ConfigError([f"database {engine.url} cannot be opened: {error.orig}"]) from None
     finally:
         engine.dispose()
     return copy
@@ -63,6 +63,7 @@ def _make_private(path: Path) -> None:
     """Nobody else reads the database; SQLite gives its other files the same mode."""
     try:
         path.touch(mode=0o600)
+        path.chmod(0o600)  # one that stood there, too
     except OSError as error:
         raise ConfigError([f"database {path} cannot be made: {error.strerror}"]) from None
 
@@ -71,11 +72,11 @@ def _copy(path: Path, now: datetime) -> Path | None:
     if not path.exists() or path.stat().st_size == 0:
         return None
     target = path.with_name(f"{path.name}.{now:%Y%m%dT%H%M%SZ}.bak")
+    _make_private(target)  # before anything stands in it
     try:
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as sink:
             source.backup(sink)
     except sqlite3.DatabaseError as error:
         target.unlink(missing_ok=True)
         raise ConfigError([f"database {path} cannot be opened: {error}"]) from None
-    target.chmod(0o600)
     return target

@@ -1,6 +1,7 @@
 """The writer thread: group commit, isolation of failures, traces bound to the commit."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -249,3 +250,25 @@ def test_an_upgrade_keeps_a_copy_first(tmp_path):
     copy = upgrade(url, vault=vault, site_id="s", now=now)
     assert copy is not None
     assert copy.stat().st_size > 0
+
+
+def test_a_database_that_others_could_read_becomes_private_and_so_is_its_copy(
+    tmp_path, monkeypatch
+):
+    url, vault, now = f"sqlite:///{tmp_path / 'm.db'}", Vault(MASTER_KEY), TestClock().now()
+    upgrade(url, vault=vault, site_id="s", now=now)
+    (tmp_path / "m.db").chmod(0o644)
+    seen = []
+    backup = sqlite3.connect
+
+    def connect(path):
+        if str(path).endswith(".bak"):
+            seen.append(Path(path).stat().st_mode & 0o777)
+        return backup(path)
+
+    monkeypatch.setattr("modemctl.store.migrate.sqlite3.connect", connect)
+    copy = upgrade(url, vault=vault, site_id="s", now=now)
+    assert copy is not None
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "m.db").stat().st_mode & 0o777 == 0o600
+    assert seen == [0o600], "private before anything stands in it"
