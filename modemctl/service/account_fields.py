@@ -10,11 +10,13 @@ from modemctl.errors import InvalidRequest
 from modemctl.service.principal import ROLES
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_OURS: Final = frozenset({"bootstrap", "modemctl", "sms"})
+"""Who the audit log names for what no person did."""
 _DEPARTMENT_MAX: Final = 128
 
 
-def check_name(name: str) -> None:
-    """An account's name: letters, digits, dots, dashes, underscores.
+def check_name(name: str, *, node_id: str) -> None:
+    """An account's name: letters, digits, dots, dashes, underscores; none that we act under.
 
     Raises:
         InvalidRequest: it is not.
@@ -24,6 +26,10 @@ def check_name(name: str) -> None:
             "must be 1 to 64 letters, digits, dots, dashes or underscores",
             field="name",
             value=name[:80],
+        )
+    if name.casefold() in _OURS | {node_id.casefold()}:
+        raise InvalidRequest(
+            "must not be a name that the controller itself acts under", field="name", value=name
         )
 
 

@@ -181,7 +181,7 @@ class Accounts:
             Conflict: the name is taken.
         """
         who.require(Scope.ACCOUNTS_WRITE)
-        check_name(name)
+        check_name(name, node_id=self._store.node_id)
         check_department(department)
         check_roles(roles)
         _require_sees(who, department)
@@ -401,7 +401,7 @@ def bootstrap(tx: Tx, *, name: str) -> IssuedKey:
         InvalidRequest: a name that cannot be.
         Conflict: there are accounts.
     """
-    check_name(name)
+    check_name(name, node_id=tx.node_id)
     if rows.has_accounts(tx.conn):
         raise Conflict("there are accounts already", cure=_NEW_KEY)
     account = rows.add_account(

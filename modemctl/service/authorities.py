@@ -42,6 +42,11 @@ LONGEST_AUTHORITY: Final = timedelta(days=366)
 """Longest life of an authorisation or of an approver's key."""
 
 _KEY_OCTETS: Final = 32
+_PRIME: Final = 2**255 - 19
+_Y8: Final = int.from_bytes(
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"
+)
+_SMALL_ORDER_YS: Final = frozenset({0, 1, _PRIME - 1, _Y8, _PRIME - _Y8})
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 _KEY_LIFE: Final = timedelta(days=365)
@@ -91,6 +96,8 @@ class Authorities:
         _not_oneself(who, account_id)
         if len(public_key) != _KEY_OCTETS:
             raise InvalidRequest("must be the 32 octets of an Ed25519 key", field="public_key")
+        if _is_weak(public_key):
+            raise InvalidRequest("must not be a point of small order", field="public_key")
         kid = thumbprint(public_key)
 
         def act(tx: Tx) -> RegisteredKey:
@@ -393,6 +400,12 @@ def _person(account: Account) -> Account:
 def _not_oneself(who: Principal, account_id: str) -> None:
     if account_id == who.account_id:
         raise PolicyRefused("SEC-01", "nobody authorises himself", cure="ask another administrator")
+
+
+def _is_weak(public_key: bytes) -> bool:
+    """Whether everybody can sign for a key: its point is of small order."""
+    y = int.from_bytes(public_key, "little") & ((1 << 255) - 1)
+    return y % _PRIME in _SMALL_ORDER_YS
 
 
 def _check_span(valid_from: datetime, valid_until: datetime, now: datetime) -> None:

@@ -528,3 +528,35 @@ def test_a_jwk_that_is_no_ed25519_public_key_is_refused(change):
         jwk_to_octets(jwk | change)
     assert caught.value.field == "jwk"
     assert "nWGxne" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["modemctl", "SMS", "bootstrap", "n1", "N1"])
+async def test_no_account_takes_a_name_that_the_controller_acts_under(store, accounts, name):
+    assert store.node_id == "n1"
+    with pytest.raises(InvalidRequest, match="itself acts under"):
+        await store.write(lambda tx: bootstrap(tx, name=name))
+    admin = await admin_of(store, accounts)
+    with pytest.raises(InvalidRequest, match="itself acts under"):
+        await person(accounts, admin, name)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        bytes(32),
+        (1).to_bytes(32, "little"),
+        (2**255 - 20).to_bytes(32, "little"),
+        (2**255 - 19).to_bytes(32, "little"),
+        (2**255 - 1 - 18 + 2**255).to_bytes(32, "little"),
+        bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+        bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+        bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa"),
+    ],
+)
+async def test_a_public_key_that_everybody_can_sign_for_is_refused(
+    store, accounts, authorities, key
+):
+    admin = await admin_of(store, accounts)
+    anna = await person(accounts, admin, "anna", "approver")
+    with pytest.raises(InvalidRequest, match="small order"):
+        await authorities.register_key(admin, anna.account_id, public_key=key)
