@@ -10,7 +10,7 @@ from modemctl.lifecycle import BatchState, CardState, SegmentState
 from modemctl.model import Category, DesiredState, SegmentId
 from modemctl.policy.digest import header_digest
 from modemctl.policy.quotas import Caps
-from modemctl.store import batches, leases, modems, outcomes, segments, sims, sweeps
+from modemctl.store import batches, leases, modems, segments, sims, sweeps
 from modemctl.store.authorities import find_approver_key, revoke_approver_key
 from modemctl.store.leases import Leased, Nothing
 from modemctl.store.outcomes import Doubtful, NotSent, Took
