@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
+import api
+import modemctl
 from modemctl.policy.rules import RULES, RuleClass
 
-ROOT = Path(__file__).parents[2]
 PREFIXES = {"SIM": 18, "SMS": 12, "TEL": 13, "SEC": 14, "CC": 6}
 NAMED = re.compile(r"\b((?:SIM|SMS|TEL|SEC|CC)-[0-9]{2})\b")
 
@@ -28,7 +29,8 @@ def test_each_rule_has_two_titles_and_a_class():
 
 
 def test_code_names_no_rule_that_does_not_exist():
-    sources = [path for room in ("modemctl", "api") for path in (ROOT / room).rglob("*.py")]
+    rooms = [Path(room.__file__ or "").parent for room in (modemctl, api)]
+    sources = [path for room in rooms for path in room.rglob("*.py")]
     named = {found for path in sources for found in NAMED.findall(path.read_text("utf-8"))}
     assert "SMS-01" in named
     assert named <= RULES.keys()
