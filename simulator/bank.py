@@ -1,24 +1,30 @@
-"""A bank: modems, cards and network in one process, served from one folder."""
+"""A bank: modems, cards and network in one process, served from one folder.
+
+With a clock of its own choice (`VirtualClock`) nobody can connect: no ports, no event loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import csv
+import itertools
 import resource
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from simulator import scenario as scenarios
 from simulator.card import Card
-from simulator.clock import LoopClock
+from simulator.clock import Clock, LoopClock
+from simulator.dice import Dice
 from simulator.ledger import Fact, Ledger
 from simulator.modem import Modem, World
 from simulator.network import Network
+from simulator.persona import PersonaPort, PortRole
 from simulator.ports import BankPort, Listener, PtyPort, SocketPort, Watcher
-from simulator.scenario import Bay, Scenario, Transport
+from simulator.scenario import Bay, PortSets, Scenario, ScenarioError, Transport
 
 
 class NoSuchThing(LookupError):
@@ -28,39 +34,30 @@ class NoSuchThing(LookupError):
 @dataclass(slots=True, kw_only=True)
 class _Place:
     modem: Modem
-    port: BankPort
+    ports: dict[PortRole, BankPort] = field(default_factory=dict)
+    numbers: list[int] = field(default_factory=list)
     is_plugged: bool = True
 
 
 class Bank:
     """Serves a scenario in `folder` while the context is open.
 
-    The folder holds `ports/`, `ledger.jsonl`, `cards.csv`.
+    The folder holds `ports/` (a modem's first command port under its name, the others as
+    `modem01.if03-modem`), `ports.csv`, `tty/` (the same ports by number, as the kernel counts
+    them), `ledger.jsonl`, `cards.csv`.
     """
 
-    def __init__(self, scenario: Scenario, folder: Path) -> None:
+    def __init__(self, scenario: Scenario, folder: Path, *, clock: Clock | None = None) -> None:
         self.scenario = scenario
         self.folder = folder
+        self._given_clock = clock
+        self._watcher: Watcher | None = None
         self._places: dict[str, _Place] = {}
+        self._next_number = itertools.count()
         self.cards: dict[str, Card] = {}
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        self._raise_file_limit()
-        (self.folder / "ports").mkdir(parents=True, exist_ok=True)
-        self._clock = LoopClock(loop)
-        self.ledger = Ledger(self.folder / "ledger.jsonl")
-        self.network = Network(clock=self._clock, ledger=self.ledger, times=self.scenario.times)
-        self.network.set_rules(self.scenario.rules)
-        self._watcher = Watcher(loop)
-        world = World(clock=self._clock, network=self.network, ledger=self.ledger)
-        bays = scenarios.bays(self.scenario)
-        for bay in bays:
-            self._add(bay, world)
-        self._write_cards(bays)
-        for place in self._places.values():
-            place.modem.switch_on()
-            place.port.plug()
+        self.open()
         return self
 
     async def __aexit__(
@@ -69,10 +66,46 @@ class Bank:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Put everything in its place and switch it on.
+
+        Raises:
+            ScenarioError: the system does not allow as many open files as the ports need.
+        """
+        bays = scenarios.bays(self.scenario)
+        if self._given_clock is None:
+            loop = asyncio.get_running_loop()
+            self._raise_file_limit(bays)
+            for name in ("ports", "tty"):
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+            # What an earlier run left behind when it was killed.
+            for left in (self.folder / "tty").iterdir():
+                left.unlink()
+            self._clock: Clock = LoopClock(loop)
+            self._watcher = Watcher(loop)
+        else:
+            self._clock = self._given_clock
+        dice = Dice(self.scenario.seed)
+        self.ledger = Ledger(self.folder / "ledger.jsonl")
+        self.network = Network(clock=self._clock, ledger=self.ledger, times=self.scenario.times)
+        self.network.set_rules(self.scenario.rules)
+        world = World(clock=self._clock, network=self.network, ledger=self.ledger, dice=dice)
+        for bay in bays:
+            self._add(bay, world)
+        self._write_lists(bays)
         for place in self._places.values():
-            place.port.unplug()
+            place.modem.switch_on()
+            self._show(place)
+
+    def close(self) -> None:
+        """Take everything away."""
+        for place in self._places.values():
+            self._hide(place)
             place.modem.switch_off()
-        self._watcher.close()
+        if self._watcher is not None:
+            self._watcher.close()
         self.ledger.close()
 
     @property
@@ -88,9 +121,11 @@ class Bank:
         """
         return self._place(name).modem
 
-    def port_path(self, name: str) -> Path:
-        """Where a client finds the modem's port."""
-        return self.folder / "ports" / name
+    def port_path(self, name: str, port: PersonaPort | None = None) -> Path:
+        """Where a client finds one of the modem's ports; the first command port by default."""
+        if port is None or port.role is PortRole.AT:
+            return self.folder / "ports" / name
+        return self.folder / "ports" / f"{name}.if{port.interface:02x}-{port.role.value}"
 
     def card(self, key: str) -> Card:
         """A card by ICCID, by number, or by the modem that it is in.
@@ -114,21 +149,26 @@ class Bank:
         return next((modem for modem in self.modems if modem.card is card), None)
 
     def unplug(self, name: str, *, keeps_power: bool = False) -> None:
-        """Take a modem's port away; without power it also forgets what it was doing."""
+        """Take a modem's ports away; without power it also forgets what it was doing."""
         place = self._place(name)
         place.is_plugged = False
-        place.port.unplug()
+        self._hide(place)
         if not keeps_power:
             place.modem.switch_off()
 
-    def plug(self, name: str) -> None:
-        """Bring a modem's port back; a modem that had lost power boots."""
+    def plug(self, name: str, *, is_renumbered: bool = False) -> None:
+        """Bring a modem's ports back; a modem that had lost power boots.
+
+        `is_renumbered`: under other `tty/` numbers, as where somebody held the old ones open.
+        """
         place = self._place(name)
         if place.is_plugged:
             return
         place.is_plugged = True
+        if is_renumbered:
+            place.numbers.clear()
         if place.modem.is_on:
-            place.port.plug()
+            self._show(place)
             return
         place.modem.boot()
         self._clock.call_later(place.modem.persona.boot_seconds, lambda: self._appear(place))
@@ -175,31 +215,55 @@ class Bank:
         self.cards[card.iccid] = card
         self.network.subscribe(card)
         modem.insert(card)
-        listener = Listener(received=modem.receive, came=modem.client_came, went=modem.client_went)
-        place = _Place(modem=modem, port=self._port(bay.name, listener))
-        modem.port = place.port
-        modem.on_reenumerate = self._reenumerator(place)
+        place = _Place(modem=modem)
+        if self._watcher is not None:
+            for spec in self._served(bay):
+                listener = Listener(
+                    received=partial(modem.receive, role=spec.role),
+                    came=partial(modem.client_came, spec.role),
+                    went=partial(modem.client_went, spec.role),
+                )
+                port = self._port(self.port_path(bay.name, spec), self._watcher, listener)
+                place.ports[spec.role] = modem.ports[spec.role] = port
+        modem.on_reenumerate = partial(self._reenumerate, place)
         self._places[bay.name] = place
 
-    def _port(self, name: str, listener: Listener) -> BankPort:
-        path = self.port_path(name)
+    def _served(self, bay: Bay) -> tuple[PersonaPort, ...]:
+        if self.scenario.port_sets is PortSets.ALL:
+            return bay.persona.ports
+        return tuple(port for port in bay.persona.ports if port.role is PortRole.AT)
+
+    def _port(self, path: Path, watcher: Watcher, listener: Listener) -> BankPort:
         if self.scenario.transport is Transport.PTY:
-            return PtyPort(path, watcher=self._watcher, listener=listener)
+            return PtyPort(path, watcher=watcher, listener=listener)
         is_tcp = self.scenario.transport is Transport.TCP
         return SocketPort(path, is_tcp=is_tcp, listener=listener)
 
-    def _reenumerator(self, place: _Place) -> Callable[[float], None]:
-        def reenumerate(seconds: float) -> None:
-            place.port.unplug()
-            self._clock.call_later(seconds, lambda: self._appear(place))
+    def _show(self, place: _Place) -> None:
+        for port in place.ports.values():
+            port.plug()
+        if self.scenario.transport is Transport.PTY:
+            while len(place.numbers) < len(place.ports):
+                place.numbers.append(next(self._next_number))
+            for number, port in zip(place.numbers, place.ports.values(), strict=True):
+                link = self.folder / "tty" / f"ttyUSB{number}"
+                link.unlink(missing_ok=True)
+                link.symlink_to(port.node)
 
-        return reenumerate
+    def _hide(self, place: _Place) -> None:
+        for port in place.ports.values():
+            port.unplug()
+        for number in place.numbers:
+            (self.folder / "tty" / f"ttyUSB{number}").unlink(missing_ok=True)
 
-    @staticmethod
-    def _appear(place: _Place) -> None:
+    def _reenumerate(self, place: _Place, seconds: float) -> None:
+        self._hide(place)
+        self._clock.call_later(seconds, lambda: self._appear(place))
+
+    def _appear(self, place: _Place) -> None:
         # It may have been pulled while it was booting.
         if place.is_plugged:
-            place.port.plug()
+            self._show(place)
 
     def _place(self, name: str) -> _Place:
         place = self._places.get(name)
@@ -207,19 +271,31 @@ class Bank:
             raise NoSuchThing(f"no modem {name!r}")
         return place
 
-    def _write_cards(self, bays: list[Bay]) -> None:
+    def _write_lists(self, bays: list[Bay]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "cards.csv").open("w", newline="", encoding="ascii") as file:
             rows = csv.writer(file)
             rows.writerow(["iccid", "number", "pin", "imsi", "modem"])
             for bay in bays:
                 card = bay.subscription
                 rows.writerow([card.iccid, card.number, card.pin, card.imsi, bay.name])
+        with (self.folder / "ports.csv").open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow(["modem", "role", "interface", "usb_id", "path"])
+            for bay in bays:
+                for port in self._served(bay):
+                    path = self.port_path(bay.name, port)
+                    usb_id = bay.persona.usb_id
+                    rows.writerow([bay.name, port.role, f"{port.interface:02x}", usb_id, path])
 
-    def _raise_file_limit(self) -> None:
+    def _raise_file_limit(self, bays: list[Bay]) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        needed = 3 * self.scenario.modems + 64
+        needed = 3 * sum(len(self._served(bay)) for bay in bays) + 64
+        if hard != resource.RLIM_INFINITY and needed > hard:
+            cure = f"raise it (`ulimit -Hn {needed}`), or take fewer modems or `port_sets = 'one'`"
+            raise ScenarioError(f"the ports need {needed} open files, {hard} are allowed: {cure}")
         if soft < needed:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, hard), hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _card_state(card: Card, network: Network) -> dict[str, Fact]:

@@ -83,6 +83,10 @@ class Executor(Protocol):
         """A final result as `+CMEE` wants it."""
         ...
 
+    def speaks(self, line: Line) -> None:
+        """What follows is asked on this line."""
+        ...
+
 
 class _State(Enum):
     COMMAND = auto()
@@ -101,12 +105,16 @@ class Line:
         faults: Faults,
         write: Callable[[bytes], None],
         max_line: int,
+        prompt: str = "\r\n> ",
+        echo: bool = True,
     ) -> None:
         self._executor = executor
         self._clock = clock
         self._faults = faults
         self._write = write
         self._max_line = max_line
+        self._prompt_text = prompt.encode("ascii")
+        self._echoes = echo
         self._out = bytearray()
         self._slow = bytearray()
         self._depth = 0
@@ -131,8 +139,8 @@ class Line:
         self._cancel_timer()
 
     def defaults(self) -> None:
-        """`ATZ`: echo on, verbose, results on."""
-        self.echo = True
+        """`ATZ`: echo as the model has it, verbose, results on."""
+        self.echo = self._echoes
         self.verbose = True
         self.quiet = False
 
@@ -143,6 +151,7 @@ class Line:
 
     def receive(self, data: bytes) -> None:
         """Take octets that the client wrote."""
+        self._executor.speaks(self)
         self._depth += 1
         if self._state is _State.BUSY and self._is_abortable:
             # The octet that aborts is swallowed. Source: V.250 §5.6.1.
@@ -155,6 +164,7 @@ class Line:
 
     def finish(self, answer: Answer) -> None:
         """End the command that runs."""
+        self._executor.speaks(self)
         self._depth += 1
         self._finish(answer)
         self._pump()
@@ -268,7 +278,8 @@ class Line:
         self._timer = self._clock.call_later(self.prompt_seconds, self._prompt_expired)
         if self._faults.take(FaultKind.NO_PROMPT):
             return
-        self._out += b"\r\n>" if self._faults.take(FaultKind.BARE_PROMPT) else b"\r\n> "
+        bare = self._faults.take(FaultKind.BARE_PROMPT)
+        self._out += self._prompt_text.rstrip(b" ") if bare else self._prompt_text
 
     def _take_payload(self) -> None:
         assert self._prompt is not None
@@ -284,7 +295,7 @@ class Line:
         del self._input[: end + 1]
         if ending == 0x0D:
             self._typed += b"\r"
-            self._out += b"\r\n> "
+            self._out += self._prompt_text
             return
         payload, self._typed = bytes(self._typed), bytearray()
         self._cancel_timer()

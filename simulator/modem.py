@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from simulator import commands
 from simulator.card import Card, CardState
 from simulator.clock import Clock, Timer
+from simulator.dice import Dice
 from simulator.faults import FaultKind, Faults
 from simulator.ledger import Fact, Ledger
-from simulator.line import Answer, Line, Outcome, Refused, cme
+from simulator.line import Line, Outcome, Refused, cme
 from simulator.mailbox import Mailbox
 from simulator.network import Network, Verdict
-from simulator.persona import Persona
+from simulator.persona import COMMAND_ROLES, Persona, PersonaPort, PortRole
 from simulator.phone import Phone
 from simulator.syntax import Command
 
@@ -34,10 +35,16 @@ class World:
     clock: Clock
     network: Network
     ledger: Ledger
+    dice: Dice = field(default_factory=lambda: Dice(0))
 
 
 class Modem:
-    """One modem. `on_reenumerate(seconds)` is told when its port should go and come back."""
+    """One modem with all the ports of its model.
+
+    `ports` are where its octets go out, by role; one that is missing loses them. `line` is the
+    command channel that is being served, `main` the one that unsolicited lines come on.
+    `on_reenumerate(seconds)` is told when the ports should go and come back.
+    """
 
     def __init__(self, *, name: str, persona: Persona, imei: str, world: World) -> None:
         self.name = name
@@ -46,23 +53,23 @@ class Modem:
         self.world = world
         self.faults = Faults()
         self.card: Card | None = None
-        self.port: Port | None = None
+        self.ports: dict[PortRole, Port] = {}
         self.on_reenumerate: Callable[[float], None] = lambda _seconds: None
-        self.line = Line(
-            self,
-            clock=world.clock,
-            faults=self.faults,
-            write=self._write,
-            max_line=persona.max_line,
-        )
+        self.lines = {
+            port.role: self._new_line(port.role)
+            for port in persona.ports
+            if port.role in COMMAND_ROLES
+        }
+        self.line = self.lines[PortRole.AT]
         self.mailbox = Mailbox(persona, clock=world.clock, network=world.network, urc=self.urc)
         self.phone = Phone(clock=world.clock, ledger=world.ledger, urc=self.urc, owner=self._owner)
         self._table = commands.table(persona)
         self.phone.dialect = commands.dialect(self)
         self._timers: set[Timer] = set()
         self._register_timer: Timer | None = None
-        self._noise_timer: Timer | None = None
-        self._submit_timer: Timer | None = None
+        self._chatter: dict[PortRole, Timer] = {}
+        self._submit_timers: dict[Line, Timer] = {}
+        self._listened: set[PortRole] = set()
         self.is_on = False
         self.is_hung = False
         self._mr = -1
@@ -95,9 +102,11 @@ class Modem:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        if self._submit_timer is not None:
-            self._submit_timer.cancel()
-        self.stop_noise()
+        for timer in self._submit_timers.values():
+            timer.cancel()
+        self._submit_timers.clear()
+        for role in list(self._chatter):
+            self._hush(role)
         self.phone.drop()
         self._leave_network()
         self.mailbox.reset()
@@ -175,21 +184,31 @@ class Modem:
 
     # ------------------------------------------------------------ the line
 
-    def receive(self, data: bytes) -> None:
-        """Octets from the client."""
-        if self.is_on and not self.is_hung:
-            self.line.receive(data)
+    def receive(self, data: bytes, role: PortRole = PortRole.AT) -> None:
+        """Octets from the client of one port; what is no command channel swallows them."""
+        line = self.lines.get(role)
+        if line is not None and self.is_on and not self.is_hung:
+            line.receive(data)
 
     def urc(self, *lines: str) -> None:
-        """Send unsolicited lines."""
+        """Send unsolicited lines, where the model sends them."""
         if self.is_on and not self.is_hung and not self.faults.has(FaultKind.SILENCE):
-            self.line.urc(*lines)
+            self.main.urc(*lines)
+
+    @property
+    def main(self) -> Line:
+        """The channel of the unsolicited lines."""
+        return self.lines[self.urc_role]
+
+    def speaks(self, line: Line) -> None:
+        """What follows is asked on this line."""
+        self.line = line
 
     def execute(self, command: Command) -> Outcome:
         """Carry one command out: the persona's fixed answers first, then the table."""
-        fixed = self.persona.answers.get(command.key)
+        fixed = commands.fixed(self, command)
         if fixed is not None:
-            return Answer(lines=fixed)
+            return fixed
         handler = self._table.get(command.name)
         if handler is None:
             raise Refused(self.persona.unknown_command)
@@ -213,27 +232,25 @@ class Modem:
         self.phone.ring_type = False
         self.phone.shows_caller = False
 
-    def client_came(self) -> None:
-        """Somebody opened the port."""
+    def client_came(self, role: PortRole = PortRole.AT) -> None:
+        """Somebody opened a port."""
+        self._listened.add(role)
         if self.is_on:
-            self.start_noise()
+            self._talk(role)
 
-    def client_went(self) -> None:
+    def client_went(self, role: PortRole = PortRole.AT) -> None:
         """Nobody has the port open any more."""
-        self.stop_noise()
+        self._listened.discard(role)
+        self._hush(role)
 
     def start_noise(self) -> None:
-        """Begin the persona's chatter, politely."""
-        if self.persona.noise and self._noise_timer is None and self.settings["^CURC"] != "0":
-            self._noise_timer = self.world.clock.call_later(
-                self.persona.noise_seconds, self._make_noise
-            )
+        """Begin the persona's chatter on every port that is listened to."""
+        for role in self._listened:
+            self._talk(role)
 
     def stop_noise(self) -> None:
-        """End it."""
-        if self._noise_timer is not None:
-            self._noise_timer.cancel()
-            self._noise_timer = None
+        """End it on the channel of the unsolicited lines."""
+        self._hush(self.urc_role)
 
     def next_mr(self) -> int:
         """The reference of the next submit: one octet, the modem's own, wraps."""
@@ -245,14 +262,37 @@ class Modem:
         """Stop for ever, until a reboot by other means."""
         self.is_hung = True
 
-    def submitting(self, timer: Timer | None) -> None:
+    def submitting(self, line: Line, timer: Timer | None) -> None:
         """Remember the segment on the air: a power failure before it is due takes it back."""
-        self._submit_timer = timer
+        if timer is None:
+            self._submit_timers.pop(line, None)
+        else:
+            self._submit_timers[line] = timer
 
     # ------------------------------------------------------------ inside
 
+    def _new_line(self, role: PortRole) -> Line:
+        persona = self.persona
+
+        def write(data: bytes) -> None:
+            port = self.ports.get(role)
+            if port is not None:
+                port.write(data)
+
+        return Line(
+            self,
+            clock=self.world.clock,
+            faults=self.faults,
+            write=write,
+            max_line=persona.max_line,
+            prompt=persona.prompt,
+            echo=persona.echo,
+        )
+
     def _reset(self) -> None:
-        self.line.reset()
+        for line in self.lines.values():
+            line.reset()
+        self.urc_role = self.persona.urc_role
         self.defaults()
         self.radio = True
         self.registration = 0
@@ -313,10 +353,33 @@ class Modem:
         for line in commands.registration_lines(self):
             self.urc(line)
 
-    def _make_noise(self) -> None:
-        self._noise_timer = None
-        self.urc(*self.persona.noise)
-        self.start_noise()
+    def _chatter_of(self, role: PortRole) -> tuple[tuple[str, ...], float]:
+        if role is self.urc_role:
+            is_on = self.settings["^CURC"] != "0"
+            return self.persona.noise if is_on else (), self.persona.noise_seconds
+        port: PersonaPort | None = self.persona.port(role)
+        return (port.chatter, port.chatter_seconds) if port is not None else ((), 0.0)
+
+    def _talk(self, role: PortRole) -> None:
+        lines, seconds = self._chatter_of(role)
+        if lines and role not in self._chatter:
+            self._chatter[role] = self.world.clock.call_later(seconds, lambda: self._say(role))
+
+    def _hush(self, role: PortRole) -> None:
+        timer = self._chatter.pop(role, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _say(self, role: PortRole) -> None:
+        del self._chatter[role]
+        lines, _ = self._chatter_of(role)
+        line, port = self.lines.get(role), self.ports.get(role)
+        if line is not None:
+            if lines and not self.is_hung and not self.faults.has(FaultKind.SILENCE):
+                line.urc(*lines)
+        elif port is not None:
+            port.write("".join(f"{text}\r\n" for text in lines).encode("ascii"))
+        self._talk(role)
 
     def _after(self, seconds: float, action: Callable[[], None]) -> Timer:
         def run() -> None:
@@ -330,7 +393,3 @@ class Modem:
     def _owner(self) -> dict[str, Fact]:
         iccid = self.card.iccid if self.card is not None else None
         return {"modem": self.name, "iccid": iccid}
-
-    def _write(self, data: bytes) -> None:
-        if self.port is not None:
-            self.port.write(data)

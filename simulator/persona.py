@@ -5,8 +5,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from functools import cache
 from importlib import resources
+from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -15,9 +17,38 @@ class PersonaError(ValueError):
     """A persona file is unknown or wrong; the message says which key."""
 
 
+class PortRole(StrEnum):
+    """What one of a model's ports is for."""
+
+    AT = "at"  # commands; where unsolicited lines come unless the model is told otherwise
+    MODEM = "modem"  # commands too: the data port, a second channel
+    APP = "app"  # a further command channel
+    DIAG = "diag"  # swallows what is written
+    NMEA = "nmea"  # talks of satellites to whoever opens it
+    AUDIO = "audio"  # voice samples; silent without a call
+
+
+COMMAND_ROLES: Final = frozenset({PortRole.AT, PortRole.MODEM, PortRole.APP})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonaPort:
+    """One port: its USB interface number, and what it says by itself while it is open."""
+
+    role: PortRole
+    interface: int = 0
+    chatter: tuple[str, ...] = ()
+    chatter_seconds: float = 1.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Persona:
-    """One model. Times in seconds. Keys of a persona file are these fields' names."""
+    """One model. Times in seconds. Keys of a persona file are these fields' names.
+
+    `answers`: fixed information lines by command, as `+CPSI?` or, for one parameter alone,
+    `+CMMS=2`; words in braces stand for what is true now (see `simulator.commands.facts`).
+    `errors`: final results in the same way. `keeps`: commands of this model that only keep a value.
+    """
 
     name: str
     vendor: str
@@ -26,7 +57,18 @@ class Persona:
     revision: str
     tac: str
     identification: tuple[str, ...]
+    usb_id: str = ""
+    ports: tuple[PersonaPort, ...] = (PersonaPort(role=PortRole.AT),)
+    urc_role: PortRole = PortRole.AT
     unknown_command: str = "ERROR"
+    echo: bool = True
+    prompt: str = "\r\n> "
+    submit_seconds: float = 0.0
+    ussd_coding: str = "text"
+    cpin_has_ok: bool = True
+    memories: tuple[str, ...] = ("SM", "ME", "MT", "SR")
+    n_memories: int = 3
+    sr_slots: int = 20
     first_slot: int = 1
     me_slots: int = 100
     default_memory: str = "SM"
@@ -52,7 +94,13 @@ class Persona:
     ring_seconds: float = 5.0
     max_line: int = 560
     answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    keeps: Mapping[str, str] = field(default_factory=dict)
+
+    def port(self, role: PortRole) -> PersonaPort | None:
+        """The port of that role; None where the model has none."""
+        return next((port for port in self.ports if port.role is role), None)
 
 
 _READER = TypeAdapter(Persona)
@@ -73,10 +121,15 @@ def parse(text: str) -> Persona:
     if unknown:
         raise PersonaError(f"unknown key {unknown[0]!r}")
     try:
-        return _READER.validate_python(table)
+        persona = _READER.validate_python(table)
     except ValidationError as error:
         first = error.errors()[0]
-        raise PersonaError(f"{first['loc'][0]}: {first['msg']}") from error
+        place = ".".join(map(str, first["loc"]))
+        raise PersonaError(f"{place}: {first['msg']}") from error
+    roles = [port.role for port in persona.ports]
+    if roles.count(PortRole.AT) != 1 or len(set(roles)) != len(roles):
+        raise PersonaError("ports: one with role `at`, and no role twice")
+    return persona
 
 
 @cache

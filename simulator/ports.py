@@ -35,7 +35,12 @@ class Listener:
 
 
 class BankPort(Protocol):
-    """A place where a client can connect."""
+    """A place where a client can connect. `node`: what the system calls it while it is there."""
+
+    @property
+    def node(self) -> str:
+        """The device or the socket; empty while it is unplugged."""
+        ...
 
     def plug(self) -> None:
         """Make the port appear."""
@@ -120,6 +125,7 @@ class PtyPort:
         self._watch = 0
         self._clients = 0
         self._unsent = bytearray()
+        self.node = ""
 
     def plug(self) -> None:
         """Make the port appear; raw, so that no octet is mangled before a client sets it."""
@@ -128,7 +134,7 @@ class PtyPort:
         self._master, self._slave = os.openpty()
         os.set_blocking(self._master, False)
         tty.setraw(self._slave)
-        name = os.ttyname(self._slave)
+        self.node = name = os.ttyname(self._slave)
         self._watch = self._watcher.watch(name, self._changed)
         self._loop.add_reader(self._master, self._readable)
         self._link.unlink(missing_ok=True)
@@ -145,6 +151,7 @@ class PtyPort:
         os.close(self._slave)
         os.close(self._master)
         self._master = self._slave = -1
+        self.node = ""
         self._unsent.clear()
         if self._clients:
             self._clients = 0
@@ -219,6 +226,7 @@ class SocketPort:
         self._client: socket.socket | None = None
         self._port = 0
         self._unsent = bytearray()
+        self.node = ""
 
     def plug(self) -> None:
         """Listen; TCP keeps its port number over a replug."""
@@ -234,6 +242,7 @@ class SocketPort:
             listening.bind(str(self._path))
             listening.listen()
         listening.settimeout(0)
+        self.node = f"127.0.0.1:{self._port}" if self._is_tcp else str(self._path)
         self._socket = listening
         self._loop.add_reader(listening, self._accept)
 
@@ -244,6 +253,7 @@ class SocketPort:
             self._loop.remove_reader(self._socket)
             self._socket.close()
             self._socket = None
+            self.node = ""
             self._path.unlink(missing_ok=True)
 
     def write(self, data: bytes) -> None:

@@ -33,6 +33,13 @@ class Transport(StrEnum):
     UNIX = "unix"
 
 
+class PortSets(StrEnum):
+    """Which of a model's ports are served."""
+
+    ONE = "one"
+    ALL = "all"
+
+
 class PinLock(StrEnum):
     """Which cards ask for their PIN."""
 
@@ -55,6 +62,7 @@ class Scenario:
     zone: float = 8.0
     seed: int = 1
     transport: Transport = Transport.PTY
+    port_sets: PortSets = PortSets.ONE
     pin: str = "random"
     pin_lock: PinLock = PinLock.ON
     card_slots: int = 40

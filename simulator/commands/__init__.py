@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
-from simulator.commands import basic, huawei, quectel, radio, settings, sim, simcom, sms, voice
+from simulator.commands import (
+    basic,
+    data,
+    huawei,
+    quectel,
+    radio,
+    settings,
+    sim,
+    simcom,
+    sms,
+    voice,
+)
 from simulator.line import Outcome
 from simulator.persona import Persona
 from simulator.phone import Dialect
@@ -34,7 +45,7 @@ def table(persona: Persona) -> Mapping[str, Handler]:
 @cache
 def _table(vendor: str, model: str) -> Mapping[str, Handler]:
     merged: dict[str, Handler] = {}
-    for part in (*_GENERAL, _VENDOR[vendor], simcom.MODELS.get(model, {})):
+    for part in (*_GENERAL, _VENDOR.get(vendor, {}), simcom.MODELS.get(model, {})):
         merged.update(part)
     return merged
 
@@ -52,5 +63,7 @@ def dialect(modem: Modem) -> Dialect:
 
 
 default_settings = settings.defaults
+facts = data.FACTS
+fixed = data.fixed
 registration_lines = radio.registration_lines
 verbose_error = basic.verbose_error

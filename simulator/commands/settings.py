@@ -69,7 +69,8 @@ _QUOTED: Final = frozenset({"+CSCS"})
 
 def defaults(persona: Persona) -> dict[str, str]:
     """All values as after power-up."""
-    return {name: setting.default for name, setting in SETTINGS.items()} | dict(persona.settings)
+    kept = {name: setting.default for name, setting in SETTINGS.items()}
+    return kept | dict(persona.keeps) | dict(persona.settings)
 
 
 def keep(modem: Modem, command: Command) -> Outcome:

@@ -151,10 +151,11 @@ def _submit(modem: Modem, tpdu: bytes, *, label: str = "+CMGS") -> Answer | Late
 
 def _offer(modem: Modem, offer: Offer, *, label: str) -> Later:
     # The line is busy before the network is asked: with no latency it answers at once.
-    finish = modem.line.ticket()
+    line = modem.line
+    finish = line.ticket()
 
     def done(outcome: Taken | NotTaken) -> None:
-        modem.submitting(None)
+        modem.submitting(line, None)
         if isinstance(outcome, NotTaken):
             finish(Answer(final=f"+CMS ERROR: {outcome.code}"))
             return
@@ -171,7 +172,7 @@ def _offer(modem: Modem, offer: Offer, *, label: str) -> Later:
         else:
             finish(answer)
 
-    modem.submitting(modem.world.network.submit(offer, done))
+    modem.submitting(line, modem.world.network.submit(offer, done))
     return Later.LATER
 
 

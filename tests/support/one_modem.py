@@ -9,6 +9,7 @@ from simulator.clock import VirtualClock
 from simulator.ledger import Ledger
 from simulator.modem import Modem, World
 from simulator.network import Network, Times
+from simulator.persona import PortRole
 from simulator.scenario import Scenario
 
 # E1 of at-dialects §5.5: "hello world", report wanted, valid for 24 h.
@@ -59,7 +60,7 @@ class OneModem:
         self.modem = self.modems[0]
         assert self.modem.card is not None
         self.card = self.modem.card
-        self.modem.port = self.terminal
+        self.modem.ports[PortRole.AT] = self.terminal
         for modem in self.modems:
             modem.switch_on()
         if not is_locked:
