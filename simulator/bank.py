@@ -23,7 +23,7 @@ from simulator.ledger import Fact, Ledger
 from simulator.modem import Modem, World
 from simulator.network import Network
 from simulator.persona import PersonaPort, PortRole
-from simulator.ports import BankPort, Listener, PtyPort, SocketPort, Watcher
+from simulator.ports import BankPort, Listener, PtyPort, SocketKind, SocketPort, Watcher
 from simulator.scenario import Bay, PortSets, Scenario, ScenarioError, Transport
 
 
@@ -236,8 +236,8 @@ class Bank:
     def _port(self, path: Path, watcher: Watcher, listener: Listener) -> BankPort:
         if self.scenario.transport is Transport.PTY:
             return PtyPort(path, watcher=watcher, listener=listener)
-        is_tcp = self.scenario.transport is Transport.TCP
-        return SocketPort(path, is_tcp=is_tcp, listener=listener)
+        kind = SocketKind(self.scenario.transport)
+        return SocketPort(path, kind=kind, listener=listener)
 
     def _show(self, place: _Place) -> None:
         for port in place.ports.values():

@@ -1,4 +1,4 @@
-"""Where clients connect: pseudo terminals, TCP or Unix sockets; all with the same four verbs.
+"""Where clients connect: pseudo terminals or sockets; all with the same four verbs.
 
 Each port knows whether a client is there: a serial line that nobody has open loses what is sent.
 """
@@ -9,6 +9,7 @@ import asyncio
 import ctypes
 import errno
 import fcntl
+import hashlib
 import os
 import socket
 import struct
@@ -16,6 +17,7 @@ import termios
 import tty
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -214,12 +216,25 @@ class PtyPort:
         self._listener.went()
 
 
-class SocketPort:
-    """A TCP or Unix socket; the newest client has the line."""
+class SocketKind(StrEnum):
+    """What a socket's address is: loopback TCP, a file, or a name of Linux's abstract namespace."""
 
-    def __init__(self, path: Path, *, is_tcp: bool, listener: Listener) -> None:
-        self._path = path.with_suffix(".tcp") if is_tcp else path
-        self._is_tcp = is_tcp
+    TCP = "tcp"
+    UNIX = "unix"
+    ABSTRACT = "abstract"
+
+
+class SocketPort:
+    """A socket; the newest client has the line.
+
+    Only a Unix socket is a file; for the others `path` with `.tcp` or `.abstract` added is a file
+    that holds the address.
+    """
+
+    def __init__(self, path: Path, *, kind: SocketKind, listener: Listener) -> None:
+        self._path = path if kind is SocketKind.UNIX else path.with_name(f"{path.name}.{kind}")
+        self._kind = kind
+        self._name = _abstract_name(path)
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
@@ -229,22 +244,29 @@ class SocketPort:
         self.node = ""
 
     def plug(self) -> None:
-        """Listen; TCP keeps its port number over a replug."""
+        """Listen; the address stays the same over a replug."""
         if self._socket is not None:
             return
         self._path.unlink(missing_ok=True)
-        if self._is_tcp:
-            listening = socket.create_server(("127.0.0.1", self._port))
-            self._port = listening.getsockname()[1]
-            self._path.write_text(f"127.0.0.1:{self._port}\n")
-        else:
-            listening = socket.socket(socket.AF_UNIX)
-            listening.bind(str(self._path))
-            listening.listen()
+        listening = self._listening()
         listening.settimeout(0)
-        self.node = f"127.0.0.1:{self._port}" if self._is_tcp else str(self._path)
+        if self._kind is not SocketKind.UNIX:
+            self._path.write_text(f"{self.node}\n")
         self._socket = listening
         self._loop.add_reader(listening, self._accept)
+
+    def _listening(self) -> socket.socket:
+        if self._kind is SocketKind.TCP:
+            listening = socket.create_server(("127.0.0.1", self._port))
+            self._port = listening.getsockname()[1]
+            self.node = f"127.0.0.1:{self._port}"
+            return listening
+        listening = socket.socket(socket.AF_UNIX)
+        is_file = self._kind is SocketKind.UNIX
+        self.node = str(self._path) if is_file else self._name
+        listening.bind(self.node if is_file else f"\0{self.node}")
+        listening.listen()
+        return listening
 
     def unplug(self) -> None:
         """Drop the client and stop listening."""
@@ -294,7 +316,7 @@ class SocketPort:
             return
         self._drop()
         client.settimeout(0)
-        if self._is_tcp:
+        if self._kind is SocketKind.TCP:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._client = client
         self._loop.add_reader(client, self._readable)
@@ -322,3 +344,10 @@ class SocketPort:
         self._client = None
         self._unsent.clear()
         self._listener.went()
+
+
+def _abstract_name(path: Path) -> str:
+    # The namespace is the whole machine's: banks in different folders must not meet. The name
+    # begins as ModemManager wants its virtual ports to begin (at-dialects §6.6).
+    folder = hashlib.blake2b(os.fsencode(path.parent.resolve()), digest_size=4).hexdigest()
+    return f"abstract:modemctl-{folder}-{path.name}"

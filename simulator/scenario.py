@@ -31,6 +31,7 @@ class Transport(StrEnum):
     PTY = "pty"
     TCP = "tcp"
     UNIX = "unix"
+    ABSTRACT = "abstract"
 
 
 class PortSets(StrEnum):

@@ -145,7 +145,7 @@ def test_reset_of_a_usb_stick_takes_its_port_away_for_a_while(bank: BankProcess)
     wait_until(Path(bank.port("modem02")).exists, what="the port is back")
 
 
-@pytest.mark.parametrize("transport", ["tcp", "unix"])
+@pytest.mark.parametrize("transport", ["tcp", "unix", "abstract"])
 def test_sockets_serve_the_newest_client(tmp_path: Path, transport: str) -> None:
     flags = ("--modems", "1", "--persona", "generic", "--transport", transport)
     with BankProcess(tmp_path / "bank", *flags, *FAST) as bank:
@@ -154,6 +154,11 @@ def test_sockets_serve_the_newest_client(tmp_path: Path, transport: str) -> None
             if transport == "unix":
                 client = socket.socket(socket.AF_UNIX)
                 client.connect(bank.port())
+            elif transport == "abstract":
+                client = socket.socket(socket.AF_UNIX)
+                name = Path(f"{bank.port()}.abstract").read_text().strip()
+                assert name.startswith("abstract:")
+                client.connect(f"\0{name}")
             else:
                 host, _, port = Path(f"{bank.port()}.tcp").read_text().strip().partition(":")
                 client = socket.create_connection((host, int(port)))
@@ -170,7 +175,7 @@ def test_sockets_serve_the_newest_client(tmp_path: Path, transport: str) -> None
                 bank.control.unplug("modem01")
                 assert second.recv(100) == b""
         bank.control.plug("modem01")
-        path = Path(bank.port() + (".tcp" if transport == "tcp" else ""))
+        path = Path(bank.port() + ("" if transport == "unix" else f".{transport}"))
         wait_until(path.exists, what="the socket is back")
         with connect() as third:
             third.sendall(b"AT\r")
