@@ -226,6 +226,7 @@ class Bank:
                 port = self._port(self.port_path(bay.name, spec), self._watcher, listener)
                 place.ports[spec.role] = modem.ports[spec.role] = port
         modem.on_reenumerate = partial(self._reenumerate, place)
+        modem.on_port_lost = partial(self._lose_port, place)
         self._places[bay.name] = place
 
     def _served(self, bay: Bay) -> tuple[PersonaPort, ...]:
@@ -258,6 +259,12 @@ class Bank:
 
     def _reenumerate(self, place: _Place, seconds: float) -> None:
         self._hide(place)
+        self._clock.call_later(seconds, lambda: self._appear(place))
+
+    def _lose_port(self, place: _Place, seconds: float, is_renumbered: bool) -> None:  # noqa: FBT001 - a callback's argument
+        self._hide(place)
+        if is_renumbered:
+            place.numbers.clear()
         self._clock.call_later(seconds, lambda: self._appear(place))
 
     def _appear(self, place: _Place) -> None:

@@ -13,11 +13,23 @@ from typing import Final, Protocol, TypeAlias
 
 from simulator.clock import Clock, Timer
 from simulator.faults import FaultKind, Faults
+from simulator.output import Output, damaged, truncated
 from simulator.syntax import Command, SyntaxFault, body, parse
 
 _ESC: Final = 0x1B
 _CTRL_Z: Final = 0x1A
-_NUMERIC: Final = {"OK": "0", "RING": "2", "NO CARRIER": "3", "ERROR": "4", "BUSY": "7"}
+# Source: V.250 §5.7.1, table 1.
+_NUMERIC: Final = {
+    "OK": "0",
+    "CONNECT": "1",
+    "RING": "2",
+    "NO CARRIER": "3",
+    "ERROR": "4",
+    "NO DIALTONE": "6",
+    "BUSY": "7",
+    "NO ANSWER": "8",
+}
+_STATUS: Final = "\r\n+CIEV: 2,3\r\n"
 
 
 class Refused(Exception):
@@ -87,6 +99,10 @@ class Executor(Protocol):
         """What follows is asked on this line."""
         ...
 
+    def hang(self) -> None:
+        """Be dead from now on."""
+        ...
+
 
 class _State(Enum):
     COMMAND = auto()
@@ -111,12 +127,11 @@ class Line:
         self._executor = executor
         self._clock = clock
         self._faults = faults
-        self._write = write
+        self._output = Output(clock=clock, faults=faults, write=write)
         self._max_line = max_line
         self._prompt_text = prompt.encode("ascii")
         self._echoes = echo
         self._out = bytearray()
-        self._slow = bytearray()
         self._depth = 0
         self._serial = 0
         self._timer: Timer | None = None
@@ -130,9 +145,12 @@ class Line:
         self._input = bytearray()
         self._typed = bytearray()
         self._last = ""
-        self._todo: list[Command] = []
+        self._todo: list[Command] | None = []
         self._lines: tuple[str, ...] = ()
         self._held: list[str] = []
+        self._asked = ""
+        self._is_leaky = False
+        self._output.reset()
         self._prompt: Prompt | None = None
         self._is_abortable = False
         self._serial += 1
@@ -183,7 +201,7 @@ class Line:
     def urc(self, *lines: str) -> None:
         """Send unsolicited lines; while a prompt's command runs they wait for its end."""
         text = "".join(f"\r\n{line}\r\n" for line in lines)
-        if self._prompt is not None:
+        if self._prompt is not None and not self._is_leaky:
             self._held.append(text)
             return
         self._depth += 1
@@ -223,22 +241,23 @@ class Line:
             self._run(found)
 
     def _run(self, text: str) -> None:
-        if self._faults.take(FaultKind.SILENCE):
-            return
         self._lines = ()
-        if len(text) > self._max_line:
-            self._end("ERROR")
-            return
         try:
-            self._todo = list(parse(text))
+            self._todo = list(parse(text)) if len(text) <= self._max_line else None
         except SyntaxFault:
+            self._todo = None
+        self._asked = self._todo[0].name if self._todo else ""
+        if self._faults.take(FaultKind.SILENCE, self._asked):
+            self._todo = None
+        elif self._todo is None:
             self._end("ERROR")
-            return
-        self._next()
+        else:
+            self._next()
 
     def _next(self) -> None:
         while self._todo:
             command = self._todo.pop(0)
+            self._asked = command.name
             # Busy while the handler runs: it may finish before it returns LATER.
             self._state = _State.BUSY
             try:
@@ -276,10 +295,21 @@ class Line:
         self._typed = bytearray()
         self._state = _State.PROMPT
         self._timer = self._clock.call_later(self.prompt_seconds, self._prompt_expired)
-        if self._faults.take(FaultKind.NO_PROMPT):
+        faults = self._faults
+        self._is_leaky = False
+        if faults.take(FaultKind.NO_PROMPT, self._asked):
             return
-        bare = self._faults.take(FaultKind.BARE_PROMPT)
-        self._out += self._prompt_text.rstrip(b" ") if bare else self._prompt_text
+        text = self._prompt_text
+        if faults.take(FaultKind.BARE_PROMPT, self._asked):
+            text = text.rstrip(b" ")
+        if faults.take(FaultKind.PROMPT_WITHOUT_CRLF, self._asked):
+            text = text.lstrip(b"\r\n")
+        self._out += text
+        if faults.take(FaultKind.URC_AT_PROMPT, self._asked):
+            self._is_leaky = True
+            self._out += _STATUS.encode()
+        if faults.take(FaultKind.HANG_AT_PROMPT, self._asked):
+            self._executor.hang()
 
     def _take_payload(self) -> None:
         assert self._prompt is not None
@@ -326,32 +356,67 @@ class Line:
         self._timer = None
         self._lines += answer.lines
         if answer.final != "OK":
-            self._todo.clear()
             self._end(answer.final)
         else:
             self._next()
 
     def _end(self, final: str) -> None:
+        self._todo = []
+        slow = self._faults.take(FaultKind.SLOW_ANSWER, self._asked)
+        if slow is None:
+            self._answer(final)
+            return
+        self._state = _State.BUSY
+        serial = self._serial
+
+        def come() -> None:
+            if serial == self._serial:
+                self._executor.speaks(self)
+                self._depth += 1
+                self._answer(final)
+                self._pump()
+                self._leave()
+
+        self._timer = self._clock.call_later(slow.seconds, come)
+
+    def _answer(self, final: str) -> None:
         self._state = _State.COMMAND
-        self._todo.clear()
         lines, self._lines = self._lines, ()
-        if self._faults.take(FaultKind.GARBAGE):
-            self._out += b"\x00\xf8\x80~"
-        for line in lines:
-            self._out += (f"\r\n{line}\r\n" if self.verbose else f"{line}\r\n").encode()
-        if self._faults.take(FaultKind.URC_IN_ANSWER):
-            self._out += b"\r\n+CIEV: 2,3\r\n"
-        if final and not self.quiet:
-            text = self._executor.final(final)
-            if self.verbose:
-                self._out += f"\r\n{text}\r\n".encode()
-            else:
-                self._out += f"{_NUMERIC.get(text, text)}\r".encode()
-        if self._faults.take(FaultKind.ECHO_AGAIN):
+        faults = self._faults
+        if faults.is_any:
+            self._out += self._spoiled(lines, final)
+        else:
+            self._out += self._text(lines, final)
+        if faults.take(FaultKind.ECHO_AGAIN, self._asked):
             self.echo = True
         if self._held:
             held, self._held = self._held, []
             self._out += "".join(held).encode()
+
+    def _text(self, lines: tuple[str, ...], final: str, *, status: str = "") -> bytes:
+        if self.verbose:
+            text = "".join(f"\r\n{line}\r\n" for line in lines) + status
+        else:
+            text = "".join(f"{line}\r\n" for line in lines) + status
+        if final and not self.quiet:
+            shown = self._executor.final(final)
+            text += f"\r\n{shown}\r\n" if self.verbose else f"{_NUMERIC.get(shown, shown)}\r"
+        return text.encode()
+
+    def _spoiled(self, lines: tuple[str, ...], final: str) -> bytes:
+        faults, asked = self._faults, self._asked
+        if faults.take(FaultKind.NO_ANSWER, asked):
+            return b""
+        status = _STATUS if faults.take(FaultKind.URC_IN_ANSWER, asked) else ""
+        whole = truncated(lines, faults, asked)
+        text = self._text(whole, final, status=status)
+        if whole != lines:
+            # What a broken line loses is its end too.
+            last = whole[-1].encode()
+            text = text.replace(last + b"\r\n", last, 1)
+        if faults.take(FaultKind.MERGED_LINES, asked):
+            text = text.replace(b"\r\n\r\n", b"\r\n")
+        return damaged(text, faults, asked)
 
     def _leave(self) -> None:
         self._depth -= 1
@@ -359,18 +424,7 @@ class Line:
             return
         data = bytes(self._out)
         self._out.clear()
-        if self._slow or self._faults.take(FaultKind.SLOW_OUTPUT):
-            if not self._slow:
-                self._clock.call_later(0.001, self._dribble)
-            self._slow += data
-        else:
-            self._write(data)
-
-    def _dribble(self) -> None:
-        self._write(bytes(self._slow[:1]))
-        del self._slow[:1]
-        if self._slow:
-            self._clock.call_later(0.001, self._dribble)
+        self._output.send(data)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

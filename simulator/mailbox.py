@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from simulator import pdu
 from simulator.card import Card
 from simulator.clock import Clock, Timer
+from simulator.faults import FaultKind, Faults
 from simulator.network import Network, Verdict
 from simulator.persona import Persona
 from simulator.storage import Status, Storage, Stored, Union
@@ -29,11 +30,13 @@ class Mailbox:
         clock: Clock,
         network: Network,
         urc: Callable[[str], None],
+        faults: Faults | None = None,
     ) -> None:
         self._persona = persona
         self._clock = clock
         self._network = network
         self._urc = urc
+        self._faults = faults or Faults()
         self.own = Storage("ME", capacity=persona.me_slots, first=persona.first_slot)
         self.reports = Storage("SR", capacity=20, first=persona.first_slot)
         self.card: Card | None = None
@@ -144,6 +147,8 @@ class Mailbox:
                 index = self._store(name, tpdu)
                 if index is None:
                     return Verdict.NOT_NOW
+                if self._faults.take(FaultKind.WRONG_INDEX):
+                    index += 1
                 self._notify(f'+CDSI: "{name}",{index}')
         # ds 0: the modem acknowledges to the network and forgets.
         return Verdict.TAKEN
@@ -172,7 +177,7 @@ class Mailbox:
 
     def _store(self, name: str, tpdu: bytes) -> int | None:
         memory = self.memory(name)
-        if memory is None:
+        if memory is None or self._faults.take(FaultKind.STORAGE_FULL):
             return None
         message = Stored(status=Status.UNREAD, sca=self.service_centre(), tpdu=tpdu)
         return memory.add(message)

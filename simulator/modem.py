@@ -12,7 +12,7 @@ from simulator.clock import Clock, Timer
 from simulator.dice import Dice
 from simulator.faults import FaultKind, Faults
 from simulator.ledger import Fact, Ledger
-from simulator.line import Line, Outcome, Refused, cme
+from simulator.line import OK, Later, Line, Outcome, Refused, cme
 from simulator.mailbox import Mailbox
 from simulator.network import Network, Verdict
 from simulator.persona import COMMAND_ROLES, Persona, PersonaPort, PortRole
@@ -43,7 +43,8 @@ class Modem:
 
     `ports` are where its octets go out, by role; one that is missing loses them. `line` is the
     command channel that is being served, `main` the one that unsolicited lines come on.
-    `on_reenumerate(seconds)` is told when the ports should go and come back.
+    `on_reenumerate(seconds)` is told when the ports should go and come back, and
+    `on_port_lost(seconds, is_renumbered)` when a fault takes them away.
     """
 
     def __init__(self, *, name: str, persona: Persona, imei: str, world: World) -> None:
@@ -51,22 +52,27 @@ class Modem:
         self.persona = persona
         self.imei = imei
         self.world = world
-        self.faults = Faults()
+        self.faults = Faults(world.dice, name)
+        self.faults.on_change = self._fault_changed
         self.card: Card | None = None
         self.ports: dict[PortRole, Port] = {}
         self.on_reenumerate: Callable[[float], None] = lambda _seconds: None
+        self.on_port_lost: Callable[[float, bool], None] = lambda _seconds, _renumbered: None
         self.lines = {
             port.role: self._new_line(port.role)
             for port in persona.ports
             if port.role in COMMAND_ROLES
         }
         self.line = self.lines[PortRole.AT]
-        self.mailbox = Mailbox(persona, clock=world.clock, network=world.network, urc=self.urc)
+        self.mailbox = Mailbox(
+            persona, clock=world.clock, network=world.network, urc=self.urc, faults=self.faults
+        )
         self.phone = Phone(clock=world.clock, ledger=world.ledger, urc=self.urc, owner=self._owner)
         self._table = commands.table(persona)
         self.phone.dialect = commands.dialect(self)
         self._timers: set[Timer] = set()
         self._register_timer: Timer | None = None
+        self._flood_timer: Timer | None = None
         self._chatter: dict[PortRole, Timer] = {}
         self._submit_timers: dict[Line, Timer] = {}
         self._listened: set[PortRole] = set()
@@ -144,7 +150,7 @@ class Modem:
                 raise cme(12)
             case CardState.DEAD:
                 raise cme(13)
-        if self._card_busy:
+        if self._card_busy or self.faults.take(FaultKind.SIM_BUSY):
             raise cme(14)
         return card
 
@@ -206,6 +212,8 @@ class Modem:
 
     def execute(self, command: Command) -> Outcome:
         """Carry one command out: the persona's fixed answers first, then the table."""
+        if self.faults.is_any and (broken := self._broken(command)) is not None:
+            return broken
         fixed = commands.fixed(self, command)
         if fixed is not None:
             return fixed
@@ -256,7 +264,7 @@ class Modem:
         """The reference of the next submit: one octet, the modem's own, wraps."""
         if not self.faults.take(FaultKind.REPEATED_MR):
             self._mr = (self._mr + 1) & 0xFF
-        return self._mr
+        return 0 if self.faults.take(FaultKind.ZERO_MR) else self._mr
 
     def hang(self) -> None:
         """Stop for ever, until a reboot by other means."""
@@ -352,6 +360,39 @@ class Modem:
         self.registration = stat
         for line in commands.registration_lines(self):
             self.urc(line)
+
+    def _broken(self, command: Command) -> Outcome | None:
+        """What a fault makes of the command; None where it is carried out."""
+        faults = self.faults
+        if faults.take(FaultKind.REBOOT, command.name):
+            self.reboot()
+            return Later.LATER
+        for kind in (FaultKind.PORT_GONE, FaultKind.PORT_RENUMBERED):
+            if fault := faults.take(kind, command.name):
+                self.on_port_lost(fault.seconds, kind is FaultKind.PORT_RENUMBERED)
+                # The answer goes where nobody listens.
+                return OK
+        return None
+
+    def _fault_changed(self, kind: FaultKind) -> None:
+        match kind:
+            case FaultKind.RADIO_OFF:
+                self.set_radio(is_on=not self.faults.has(kind))
+            case FaultKind.CNMI_LOST if self.faults.take(kind):
+                self.mailbox.set_cnmi((0, 0, 0, 0, 0))
+            case FaultKind.URC_FLOOD:
+                self._flood()
+
+    def _flood(self) -> None:
+        fault = self.faults.get(FaultKind.URC_FLOOD)
+        if fault is not None and self._flood_timer is None:
+            self._flood_timer = self.world.clock.call_later(fault.seconds, self._flood_once)
+
+    def _flood_once(self) -> None:
+        self._flood_timer = None
+        if self.faults.take(FaultKind.URC_FLOOD):
+            self.urc("^RSSI:18", "^BOOT:27710117,0,0,0,75")
+        self._flood()
 
     def _chatter_of(self, role: PortRole) -> tuple[tuple[str, ...], float]:
         if role is self.urc_role:

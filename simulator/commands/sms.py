@@ -33,7 +33,7 @@ def require_messaging(modem: Modem) -> Card:
     code = {CardState.PIN: 311, CardState.PUK: 316, CardState.DEAD: 313}.get(card.state)
     if code is not None:
         raise cms(code)
-    if modem.is_card_busy:
+    if modem.is_card_busy or modem.faults.take(FaultKind.SIM_BUSY):
         raise cms(314)
     return card
 
