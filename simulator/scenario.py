@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-import random
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from enum import StrEnum
+from importlib import resources
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeAlias
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, InstanceOf
 
-from simulator import persona as personas
-from simulator.card import Subscription
+from simulator import timeline as stories
+from simulator.bays import Bay, BayChange, PinLock, SpareCard, bays, deal
 from simulator.network import Rule, Times
-from simulator.persona import Persona
+from simulator.reading import ScenarioError, Seconds, keys, line_of, read, shaped, unknown
+from simulator.timeline import Entry
 
-MIXED: Final = ("generic", "huawei", "quectel", "simcom", "sim7600")
-_FIRST_NUMBER: Final = 13800000001
+__all__ = [
+    "Bay",
+    "BayChange",
+    "PinLock",
+    "PortSets",
+    "Scenario",
+    "ScenarioError",
+    "SpareCard",
+    "Transport",
+    "bays",
+    "find",
+    "load",
+    "names",
+    "override",
+    "rule",
+    "summary",
+]
 
+VIRTUAL_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""Where virtual time begins unless the scenario says otherwise."""
 
-class ScenarioError(ValueError):
-    """The scenario is wrong; the message names the key and what is allowed."""
+_PIN: Final = shaped(r"random|\d{4,8}", "`random` or 4 to 8 digits")
+_Entries: TypeAlias = tuple[InstanceOf[Entry], ...]
 
 
 class Transport(StrEnum):
@@ -41,63 +60,71 @@ class PortSets(StrEnum):
     ALL = "all"
 
 
-class PinLock(StrEnum):
-    """Which cards ask for their PIN."""
-
-    ON = "on"
-    OFF = "off"
-    MIXED = "mixed"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """A bank and its world. Keys of a scenario file are these fields' names; times in seconds.
 
-    `persona` is a name, several joined by commas (dealt out in turn), or `mixed`.
+    `persona` is a name, several joined by commas (dealt out in turn), `mixed` or `all`; a name
+    that ends in `.toml` is a file, sought from `folder`, which is the scenario file's own.
+    `start`: the moment that the ledger begins with; none = now (virtual time: 2026-01-01).
+    `faults` and `traffic` are entries of the timeline that need no `do`.
     """
 
-    modems: int = 16
+    about: str = ""
+    modems: Annotated[int, Field(ge=1, le=2000)] = 16
     persona: str = "mixed"
-    latency: float = 0.5
-    report_delay: float = 1.0
-    zone: float = 8.0
     seed: int = 1
     transport: Transport = Transport.PTY
     port_sets: PortSets = PortSets.ONE
-    pin: str = "random"
+    per_hub: Annotated[int, Field(ge=1)] = 16
+    time_factor: Annotated[float, Field(gt=0, le=100_000)] = 1.0
+    start: datetime | None = None
+    # cards
+    pin: Annotated[str, _PIN] = "random"
     pin_lock: PinLock = PinLock.ON
-    card_slots: int = 40
+    card_slots: Annotated[int, Field(ge=1, le=255)] = 40
+    bays: tuple[BayChange, ...] = ()
+    cards: tuple[SpareCard, ...] = ()
+    # network
+    latency: Annotated[Seconds, Field(ge=0)] = 0.5
+    report_delay: Annotated[Seconds, Field(ge=0)] = 1.0
+    zone: float = 8.0
     rules: tuple[Rule, ...] = ()
+    # what happens
+    faults: _Entries = ()
+    traffic: _Entries = ()
+    timeline: _Entries = ()
+    folder: InstanceOf[Path] = Path()
 
     @property
     def times(self) -> Times:
         """The network's pace."""
         return Times(latency=self.latency, report_delay=self.report_delay, zone=self.zone)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bay:
-    """One modem of the bank with the card that sits in it."""
-
-    name: str
-    persona: Persona
-    imei: str
-    subscription: Subscription
-    is_locked: bool
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All that happens by itself, in the order of the file's tables."""
+        return (*self.faults, *self.traffic, *self.timeline)
 
 
 def load(path: Path) -> Scenario:
     """Read a scenario file.
 
     Raises:
-        ScenarioError: not TOML, an unknown key, a wrong value.
+        ScenarioError: not TOML, an unknown key, a wrong value; with file, line and key.
         OSError: the file cannot be read.
     """
+    text = path.read_text("utf-8")
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{path}: {error}") from error
-    return override(Scenario(), table)
+    try:
+        return override(Scenario(folder=path.parent), table)
+    except ScenarioError as error:
+        line = line_of(text, error.path)
+        where = str(path) if line is None else f"{path}:{line}"
+        raise ScenarioError(f"{where}: {error}") from error
 
 
 def override(scenario: Scenario, values: Mapping[str, object]) -> Scenario:
@@ -106,12 +133,16 @@ def override(scenario: Scenario, values: Mapping[str, object]) -> Scenario:
     Raises:
         ScenarioError: an unknown key or a wrong value.
     """
-    known = {item.name for item in fields(Scenario)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ScenarioError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+    known = set(keys(Scenario)) - {"folder"}
+    for name in values:
+        if name not in known:
+            raise ScenarioError(unknown(name, known), path=(name,))
+    given = dict(values)
+    for name, verb in _VERB_OF.items():
+        if name in given:
+            given[name] = stories.entries(given[name], do=verb, at=(name,))
     current = {item.name: getattr(scenario, item.name) for item in fields(Scenario)}
-    result = _read(_SCENARIO, {**current, **values})
+    result = read(Scenario, {**current, **given})
     _check(result)
     return result
 
@@ -122,92 +153,51 @@ def rule(table: Mapping[str, object]) -> Rule:
     Raises:
         ScenarioError: an unknown key or a wrong value.
     """
-    known = {item.name for item in fields(Rule)}
-    unknown = sorted(set(table) - known)
-    if unknown:
-        raise ScenarioError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
-    return _read(_RULE, table)
+    return read(Rule, table)
 
 
-def bays(scenario: Scenario) -> list[Bay]:
-    """The bank's modems and cards; the same for the same seed."""
-    chosen = _personas(scenario.persona)
-    width = max(2, len(str(scenario.modems)))
-    return [
-        _bay(scenario, chosen[index % len(chosen)], index, width)
-        for index in range(scenario.modems)
-    ]
+def names() -> list[str]:
+    """The named scenarios that come with the simulator, in alphabetical order."""
+    folder = resources.files("simulator") / "scenarios"
+    found = (file.name for file in folder.iterdir())
+    return sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml"))
 
 
-_T = TypeVar("_T")
-_SCENARIO: Final = TypeAdapter(Scenario)
-_RULE: Final = TypeAdapter(Rule)
+def find(name: str) -> Path:
+    """The file of a named scenario, or the path that was given.
+
+    Raises:
+        ScenarioError: there is neither.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    if name.endswith(".toml") or "/" in name:
+        raise ScenarioError(f"{name}: no such file")
+    if name not in names():
+        raise ScenarioError(unknown(name, names(), what="scenario"))
+    with resources.as_file(resources.files("simulator") / "scenarios" / f"{name}.toml") as path:
+        return path
 
 
-def _read(reader: TypeAdapter[_T], table: Mapping[str, object]) -> _T:
-    try:
-        return reader.validate_python(dict(table))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ScenarioError(f"{place}: {first['msg']}") from error
+def summary(name: str) -> str:
+    """One line about a named scenario: its `about`."""
+    return load(find(name)).about
 
 
-def _personas(text: str) -> list[Persona]:
-    names = MIXED if text == "mixed" else tuple(text.split(","))
-    try:
-        return [personas.load(name.strip()) for name in names]
-    except personas.PersonaError as error:
-        raise ScenarioError(str(error)) from error
+_VERB_OF: Final = {"faults": "set_fault", "traffic": "traffic", "timeline": ""}
 
 
 def _check(scenario: Scenario) -> None:
-    if not 1 <= scenario.modems <= 2000:
-        raise ScenarioError("modems: 1 to 2000")
-    if min(scenario.latency, scenario.report_delay) < 0:
-        raise ScenarioError("latency, report_delay: not below 0")
-    pin = scenario.pin
-    if pin != "random" and not (pin.isascii() and pin.isdigit() and 4 <= len(pin) <= 8):
-        raise ScenarioError("pin: `random` or 4 to 8 digits")
-    _personas(scenario.persona)
+    """What no single key shows.
 
-
-def _bay(scenario: Scenario, persona: Persona, index: int, width: int) -> Bay:
-    # Keyed by entity: bay 7 is the same in a bank of 8 and in one of 512.
-    draw = random.Random(f"{scenario.seed}/bay/{index}")  # noqa: S311 - a pretend world
-    imei = _with_check_digit(persona.tac + f"{draw.randrange(10**6):06d}")
-    pin = scenario.pin if scenario.pin != "random" else f"{draw.randrange(10**4):04d}"
-    locked = {PinLock.ON: True, PinLock.OFF: False, PinLock.MIXED: index % 3 != 2}
-    return Bay(
-        name=f"modem{index + 1:0{width}d}",
-        persona=persona,
-        imei=imei,
-        subscription=Subscription(
-            iccid=_iccid(draw, index),
-            imsi=f"46000{draw.randrange(10**7):07d}{index % 1000:03d}",
-            number=f"+86{_FIRST_NUMBER + index}",
-            pin=pin,
-            puk=f"{draw.randrange(10**8):08d}",
-        ),
-        is_locked=locked[scenario.pin_lock],
-    )
-
-
-def _iccid(draw: random.Random, index: int) -> str:
-    # The index keeps them apart; three real shapes: 20 digits, letters from the seventh, 19 digits.
-    serial = f"{draw.randrange(10**5):05d}{index:04d}"
-    match index % 4:
-        case 1:
-            return f"898604B2{draw.randrange(1000):03d}{serial}"
-        case 3:
-            return _with_check_digit(f"898600{draw.randrange(1000):03d}{serial}")
-    return _with_check_digit(f"898600{draw.randrange(10**4):04d}{serial}")
-
-
-def _with_check_digit(digits: str) -> str:
-    """The digits with their Luhn digit. Source: TS 23.003 §B.2."""
-    total = 0
-    for place, char in enumerate(reversed(digits)):
-        value = int(char) * (2 if place % 2 == 0 else 1)
-        total += value - 9 if value > 9 else value
-    return f"{digits}{-total % 10}"
+    Raises:
+        ScenarioError: with the key.
+    """
+    if scenario.start is not None and scenario.start.tzinfo is None:
+        cure = f'write it with its zone: "{scenario.start.isoformat()}Z"'
+        raise ScenarioError(f"{scenario.start}: {cure}", path=("start",))
+    deal(scenario.persona, folder=scenario.folder)
+    found = [bay.name for bay in bays(scenario)]
+    for name in _VERB_OF:
+        for number, entry in enumerate(getattr(scenario, name), 1):
+            stories.require_modems(entry, found, at=(name, number))

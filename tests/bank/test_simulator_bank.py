@@ -341,7 +341,7 @@ def test_folder_of_a_killed_bank_is_served_again(tmp_path: Path) -> None:
     ("flags", "said"),
     [
         (("--persona", "nokia"), "no persona 'nokia'"),
-        (("--modems", "0"), "modems: 1 to 2000"),
+        (("--modems", "0"), "modems: 0: not below 1"),
         (("--scenario", "missing.toml"), "missing.toml"),
     ],
 )

@@ -1,0 +1,248 @@
+"""The places of a bank: which modem stands in each, which card sits in it, on which hub it is."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+
+from simulator import persona as personas
+from simulator.card import Subscription
+from simulator.persona import Persona
+from simulator.reading import ScenarioError, shaped
+
+if TYPE_CHECKING:
+    from simulator.scenario import Scenario
+
+MIXED: Final = ("generic", "huawei", "quectel", "simcom", "sim7600")
+EMPTY: Final = "none"
+_FIRST_NUMBER: Final = 13800000001
+_NUMBER: Final = shaped(r"\+?\d{3,15}", "3 to 15 digits, with or without +")
+_RANGE: Final = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+Pin: TypeAlias = Annotated[str, shaped(r"\d{4,8}", "4 to 8 digits")]
+Puk: TypeAlias = Annotated[str, shaped(r"\d{8}", "8 digits")]
+Imsi: TypeAlias = Annotated[str, shaped(r"\d{6,15}", "6 to 15 digits")]
+Imei: TypeAlias = Annotated[str, shaped(r"\d{15}", "15 digits")]
+Number: TypeAlias = Annotated[str, _NUMBER]
+PrintedIccid: TypeAlias = Annotated[str, shaped(r"[0-9A-F]{18,20}", "18 to 20 digits")]
+_CARD: Final = shaped(r"none|[0-9A-F]{18,20}", "an ICCID of 18 to 20 digits, or `none`")
+
+
+class PinLock(StrEnum):
+    """Which cards ask for their PIN."""
+
+    ON = "on"
+    OFF = "off"
+    MIXED = "mixed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BayChange:
+    """What is different in some bays: `bay` is a number from 1, or several as `"1-4,7"`.
+
+    `card` is an ICCID, or `none`; `present = false`: the modem is not plugged in at the start.
+    """
+
+    bay: int | str
+    persona: str | None = None
+    imei: Imei | None = None
+    card: Annotated[str, _CARD] | None = None
+    imsi: Imsi | None = None
+    number: Number | None = None
+    pin: Pin | None = None
+    puk: Puk | None = None
+    locked: bool | None = None
+    present: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpareCard:
+    """A card that lies beside the bank until somebody inserts it."""
+
+    iccid: PrintedIccid
+    number: Number
+    imsi: Imsi = "460009999999999"
+    pin: Pin = "1234"
+    puk: Puk = "12345678"
+    locked: bool = True
+
+    @property
+    def subscription(self) -> Subscription:
+        """What is printed on it."""
+        return Subscription(
+            iccid=self.iccid, imsi=self.imsi, number=self.number, pin=self.pin, puk=self.puk
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bay:
+    """One modem of the bank with the card that sits in it (`has_card`)."""
+
+    name: str
+    persona: Persona
+    imei: str
+    subscription: Subscription
+    is_locked: bool
+    hub: int = 1
+    has_card: bool = True
+    is_present: bool = True
+
+
+def bays(scenario: Scenario) -> list[Bay]:
+    """The bank's modems and cards; the same for the same seed.
+
+    Raises:
+        ScenarioError: a persona or a bay that there is not.
+    """
+    chosen = deal(scenario.persona, folder=scenario.folder)
+    width = max(2, len(str(scenario.modems)))
+    found = [
+        _bay(scenario, chosen[index % len(chosen)], index, width)
+        for index in range(scenario.modems)
+    ]
+    names = [bay.name for bay in found]
+    for number, change in enumerate(scenario.bays, 1):
+        try:
+            places = [names.index(name) for name in select(change.bay, names)]
+            for place in places:
+                found[place] = _changed(found[place], change, scenario.folder)
+        except ScenarioError as error:
+            raise ScenarioError(error.problem, path=("bays", number, *error.path)) from error
+    _require_different(found, scenario.cards)
+    return found
+
+
+def deal(text: str, *, folder: Path = Path()) -> list[Persona]:
+    """The personas of a list (`a,b`), `mixed`, `all`; one that ends in `.toml` is a file.
+
+    Raises:
+        ScenarioError: there is none of that name, or the file is wrong.
+    """
+    parts: Iterable[str] = {"mixed": MIXED, "all": personas.names()}.get(text, text.split(","))
+    try:
+        return [_persona(name.strip(), folder) for name in parts]
+    except personas.PersonaError as error:
+        raise ScenarioError(str(error), path=("persona",)) from error
+
+
+def select(wanted: int | str, names: Sequence[str]) -> list[str]:
+    """Modems by name, by number from 1, by range, list or pattern: `3`, `1-4,modem07`, `all`.
+
+    Raises:
+        ScenarioError: nothing fits.
+    """
+    found: list[str] = []
+    for part in str(wanted).split(","):
+        word = part.strip()
+        match = _RANGE.fullmatch(word)
+        if word in names:
+            found.append(word)
+        elif word in {"all", "*"}:
+            found.extend(names)
+        elif match:
+            first, last = int(match[1]), int(match[2] or match[1])
+            if not 1 <= first <= last <= len(names):
+                raise ScenarioError(f"no bay {word}: there are 1 to {len(names)}")
+            found.extend(names[first - 1 : last])
+        else:
+            raise ScenarioError(f"no modem {word!r}: {names[0]} to {names[-1]}, `1-4`, `all`")
+    return list(dict.fromkeys(found))
+
+
+def _persona(name: str, folder: Path) -> Persona:
+    if not name.endswith(".toml"):
+        return personas.load(name)
+    path = folder / name
+    try:
+        return personas.parse(path.read_text("utf-8"))
+    except OSError as error:
+        raise ScenarioError(f"{path}: {error.strerror}", path=("persona",)) from error
+    except personas.PersonaError as error:
+        raise ScenarioError(f"{path}: {error}", path=("persona",)) from error
+
+
+def _changed(bay: Bay, change: BayChange, folder: Path) -> Bay:
+    card = bay.subscription
+    card = replace(
+        card,
+        iccid=change.card if change.card not in {None, EMPTY} else card.iccid,
+        imsi=change.imsi or card.imsi,
+        number=change.number or card.number,
+        pin=change.pin or card.pin,
+        puk=change.puk or card.puk,
+    )
+    persona, imei = bay.persona, change.imei or bay.imei
+    if change.persona is not None:
+        persona = deal(change.persona, folder=folder)[0]
+        if change.imei is None:
+            imei = _with_check_digit(persona.tac + bay.imei[8:14])
+    return replace(
+        bay,
+        persona=persona,
+        imei=imei,
+        subscription=card,
+        is_locked=bay.is_locked if change.locked is None else change.locked,
+        has_card=bay.has_card and change.card != EMPTY,
+        is_present=bay.is_present if change.present is None else change.present,
+    )
+
+
+def _require_different(found: Sequence[Bay], spare: Sequence[SpareCard]) -> None:
+    cards = [bay.subscription for bay in found if bay.has_card] + [
+        one.subscription for one in spare
+    ]
+    for what in ("iccid", "number"):
+        seen: set[str] = set()
+        for card in cards:
+            value = str(getattr(card, what))
+            if value in seen:
+                raise ScenarioError(f"two cards with {what} {value}: give one of them another")
+            seen.add(value)
+
+
+def _bay(scenario: Scenario, persona: Persona, index: int, width: int) -> Bay:
+    # Keyed by entity: bay 7 is the same in a bank of 8 and in one of 512.
+    draw = random.Random(f"{scenario.seed}/bay/{index}")  # noqa: S311 - a pretend world
+    imei = _with_check_digit(persona.tac + f"{draw.randrange(10**6):06d}")
+    pin = scenario.pin if scenario.pin != "random" else f"{draw.randrange(10**4):04d}"
+    locked = {PinLock.ON: True, PinLock.OFF: False, PinLock.MIXED: index % 3 != 2}
+    return Bay(
+        name=f"modem{index + 1:0{width}d}",
+        persona=persona,
+        imei=imei,
+        subscription=Subscription(
+            iccid=_iccid(draw, index),
+            imsi=f"46000{draw.randrange(10**7):07d}{index % 1000:03d}",
+            number=f"+86{_FIRST_NUMBER + index}",
+            pin=pin,
+            puk=f"{draw.randrange(10**8):08d}",
+        ),
+        is_locked=locked[scenario.pin_lock],
+        hub=index // scenario.per_hub + 1,
+    )
+
+
+def _iccid(draw: random.Random, index: int) -> str:
+    # The index keeps them apart; three real shapes: 20 digits, letters from the seventh, 19 digits.
+    serial = f"{draw.randrange(10**5):05d}{index:04d}"
+    match index % 4:
+        case 1:
+            return f"898604B2{draw.randrange(1000):03d}{serial}"
+        case 3:
+            return _with_check_digit(f"898600{draw.randrange(1000):03d}{serial}")
+    return _with_check_digit(f"898600{draw.randrange(10**4):04d}{serial}")
+
+
+def _with_check_digit(digits: str) -> str:
+    """The digits with their Luhn digit. Source: TS 23.003 §B.2."""
+    total = 0
+    for place, char in enumerate(reversed(digits)):
+        value = int(char) * (2 if place % 2 == 0 else 1)
+        total += value - 9 if value > 9 else value
+    return f"{digits}{-total % 10}"

@@ -1,0 +1,218 @@
+"""Tables of files and requests into values: each mistake is told with its place and a cure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Annotated, Final, TypeAlias, TypeVar, cast
+
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+Path: TypeAlias = tuple[str | int, ...]
+"""Where in the table: names, and places in lists counted from 1."""
+
+_T = TypeVar("_T")
+_UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
+
+
+class ScenarioError(ValueError):
+    """A scenario or a request is wrong; the message names the key and what is allowed."""
+
+    def __init__(self, problem: str, *, path: Path = ()) -> None:
+        self.problem = problem
+        self.path = path
+        super().__init__(f"{place(path)}: {problem}" if path else problem)
+
+
+def seconds(value: object) -> object:
+    """`90`, `"90s"`, `"1h30m"`, `"2d"` as seconds; what is none of these stays as it is."""
+    if isinstance(value, str) and _DURATION.fullmatch(value):
+        parts = re.findall(r"([\d.]+)([dhms])", value)
+        return sum(float(amount) * _UNITS[unit] for amount, unit in parts)
+    if isinstance(value, bool | str):
+        raise ValueError('seconds are needed, or a text as "90s", "1h30m", "2d"')  # noqa: TRY004 - pydantic tells ValueErrors
+    return value
+
+
+Seconds: TypeAlias = Annotated[float, BeforeValidator(seconds)]
+"""A length of time: a number of seconds or a text as `"1h30m"`."""
+
+
+def shaped(pattern: str, words: str) -> AfterValidator:
+    """For `Annotated[str, …]`: a text that fits the pattern; `words` say what it looks like."""
+    fits = re.compile(pattern).fullmatch
+
+    def check(value: str) -> str:
+        if not fits(value):
+            raise ValueError(f"{words} are needed" if words[0].isdigit() else f"needed: {words}")
+        return value
+
+    return AfterValidator(check)
+
+
+def read(kind: type[_T], table: Mapping[str, object], *, at: Path = ()) -> _T:
+    """A dataclass from a table of its fields (or their aliases), nested ones too.
+
+    Raises:
+        ScenarioError: an unknown key, a missing one, a wrong value.
+    """
+    _check(kind, table, at)
+    try:
+        found: _T = _adapter(kind).validate_python(dict(table))
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = at + tuple(item + 1 if isinstance(item, int) else item for item in first["loc"])
+        value = "" if first["type"] == "missing" else f"{_shown(first['input'])}: "
+        raise ScenarioError(value + _cure(dict(first)), path=path) from error
+    return found
+
+
+def keys(kind: type) -> list[str]:
+    """The keys that a table of this dataclass may have."""
+    return list(_hints(kind))
+
+
+def unknown(name: str, known: Iterable[str], *, what: str = "key") -> str:
+    """The sentence about a name that there is not, with the nearest ones that there are."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=2)
+    hint = f" did you mean {' or '.join(near)}?" if near else ""
+    return f"unknown {what} {name!r};{hint} known: {', '.join(names)}"
+
+
+def place(path: Path) -> str:
+    """A path as people write it: `bays[2].persona`."""
+    text = ""
+    for item in path:
+        text += f"[{item}]" if isinstance(item, int) else f".{item}"
+    return text.removeprefix(".")
+
+
+def line_of(text: str, path: Path) -> int | None:
+    """The line of a TOML text in which a path's key stands, as far as it can be told."""
+    lines = text.splitlines()
+    at = 0
+    found = None
+    for depth, item in enumerate(path):
+        if isinstance(item, int):
+            continue
+        count = path[depth + 1] if depth + 1 < len(path) else 1
+        head = re.compile(rf"\s*(\[\[?\s*)?([\w-]+\.)*{re.escape(str(item))}\s*(\]|=)")
+        hits = [n for n in range(at, len(lines)) if head.match(lines[n])]
+        wanted = count if isinstance(count, int) and len(hits) >= count else 1
+        if len(hits) < wanted:
+            break
+        at = found = hits[wanted - 1]
+        at += 0 if "=" in lines[found] else 1
+    return None if found is None else found + 1
+
+
+# ---------------------------------------------------------------- inside
+
+
+_adapters: Final[dict[type, TypeAdapter[object]]] = {}
+
+
+def _adapter(kind: type[_T]) -> TypeAdapter[_T]:
+    found = _adapters.get(kind)
+    if found is None:
+        found = _adapters[kind] = TypeAdapter(kind)
+    return cast("TypeAdapter[_T]", found)
+
+
+@cache
+def _hints(kind: type) -> dict[str, object]:
+    """Key of a table → type of the field; an alias stands for its field's name."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    found: dict[str, object] = {}
+    for item in fields(kind):
+        extras = getattr(hints[item.name], "__metadata__", ())
+        alias = next((e.alias for e in extras if isinstance(e, FieldInfo) and e.alias), None)
+        found[alias or item.name] = hints[item.name]
+    return found
+
+
+def _check(kind: object, value: object, at: Path) -> None:
+    """What pydantic lets pass: unknown keys of dataclasses, truth and text as numbers."""
+    extras = getattr(kind, "__metadata__", ())
+    if any(isinstance(extra, BeforeValidator) for extra in extras):
+        return
+    if extras:
+        kind = typing.get_args(kind)[0]
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in {typing.Union, types.UnionType}:
+        kinds = [one for one in inner if one is not type(None)]
+        if value is not None and len(kinds) == 1:
+            _check(kinds[0], value, at)
+    elif isinstance(value, Mapping):
+        _check_table(kind, origin, inner, value, at)
+    elif isinstance(value, list | tuple) and origin in {tuple, list} and inner:
+        for index, item in enumerate(value, 1):
+            _check(inner[0], item, (*at, index))
+    elif kind in {int, float} and isinstance(value, bool | str):
+        whole = "whole " if kind is int else ""
+        raise ScenarioError(f"{_shown(value)}: a {whole}number is needed", path=at)
+
+
+def _check_table(
+    kind: object, origin: object, inner: tuple[object, ...], value: Mapping[str, object], at: Path
+) -> None:
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = _hints(kind)
+        for name, one in value.items():
+            if name not in hints:
+                raise ScenarioError(unknown(name, hints), path=(*at, name))
+            _check(hints[name], one, (*at, name))
+    elif origin is not None and len(inner) == 2:
+        for name, one in value.items():
+            _check(inner[1], one, (*at, name))
+
+
+def _shown(value: object) -> str:
+    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_CURES: Final = {
+    "missing": "is missing",
+    "string_type": "a text is needed (in quotes)",
+    "int_from_float": "a whole number is needed",
+    "bool_parsing": "true or false is needed",
+    "bool_type": "true or false is needed",
+    "tuple_type": "a list is needed",
+    "dataclass_type": "a table is needed",
+    "dict_type": "a table is needed",
+    "mapping_type": "a table is needed",
+    "greater_than_equal": "not below {ge}",
+    "greater_than": "must be above {gt}",
+    "less_than_equal": "not above {le}",
+    "int_type": "a whole number is needed",
+    "float_type": "a number is needed",
+}
+
+
+def _cure(error: Mapping[str, object]) -> str:
+    kind, context = str(error["type"]), error.get("ctx", {})
+    assert isinstance(context, Mapping)
+    if kind in {"enum", "literal_error"}:
+        allowed = str(context["expected"]).replace("'", "").replace(" or ", ", ")
+        near = difflib.get_close_matches(str(error["input"]), allowed.split(", "), n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"{hint}one of {allowed}"
+    if kind == "value_error":
+        return str(context["error"])
+    pattern = _CURES.get(kind)
+    return str(error["msg"]) if pattern is None else pattern.format(**context)
+
+
+def closed(kind: type[StrEnum]) -> str:
+    """A closed set's words, for help texts."""
+    return ", ".join(item.value for item in kind)

@@ -1,0 +1,212 @@
+"""What happens by itself: entries of a scenario's timeline, and the story that carries them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from simulator.bays import select
+from simulator.clock import Clock
+from simulator.dice import Chance, Dice
+from simulator.ledger import Fact, Ledger
+from simulator.reading import Path, ScenarioError, Seconds, read, unknown
+from simulator.verbs import VERBS, Args, Result
+
+ANY: Final = "any"
+"""Selects one modem by chance."""
+_DEEDS: Final = sorted(name for name, one in VERBS.items() if not one.is_question)
+_LENGTH: Final = Field(gt=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When: first after `at` seconds, then `every` so many, `times` often (none = for ever).
+
+    `jitter`: up to so many seconds later, drawn anew each time. `lasts`: taken back after so many.
+    """
+
+    at: Annotated[Seconds, Field(ge=0)] = 0.0
+    every: Annotated[Seconds, _LENGTH] | None = None
+    times: Annotated[int, Field(ge=1)] | None = None
+    jitter: Annotated[Seconds, Field(ge=0)] = 0.0
+    lasts: Annotated[Seconds, _LENGTH] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of a story: when, which verb, with which arguments."""
+
+    timing: Timing
+    do: str
+    args: Args = field(default_factory=dict)
+
+    @property
+    def modems(self) -> str:
+        """The modems that are meant, as written."""
+        return VERBS[self.do].read(self.args)[0]
+
+
+def entries(tables: object, *, do: str, at: Path) -> tuple[Entry, ...]:
+    """The entries of a list of tables; `do` for those that name no verb.
+
+    Raises:
+        ScenarioError: a wrong key, value or verb, with its place.
+    """
+    if not isinstance(tables, list | tuple):
+        raise ScenarioError("a list of tables is needed, as [[timeline]]", path=at)
+    return tuple(_entry(table, do, (*at, number)) for number, table in enumerate(tables, 1))
+
+
+def require_modems(entry: Entry, names: Sequence[str], *, at: Path) -> None:
+    """See that an entry's modems exist.
+
+    Raises:
+        ScenarioError: one does not.
+    """
+    if entry.modems not in {"", ANY}:
+        try:
+            select(entry.modems, names)
+        except ScenarioError as error:
+            raise ScenarioError(error.problem, path=(*at, "modem")) from error
+
+
+class Story:
+    """Carries a scenario's entries out, each at its time. `act` does one verb on the bank."""
+
+    def __init__(
+        self,
+        told: Sequence[Entry],
+        *,
+        clock: Clock,
+        dice: Dice,
+        ledger: Ledger,
+        act: Callable[[str, Args], Result],
+    ) -> None:
+        self._told = told
+        self._clock = clock
+        self._dice = dice
+        self._ledger = ledger
+        self._act = act
+        self._is_over = False
+
+    def begin(self) -> None:
+        """Set every entry's first time, from now."""
+        self._start = self._clock.now()
+        for number, entry in enumerate(self._told, 1):
+            self._plan(entry, 0, Chance(self._dice, f"story/{number}"))
+
+    def end(self) -> None:
+        """Nothing more happens."""
+        self._is_over = True
+
+    def _plan(self, entry: Entry, count: int, chance: Chance) -> None:
+        when = entry.timing
+        # From the start, not from the last time: nothing drifts.
+        due = when.at + count * (when.every or 0.0)
+        if when.jitter:
+            due += when.jitter * chance.draw()
+        passed = (self._clock.now() - self._start).total_seconds()
+        self._clock.call_later(max(0.0, due - passed), lambda: self._run(entry, count, chance))
+
+    def _run(self, entry: Entry, count: int, chance: Chance) -> None:
+        if self._is_over:
+            return
+        self._do(entry)
+        times = entry.timing.times or (1 if entry.timing.every is None else None)
+        if times is None or count + 1 < times:
+            self._plan(entry, count + 1, chance)
+
+    def _do(self, entry: Entry) -> None:
+        lasts = entry.timing.lasts
+        result = self._carry_out(entry.do, entry.args)
+        if lasts is None or result is None:
+            return
+        for do, args in undoing(entry.do, entry.args, result):
+            self._clock.call_later(lasts, partial(self._take_back, do, args))
+
+    def _take_back(self, do: str, args: Args) -> None:
+        if not self._is_over:
+            self._carry_out(do, args)
+
+    def _carry_out(self, do: str, args: Args) -> Result | None:
+        try:
+            result = self._act(do, args)
+        except (ValueError, LookupError) as error:
+            self._record(do, args, f"refused: {error}")
+            return None
+        self._record(do, args, "done")
+        return result
+
+    def _record(self, do: str, args: Args, outcome: str) -> None:
+        modem = args.get("modem", args.get("modems"))
+        facts: dict[str, Fact] = {"modem": None if modem is None else str(modem), "do": do}
+        named = args.get("fault", args.get("hub", args.get("source")))
+        if isinstance(named, str | int):
+            facts["what"] = named
+        now = self._clock.now().isoformat(timespec="milliseconds")
+        self._ledger.add("story", time=now, **facts, outcome=outcome)
+
+
+def undoing(do: str, args: Args, result: Result) -> list[tuple[str, Args]]:
+    """The verbs that take a done one back, from what was asked and what it answered."""
+    back = VERBS[do].undo
+    if not back:
+        return []
+    each = result.get("modems")
+    if isinstance(each, dict):  # several modems: each has its own answer
+        return [
+            step
+            for name, one in each.items()
+            for step in undoing(do, {**_without_modems(args), "modem": name}, one)
+        ]
+    kept = {name: value for name, value in args.items() if name in VERBS[back].keys()}  # noqa: SIM118 - a method
+    match do:
+        case "set_registration":
+            kept["stat"] = None
+        case "set_latency":
+            kept = dict(result)
+        case "pull_card":
+            kept["card"] = result["iccid"]
+        case "traffic":
+            kept = {"name": result["name"]}
+        case "unplug":
+            kept = {"modem": result["modem"]}
+        case "set_fault":
+            kept = {"modem": result["modem"], "fault": args["fault"]}
+    return [(back, kept)]
+
+
+def _without_modems(args: Args) -> dict[str, object]:
+    return {name: value for name, value in args.items() if name not in {"modem", "modems"}}
+
+
+def _entry(table: object, do: str, at: Path) -> Entry:
+    if isinstance(table, Entry):
+        return table
+    if not isinstance(table, Mapping):
+        raise ScenarioError("a table is needed", path=at)
+    rest = dict(table)
+    chosen = rest.pop("do", do)
+    if not chosen:
+        raise ScenarioError(f"is missing: one of {', '.join(_DEEDS)}", path=(*at, "do"))
+    if chosen not in _DEEDS:
+        raise ScenarioError(unknown(str(chosen), _DEEDS, what="verb"), path=(*at, "do"))
+    found = VERBS[chosen]
+    names = [item.name for item in fields(Timing)]
+    own = found.keys()
+    timing = {name: rest.pop(name) for name in names if name in rest and name not in own}
+    when = read(Timing, timing, at=at)
+    try:
+        found.read(rest, at=at)
+    except ScenarioError as error:
+        hint = f" (and {', '.join(names)})" if error.problem.startswith("unknown key") else ""
+        raise ScenarioError(error.problem + hint, path=error.path) from error
+    if when.lasts is not None and not found.undo:
+        able = ", ".join(sorted(name for name, one in VERBS.items() if one.undo))
+        raise ScenarioError(f"{chosen} cannot be taken back; it goes with {able}",
+                            path=(*at, "lasts"))  # fmt: skip
+    return Entry(timing=when, do=str(chosen), args=rest)
