@@ -156,6 +156,11 @@ class Line:
         self._serial += 1
         self._cancel_timer()
 
+    def freeze(self) -> None:
+        """Whatever goes on here will never end."""
+        self._serial += 1
+        self._cancel_timer()
+
     def defaults(self) -> None:
         """`ATZ`: echo as the model has it, verbose, results on."""
         self.echo = self._echoes

@@ -269,6 +269,8 @@ class Modem:
     def hang(self) -> None:
         """Stop for ever, until a reboot by other means."""
         self.is_hung = True
+        for line in self.lines.values():
+            line.freeze()
 
     def submitting(self, line: Line, timer: Timer | None) -> None:
         """Remember the segment on the air: a power failure before it is due takes it back."""
