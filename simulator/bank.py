@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from simulator import scenario as scenarios
-from simulator.card import Card
+from simulator.card import Card, Subscription
 from simulator.clock import Clock, LoopClock
 from simulator.dice import Dice
 from simulator.ledger import Fact, Ledger
@@ -36,6 +36,7 @@ class _Place:
     modem: Modem
     ports: dict[PortRole, BankPort] = field(default_factory=dict)
     numbers: list[int] = field(default_factory=list)
+    hub: int = 1
     is_plugged: bool = True
 
 
@@ -83,21 +84,26 @@ class Bank:
             # What an earlier run left behind when it was killed.
             for left in (self.folder / "tty").iterdir():
                 left.unlink()
-            self._clock: Clock = LoopClock(loop)
+            self._clock: Clock = LoopClock(
+                loop, factor=self.scenario.time_factor, start=self.scenario.start
+            )
             self._watcher = Watcher(loop)
         else:
             self._clock = self._given_clock
-        dice = Dice(self.scenario.seed)
+        self.dice = dice = Dice(self.scenario.seed)
         self.ledger = Ledger(self.folder / "ledger.jsonl")
         self.network = Network(clock=self._clock, ledger=self.ledger, times=self.scenario.times)
         self.network.set_rules(self.scenario.rules)
         world = World(clock=self._clock, network=self.network, ledger=self.ledger, dice=dice)
         for bay in bays:
             self._add(bay, world)
+        for spare in self.scenario.cards:
+            self._add_card(spare.subscription, is_locked=spare.locked)
         self._write_lists(bays)
         for place in self._places.values():
-            place.modem.switch_on()
-            self._show(place)
+            if place.is_plugged:
+                place.modem.switch_on()
+                self._show(place)
 
     def close(self) -> None:
         """Take everything away."""
@@ -107,6 +113,11 @@ class Bank:
         if self._watcher is not None:
             self._watcher.close()
         self.ledger.close()
+
+    @property
+    def clock(self) -> Clock:
+        """What the bank lives by."""
+        return self._clock
 
     @property
     def modems(self) -> list[Modem]:
@@ -151,6 +162,8 @@ class Bank:
     def unplug(self, name: str, *, keeps_power: bool = False) -> None:
         """Take a modem's ports away; without power it also forgets what it was doing."""
         place = self._place(name)
+        if place.is_plugged:
+            self._note("power", name, event="unplugged", keeps_power=keeps_power)
         place.is_plugged = False
         self._hide(place)
         if not keeps_power:
@@ -165,6 +178,7 @@ class Bank:
         if place.is_plugged:
             return
         place.is_plugged = True
+        self._note("power", name, event="plugged")
         if is_renumbered:
             place.numbers.clear()
         if place.modem.is_on:
@@ -173,21 +187,33 @@ class Bank:
         place.modem.boot()
         self._clock.call_later(place.modem.persona.boot_seconds, lambda: self._appear(place))
 
+    def hub(self, number: int) -> list[str]:
+        """The modems of a hub.
+
+        Raises:
+            NoSuchThing: there is no such hub.
+        """
+        found = [name for name, place in self._places.items() if place.hub == number]
+        if not found:
+            last = max(place.hub for place in self._places.values())
+            raise NoSuchThing(f"no hub {number}: there are 1 to {last}")
+        return found
+
     def move_card(self, card: Card | None, modem: Modem) -> None:
         """Put a card into a modem (None = take out what is in it), out of wherever it was."""
         if card is not None:
             holder = self.holder(card)
             if holder is not None:
-                holder.insert(None)
-        modem.insert(card)
+                self._insert(holder, None)
+        self._insert(modem, card)
 
     def swap(self, one: Modem, other: Modem) -> None:
         """Exchange two modems' cards."""
         first, second = one.card, other.card
-        one.insert(None)
-        other.insert(None)
-        one.insert(second)
-        other.insert(first)
+        self._insert(one, None)
+        self._insert(other, None)
+        self._insert(one, second)
+        self._insert(other, first)
 
     def state(self, name: str) -> dict[str, Fact]:
         """What is true of a modem now; holds its card's secrets, for tests need them."""
@@ -199,6 +225,7 @@ class Bank:
             "persona": modem.persona.name,
             "model": modem.persona.model,
             "imei": modem.imei,
+            "hub": place.hub,
             "is_plugged": place.is_plugged,
             "is_on": modem.is_on,
             "registration": modem.registration,
@@ -211,11 +238,9 @@ class Bank:
 
     def _add(self, bay: Bay, world: World) -> None:
         modem = Modem(name=bay.name, persona=bay.persona, imei=bay.imei, world=world)
-        card = Card(bay.subscription, is_locked=bay.is_locked, slots=self.scenario.card_slots)
-        self.cards[card.iccid] = card
-        self.network.subscribe(card)
-        modem.insert(card)
-        place = _Place(modem=modem)
+        if bay.has_card:
+            modem.insert(self._add_card(bay.subscription, is_locked=bay.is_locked))
+        place = _Place(modem=modem, hub=bay.hub, is_plugged=bay.is_present)
         if self._watcher is not None:
             for spec in self._served(bay):
                 listener = Listener(
@@ -229,6 +254,12 @@ class Bank:
         modem.on_port_lost = partial(self._lose_port, place)
         self._places[bay.name] = place
 
+    def _add_card(self, subscription: Subscription, *, is_locked: bool) -> Card:
+        card = Card(subscription, is_locked=is_locked, slots=self.scenario.card_slots)
+        self.cards[card.iccid] = card
+        self.network.subscribe(card)
+        return card
+
     def _served(self, bay: Bay) -> tuple[PersonaPort, ...]:
         if self.scenario.port_sets is PortSets.ALL:
             return bay.persona.ports
@@ -239,6 +270,16 @@ class Bank:
             return PtyPort(path, watcher=watcher, listener=listener)
         kind = SocketKind(self.scenario.transport)
         return SocketPort(path, kind=kind, listener=listener)
+
+    def _insert(self, modem: Modem, card: Card | None) -> None:
+        for moved, event in ((modem.card, "pulled"), (card, "inserted")):
+            if moved is not None:
+                self._note("card", modem.name, iccid=moved.iccid, event=event)
+        modem.insert(card)
+
+    def _note(self, kind: str, modem: str, **facts: Fact) -> None:
+        now = self._clock.now().isoformat(timespec="milliseconds")
+        self.ledger.add(kind, time=now, modem=modem, **facts)
 
     def _show(self, place: _Place) -> None:
         for port in place.ports.values():

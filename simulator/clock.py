@@ -31,20 +31,31 @@ class Clock(Protocol):
 
 
 class LoopClock:
-    """The running event loop's time."""
+    """The running event loop's time, `factor` times as fast; `start` is the moment it begins with.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Without `start` it is the wall clock's at that moment.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        factor: float = 1.0,
+        start: datetime | None = None,
+    ) -> None:
         self._loop = loop
+        self._factor = factor
+        self._began = loop.time()
         # One reading of the wall clock; the rest is monotonic, so ledger times never run back.
-        self._epoch = datetime.now(tz=UTC) - timedelta(seconds=loop.time())
+        self._start = start or datetime.now(tz=UTC)
 
     def now(self) -> datetime:
         """The moment, aware, in UTC."""
-        return self._epoch + timedelta(seconds=self._loop.time())
+        return self._start + timedelta(seconds=(self._loop.time() - self._began) * self._factor)
 
     def call_later(self, delay: float, action: Callable[[], None]) -> Timer:
-        """Run `action` after `delay` seconds."""
-        return self._loop.call_later(delay, action)
+        """Run `action` after `delay` seconds of this time."""
+        return self._loop.call_later(delay / self._factor, action)
 
 
 class VirtualClock:
@@ -69,10 +80,17 @@ class VirtualClock:
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass and everything due in them happen."""
         end = self._now + timedelta(seconds=seconds)
-        while self._due and self._due[0][0] <= end:
-            self._now, _, planned = heapq.heappop(self._due)
-            planned.run()
+        while self.step(end):
+            pass
         self._now = end
+
+    def step(self, end: datetime) -> bool:
+        """Jump to the next event and let it happen; False where none is due until `end`."""
+        if not self._due or self._due[0][0] > end:
+            return False
+        self._now, _, planned = heapq.heappop(self._due)
+        planned.run()
+        return True
 
 
 class _Planned:

@@ -92,6 +92,7 @@ class Modem:
 
     def reboot(self) -> None:
         """Restart: every setting and every unfinished thing is gone, the boot lines come."""
+        self._note("power", event="reboot")
         self.switch_off()
         if self.persona.reenumerates:
             self.on_reenumerate(self.persona.boot_seconds)
@@ -312,6 +313,7 @@ class Modem:
 
     def _booted(self) -> None:
         self.is_on = True
+        self._note("power", event="booted")
         if self.card is not None:
             self.card.power_up()
         if self.persona.boot_lines:
@@ -360,6 +362,7 @@ class Modem:
         if stat == self.registration:
             return
         self.registration = stat
+        self._note("registration", stat=stat)
         for line in commands.registration_lines(self):
             self.urc(line)
 
@@ -432,6 +435,10 @@ class Modem:
         timer = self.world.clock.call_later(seconds, run)
         self._timers.add(timer)
         return timer
+
+    def _note(self, kind: str, **facts: Fact) -> None:
+        now = self.world.clock.now().isoformat(timespec="milliseconds")
+        self.world.ledger.add(kind, time=now, **self._owner(), **facts)
 
     def _owner(self) -> dict[str, Fact]:
         iccid = self.card.iccid if self.card is not None else None

@@ -181,7 +181,7 @@ def test_prompt_is_four_octets_and_escape_answers_ok(bench: OneModem) -> None:
     assert bench.type(b"AT+CMGS=24\r") == "\r\n> "
     assert bench.type(HELLO.encode()) == ""
     assert bench.type(b"\x1b") == "\r\nOK\r\n"
-    assert bench.ledger.read() == []
+    assert bench.ledger.read(kind="submit") == []
 
 
 def test_payload_is_echoed_where_echo_is_on(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_prompt_without_input_expires(bench: OneModem) -> None:
 def test_wrong_length_is_refused(bench: OneModem, length: int) -> None:
     bench.prepare()
     assert bench.submit(length=length) == "\r\n> \r\n+CMS ERROR: 304\r\n"
-    assert bench.ledger.read() == []
+    assert bench.ledger.read(kind="submit") == []
 
 
 @pytest.mark.parametrize("pdu", ["zz", "00", "0" * 49, HELLO[:-1] + "x"])

@@ -297,7 +297,7 @@ def test_power_failure_before_the_network_took_it_leaves_nothing(bench: OneModem
     bench.type(HELLO.encode() + b"\x1a")
     bench.modem.switch_off()
     assert bench.wait(10) == ""
-    assert bench.ledger.read() == []
+    assert bench.ledger.read(kind="submit") == []
 
 
 def test_ledger_has_the_line_before_the_answer_is_written(bench: OneModem) -> None:
@@ -319,5 +319,5 @@ def test_network_refusal_is_the_answer_and_in_the_ledger(bench: OneModem) -> Non
     bench.prepare()
     bench.network.add_rule(Rule(destination="+49", cms=38, count=1))
     assert bench.submit() == "\r\n> \r\n+CMS ERROR: 38\r\n"
-    assert [line["outcome"] for line in bench.ledger.read()] == ["cms:38"]
+    assert [line["outcome"] for line in bench.ledger.read(kind="refused")] == ["cms:38"]
     assert "+CMGS: 1" in bench.submit()
