@@ -26,6 +26,9 @@ class PortRole(StrEnum):
     DIAG = "diag"  # swallows what is written
     NMEA = "nmea"  # talks of satellites to whoever opens it
     AUDIO = "audio"  # voice samples; silent without a call
+    LOG = "log"  # the maker's own trace; swallows what is written
+    TRACE = "trace"  # a second one
+    SAP = "sap"  # SIM access by Bluetooth's profile; swallows what is written
 
 
 COMMAND_ROLES: Final = frozenset({PortRole.AT, PortRole.MODEM, PortRole.APP})
@@ -41,13 +44,55 @@ class PersonaPort:
     chatter_seconds: float = 1.0
 
 
+class Moment(StrEnum):
+    """When a model says something by itself."""
+
+    BOOT = "boot"  # it can be spoken to again
+    NO_CARD = "no_card"  # at boot, there is none
+    CARD = "card"  # at boot or after it was put in: there is one
+    CARD_IN = "card_in"  # somebody put one in
+    CARD_OUT = "card_out"  # somebody took it out
+    TRAY = "tray"  # somebody put an empty tray in
+    PIN = "pin"  # the card asks for its PIN
+    PUK = "puk"  # the card asks for its PUK
+    DEAD = "dead"  # the card is lost for good
+    PIN_SHOWN = "pin_shown"  # the PIN was right, or none is needed; the card is still being read
+    READY = "ready"  # the card was read
+    REGISTERED = "registered"
+    UNREGISTERED = "unregistered"
+    FULL = "full"  # a message found no room
+    RADIO_ON = "radio_on"
+    RADIO_OFF = "radio_off"
+    OFF = "off"  # it switches itself off, as it was told to
+    NOISE = "noise"  # every `noise_seconds`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """Lines that come at a moment, `seconds` later.
+
+    Only while the setting named `setting` has one of `values` (empty: anything but 0); with `bit`,
+    only while that bit of its value is set.
+    """
+
+    when: Moment
+    lines: tuple[str, ...]
+    seconds: float = 0.0
+    setting: str = ""
+    values: tuple[str, ...] = ()
+    bit: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Persona:
     """One model. Times in seconds. Keys of a persona file are these fields' names.
 
     `answers`: fixed information lines by command, as `+CPSI?` or, for one parameter alone,
     `+CMMS=2`; words in braces stand for what is true now (see `simulator.commands.facts`).
-    `errors`: final results in the same way. `keeps`: commands of this model that only keep a value.
+    `errors`: final results in the same way. `keeps`: commands of this model that only keep a value;
+    those in `nv` keep it over restarts. `resets`, `offs`: commands that restart it, or switch it
+    off. `sms_codes`: its `+CMS ERROR` numbers where they are not the standard's, by the names of
+    `simulator.commands.sms.CODES`. `link_seconds`: how long `+CMMS` holds the link to the network.
     """
 
     name: str
@@ -64,6 +109,7 @@ class Persona:
     echo: bool = True
     prompt: str = "\r\n> "
     submit_seconds: float = 0.0
+    link_seconds: float = 3.0
     ussd_coding: str = "text"
     cpin_has_ok: bool = True
     memories: tuple[str, ...] = ("SM", "ME", "MT", "SR")
@@ -75,12 +121,18 @@ class Persona:
     cnmi_modes: tuple[int, ...] = (0, 1, 2, 3)
     cnmi_refused_modes: tuple[int, ...] = ()
     cnmi_refused_reports: tuple[int, ...] = ()
+    cnmi_refusal: str = "ERROR"
+    direct_needs_ack: bool = False
+    report_memory: str = ""
+    cmti_is_quoted: bool = True
     flash_is_direct: bool = False
     creg_is_quoted: bool = True
     access_technology: int | None = None
     has_eps: bool = False
     prompted_ack: bool = True
     boot_seconds: float = 0.5
+    port_seconds: float | None = None
+    boots_with_radio: bool = True
     boot_lines: tuple[str, ...] = ()
     unlock_lines: tuple[str, ...] = ()
     reenumerates: bool = False
@@ -90,6 +142,11 @@ class Persona:
     noise: tuple[str, ...] = ()
     noise_seconds: float = 30.0
     no_card: str = "+CME ERROR: 10"
+    busy_card: str = "+CME ERROR: 14"
+    sms_codes: Mapping[str, int] = field(default_factory=dict)
+    cms_has_text: bool = False
+    short_get_response: bool = True
+    apdu_needs_lock: bool = False
     call_end: str = "NO CARRIER"
     ring_seconds: float = 5.0
     max_line: int = 560
@@ -97,6 +154,10 @@ class Persona:
     errors: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     keeps: Mapping[str, str] = field(default_factory=dict)
+    nv: tuple[str, ...] = ()
+    resets: tuple[str, ...] = ()
+    offs: tuple[str, ...] = ()
+    told: tuple[Told, ...] = ()
 
     def port(self, role: PortRole) -> PersonaPort | None:
         """The port of that role; None where the model has none."""
