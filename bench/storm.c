@@ -315,7 +315,7 @@ static void add_other_ports(void) {
     if (folder == NULL)
         die("%s: %s", path, strerror(errno));
     for (struct dirent *entry; (entry = readdir(folder)) != NULL;)
-        if (strchr(entry->d_name + 1, '.') != NULL) /* modem01.if00-diag */
+        if (entry->d_name[0] != '.' && strchr(entry->d_name, '.')) /* modem01.if00-diag */
             add_modem(entry->d_name, "", REST);
     closedir(folder);
 }
@@ -387,10 +387,10 @@ static void run(size_t n_driven) {
         for (size_t at = 0; at < n_driven; at++)
             next_load(&modems[at]);
     }
-    while (now() < deadline)
-        turn(deadline);
-    int64_t limit = deadline + DRAIN_LIMIT;
-    while (n_busy > 0 && now() < limit)
+    while (now() < deadline + (n_busy > 0 ? DRAIN_LIMIT : 0))
+        turn(deadline + DRAIN_LIMIT);
+    /* The last messages' delivery reports are still to come. */
+    for (int64_t limit = now() + RETRY; options.load != IDLE && now() < limit;)
         turn(limit);
 }
 
