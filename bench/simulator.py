@@ -117,7 +117,7 @@ def main() -> int:
     if options.json:
         found = {"bank": [asdict(row) for row in banks], "load": [asdict(row) for row in loads]}
         print(json.dumps(found))
-    is_met = all(row.is_met for row in (*banks, *loads))
+    is_met = all(row.is_met for row in banks) and all(row.is_met for row in loads)
     print(f"targets: {'met' if is_met else 'NOT met'}", file=sys.stderr)
     return 0 if is_met else 1
 
@@ -325,7 +325,7 @@ def _driven(
     storm: Path, place: Path, pid: int, load: _Load, seconds: float
 ) -> tuple[float, dict[str, float]]:
     """The bank's CPU time while the generator was at work, and what that counted."""
-    command = [storm, "--seconds", str(seconds), *load.arguments, place]
+    command: list[str | Path] = [storm, "--seconds", str(seconds), *load.arguments, place]
     with _started(command, _cores()[1]) as process:
         _line(process, '{"ready"')
         used = cpu_seconds(pid)
