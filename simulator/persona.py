@@ -31,6 +31,22 @@ class PortRole(StrEnum):
     SAP = "sap"  # SIM access by Bluetooth's profile; swallows what is written
 
 
+class RegistrationForm(StrEnum):
+    """How `+CREG?` and its kin are answered."""
+
+    STANDARD = "standard"
+    BLANKS = "blanks"  # `2,1, 81ED, 1A9CEB`
+    URC = "urc"  # without the first field, as the unsolicited line
+
+
+class EmptySlot(StrEnum):
+    """What `+CMGR` says of an empty slot."""
+
+    ERROR = "error"  # +CMS ERROR: 321
+    OK = "ok"  # nothing but OK
+    ZEROS = "zeros"  # +CMGR: 0,,0
+
+
 COMMAND_ROLES: Final = frozenset({PortRole.AT, PortRole.MODEM, PortRole.APP})
 
 
@@ -90,9 +106,21 @@ class Persona:
     `answers`: fixed information lines by command, as `+CPSI?` or, for one parameter alone,
     `+CMMS=2`; words in braces stand for what is true now (see `simulator.commands.facts`).
     `errors`: final results in the same way. `keeps`: commands of this model that only keep a value;
-    those in `nv` keep it over restarts. `resets`, `offs`: commands that restart it, or switch it
-    off. `sms_codes`: its `+CMS ERROR` numbers where they are not the standard's, by the names of
-    `simulator.commands.sms.CODES`. `link_seconds`: how long `+CMMS` holds the link to the network.
+    those in `nonvolatile` keep it over restarts. `resets`, `offs`: commands that restart it, or
+    switch it off. `sms_codes`: its `+CMS ERROR` numbers where they are not the standard's, by the
+    names of `simulator.commands.sms.CODES`. `link_seconds`: how long `+CMMS` holds the link.
+
+    Waking up: `autobaud` is deaf until the first `AT`, whose first octet is lost. For
+    `messaging_seconds` after the card is usable SMS are refused with `+CMS ERROR: messaging_code`.
+    `noise_switch`: the setting that ends the noise at 0, and then also drops what starts as one of
+    `silenced`.
+
+    Forms: `message_line`, `report_line` before a PDU; `report_slot`: reports lie in `SR`, but that
+    place is announced; `rewords`: final results that this model says in place of the standard's;
+    `cnmi_only`: all that `+CNMI` takes, where it is not the product of its ranges;
+    `acknowledges_itself`: a `+CMT` wants no `+CNMA`; `forgets_routing` when the radio goes on or
+    the card changes; `absent`: what `+CPIN?` says without a card. `crsm_*`, `creg_form`,
+    `empty_*`: see `simulator.commands.variants`.
     """
 
     name: str
@@ -121,7 +149,6 @@ class Persona:
     cnmi_modes: tuple[int, ...] = (0, 1, 2, 3)
     cnmi_refused_modes: tuple[int, ...] = ()
     cnmi_refused_reports: tuple[int, ...] = ()
-    cnmi_refusal: str = "ERROR"
     direct_needs_ack: bool = False
     report_memory: str = ""
     cmti_is_quoted: bool = True
@@ -141,11 +168,31 @@ class Persona:
     register_seconds: float = 0.3
     noise: tuple[str, ...] = ()
     noise_seconds: float = 30.0
+    noise_switch: str = "^CURC"
+    silenced: tuple[str, ...] = ()
+    autobaud: bool = False
+    messaging_seconds: float = 0.0
+    messaging_code: int = 314
+    message_line: str = "+CMT: ,{length}"
+    report_line: str = "+CDS: {length}"
+    report_slot: str = ""
+    acknowledges_itself: bool = False
+    forgets_routing: bool = False
+    rewords: Mapping[str, str] = field(default_factory=dict)
+    cnmi_only: tuple[str, ...] = ()
+    cnmi_refusal: str = "ERROR"
+    creg_form: RegistrationForm = RegistrationForm.STANDARD
+    crsm_short: bool = True
+    crsm_quoted: bool = True
+    crsm_ok: str = "144,0"
+    crsm_missing: str = "106,130"
+    empty_slot: EmptySlot = EmptySlot.ERROR
+    empty_delete: bool = True
+    absent: str = ""
     no_card: str = "+CME ERROR: 10"
     busy_card: str = "+CME ERROR: 14"
     sms_codes: Mapping[str, int] = field(default_factory=dict)
     cms_has_text: bool = False
-    short_get_response: bool = True
     apdu_needs_lock: bool = False
     call_end: str = "NO CARRIER"
     ring_seconds: float = 5.0
@@ -154,7 +201,7 @@ class Persona:
     errors: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     keeps: Mapping[str, str] = field(default_factory=dict)
-    nv: tuple[str, ...] = ()
+    nonvolatile: tuple[str, ...] = ()
     resets: tuple[str, ...] = ()
     offs: tuple[str, ...] = ()
     told: tuple[Told, ...] = ()

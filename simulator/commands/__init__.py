@@ -16,6 +16,7 @@ from simulator.commands import (
     sim,
     simcom,
     sms,
+    ussd,
     voice,
 )
 from simulator.line import Outcome
@@ -28,10 +29,18 @@ if TYPE_CHECKING:
 
 Handler: TypeAlias = Callable[["Modem", Command], Outcome]
 
-_GENERAL = (settings.TABLE, basic.TABLE, sim.TABLE, radio.TABLE, sms.TABLE, voice.TABLE)
+_GENERAL = (
+    settings.TABLE,
+    basic.TABLE,
+    sim.TABLE,
+    radio.TABLE,
+    sms.TABLE,
+    voice.TABLE,
+    ussd.TABLE,
+)
 _VENDOR: Mapping[str, Mapping[str, Handler]] = {
     "generic": sim.RELEASE_9,
-    "huawei": huawei.TABLE,
+    "huawei": {**huawei.TABLE, **ussd.HUAWEI},
     "quectel": quectel.TABLE,
     "simcom": simcom.TABLE,
 }
@@ -64,6 +73,8 @@ def dialect(modem: Modem) -> Dialect:
 
 default_settings = settings.defaults
 facts = data.FACTS
+filled = data.filled
 fixed = data.fixed
 registration_lines = radio.registration_lines
+ussd_line = ussd.shown
 verbose_error = basic.verbose_error

@@ -9,14 +9,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from simulator.card import Card, CardState
-from simulator.line import OK, Answer, Outcome, Refused
+from simulator.card import Card, CardState, Subscription
+from simulator.line import OK, Answer, Outcome, Refused, cme
 from simulator.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem
 
-_NAME: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_NAME: Final = re.compile(r"\{([a-z][a-z0-9_]*|=[+^*#A-Z0-9]+)\}")
 
 
 def _swapped(digits: str) -> str:
@@ -28,6 +28,12 @@ def _asked(card: Card) -> str:
     return str(tries.get(card.state, ""))
 
 
+def _readable(card: Card) -> Subscription:
+    if card.state is not CardState.READY:
+        raise cme(11)
+    return card.subscription
+
+
 # What holds of the card, where there is one; the rest holds of the modem.
 _OF_CARD: Final[Mapping[str, Callable[[Card], str]]] = {
     "iccid": lambda card: card.iccid.upper(),
@@ -37,7 +43,12 @@ _OF_CARD: Final[Mapping[str, Callable[[Card], str]]] = {
     "pin_state": lambda card: card.state.value,
     "pin_tries": lambda card: str(card.pin_tries),
     "puk_tries": lambda card: str(card.puk_tries),
+    "pin2_tries": lambda card: str(card.pin2_tries),
+    "puk2_tries": lambda card: str(card.puk2_tries),
     "asked_tries": _asked,
+    "number": lambda card: _readable(card).number,
+    "provider": lambda card: _readable(card).provider,
+    "plmn": lambda card: _readable(card).imsi[:5],
 }
 
 
@@ -48,18 +59,34 @@ def fixed(modem: Modem, command: Command) -> Outcome | None:
         Refused: the file names an error, or the answer needs a card and there is none.
     """
     persona = modem.persona
-    if not (persona.answers or persona.errors or persona.keeps):
+    if not (persona.answers or persona.errors or persona.keeps or persona.resets):
         return None
     for key in (f"{command.key}{command.text}", command.key):
+        if key in persona.resets:
+            # The OK goes out first; the line falls silent with the next turn of the clock.
+            modem.world.clock.call_later(0.02, modem.reboot)
+            return OK
+        if key in persona.offs:
+            modem.power_down()
+            return OK
         final = persona.errors.get(key)
         if final is not None:
             raise Refused(final)
         lines = persona.answers.get(key)
         if lines is not None:
-            return Answer(lines=tuple(_NAME.sub(_filler(modem), line) for line in lines))
+            return Answer(lines=tuple(filled(modem, line) for line in lines))
     if command.name in persona.keeps:
         return _keep(modem, command)
     return None
+
+
+def filled(modem: Modem, line: str) -> str:
+    """The line with what is true now in place of the names in braces.
+
+    Raises:
+        Refused: a name is of a card, and there is none, or it needs its PIN.
+    """
+    return _NAME.sub(_filler(modem), line) if "{" in line else line
 
 
 def _filler(modem: Modem) -> Callable[[re.Match[str]], str]:
@@ -74,17 +101,43 @@ def _filler(modem: Modem) -> Callable[[re.Match[str]], str]:
     return fill
 
 
+# What holds of the modem. "{=+NAME}" is a setting's value.
+_OF_MODEM: Final[Mapping[str, Callable[[Modem], str]]] = {
+    "imei": lambda modem: modem.imei,
+    "imei14": lambda modem: modem.imei[:14],
+    "imeisv": lambda modem: f"{modem.imei[:14]}01",
+    "model": lambda modem: modem.persona.model,
+    "registration": lambda modem: str(modem.registration),
+    "is_registered": lambda modem: str(int(modem.is_registered)),
+    "has_card": lambda modem: str(int(modem.card is not None)),
+    "rssi": lambda modem: "20" if modem.radio else "99",
+    "now": lambda modem: f"{modem.world.clock.now():%y/%m/%d,%H:%M:%S}",
+    "now_in_numbers": lambda modem: f"{modem.world.clock.now():%Y,%-m,%-d,%-H,%-M,%-S}",
+    "huawei_service": lambda modem: "2" if modem.is_registered else "0",
+    "huawei_card": lambda modem: _huawei_card(modem.card),
+    "quectel_ready": lambda modem: str(_quectel_ready(modem)),
+}
+
+
 def _of_modem(modem: Modem, name: str) -> str:
-    match name:
-        case "imei":
-            return modem.imei
-        case "model":
-            return modem.persona.model
-        case "registration":
-            return str(modem.registration)
-        case "has_card":
-            return str(int(modem.card is not None))
-    return ""
+    if name.startswith("="):
+        return modem.settings.get(name[1:], "")
+    tell = _OF_MODEM.get(name)
+    return tell(modem) if tell is not None else ""
+
+
+def _huawei_card(card: Card | None) -> str:
+    """`^SIMST`, `^SYSINFO` field 5. Source: at-dialects §3.3."""
+    if card is None:
+        return "255"
+    return "1" if card.state is CardState.READY else "0"
+
+
+def _quectel_ready(modem: Modem) -> int:
+    """`+QINISTAT`: bits 1 card, 2 messages, 4 phone book. Source: at-dialects §3.3."""
+    if modem.card is None or modem.card.state is not CardState.READY or modem.is_card_busy:
+        return 0
+    return 7 if modem.is_messaging_ready else 1
 
 
 def _keep(modem: Modem, command: Command) -> Outcome:
@@ -94,7 +147,9 @@ def _keep(modem: Modem, command: Command) -> Outcome:
         case Op.READ:
             return Answer(lines=(f"{command.name}: {modem.settings[command.name]}",))
     modem.settings[command.name] = command.text or modem.persona.keeps[command.name]
+    # It may be the switch of a chatter.
+    modem.start_noise()
     return OK
 
 
-FACTS: Final = tuple(sorted(("imei", "model", "registration", "has_card", *_OF_CARD)))
+FACTS: Final = tuple(sorted((*_OF_MODEM, *_OF_CARD)))
