@@ -92,8 +92,15 @@ class Bank:
             self._clock = self._given_clock
         self.dice = dice = Dice(self.scenario.seed)
         self.ledger = Ledger(self.folder / "ledger.jsonl")
-        self.network = Network(clock=self._clock, ledger=self.ledger, times=self.scenario.times)
+        self.network = Network(
+            clock=self._clock,
+            ledger=self.ledger,
+            times=self.scenario.times,
+            dice=dice,
+            carriers=self.scenario.carriers,
+        )
         self.network.set_rules(self.scenario.rules)
+        self.network.set_call_rules(self.scenario.call_rules)
         world = World(clock=self._clock, network=self.network, ledger=self.ledger, dice=dice)
         for bay in bays:
             self._add(bay, world)

@@ -18,6 +18,7 @@ from simulator.network import Network, Verdict
 from simulator.persona import COMMAND_ROLES, Persona, PersonaPort, PortRole
 from simulator.phone import Phone
 from simulator.syntax import Command
+from simulator.ussd import Reply
 
 
 class Port(Protocol):
@@ -121,6 +122,7 @@ class Modem:
 
     def insert(self, card: Card | None) -> None:
         """Put a card in, or take it out (None)."""
+        self.phone.drop()
         self._leave_network()
         self.card = card
         self.mailbox.insert(card)
@@ -188,6 +190,12 @@ class Modem:
         if not self.is_on or self.is_hung:
             return Verdict.NOT_NOW
         return self.mailbox.take_delivery(tpdu)
+
+    def take_ussd(self, reply: Reply) -> None:
+        """Show what the network says, in the model's own coding."""
+        line = commands.ussd_line(self, reply)
+        if line is not None:
+            self.urc(line)
 
     # ------------------------------------------------------------ the line
 
@@ -347,7 +355,7 @@ class Modem:
         card = self.card
         if card is None:
             return
-        self._set_registration(self.world.network.admission(card))
+        self._set_registration(self.world.network.admission(card, self))
         if self.is_registered:
             self.world.network.attach(card, self)
 

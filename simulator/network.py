@@ -1,73 +1,47 @@
-"""The pretend network: a service centre that takes, queues, delivers and reports; a closed world.
+"""The pretend network: carriers let cards in, take what they send, and bring what is for them.
 
-What is sent to a card of the bank arrives at that card; anything else is taken and reported on.
-Source: TS 23.040 §3.2 (service elements); at-dialects §4, §6.8 rows 10, 13.
+A closed world: what is sent to a card of the bank arrives at that card, who calls it makes it
+ring; anything else is taken, and reported on, by rules. Randomness is each card's own.
+Source: TS 23.040 §3.2 (service elements); at-dialects §4, §6.8 rows 10, 13, 14, 15.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
-from enum import StrEnum
-from typing import Protocol
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from simulator import pdu
 from simulator.card import Card
+from simulator.carriers import CMCC, Carrier, Coverage, Place
 from simulator.clock import Clock, Timer
+from simulator.dice import Dice
+from simulator.exchange import Caller, CallRule, Exchange
+from simulator.latency import Latency
 from simulator.ledger import Fact, Ledger
+from simulator.rules import Fate, Offer, ReportFate, Rule, Rulebook
+from simulator.service_centre import Message, ServiceCentre, Times, concat, waiting_deliver
+from simulator.subscriber import Account, Receiver, Subscriber, Verdict, Waiting
+from simulator.ussd import Menu, Party, UssdDesk
 
+__all__ = (
+    "Fate",
+    "Network",
+    "NotTaken",
+    "Offer",
+    "Receiver",
+    "ReportFate",
+    "Rule",
+    "Taken",
+    "Times",
+    "Verdict",
+)
 
-class Verdict(StrEnum):
-    """What a modem does with a TPDU that the network hands to it."""
-
-    TAKEN = "taken"
-    AWAITED = "awaited"  # shown to the client, which has to acknowledge
-    NOT_NOW = "not_now"  # memory full or card not ready: the network keeps it
-
-
-class Receiver(Protocol):
-    """A registered modem, as the network sees it."""
-
-    name: str
-
-    def take_delivery(self, tpdu: bytes) -> Verdict:
-        """Take a DELIVER or STATUS-REPORT."""
-        ...
-
-
-class ReportFate(StrEnum):
-    """What becomes of a delivery report."""
-
-    NORMAL = "normal"
-    LOST = "lost"
-    DOUBLED = "doubled"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """What the network does with matching submits; the first match of a list rules.
-
-    `cms` refuses with that cause, `st` is the report's TP-ST, `count` strikes that often.
-    """
-
-    destination: str = ""
-    iccid: str = ""
-    cms: int | None = None
-    st: int = 0
-    report: ReportFate = ReportFate.NORMAL
-    report_delay: float | None = None
-    count: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
-    """The network's pace, in seconds; `zone` is the service centre's, in hours."""
-
-    latency: float = 0.5
-    report_delay: float = 1.0
-    zone: float = 8.0
+_REGISTERED = frozenset({1, 5, 6, 7, 9, 10})
+_CONGESTION = 42
+_TIMEOUT = 332
+_LOST = 41  # the Q.850 cause of a call whose radio link is gone
+_PLAIN = Rule()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,114 +56,243 @@ class NotTaken:
     code: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """One segment on its way to the service centre."""
-
-    modem: str
-    card: Card
-    mr: int
-    tpdu: bytes
-    submit: pdu.Submit
+_TAKEN = Taken()
+Done = Callable[[Taken | NotTaken], None]
 
 
-@dataclass(slots=True, kw_only=True)
-class _Waiting:
-    kind: str
-    tpdu: bytes
-    facts: dict[str, Fact]
-    then: Callable[[], None] | None = None
+class _OnAir:
+    """A segment between modem and service centre; it can be taken back until it is there."""
 
+    __slots__ = ("timer",)
 
-@dataclass(slots=True, kw_only=True)
-class _Subscriber:
-    card: Card
-    receiver: Receiver | None = None
-    queue: deque[_Waiting] = field(default_factory=deque)
-    is_awaiting: bool = False
+    def __init__(self) -> None:
+        self.timer: Timer | None = None
+
+    def cancel(self) -> None:
+        """Power failed: what has not arrived does not arrive, what comes back finds nobody."""
+        if self.timer is not None:
+            self.timer.cancel()
 
 
 class Network:
-    """Carries SMS between cards and the world, and writes the ledger."""
+    """Carries SMS, calls and USSD between cards and the world, and writes the ledger."""
 
-    def __init__(self, *, clock: Clock, ledger: Ledger, times: Times) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        ledger: Ledger,
+        times: Times,
+        dice: Dice | None = None,
+        carriers: Iterable[Carrier] = (CMCC,),
+    ) -> None:
         self._clock = clock
         self._ledger = ledger
-        self.times = times
-        self._rules: list[Rule] = []
-        self._subscribers: dict[str, _Subscriber] = {}
-        self._by_number: dict[str, _Subscriber] = {}
-        self._forced: dict[str, int] = {}
-        self._reference = 0
+        self._dice = dice or Dice(0)
+        self._centre = ServiceCentre(clock=clock, ledger=ledger, times=times, dice=self._dice)
+        self._coverage = Coverage(carriers)
+        self._rules: Rulebook[Rule] = Rulebook(name="rule", dice=self._dice)
+        self._subscribers: dict[str, Subscriber] = {}
+        self._by_number: dict[str, Subscriber] = {}
+        self._latencies: dict[str, Latency] = {}
+        self._free_at: dict[str, datetime] = {}
+        self._ussd = UssdDesk(clock=clock, ledger=ledger)
+        self._exchange = Exchange(clock=clock, dice=self._dice, find=self._of_number)
+
+    @property
+    def times(self) -> Times:
+        """The pace where a carrier has none of its own."""
+        return self._centre.times
+
+    @times.setter
+    def times(self, times: Times) -> None:
+        self._centre.times = times
 
     # ------------------------------------------------------------ subscribers
 
     def subscribe(self, card: Card) -> None:
         """Make a card known; its number now belongs to the closed world."""
-        subscriber = _Subscriber(card=card)
+        home = self._coverage.home(card.subscription.imsi)
+        account = Account(home, clock=self._clock, changed=lambda: self._look_again(subscriber))
+        subscriber = Subscriber(card=card, account=account)
         self._subscribers[card.iccid] = subscriber
         self._by_number[_national(card.subscription.number)] = subscriber
+
+    def admission(self, card: Card, seeker: Receiver | None = None) -> int:
+        """The `+CREG` status that this card gets at this modem."""
+        subscriber = self._subscribers[card.iccid]
+        place = self._place(subscriber, seeker)
+        subscriber.seeker = seeker
+        subscriber.serving = place.carrier
+        self._note_stat(subscriber, place.stat, seeker)
+        return place.stat
 
     def attach(self, card: Card, receiver: Receiver) -> None:
         """The card is registered through this modem: what waits for it arrives."""
         subscriber = self._subscribers[card.iccid]
-        subscriber.receiver = receiver
+        subscriber.receiver = subscriber.seeker = receiver
         subscriber.is_awaiting = False
-        self._pump(subscriber)
+        self._centre.pump(subscriber)
 
     def detach(self, card: Card) -> None:
         """The card is not reachable any more; what was not acknowledged waits again."""
         subscriber = self._subscribers[card.iccid]
-        subscriber.receiver = None
+        self._note_stat(subscriber, 0, subscriber.seeker)
+        subscriber.receiver = subscriber.seeker = subscriber.serving = None
         subscriber.is_awaiting = False
-
-    def admission(self, card: Card) -> int:
-        """The `+CREG` status that this card gets: 1 unless forced."""
-        return self._forced.get(card.iccid, 1)
-
-    def force_registration(self, card: Card, stat: int | None) -> None:
-        """Give this card another status from its next search on; None = normal again."""
-        if stat is None:
-            self._forced.pop(card.iccid, None)
-        else:
-            self._forced[card.iccid] = stat
-
-    def set_rules(self, rules: Iterable[Rule]) -> None:
-        """Replace the list of rules."""
-        self._rules = list(rules)
-
-    def add_rule(self, rule: Rule) -> None:
-        """Put a rule in front of the others."""
-        self._rules.insert(0, rule)
+        self._ussd.cancel(card.iccid)
 
     def waiting(self, card: Card) -> int:
         """How many TPDUs wait for this card."""
         return len(self._subscribers[card.iccid].queue)
 
+    # ------------------------------------------------------------ registration and coverage
+
+    @property
+    def carriers(self) -> tuple[Carrier, ...]:
+        """All carriers."""
+        return self._coverage.carriers
+
+    def operator(self, card: Card) -> Carrier | None:
+        """Who serves this card now; None while it is not registered."""
+        subscriber = self._subscribers[card.iccid]
+        return subscriber.serving if subscriber.stat in _REGISTERED else None
+
+    def signal(self, modem: str, card: Card | None) -> int | None:
+        """What a modem with this card hears, 0–31 as in `+CSQ`; None where it hears nobody."""
+        carrier = self._subscribers[card.iccid].serving if card is not None else None
+        if carrier is None:
+            carrier = next(iter(self._coverage.heard(modem)), None)
+        found = self._coverage.signal(carrier, modem) if carrier is not None else -1
+        return found if found >= 0 else None
+
+    def carrier(self, name: str) -> Carrier:
+        """A carrier by its long or short name or its numeric code.
+
+        Raises:
+            LookupError: there is none.
+        """
+        return self._coverage.find(name)
+
+    def heard(self, modem: str) -> list[Carrier]:
+        """What `+COPS=?` finds there, the strongest first."""
+        return self._coverage.heard(modem)
+
+    def may_use(self, card: Card, carrier: Carrier) -> bool:
+        """True where this carrier lets the card in."""
+        imsi = card.subscription.imsi
+        return carrier.owns(imsi) or (bool(carrier.guests) and imsi.startswith(carrier.guests))
+
+    def prefer(self, card: Card, numeric: str) -> None:
+        """From its next search on the card wants this carrier only (`+COPS=1`); empty = any."""
+        self._subscribers[card.iccid].wanted = numeric
+
+    def force_registration(self, card: Card, stat: int | None) -> None:
+        """Give this card another status from its next search on; None = normal again."""
+        self._subscribers[card.iccid].forced = stat
+
+    def lose_coverage(self, *, carrier: str = "", modem: str = "") -> None:
+        """A carrier, a place or (both empty) everything falls silent; calls there are cut.
+
+        Raises:
+            LookupError: there is no such carrier.
+        """
+        self._coverage.lose(self._name_of(carrier), modem)
+        self._coverage_changed()
+
+    def restore_coverage(self, *, carrier: str = "", modem: str = "") -> None:
+        """It is heard again; empty stands for all.
+
+        Raises:
+            LookupError: there is no such carrier.
+        """
+        self._coverage.restore(self._name_of(carrier), modem)
+        self._coverage_changed()
+
+    def set_signal(self, signal: int | None, *, carrier: str = "", modem: str = "") -> None:
+        """Another signal, 0–31, negative = none, None = as configured; empty stands for all.
+
+        Raises:
+            LookupError: there is no such carrier.
+        """
+        self._coverage.set_signal(self._name_of(carrier), modem, signal)
+        self._coverage_changed()
+
+    # ------------------------------------------------------------ rules, limits, money
+
+    def set_rules(self, rules: Iterable[Rule]) -> None:
+        """Replace the list of rules."""
+        self._rules.set(rules)
+
+    def add_rule(self, rule: Rule) -> None:
+        """Put a rule in front of the others."""
+        self._rules.add(rule)
+
+    @property
+    def rules(self) -> list[Rule]:
+        """The rules that are not worn out, in their order."""
+        return self._rules.rules
+
+    def set_call_rules(self, rules: Iterable[CallRule]) -> None:
+        """Replace the call plan for numbers outside."""
+        self._exchange.rules.set(rules)
+
+    def add_call_rule(self, rule: CallRule) -> None:
+        """Put a rule in front of the call plan."""
+        self._exchange.rules.add(rule)
+
+    def set_carrier_latency(self, carrier: str, latency: Latency | None) -> None:
+        """Another latency of submits from now on; None = as configured.
+
+        Raises:
+            LookupError: there is no such carrier.
+        """
+        name = self._coverage.find(carrier).name
+        if latency is None:
+            self._latencies.pop(name, None)
+        else:
+            self._latencies[name] = latency
+
+    def account(self, card: Card) -> Account:
+        """What the card's carrier keeps on it: `balance`, `cut_off`, `lift`."""
+        return self._subscribers[card.iccid].account
+
     # ------------------------------------------------------------ from the modems
 
-    def submit(self, offer: Offer, done: Callable[[Taken | NotTaken], None]) -> Timer | None:
+    def submit(self, offer: Offer, done: Done) -> Timer | None:
         """Offer a segment; `done` is told after the latency. Cancel the timer to take it back."""
-        if self.times.latency <= 0:
-            done(self._decide(offer))
-            return None
-        return self._clock.call_later(self.times.latency, lambda: done(self._decide(offer)))
+        subscriber = self._subscribers[offer.card.iccid]
+        delay, refusal = self._delay(subscriber)
+        if delay <= 0:
+            return self._settle(offer, subscriber, refusal, done, _OnAir())
+        air = _OnAir()
+        air.timer = self._clock.call_later(
+            delay, lambda: self._settle(offer, subscriber, refusal, done, air)
+        )
+        return air
 
     def acknowledge(self, card: Card, *, is_taken: bool) -> None:
         """The client acknowledged (or refused) the delivery that waits for it."""
-        subscriber = self._subscribers[card.iccid]
-        if not subscriber.is_awaiting:
-            return
-        subscriber.is_awaiting = False
-        if is_taken:
-            self._delivered(subscriber, subscriber.queue.popleft())
-            self._pump(subscriber)
+        self._centre.acknowledge(self._subscribers[card.iccid], is_taken=is_taken)
 
     def memory_available(self, card: Card) -> None:
         """There is room again: try what waits. Source: TS 23.040 §3.2.6 (alerting)."""
         subscriber = self._subscribers[card.iccid]
         if subscriber.queue:
-            self._pump(subscriber)
+            self._centre.pump(subscriber)
+
+    def call(self, card: Card, caller: Caller, number: str, *, is_withheld: bool = False) -> bool:
+        """A client dials; a number of the bank rings there. False where its line is taken."""
+        subscriber = self._subscribers[card.iccid]
+        return self._exchange.dial(caller, subscriber, number, is_withheld=is_withheld)
+
+    def ussd(self, card: Card, receiver: Receiver, text: str) -> bool:
+        """A code, or the answer to a menu; False while one is on its way."""
+        return self._ussd.request(self._party(self._subscribers[card.iccid], receiver), text)
+
+    def cancel_ussd(self, card: Card) -> bool:
+        """The client ends the session; False where there is none."""
+        return self._ussd.cancel(card.iccid)
 
     # ------------------------------------------------------------ from outside
 
@@ -201,134 +304,103 @@ class Network:
         Raises:
             PduError: the sender's address or the text cannot be coded.
         """
-        self._reference = self._reference % 255 + 1
-        parts = pdu.segments(text, reference=self._reference, dcs=dcs)
+        subscriber = self._subscribers[to.iccid]
+        reference = subscriber.reference % 255 + 1
+        parts = pdu.segments(text, reference=reference, dcs=dcs)
         source = pdu.address(origin)
+        subscriber.reference = reference
         for data in parts:
-            deliver = pdu.Deliver(origin=source, pid=pid, scts=self._local(), data=data)
-            self._queue_deliver(to, deliver)
+            deliver = pdu.Deliver(origin=source, pid=pid, scts=self._centre.now(), data=data)
+            self._centre.put(subscriber, waiting_deliver(deliver))
         return len(parts)
 
     def send_raw(self, *, to: Card, tpdu: bytes) -> None:
         """Send octets to a card as they are, whatever they hold."""
-        subscriber = self._subscribers[to.iccid]
         facts: dict[str, Fact] = {"from": None, "text": None}
-        subscriber.queue.append(_Waiting(kind="deliver", tpdu=tpdu, facts=facts))
-        self._pump(subscriber)
+        waiting = Waiting(kind="deliver", tpdu=tpdu, facts=facts)
+        self._centre.put(self._subscribers[to.iccid], waiting)
 
-    # ------------------------------------------------------------ the service centre
+    def send_ussd(self, *, to: Card, menu: Menu) -> bool:
+        """The network begins a session; False where the card is away or has one."""
+        subscriber = self._subscribers[to.iccid]
+        if subscriber.receiver is None:
+            return False
+        return self._ussd.push(self._party(subscriber, subscriber.receiver), menu)
 
-    def _decide(self, offer: Offer) -> Taken | NotTaken:
-        rule = self._rule(offer)
-        facts = self._facts(offer)
-        if rule.cms is not None:
-            self._ledger.add("refused", **facts, outcome=f"cms:{rule.cms}")
-            return NotTaken(code=rule.cms)
-        self._ledger.add("submit", **facts, outcome="taken")
-        scts = self._local()
-        report = self._reporter(offer, rule, scts)
-        subscriber = self._by_number.get(_national(offer.submit.destination.number))
-        if subscriber is not None:
-            deliver = pdu.Deliver(
-                origin=pdu.address(offer.card.subscription.number),
-                pid=offer.submit.pid,
-                scts=scts,
-                data=offer.submit.data,
-                report_follows=offer.submit.wants_report,
-            )
-            self._queue_deliver(subscriber.card, deliver, then=report)
-        elif report is not None:
-            report()
-        return Taken()
+    # ------------------------------------------------------------ deciding
 
-    def _rule(self, offer: Offer) -> Rule:
-        for index, rule in enumerate(self._rules):
-            if not offer.submit.destination.number.startswith(rule.destination):
-                continue
-            if rule.iccid not in {"", offer.card.iccid}:
-                continue
-            if rule.count is not None:
-                if rule.count <= 1:
-                    del self._rules[index]
-                else:
-                    self._rules[index] = replace(rule, count=rule.count - 1)
-            return rule
-        return Rule()
+    def _delay(self, subscriber: Subscriber) -> tuple[float, int | None]:
+        """Seconds until the centre decides, and the cause where its queue is full."""
+        carrier = subscriber.carrier
+        latency = self._latencies.get(carrier.name) if self._latencies else None
+        latency = latency or carrier.latency
+        if latency is None:
+            delay = self.times.latency
+        else:
+            delay = latency.take(subscriber.chance("latency", self._dice).draw)
+        if not carrier.per_second:
+            return delay, None
+        now = self._clock.now()
+        free_at = max(now, self._free_at.get(carrier.name, now))
+        queued = (free_at - now).total_seconds()
+        if carrier.queue and queued * carrier.per_second >= carrier.queue:
+            return delay, _CONGESTION
+        self._free_at[carrier.name] = free_at + timedelta(seconds=1 / carrier.per_second)
+        return delay + queued, None
 
-    def _reporter(self, offer: Offer, rule: Rule, scts: datetime) -> Callable[[], None] | None:
-        if not offer.submit.wants_report or rule.report is ReportFate.LOST:
+    def _settle(
+        self,
+        offer: Offer,
+        subscriber: Subscriber,
+        refusal: int | None,
+        done: Done,
+        air: _OnAir,
+    ) -> Timer | None:
+        rule = self._rule(offer, subscriber) if self._rules else _PLAIN
+        answer = self._decide(offer, subscriber, rule, refusal)
+        air.timer = None
+        if answer is None:
             return None
-        delay = self.times.report_delay if rule.report_delay is None else rule.report_delay
-        times = 2 if rule.report is ReportFate.DOUBLED else 1
+        if rule.answer_delay <= 0:
+            done(answer)
+            return None
+        air.timer = self._clock.call_later(rule.answer_delay, lambda: done(answer))
+        return air
 
-        def report() -> None:
-            for _ in range(times):
-                self._clock.call_later(delay, lambda: self._report(offer, rule.st, scts))
+    def _decide(
+        self, offer: Offer, subscriber: Subscriber, rule: Rule, refusal: int | None
+    ) -> Taken | NotTaken | None:
+        """Take or refuse it; None = the modem never hears."""
+        account = subscriber.account
+        if rule.outcome is Fate.SILENCE:
+            self._ledger.add("refused", **self._facts(offer), outcome="silence")
+            return None
+        code = refusal
+        if code is None and rule.outcome is not Fate.TAKEN_ERROR:
+            code = rule.cms if account.bar is None else account.bar.cms
+        if code is None:
+            code = account.refusal()
+        if code is not None:
+            self._ledger.add("refused", **self._facts(offer), outcome=f"cms:{code}")
+            return NotTaken(code=code)
+        self._ledger.add("submit", **self._facts(offer), outcome="taken")
+        message = Message(offer=offer, rule=rule, sender=subscriber, scts=self._centre.now())
+        self._centre.accept(message, self._of_number(offer.submit.destination.number))
+        match rule.outcome:
+            case Fate.TAKEN_SILENCE:
+                return None
+            case Fate.TAKEN_ERROR:
+                return NotTaken(code=_TIMEOUT if rule.cms is None else rule.cms)
+        return _TAKEN
 
-        return report
-
-    def _report(self, offer: Offer, st: int, scts: datetime) -> None:
-        report = pdu.StatusReport(
-            mr=offer.mr,
-            recipient=offer.submit.destination,
-            scts=scts,
-            discharged=self._local(),
-            st=st,
-        )
-        subscriber = self._subscribers[offer.card.iccid]
-        facts: dict[str, Fact] = {
-            "destination": offer.submit.destination.number,
-            "mr": offer.mr,
-            "st": st,
-        }
-        tpdu = pdu.encode_status_report(report)
-        subscriber.queue.append(_Waiting(kind="report", tpdu=tpdu, facts=facts))
-        self._pump(subscriber)
-
-    def _queue_deliver(
-        self, card: Card, deliver: pdu.Deliver, *, then: Callable[[], None] | None = None
-    ) -> None:
-        subscriber = self._subscribers[card.iccid]
-        facts: dict[str, Fact] = {
-            "from": deliver.origin.number,
-            "text": deliver.data.text,
-            "concat": _concat(deliver.data),
-        }
-        tpdu = pdu.encode_deliver(deliver)
-        subscriber.queue.append(_Waiting(kind="deliver", tpdu=tpdu, facts=facts, then=then))
-        self._pump(subscriber)
-
-    def _pump(self, subscriber: _Subscriber) -> None:
-        while subscriber.queue and not subscriber.is_awaiting:
-            receiver = subscriber.receiver
-            if receiver is None:
-                return
-            match receiver.take_delivery(subscriber.queue[0].tpdu):
-                case Verdict.TAKEN:
-                    self._delivered(subscriber, subscriber.queue.popleft())
-                case Verdict.AWAITED:
-                    subscriber.is_awaiting = True
-                case Verdict.NOT_NOW:
-                    return
-
-    def _delivered(self, subscriber: _Subscriber, waiting: _Waiting) -> None:
-        receiver = subscriber.receiver
-        self._ledger.add(
-            waiting.kind,
-            time=self._stamp(),
-            modem=receiver.name if receiver is not None else None,
-            iccid=subscriber.card.iccid,
-            **waiting.facts,
-            tpdu=waiting.tpdu.hex().upper(),
-            outcome="taken",
-        )
-        if waiting.then is not None:
-            waiting.then()
+    def _rule(self, offer: Offer, subscriber: Subscriber) -> Rule:
+        name = subscriber.carrier.name
+        return self._rules.pick(lambda rule: rule.fits(offer, name), who=offer.card.iccid) or _PLAIN
 
     def _facts(self, offer: Offer) -> dict[str, Fact]:
         data = offer.submit.data
         return {
-            "time": self._stamp(),
+            "time": self._centre.stamp(),
             "modem": offer.modem,
             "iccid": offer.card.iccid,
             "from": offer.card.subscription.number,
@@ -336,23 +408,78 @@ class Network:
             "mr": offer.mr,
             "text": data.text,
             "coding": pdu.coding(data.dcs).value,
-            "concat": _concat(data),
+            "concat": concat(data),
             "wants_report": offer.submit.wants_report,
             "tpdu": offer.tpdu.hex().upper(),
         }
 
-    def _stamp(self) -> str:
-        return self._clock.now().isoformat(timespec="milliseconds")
+    # ------------------------------------------------------------ inside
 
-    def _local(self) -> datetime:
-        return self._clock.now().astimezone(timezone(timedelta(hours=self.times.zone)))
+    def _place(self, subscriber: Subscriber, seeker: Receiver | None) -> Place:
+        imsi = subscriber.card.subscription.imsi
+        place = self._coverage.place(
+            imsi, seeker.name if seeker is not None else "", wanted=subscriber.wanted
+        )
+        bar = subscriber.account.bar
+        if subscriber.forced is not None:
+            is_in = subscriber.forced in _REGISTERED
+            serving = place.carrier or subscriber.account.carrier
+            return Place(stat=subscriber.forced, carrier=serving if is_in else None)
+        if bar is not None and bar.is_denied and place.carrier is not None:
+            return Place(stat=3, carrier=None)
+        return place
 
+    def _coverage_changed(self) -> None:
+        for subscriber in self._subscribers.values():
+            self._look_again(subscriber)
 
-def _concat(data: pdu.UserData) -> Fact:
-    concat = data.concat
-    if concat is None:
-        return None
-    return {"ref": concat.reference, "total": concat.total, "seq": concat.sequence}
+    def _look_again(self, subscriber: Subscriber) -> None:
+        """Send a card searching that would end up elsewhere now."""
+        seeker = subscriber.seeker
+        if seeker is None:
+            return
+        place = self._place(subscriber, seeker)
+        if (place.stat, place.carrier) == (subscriber.stat, subscriber.serving):
+            return
+        if subscriber.receiver is not None:
+            seeker.phone.cut(_LOST)
+        seeker.search_again()
+
+    def _note_stat(self, subscriber: Subscriber, stat: int, seeker: Receiver | None) -> None:
+        if stat == subscriber.stat:
+            return
+        subscriber.stat = stat
+        self._ledger.add(
+            "registration",
+            time=self._centre.stamp(),
+            modem=seeker.name if seeker is not None else None,
+            iccid=subscriber.card.iccid,
+            stat=stat,
+            carrier=subscriber.serving.name if stat and subscriber.serving is not None else None,
+        )
+
+    def _name_of(self, carrier: str) -> str:
+        return self._coverage.find(carrier).name if carrier else ""
+
+    def _of_number(self, number: str) -> Subscriber | None:
+        return self._by_number.get(_national(number))
+
+    def _party(self, subscriber: Subscriber, receiver: Receiver) -> Party:
+        account = subscriber.account
+        carrier = account.carrier
+        return Party(
+            modem=receiver.name,
+            iccid=subscriber.card.iccid,
+            menus=carrier.ussd,
+            idle=carrier.ussd_idle,
+            delay=self.times.latency or 0.05,
+            values={
+                "balance": f"{account.balance:.2f}",
+                "currency": carrier.currency,
+                "number": subscriber.card.subscription.number,
+            },
+            show=receiver.take_ussd,
+        )
 
 
 def _national(number: str) -> str:

@@ -335,6 +335,15 @@ def timestamp(moment: datetime) -> bytes:
     return bytes(octets)
 
 
+def moment(octets: bytes) -> datetime:
+    """Read seven octets that `timestamp` wrote; the zone is kept.
+
+    Raises:
+        PduError: no such time, or octets missing.
+    """
+    return _Reader(octets).timestamp()
+
+
 class _Reader:
     """Takes fields off the front of a TPDU; running short is a PduError."""
 

@@ -32,17 +32,43 @@ class CallOutcome(StrEnum):
     REJECTED = "rejected"
     BUSY = "busy"
     NO_ANSWER = "no_answer"
+    FAILED = "failed"  # the network does not even let it ring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallPlan:
-    """A call's script. `rings` before the outcome, `seconds` the talk lasts."""
+    """A call's script. `rings` before the outcome, `seconds` the talk lasts.
+
+    An empty `number` is one that is withheld; `cause` replaces the outcome's own Q.850 cause.
+    """
 
     number: str
     outcome: CallOutcome
     rings: int = 2
     seconds: float = 5.0
     ring_seconds: float = 5.0
+    cause: int | None = None
+
+    @property
+    def end_cause(self) -> int:
+        """The Q.850 cause that the call ends with."""
+        return _CAUSES[self.outcome] if self.cause is None else self.cause
+
+
+class FarEnd(Protocol):
+    """The network between two cards of the bank that call each other; it has no script."""
+
+    def reach(self) -> None:
+        """The caller's request was heard: look for the other side."""
+        ...
+
+    def answered(self) -> None:
+        """The side that rang was answered."""
+        ...
+
+    def left(self, phone: Phone, cause: int) -> None:
+        """One side ended the call."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,11 +83,14 @@ class Call:
     is_client: bool = False
     rings: int = 0
     answered: datetime | None = None
+    far: FarEnd | None = field(default=None, repr=False)
     timer: Timer | None = field(default=None, repr=False)
 
     @property
     def number_type(self) -> int:
-        """Type-of-address octet of the number."""
+        """Type-of-address octet of the number; 128 where it is withheld."""
+        if not self.plan.number:
+            return 128
         return 145 if self.plan.number.startswith("+") else 129
 
 
@@ -95,6 +124,7 @@ _CAUSES = {
     CallOutcome.REJECTED: 21,
     CallOutcome.BUSY: 17,
     CallOutcome.NO_ANSWER: 19,
+    CallOutcome.FAILED: 41,
 }
 
 
@@ -119,21 +149,23 @@ class Phone:
         self.call: Call | None = None
         self.last_cause = 0
 
-    def ring(self, plan: CallPlan) -> bool:
+    def ring(self, plan: CallPlan, *, far: FarEnd | None = None) -> bool:
         """A call comes in; False where the line is taken."""
         if self.call is not None:
             return False
         call = self._open(plan, CallState.INCOMING, is_incoming=True)
+        call.far = far
         self._tell("ringing", call)
         self._ring_once()
         return True
 
-    def dial(self, plan: CallPlan, *, is_client: bool) -> bool:
+    def dial(self, plan: CallPlan, *, is_client: bool, far: FarEnd | None = None) -> bool:
         """A call goes out, by the client or by a person at the stick; False where busy."""
         if self.call is not None:
             return False
         call = self._open(plan, CallState.DIALLING, is_incoming=False)
         call.is_client = is_client
+        call.far = far
         self._tell("dialling", call)
         self._later(min(0.5, plan.ring_seconds), self._alert)
         return True
@@ -142,7 +174,10 @@ class Phone:
         """`ATA`; False where nothing rings."""
         if self.call is None or self.call.state is not CallState.INCOMING:
             return False
+        far = self.call.far
         self._connect()
+        if far is not None:
+            far.answered()
         return True
 
     def hang_up(self) -> bool:
@@ -157,6 +192,30 @@ class Phone:
         if self.call is not None:
             self._end(cause=27, is_local=True, outcome="dropped", is_silent=True)
 
+    def cut(self, cause: int) -> None:
+        """The network ends the call, and the model says so."""
+        if self.call is not None:
+            self._end(cause=cause, is_local=False, outcome=None)
+
+    # ------------------------------------------------------------ from the far end
+
+    def far_rings(self) -> None:
+        """The other side was found and rings."""
+        assert self.call is not None
+        self._alerting(self.call)
+
+    def far_answered(self) -> None:
+        """The other side answered."""
+        self._connect()
+
+    def far_left(self, cause: int) -> None:
+        """The other side ended the call, or was never reached."""
+        assert self.call is not None
+        self.call.far = None
+        self._end(cause=cause, is_local=False, outcome=None)
+
+    # ------------------------------------------------------------ the script
+
     def _open(self, plan: CallPlan, state: CallState, *, is_incoming: bool) -> Call:
         now = self._clock.now()
         self.call = Call(plan=plan, is_incoming=is_incoming, state=state, started=now)
@@ -165,13 +224,14 @@ class Phone:
     def _ring_once(self) -> None:
         call = self.call
         assert call is not None
-        if call.rings >= call.plan.rings:
+        if call.rings >= call.plan.rings and call.far is None:
             self._after_rings(call)
             return
         call.rings += 1
         lines = ["+CRING: VOICE" if self.ring_type else "RING"]
         if self.shows_caller:
-            lines.append(f'+CLIP: "{call.plan.number}",{call.number_type},,,,0')
+            is_withheld = int(not call.plan.number)
+            lines.append(f'+CLIP: "{call.plan.number}",{call.number_type},,,,{is_withheld}')
         self._urc(*lines)
         self._later(call.plan.ring_seconds, self._ring_once)
 
@@ -179,19 +239,26 @@ class Phone:
         if call.plan.outcome is CallOutcome.ANSWERED:
             self._connect()
             return
-        is_local = call.plan.outcome is CallOutcome.REJECTED
-        self._end(cause=_CAUSES[call.plan.outcome], is_local=is_local, outcome=None)
+        # A person at the stick rejects what comes in; what goes out is rejected over there.
+        is_local = call.is_incoming and call.plan.outcome is CallOutcome.REJECTED
+        self._end(cause=call.plan.end_cause, is_local=is_local, outcome=None)
 
     def _alert(self) -> None:
         call = self.call
         assert call is not None
-        if call.plan.outcome is CallOutcome.BUSY:
-            self._end(cause=17, is_local=False, outcome=None)
+        if call.far is not None:
+            call.far.reach()
             return
-        call.state = CallState.ALERTING
+        if call.plan.outcome in {CallOutcome.BUSY, CallOutcome.FAILED}:
+            self._end(cause=call.plan.end_cause, is_local=False, outcome=None)
+            return
+        self._alerting(call)
         call.rings = call.plan.rings
-        self._tell("alerting", call)
         self._later(call.plan.rings * call.plan.ring_seconds, self._after_alert)
+
+    def _alerting(self, call: Call) -> None:
+        call.state = CallState.ALERTING
+        self._tell("alerting", call)
 
     def _after_alert(self) -> None:
         assert self.call is not None
@@ -203,7 +270,10 @@ class Phone:
         call.state = CallState.ACTIVE
         call.answered = self._clock.now()
         self._tell("connected", call)
-        self._later(call.plan.seconds, self._talk_over)
+        if call.far is None:
+            self._later(call.plan.seconds, self._talk_over)
+        elif call.timer is not None:
+            call.timer.cancel()
 
     def _talk_over(self) -> None:
         self._end(cause=16, is_local=False, outcome=None)
@@ -235,6 +305,8 @@ class Phone:
             lines = self.dialect.ended(call, seconds=talked, cause=cause, is_local=is_local)
             if lines:
                 self._urc(*lines)
+        if call.far is not None:
+            call.far.left(self, cause)
 
     def _tell(self, step: str, call: Call) -> None:
         dialect = self.dialect
@@ -263,4 +335,11 @@ def _outcome(call: Call, cause: int, *, is_local: bool) -> str:
         return (CallOutcome.REJECTED if is_local else CallOutcome.MISSED).value
     if is_local:
         return "cancelled"
-    return {17: CallOutcome.BUSY, 21: CallOutcome.REJECTED}.get(cause, CallOutcome.NO_ANSWER).value
+    found = {
+        16: CallOutcome.NO_ANSWER,
+        17: CallOutcome.BUSY,
+        18: CallOutcome.NO_ANSWER,
+        19: CallOutcome.NO_ANSWER,
+        21: CallOutcome.REJECTED,
+    }.get(cause, CallOutcome.FAILED)
+    return found.value

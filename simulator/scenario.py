@@ -15,6 +15,8 @@ from pydantic import Field, InstanceOf
 
 from simulator import timeline as stories
 from simulator.bays import Bay, BayChange, PinLock, SpareCard, bays, deal
+from simulator.carriers import CMCC, Carrier
+from simulator.exchange import CallRule
 from simulator.network import Rule, Times
 from simulator.reading import ScenarioError, Seconds, keys, line_of, read, shaped, unknown
 from simulator.timeline import Entry
@@ -90,6 +92,8 @@ class Scenario:
     report_delay: Annotated[Seconds, Field(ge=0)] = 1.0
     zone: float = 8.0
     rules: tuple[Rule, ...] = ()
+    call_rules: tuple[CallRule, ...] = ()
+    carriers: Annotated[tuple[Carrier, ...], Field(min_length=1)] = (CMCC,)
     # what happens
     faults: _Entries = ()
     traffic: _Entries = ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from simulator import alphabet
 from simulator.line import OK, Answer, Outcome, cme
 from simulator.syntax import Command, Op
 
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
 
 _LAC: Final = "8BE3"
 _CELL: Final = "2BAF"
-_OPERATOR: Final = ("CHINA MOBILE", "CMCC", "46000")
 _DOMAINS: Final = ("+CREG", "+CGREG", "+CEREG")
 
 
@@ -51,23 +49,18 @@ def _place(modem: Modem, name: str) -> str:
 def _signal(modem: Modem, command: Command) -> Outcome:
     if command.op is Op.TEST:
         return Answer(lines=("+CSQ: (0-31,99),(0-7,99)",))
-    return Answer(lines=("+CSQ: 20,99" if modem.radio else "+CSQ: 99,99",))
+    heard = modem.world.network.signal(modem.name, modem.card) if modem.radio else None
+    return Answer(lines=(f"+CSQ: {99 if heard is None else heard},99",))
 
 
 def _operator(modem: Modem, command: Command) -> Outcome:
-    long, short, numeric = _OPERATOR
     match command.op:
         case Op.TEST:
             # A scan takes seconds and is broken off by any octet.
-            line = f'+COPS: (2,"{long}","{short}","{numeric}"),,(0,1,3,4),(0,1,2)'
+            line = f"+COPS: {_scan(modem)},,(0,1,3,4),(0,1,2)"
             return Answer(lines=(line,), seconds=3.0, is_abortable=True)
         case Op.READ:
-            if not modem.is_registered:
-                return Answer(lines=("+COPS: 0",))
-            chosen = int(modem.settings.get("+COPS", "0"))
-            technology = modem.persona.access_technology
-            tail = f",{technology}" if technology is not None else ""
-            return Answer(lines=(f'+COPS: 0,{chosen},"{_OPERATOR[chosen]}"{tail}',))
+            return Answer(lines=(f"+COPS: {_serving(modem)}",))
     args = command.args
     if args[:1] == ["3"]:
         if len(args) < 2 or args[1] not in {"0", "1", "2"}:
@@ -76,9 +69,52 @@ def _operator(modem: Modem, command: Command) -> Outcome:
     elif args[:1] == ["2"]:
         modem.set_radio(is_on=False)
         modem.radio = True
-    elif args[:1] in (["0"], ["1"]):
-        modem.search_again()
+    elif args[:1] == ["0"]:
+        _choose(modem, "")
+    elif args[:1] == ["1"]:
+        _choose(modem, _numeric(modem, args[2]) if len(args) > 2 else "")
     return OK
+
+
+def _scan(modem: Modem) -> str:
+    network = modem.world.network
+    card = modem.card
+    serving = network.operator(card) if card is not None else None
+    found: list[str] = []
+    for carrier in network.heard(modem.name):
+        # 1 available, 2 current, 3 forbidden. Source: TS 27.007 §7.3.
+        stat = 2 if carrier is serving else 3
+        if stat == 3 and (card is None or network.may_use(card, carrier)):
+            stat = 1
+        long, short, numeric = carrier.names
+        found.append(f'({stat},"{long}","{short}","{numeric}")')
+    return ",".join(found)
+
+
+def _serving(modem: Modem) -> str:
+    carrier = modem.world.network.operator(modem.card) if modem.card is not None else None
+    mode = modem.settings.get("+COPS=", "0")
+    if carrier is None or not modem.is_registered:
+        return mode
+    chosen = int(modem.settings.get("+COPS", "0"))
+    technology = modem.persona.access_technology
+    tail = f",{technology}" if technology is not None else ""
+    return f'{mode},{chosen},"{carrier.names[chosen]}"{tail}'
+
+
+def _numeric(modem: Modem, name: str) -> str:
+    try:
+        return modem.world.network.carrier(name).numeric
+    except LookupError as error:
+        raise cme(30) from error
+
+
+def _choose(modem: Modem, numeric: str) -> None:
+    card = modem.card
+    modem.settings["+COPS="] = "1" if numeric else "0"
+    if card is not None:
+        modem.world.network.prefer(card, numeric)
+    modem.search_again()
 
 
 def _attached(modem: Modem, command: Command) -> Outcome:
@@ -87,54 +123,9 @@ def _attached(modem: Modem, command: Command) -> Outcome:
     return Answer(lines=(f"+CGATT: {int(modem.is_registered)}",)) if command.op is Op.READ else OK
 
 
-def _ussd(modem: Modem, command: Command) -> Outcome:
-    match command.op:
-        case Op.TEST:
-            return Answer(lines=("+CUSD: (0-2)",))
-        case Op.READ:
-            return Answer(lines=("+CUSD: 0",))
-    args = command.args
-    if len(args) < 2:
-        return OK
-    modem.require_card()
-    code = _ussd_decoded(modem, args[1])
-    text = "Balance 10.00 CNY" if code == "*100#" else "Unknown request"
-    answer = f'+CUSD: 0,"{_ussd_encoded(modem, text)}",15'
-    modem.world.clock.call_later(
-        modem.world.network.times.latency or 0.05, lambda: modem.urc(answer)
-    )
-    return OK
-
-
-def _ussd_decoded(modem: Modem, text: str) -> str:
-    try:
-        if modem.persona.vendor == "huawei":
-            packed = bytes.fromhex(text)
-            septets = alphabet.unpack(packed, len(packed) * 8 // 7)
-            return alphabet.from_septets(septets).rstrip("@\r")
-        if modem.settings["+CSCS"] == "UCS2":
-            return bytes.fromhex(text).decode("utf-16-be")
-    except ValueError as error:
-        raise cme(50) from error
-    return text
-
-
-def _ussd_encoded(modem: Modem, text: str) -> str:
-    if modem.persona.vendor == "huawei":
-        septets = alphabet.to_septets(text)
-        # No length travels with USSD: seven spare bits are filled with CR. TS 23.038 §6.1.2.3.1
-        if len(septets) % 8 == 7:
-            septets += b"\r"
-        return alphabet.pack(septets).hex().upper()
-    if modem.settings["+CSCS"] == "UCS2":
-        return text.encode("utf-16-be").hex().upper()
-    return text
-
-
 TABLE: Final = {
     **dict.fromkeys(_DOMAINS, _registration),
     "+CSQ": _signal,
     "+COPS": _operator,
     "+CGATT": _attached,
-    "+CUSD": _ussd,
 }

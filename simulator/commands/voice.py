@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from simulator.commands.settings import keep
 from simulator.line import OK, Answer, Outcome, Refused, cme
-from simulator.phone import Call, CallOutcome, CallPlan, CallState
+from simulator.phone import Call, CallState
 from simulator.syntax import Command, Op
 
 if TYPE_CHECKING:
@@ -48,20 +48,17 @@ class PlainCalls:
 
 
 def _dial(modem: Modem, command: Command) -> Outcome:
-    modem.require_card()
+    card = modem.require_card()
     if not modem.is_registered:
         raise Refused("NO CARRIER")
     number = "".join(char for char in command.text if char in "+0123456789*#")
     if not number:
         raise cme(27)
-    plan = CallPlan(
-        number=number,
-        outcome=CallOutcome.ANSWERED,
-        rings=1,
-        seconds=10.0,
-        ring_seconds=modem.persona.ring_seconds,
-    )
-    if not modem.phone.dial(plan, is_client=True):
+    # V.250 / TS 27.007 §6.2: `I` withholds the number for this call, `i` shows it.
+    is_withheld = modem.settings["+CLIR"] == "1"
+    if "I" in command.text or "i" in command.text:
+        is_withheld = "I" in command.text
+    if not modem.world.network.call(card, modem, number, is_withheld=is_withheld):
         raise cme(3)
     return OK
 

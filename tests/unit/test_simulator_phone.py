@@ -118,7 +118,7 @@ def test_simcom_lte_tells_how_long_it_was(tmp_path: Path) -> None:
     [
         (CallOutcome.BUSY, "BUSY", 17),
         (CallOutcome.NO_ANSWER, "NO ANSWER", 19),
-        (CallOutcome.REJECTED, "", 21),
+        (CallOutcome.REJECTED, "NO CARRIER", 21),
     ],
 )
 def test_unanswered_outgoing_calls(
