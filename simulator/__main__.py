@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ScenarioError, OSError) as error:
         sys.stderr.write(f"simulator: {error}\n")
         return 2
-    asyncio.run(_serve(chosen, options.dir))
+    asyncio.run(_serve(chosen, options.dir, is_fresh=options.fresh))
     return 0
 
 
@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--transport", choices=[item.value for item in Transport])
     parser.add_argument("--pin", help="one PIN for all cards, or random (default)")
     parser.add_argument("--pin-lock", choices=[item.value for item in PinLock])
+    parser.add_argument(
+        "--fresh", action="store_true", help="forget what the folder's cards kept of earlier runs"
+    )
     parser.add_argument("--scenario", type=Path, help="a TOML file; flags override it")
     return parser
 
@@ -52,12 +55,12 @@ def _scenario(options: argparse.Namespace) -> Scenario:
     given = {
         name: value
         for name, value in vars(options).items()
-        if value is not None and name not in {"dir", "scenario"}
+        if value is not None and name not in {"dir", "scenario", "fresh"}
     }
     return scenario.override(base, given)
 
 
-async def _serve(chosen: Scenario, folder: Path) -> None:
+async def _serve(chosen: Scenario, folder: Path, *, is_fresh: bool) -> None:
     # What an earlier run left behind when it was killed.
     for name in ("ready", "control.sock"):
         (folder / name).unlink(missing_ok=True)
@@ -66,15 +69,16 @@ async def _serve(chosen: Scenario, folder: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     ready = folder / "ready"
-    async with Bank(chosen, folder) as bank:
-        server = await control.serve(
-            control.Controller(bank, on_stop=stopped.set), folder / "control.sock"
-        )
+    async with Bank(chosen, folder, is_fresh=is_fresh) as bank:
+        controller = control.Controller(bank, on_stop=stopped.set)
+        server = await control.serve(controller, folder / "control.sock", book=bank.ledger)
         async with server:
+            controller.begin()
             ready.touch()
             sys.stdout.write(f"ready {chosen.modems} modems in {folder}\n")
             sys.stdout.flush()
             await stopped.wait()
+            controller.end()
             ready.unlink(missing_ok=True)
             (folder / "control.sock").unlink(missing_ok=True)
 

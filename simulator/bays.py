@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from simulator import persona as personas
 from simulator.card import Subscription
+from simulator.carriers import Carrier
+from simulator.carriers import Carrier
 from simulator.persona import Persona
-from simulator.reading import ScenarioError, shaped
+from simulator.reading import ScenarioError, shaped, unknown
 
 if TYPE_CHECKING:
     from simulator.scenario import Scenario
@@ -46,7 +48,8 @@ class PinLock(StrEnum):
 class BayChange:
     """What is different in some bays: `bay` is a number from 1, or several as `"1-4,7"`.
 
-    `card` is an ICCID, or `none`; `present = false`: the modem is not plugged in at the start.
+    `card` is an ICCID, or `none`; `carrier` is whose card it is; `present = false`: the
+    modem is not plugged in at the start.
     """
 
     bay: int | str
@@ -58,6 +61,7 @@ class BayChange:
     pin: Pin | None = None
     puk: Puk | None = None
     locked: bool | None = None
+    carrier: str | None = None
     present: bool | None = None
 
 
@@ -106,12 +110,13 @@ def bays(scenario: Scenario) -> list[Bay]:
         _bay(scenario, chosen[index % len(chosen)], index, width)
         for index in range(scenario.modems)
     ]
+    found = _with_carriers(found, scenario.carriers)
     names = [bay.name for bay in found]
     for number, change in enumerate(scenario.bays, 1):
         try:
             places = [names.index(name) for name in select(change.bay, names)]
             for place in places:
-                found[place] = _changed(found[place], change, scenario.folder)
+                found[place] = _changed(found[place], change, scenario)
         except ScenarioError as error:
             raise ScenarioError(error.problem, path=("bays", number, *error.path)) from error
     _require_different(found, scenario.cards)
@@ -167,8 +172,35 @@ def _persona(name: str, folder: Path) -> Persona:
         raise ScenarioError(f"{path}: {error}", path=("persona",)) from error
 
 
-def _changed(bay: Bay, change: BayChange, folder: Path) -> Bay:
+def _with_carriers(found: list[Bay], carriers: Sequence[Carrier]) -> list[Bay]:
+    """Deal the cards out in turn, to each carrier as many as its share."""
+    dealt = [carrier for carrier in carriers for _ in range(carrier.share)]
+    if not dealt:
+        return found
+    return [
+        replace(bay, subscription=_of_carrier(bay.subscription, dealt[index % len(dealt)]))
+        for index, bay in enumerate(found)
+    ]
+
+
+def _of_carrier(card: Subscription, carrier: Carrier) -> Subscription:
+    prefix = next((one for one in carrier.home if one), carrier.numeric)
+    return replace(
+        card,
+        imsi=prefix + card.imsi[len(prefix) :],
+        provider=carrier.short or carrier.name,
+        mnc_length=len(carrier.numeric) - 3,
+    )
+
+
+def _changed(bay: Bay, change: BayChange, scenario: Scenario) -> Bay:
     card = bay.subscription
+    if change.carrier is not None:
+        names = {carrier.name: carrier for carrier in scenario.carriers}
+        if change.carrier not in names:
+            problem = unknown(change.carrier, names, what="carrier")
+            raise ScenarioError(problem, path=("carrier",))
+        card = _of_carrier(card, names[change.carrier])
     card = replace(
         card,
         iccid=change.card if change.card not in {None, EMPTY} else card.iccid,
@@ -179,7 +211,7 @@ def _changed(bay: Bay, change: BayChange, folder: Path) -> Bay:
     )
     persona, imei = bay.persona, change.imei or bay.imei
     if change.persona is not None:
-        persona = deal(change.persona, folder=folder)[0]
+        persona = deal(change.persona, folder=scenario.folder)[0]
         if change.imei is None:
             imei = _with_check_digit(persona.tac + bay.imei[8:14])
     return replace(
@@ -211,6 +243,7 @@ def _bay(scenario: Scenario, persona: Persona, index: int, width: int) -> Bay:
     draw = random.Random(f"{scenario.seed}/bay/{index}")  # noqa: S311 - a pretend world
     imei = _with_check_digit(persona.tac + f"{draw.randrange(10**6):06d}")
     pin = scenario.pin if scenario.pin != "random" else f"{draw.randrange(10**4):04d}"
+    carrier = _carrier(scenario.carriers, index)
     locked = {PinLock.ON: True, PinLock.OFF: False, PinLock.MIXED: index % 3 != 2}
     return Bay(
         name=f"modem{index + 1:0{width}d}",
@@ -218,14 +251,22 @@ def _bay(scenario: Scenario, persona: Persona, index: int, width: int) -> Bay:
         imei=imei,
         subscription=Subscription(
             iccid=_iccid(draw, index),
-            imsi=f"46000{draw.randrange(10**7):07d}{index % 1000:03d}",
+            imsi=f"{carrier.numeric}{draw.randrange(10**7):07d}{index % 1000:03d}"[:15],
             number=f"+86{_FIRST_NUMBER + index}",
             pin=pin,
             puk=f"{draw.randrange(10**8):08d}",
+            provider=carrier.names[1],
+            mnc_length=len(carrier.numeric) - 3,
         ),
         is_locked=locked[scenario.pin_lock],
         hub=index // scenario.per_hub + 1,
     )
+
+
+def _carrier(carriers: Sequence[Carrier], index: int) -> Carrier:
+    """Whose card is in the bay: the carriers take turns, each with its share of a round."""
+    dealt = [carrier for carrier in carriers for _ in range(carrier.share)] or list(carriers)
+    return dealt[index % len(dealt)]
 
 
 def _iccid(draw: random.Random, index: int) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,10 +16,11 @@ Fact: TypeAlias = str | int | float | bool | Mapping[str, "Fact"] | None
 
 
 class Ledger:
-    """Appends facts. `kind` is submit, refused, deliver, report or call."""
+    """Appends facts; `kind` says what happened. `listeners` are called after each line."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
+        self.listeners: set[Callable[[], None]] = set()
         # A folder that is served again keeps its story.
         self._count = path.read_bytes().count(b"\n") if path.exists() else 0
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -33,10 +35,13 @@ class Ledger:
         self._count += 1
         line = json.dumps({"n": self._count, "kind": kind, **facts}, separators=(",", ":"))
         os.write(self._fd, line.encode("ascii") + b"\n")
+        if self.listeners:
+            for listener in tuple(self.listeners):
+                listener()
 
     def read(self, **wanted: Fact) -> list[dict[str, Fact]]:
         """The lines in which each of `wanted` has the given value."""
-        return [line for line in read(self._path) if matches(line, wanted)]
+        return [line for line in read(self.path) if matches(line, wanted)]
 
     def close(self) -> None:
         """Close the file."""
@@ -45,12 +50,32 @@ class Ledger:
 
 def read(path: Path) -> Iterator[dict[str, Fact]]:
     """The ledger's lines, oldest first; a line that is still being written is left out."""
-    with path.open(encoding="ascii") as lines:
+    for _, line in read_from(path, 0):
+        yield line
+
+
+def read_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Fact]]]:
+    """Lines from an octet of the file on, each with the octet that the next one begins at."""
+    with path.open("rb") as lines:
+        lines.seek(offset)
         for line in lines:
-            if line.endswith("\n"):
-                yield json.loads(line)
+            offset += len(line)
+            if line.endswith(b"\n"):
+                yield offset, json.loads(line)
 
 
-def matches(line: Mapping[str, Fact], wanted: Mapping[str, Fact]) -> bool:
+def page(
+    path: Path, wanted: Mapping[str, object], *, offset: int, limit: int | None
+) -> tuple[list[dict[str, Fact]], int]:
+    """Matching lines among at most `limit` from an octet on, and where the next page begins."""
+    found: list[dict[str, Fact]] = []
+    for after, line in islice(read_from(path, offset), limit):
+        offset = after
+        if matches(line, wanted):
+            found.append(line)
+    return found, offset
+
+
+def matches(line: Mapping[str, Fact], wanted: Mapping[str, object]) -> bool:
     """True where the line has each wanted value."""
     return all(line.get(name) == value for name, value in wanted.items())

@@ -228,6 +228,10 @@ class Network:
         """Put a rule in front of the others."""
         self._rules.add(rule)
 
+    def remove_rule(self, rule: Rule) -> bool:
+        """Take a rule out; False where it is not there, or worn out."""
+        return self._rules.remove(rule)
+
     @property
     def rules(self) -> list[Rule]:
         """The rules that are not worn out, in their order."""
@@ -332,12 +336,7 @@ class Network:
     def _delay(self, subscriber: Subscriber) -> tuple[float, int | None]:
         """Seconds until the centre decides, and the cause where its queue is full."""
         carrier = subscriber.carrier
-        latency = self._latencies.get(carrier.name) if self._latencies else None
-        latency = latency or carrier.latency
-        if latency is None:
-            delay = self.times.latency
-        else:
-            delay = latency.take(subscriber.chance("latency", self._dice).draw)
+        delay = self._latency(subscriber, "latency")
         if not carrier.per_second:
             return delay, None
         now = self._clock.now()
@@ -347,6 +346,14 @@ class Network:
             return delay, _CONGESTION
         self._free_at[carrier.name] = free_at + timedelta(seconds=1 / carrier.per_second)
         return delay + queued, None
+
+    def _latency(self, subscriber: Subscriber, kind: str) -> float:
+        carrier = subscriber.carrier
+        latency = self._latencies.get(carrier.name) if self._latencies else None
+        latency = latency or carrier.latency
+        if latency is None:
+            return self.times.latency
+        return latency.take(subscriber.chance(kind, self._dice).draw)
 
     def _settle(
         self,
@@ -384,8 +391,10 @@ class Network:
             self._ledger.add("refused", **self._facts(offer), outcome=f"cms:{code}")
             return NotTaken(code=code)
         self._ledger.add("submit", **self._facts(offer), outcome="taken")
-        message = Message(offer=offer, rule=rule, sender=subscriber, scts=self._centre.now())
-        self._centre.accept(message, self._of_number(offer.submit.destination.number))
+        recipient = self._of_number(offer.submit.destination.number)
+        if recipient is not None or offer.submit.wants_report:
+            message = Message(offer=offer, rule=rule, sender=subscriber, scts=self._centre.now())
+            self._centre.accept(message, recipient)
         match rule.outcome:
             case Fate.TAKEN_SILENCE:
                 return None
@@ -467,12 +476,13 @@ class Network:
     def _party(self, subscriber: Subscriber, receiver: Receiver) -> Party:
         account = subscriber.account
         carrier = account.carrier
+        latency = self._latency(subscriber, "ussd")
         return Party(
             modem=receiver.name,
             iccid=subscriber.card.iccid,
             menus=carrier.ussd,
             idle=carrier.ussd_idle,
-            delay=self.times.latency or 0.05,
+            delay=latency or 0.05,
             values={
                 "balance": f"{account.balance:.2f}",
                 "currency": carrier.currency,

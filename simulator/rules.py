@@ -153,6 +153,14 @@ class Rulebook(Generic[_R]):
         """Put one in front of the others."""
         self._entries.insert(0, self._entry(rule))
 
+    def remove(self, rule: _R) -> bool:
+        """Take one out; False where it is not there, or worn out."""
+        for entry in self._entries:
+            if entry.rule == rule:
+                self._entries.remove(entry)
+                return True
+        return False
+
     def pick(self, fits: Callable[[_R], bool], *, who: str) -> _R | None:
         """The first that fits and strikes; counts it down. `who` is the card that it is about."""
         for entry in self._entries:

@@ -69,6 +69,7 @@ class Scenario:
     `persona` is a name, several joined by commas (dealt out in turn), `mixed` or `all`; a name
     that ends in `.toml` is a file, sought from `folder`, which is the scenario file's own.
     `start`: the moment that the ledger begins with; none = now (virtual time: 2026-01-01).
+    `carriers`: whose cards these are and who serves them; none = one that takes everybody.
     `faults` and `traffic` are entries of the timeline that need no `do`.
     """
 
@@ -201,6 +202,10 @@ def _check(scenario: Scenario) -> None:
         cure = f'write it with its zone: "{scenario.start.isoformat()}Z"'
         raise ScenarioError(f"{scenario.start}: {cure}", path=("start",))
     deal(scenario.persona, folder=scenario.folder)
+    carriers = [carrier.name for carrier in scenario.carriers]
+    for number, name in enumerate(carriers, 1):
+        if carriers.index(name) != number - 1:
+            raise ScenarioError(f"two carriers {name!r}", path=("carriers", number, "name"))
     found = [bay.name for bay in bays(scenario)]
     for name in _VERB_OF:
         for number, entry in enumerate(getattr(scenario, name), 1):

@@ -167,13 +167,15 @@ def undoing(do: str, args: Args, result: Result) -> list[tuple[str, Args]]:
     match do:
         case "set_registration":
             kept["stat"] = None
-        case "set_latency":
+        case "set_signal":
+            kept["signal"] = None
+        case "set_latency" | "set_carrier_latency":
             kept = dict(result)
         case "pull_card":
             kept["card"] = result["iccid"]
         case "traffic":
             kept = {"name": result["name"]}
-        case "unplug":
+        case "unplug" | "cut_off":
             kept = {"modem": result["modem"]}
         case "set_fault":
             kept = {"modem": result["modem"], "fault": args["fault"]}

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Final, TypeAlias
 
 from pydantic import Field
 
+from simulator.exchange import CallRule
 from simulator.faults import Fault, FaultKind
+from simulator.latency import Latency
 from simulator.network import Rule
 from simulator.phone import CallPlan
 from simulator.reading import Path, ScenarioError, Seconds, keys, read, unknown
+from simulator.ussd import Menu
 
 Args: TypeAlias = Mapping[str, object]
 Result: TypeAlias = dict[str, object]
@@ -89,6 +93,53 @@ class NewRule:
     """A rule of the network for matching submits."""
 
     rule: Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCallRule:
+    """A rule for calls to numbers outside."""
+
+    rule: CallRule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarrierPace:
+    """How long a carrier takes for a submit; none = as configured."""
+
+    carrier: str
+    latency: Latency | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A carrier at a modem; each of them empty = all."""
+
+    carrier: str = ""
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strength:
+    """The signal of a carrier at a modem (empty = all): 0–31, -1 none; none = as configured."""
+
+    carrier: str = ""
+    place: str = ""
+    signal: Annotated[int, Field(ge=-1, le=31)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutOff:
+    """What the card's submits get from now on; `denied`: it is thrown out of the network too."""
+
+    cms: int = 21
+    denied: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Money:
+    """The balance of a card."""
+
+    balance: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,8 +314,26 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType({
                              modem="one", undo="set_registration"),
     "set_latency": Verb(summary="Change the network's pace.", kind=Pace, undo="set_latency"),
     "set_network_error": Verb(summary="Add a rule for what the network does with submits.",
-                              kind=NewRule, undo="clear_network_errors"),
+                              kind=NewRule, undo="remove_network_error"),
     "clear_network_errors": Verb(summary="Take all rules away."),
+    "remove_network_error": Verb(summary="Take one rule away.", kind=NewRule),
+    "add_call_rule": Verb(summary="Add a rule for calls to numbers outside.", kind=NewCallRule),
+    "clear_call_rules": Verb(summary="Take all rules for calls away."),
+    "set_carrier_latency": Verb(summary="Change how long a carrier takes for a submit.",
+                                kind=CarrierPace, undo="set_carrier_latency"),
+    "lose_coverage": Verb(summary="A carrier, a modem or everything has no network.", kind=Place,
+                          names={"modem": "place"}, undo="restore_coverage"),
+    "restore_coverage": Verb(summary="The network is back.", kind=Place,
+                             names={"modem": "place"}),
+    "set_signal": Verb(summary="Change the signal of a carrier at a modem.", kind=Strength,
+                       names={"modem": "place"}, undo="set_signal"),
+    "cut_off": Verb(summary="The carrier lets the card of a modem send nothing.", kind=CutOff,
+                    modem="one", undo="lift"),
+    "lift": Verb(summary="The carrier lets the card of a modem send again.", modem="one"),
+    "set_balance": Verb(summary="Set the money of the card in a modem.", kind=Money,
+                        modem="one"),
+    "push_ussd": Verb(summary="The network begins a USSD session with the card of a modem.",
+                      kind=Menu, modem="one"),
     "reboot": Verb(summary="A modem restarts by itself.", modem="one"),
     "unplug": Verb(summary="Take a modem's ports away.", kind=Unplugging, modem="one",
                    undo="plug"),
@@ -284,13 +353,15 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType({
 })  # fmt: skip
 
 
-def verb(name: object) -> Verb:
+def verb(name: str) -> Verb:
     """The verb of that name.
 
     Raises:
         ScenarioError: there is none.
     """
-    found = VERBS.get(name) if isinstance(name, str) else None
+    found = VERBS.get(name)
+    if found is None and not name:
+        raise ScenarioError(f"is missing: one of {', '.join(VERBS)}", path=("do",))
     if found is None:
-        raise ScenarioError(unknown(str(name), VERBS, what="verb"), path=("do",))
+        raise ScenarioError(unknown(name, VERBS, what="verb"), path=("do",))
     return found

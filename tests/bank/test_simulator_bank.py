@@ -265,14 +265,14 @@ def test_faults_rules_pace_and_registration_are_set(online: BankProcess) -> None
 WRONG = {
     b"nonsense": "Expecting value",
     b"[]": "a JSON object",
-    b'{"id":7}': "do: one of state",
-    b'{"id":7,"do":"reboot"}': "modem: a text is needed",
+    b'{"id":7}': "do: is missing: one of state",
+    b'{"id":7,"do":"reboot"}': "modem: is missing",
     b'{"id":7,"do":"reboot","modem":"modem99"}': "no modem 'modem99'",
     b'{"id":7,"do":"inject_sms","to":"nobody","text":""}': "no card 'nobody'",
     b'{"id":7,"do":"set_fault","modem":"modem01","fault":"rust"}': "rust",
-    b'{"id":7,"do":"set_latency","seconds":true}': "seconds: a number is needed",
+    b'{"id":7,"do":"set_latency","seconds":true}': "seconds: True: seconds are needed",
     b'{"id":7,"do":"set_network_error","rule":{"cmss":1}}': "unknown key 'cmss'",
-    b'{"id":7,"do":"ledger","where":1}': "where: an object",
+    b'{"id":7,"do":"ledger","where":1}': "where: 1: a table is needed",
 }
 
 

@@ -1,0 +1,364 @@
+"""Carries verbs out on a bank: for the control socket, the timeline and the command line alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from simulator import ledger, verbs
+from simulator.bank import Bank
+from simulator.bays import select
+from simulator.card import Card
+from simulator.dice import Chance
+from simulator.faults import Fault
+from simulator.modem import Modem
+from simulator.phone import CallPlan
+from simulator.reading import ScenarioError
+from simulator.timeline import ANY, Story
+from simulator.traffic import Flow
+from simulator.typist import Typist
+from simulator.ussd import Menu
+from simulator.verbs import Args, Result
+
+_ENDINGS: Final = ("\r", "\x1a", "\x1b")
+
+
+class Controller:
+    """Does verbs, and tells the scenario's story from the beginning. `on_stop` is for `stop`."""
+
+    def __init__(self, bank: Bank, *, on_stop: Callable[[], None]) -> None:
+        self._bank = bank
+        self._on_stop = on_stop
+        self._any = Chance(bank.dice, ANY)
+        self._typists: dict[str, Typist] = {}
+        self._flows: dict[str, Flow] = {}
+        self._n_flows = 0
+        self._many: Mapping[str, Callable[..., Result]] = {
+            "state": self._state,
+            "clear_faults": self._clear_faults,
+            "traffic": self._traffic,
+        }
+        self._each: Mapping[str, Callable[..., Result]] = {
+            "send_sms": self._send_sms,
+            "type": self._type,
+            "inject_call": self._inject_call,
+            "dial": self._dial,
+            "hang_up": self._hang_up,
+            "set_fault": self._set_fault,
+            "set_registration": self._set_registration,
+            "cut_off": self._cut_off,
+            "lift": self._lift,
+            "set_balance": self._set_balance,
+            "push_ussd": self._push_ussd,
+            "reboot": self._reboot,
+            "unplug": self._unplug,
+            "plug": self._plug,
+            "pull_card": self._pull_card,
+            "insert_card": self._insert_card,
+            "swap_cards": self._swap_cards,
+        }
+        self._bare: Mapping[str, Callable[..., Result]] = {
+            "inject_sms": self._inject_sms,
+            "set_latency": self._set_latency,
+            "set_network_error": self._set_network_error,
+            "clear_network_errors": self._clear_network_errors,
+            "remove_network_error": self._remove_network_error,
+            "add_call_rule": self._add_call_rule,
+            "clear_call_rules": self._clear_call_rules,
+            "set_carrier_latency": self._set_carrier_latency,
+            "lose_coverage": self._lose_coverage,
+            "restore_coverage": self._restore_coverage,
+            "set_signal": self._set_signal,
+            "unplug_hub": self._unplug_hub,
+            "plug_hub": self._plug_hub,
+            "stop_traffic": self._stop_traffic,
+            "ledger": self._ledger,
+            "stop": self._stop,
+        }
+        self._story = Story(
+            bank.scenario.entries,
+            clock=bank.clock,
+            dice=bank.dice,
+            ledger=bank.ledger,
+            act=self.act,
+        )
+
+    def begin(self) -> None:
+        """Let the scenario's timeline run."""
+        self._story.begin()
+
+    def end(self) -> None:
+        """Let nothing more happen by itself."""
+        self._story.end()
+        for flow in self._flows.values():
+            flow.end()
+
+    def act(self, do: str, args: Args) -> Result:
+        """Carry one verb out; with several modems their answers are under `modems` by name.
+
+        Raises:
+            ScenarioError: a wrong verb or argument.
+            NoSuchThing: no such modem, card or hub.
+            ValueError: it cannot be done now; with several modems: with none of them.
+        """
+        modems, value = verbs.verb(do).read(args)
+        if do in self._bare:
+            return self._bare[do](value)
+        chosen = self._choose(modems)
+        if do in self._many:
+            return self._many[do](chosen, value)
+        deed = self._each[do]
+        if len(chosen) == 1:
+            return {"modem": chosen[0].name, **deed(chosen[0], value)}
+        return _for_each(chosen, lambda modem: deed(modem, value))
+
+    def _choose(self, modems: str) -> list[Modem]:
+        everything = self._bank.modems
+        if modems == ANY:
+            return [everything[int(self._any.draw() * len(everything))]]
+        by_name = {modem.name: modem for modem in everything}
+        return [by_name[name] for name in select(modems, list(by_name))]
+
+    # ------------------------------------------------------------ messages and calls
+
+    def _inject_sms(self, sms: verbs.IncomingSms) -> Result:
+        card = self._bank.card(sms.to)
+        network = self._bank.network
+        if sms.tpdu is not None:
+            network.send_raw(to=card, tpdu=bytes.fromhex(sms.tpdu))
+            return {"segments": 1}
+        segments = network.send_text(
+            to=card, origin=sms.origin, text=sms.text, dcs=sms.dcs, pid=sms.pid
+        )
+        return {"segments": segments}
+
+    def _send_sms(self, modem: Modem, sms: verbs.OutgoingSms) -> Result:
+        return {"segments": self._typist(modem).send(sms.to, sms.text, report=sms.report)}
+
+    def _type(self, modem: Modem, typing: verbs.Typing) -> Result:
+        text = typing.text
+        card = modem.card
+        if card is not None:
+            known = {"pin": card.pin, "puk": card.subscription.puk, "iccid": card.iccid,
+                     "number": card.subscription.number}  # fmt: skip
+            for name, fact in known.items():
+                text = text.replace(f"{{{name}}}", fact)
+        if typing.enter and not text.endswith(_ENDINGS):
+            text += "\r"
+        said = self._typist(modem).type(text.encode("utf-8"))
+        return {"answer": said.decode("utf-8", "replace")}
+
+    def _inject_call(self, modem: Modem, plan: CallPlan) -> Result:
+        _require_registered(modem)
+        if not modem.phone.ring(plan):
+            raise ValueError("the modem's line is taken")
+        return {}
+
+    def _dial(self, modem: Modem, plan: CallPlan) -> Result:
+        _require_registered(modem)
+        if not modem.phone.dial(plan, is_client=False):
+            raise ValueError("the modem's line is taken")
+        return {}
+
+    def _hang_up(self, modem: Modem, _nothing: verbs.Nothing) -> Result:
+        return {"ended": modem.phone.hang_up()}
+
+    def _traffic(self, modems: Sequence[Modem], plan: verbs.Traffic) -> Result:
+        self._n_flows += 1
+        name = plan.name or f"traffic{self._n_flows}"
+        if name in self._flows:
+            self._flows.pop(name).end()
+        chance = Chance(self._bank.dice, f"traffic/{name}")
+        self._flows[name] = Flow(plan, modems, bank=self._bank, typist=self._typist, chance=chance)
+        return {"name": name}
+
+    def _stop_traffic(self, which: verbs.TrafficName) -> Result:
+        names = [which.name] if which.name else list(self._flows)
+        counts: Result = {}
+        for name in names:
+            flow = self._flows.pop(name, None)
+            if flow is None:
+                raise ValueError(
+                    f"no traffic {name!r}; there is {', '.join(self._flows) or 'none'}"
+                )
+            flow.end()
+            counts[name] = flow.count
+        return {"ended": counts}
+
+    def _typist(self, modem: Modem) -> Typist:
+        found = self._typists.get(modem.name)
+        if found is None:
+            found = self._typists[modem.name] = Typist(modem, self._bank.clock)
+        return found
+
+    # ------------------------------------------------------------ faults and network
+
+    def _set_fault(self, modem: Modem, fault: Fault) -> Result:
+        modem.faults.set(fault)
+        return {}
+
+    def _clear_faults(self, modems: Sequence[Modem], which: verbs.FaultName) -> Result:
+        for modem in modems:
+            if which.fault is None:
+                modem.faults.clear()
+            else:
+                modem.faults.clear(which.fault)
+        return {}
+
+    def _set_registration(self, modem: Modem, wanted: verbs.Registration) -> Result:
+        self._bank.network.force_registration(_card(modem), wanted.stat)
+        modem.search_again()
+        return {}
+
+    def _set_latency(self, pace: verbs.Pace) -> Result:
+        network = self._bank.network
+        was = network.times
+        network.times = replace(
+            was,
+            latency=was.latency if pace.seconds is None else pace.seconds,
+            report_delay=was.report_delay if pace.report_delay is None else pace.report_delay,
+        )
+        return {"seconds": was.latency, "report_delay": was.report_delay}
+
+    def _set_network_error(self, new: verbs.NewRule) -> Result:
+        self._bank.network.add_rule(new.rule)
+        return {}
+
+    def _clear_network_errors(self, _nothing: verbs.Nothing) -> Result:
+        self._bank.network.set_rules(())
+        return {}
+
+    def _remove_network_error(self, old: verbs.NewRule) -> Result:
+        return {"removed": self._bank.network.remove_rule(old.rule)}
+
+    def _add_call_rule(self, new: verbs.NewCallRule) -> Result:
+        self._bank.network.add_call_rule(new.rule)
+        return {}
+
+    def _clear_call_rules(self, _nothing: verbs.Nothing) -> Result:
+        self._bank.network.set_call_rules(())
+        return {}
+
+    def _set_carrier_latency(self, pace: verbs.CarrierPace) -> Result:
+        self._bank.network.set_carrier_latency(pace.carrier, pace.latency)
+        return {"carrier": pace.carrier}
+
+    def _lose_coverage(self, where: verbs.Place) -> Result:
+        for modem in self._places(where.place):
+            self._bank.network.lose_coverage(carrier=where.carrier, modem=modem)
+        return {}
+
+    def _restore_coverage(self, where: verbs.Place) -> Result:
+        for modem in self._places(where.place):
+            self._bank.network.restore_coverage(carrier=where.carrier, modem=modem)
+        return {}
+
+    def _set_signal(self, how: verbs.Strength) -> Result:
+        for modem in self._places(how.place):
+            self._bank.network.set_signal(how.signal, carrier=how.carrier, modem=modem)
+        return {}
+
+    def _places(self, modems: str) -> list[str]:
+        """What the network takes for a place: a modem, or everywhere."""
+        if modems in {"", "all"}:
+            return [""]
+        return [modem.name for modem in self._choose(modems)]
+
+    def _cut_off(self, modem: Modem, how: verbs.CutOff) -> Result:
+        account = self._bank.network.account(_card(modem))
+        account.cut_off(cms=how.cms, is_denied=how.denied, lasts=None)
+        return {}
+
+    def _lift(self, modem: Modem, _nothing: verbs.Nothing) -> Result:
+        self._bank.network.account(_card(modem)).lift()
+        return {}
+
+    def _set_balance(self, modem: Modem, money: verbs.Money) -> Result:
+        self._bank.network.account(_card(modem)).balance = money.balance
+        return {}
+
+    def _push_ussd(self, modem: Modem, menu: Menu) -> Result:
+        if not self._bank.network.send_ussd(to=_card(modem), menu=menu):
+            raise ValueError("the card is not registered, or has a session")
+        return {}
+
+    # ------------------------------------------------------------ power and cards
+
+    def _reboot(self, modem: Modem, _nothing: verbs.Nothing) -> Result:
+        modem.reboot()
+        return {}
+
+    def _unplug(self, modem: Modem, how: verbs.Unplugging) -> Result:
+        self._bank.unplug(modem.name, keeps_power=how.keeps_power)
+        return {}
+
+    def _plug(self, modem: Modem, how: verbs.Plugging) -> Result:
+        self._bank.plug(modem.name, is_renumbered=how.renumbered)
+        return {}
+
+    def _unplug_hub(self, hub: verbs.Hub) -> Result:
+        names = self._bank.hub(hub.hub)
+        for name in names:
+            self._bank.unplug(name)
+        return {"names": names}
+
+    def _plug_hub(self, hub: verbs.Hub) -> Result:
+        names = self._bank.hub(hub.hub)
+        for name in names:
+            self._bank.plug(name)
+        return {"names": names}
+
+    def _pull_card(self, modem: Modem, _nothing: verbs.Nothing) -> Result:
+        iccid = modem.card.iccid if modem.card is not None else None
+        self._bank.move_card(None, modem)
+        return {"iccid": iccid}
+
+    def _insert_card(self, modem: Modem, key: verbs.CardKey) -> Result:
+        self._bank.move_card(self._bank.card(key.card), modem)
+        return {}
+
+    def _swap_cards(self, modem: Modem, with_: verbs.OtherModem) -> Result:
+        names = [one.name for one in self._bank.modems]
+        (other,) = select(with_.other, names)
+        self._bank.swap(modem, self._bank.modem(other))
+        return {}
+
+    # ------------------------------------------------------------ looking
+
+    def _state(self, modems: Sequence[Modem], _nothing: verbs.Nothing) -> Result:
+        return {"modems": [self._bank.state(modem.name) for modem in modems]}
+
+    def _ledger(self, query: verbs.LedgerQuery) -> Result:
+        lines, after = ledger.page(
+            self._bank.ledger.path, query.where, offset=query.offset, limit=query.limit
+        )
+        return {"lines": lines, "offset": after}
+
+    def _stop(self, _nothing: verbs.Nothing) -> Result:
+        self._bank.clock.call_later(0.0, self._on_stop)
+        return {}
+
+
+def _for_each(modems: Sequence[Modem], deed: Callable[[Modem], Result]) -> Result:
+    done: Result = {}
+    refused: dict[str, str] = {}
+    for modem in modems:
+        try:
+            done[modem.name] = deed(modem)
+        except (ValueError, LookupError) as error:
+            refused[modem.name] = str(error)
+    if not done:
+        raise ValueError(next(iter(refused.values())))
+    return {"modems": done, "refused": refused} if refused else {"modems": done}
+
+
+def _card(modem: Modem) -> Card:
+    if modem.card is None:
+        raise ValueError(f"{modem.name} has no card")
+    return modem.card
+
+
+def _require_registered(modem: Modem) -> None:
+    if not modem.is_registered:
+        raise ScenarioError(f"{modem.name} is not registered (+CREG {modem.registration})")
