@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 from simulator import persona as personas
 from simulator.card import Subscription
 from simulator.carriers import Carrier
-from simulator.carriers import Carrier
 from simulator.persona import Persona
 from simulator.reading import ScenarioError, shaped, unknown
 
@@ -243,7 +242,6 @@ def _bay(scenario: Scenario, persona: Persona, index: int, width: int) -> Bay:
     draw = random.Random(f"{scenario.seed}/bay/{index}")  # noqa: S311 - a pretend world
     imei = _with_check_digit(persona.tac + f"{draw.randrange(10**6):06d}")
     pin = scenario.pin if scenario.pin != "random" else f"{draw.randrange(10**4):04d}"
-    carrier = _carrier(scenario.carriers, index)
     locked = {PinLock.ON: True, PinLock.OFF: False, PinLock.MIXED: index % 3 != 2}
     return Bay(
         name=f"modem{index + 1:0{width}d}",
@@ -251,22 +249,14 @@ def _bay(scenario: Scenario, persona: Persona, index: int, width: int) -> Bay:
         imei=imei,
         subscription=Subscription(
             iccid=_iccid(draw, index),
-            imsi=f"{carrier.numeric}{draw.randrange(10**7):07d}{index % 1000:03d}"[:15],
+            imsi=f"46000{draw.randrange(10**7):07d}{index % 1000:03d}",
             number=f"+86{_FIRST_NUMBER + index}",
             pin=pin,
             puk=f"{draw.randrange(10**8):08d}",
-            provider=carrier.names[1],
-            mnc_length=len(carrier.numeric) - 3,
         ),
         is_locked=locked[scenario.pin_lock],
         hub=index // scenario.per_hub + 1,
     )
-
-
-def _carrier(carriers: Sequence[Carrier], index: int) -> Carrier:
-    """Whose card is in the bay: the carriers take turns, each with its share of a round."""
-    dealt = [carrier for carrier in carriers for _ in range(carrier.share)] or list(carriers)
-    return dealt[index % len(dealt)]
 
 
 def _iccid(draw: random.Random, index: int) -> str:

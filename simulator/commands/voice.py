@@ -47,6 +47,24 @@ class PlainCalls:
         return [{17: "BUSY", 19: "NO ANSWER"}.get(cause, self._modem.persona.call_end)]
 
 
+# Source: Q.850 §2.2.7; at-dialects §3.7.
+_CAUSES: Final = {
+    0: "No cause information available",
+    1: "Unassigned number",
+    8: "Operator determined barring",
+    16: "Normal call clearing",
+    17: "User busy",
+    18: "No user responding",
+    19: "User alerting, no answer",
+    21: "Call rejected",
+    27: "Destination out of order",
+    28: "Invalid number format",
+    34: "No circuit or channel available",
+    41: "Temporary failure",
+    42: "Switching equipment congestion",
+}
+
+
 def _dial(modem: Modem, command: Command) -> Outcome:
     card = modem.require_card()
     if not modem.is_registered:
@@ -115,8 +133,7 @@ def _tone(modem: Modem, command: Command) -> Outcome:
 
 
 def _cause(modem: Modem, _command: Command) -> Outcome:
-    texts = {0: "No cause information available", 16: "Normal call clearing", 17: "User busy"}
-    return Answer(lines=(f"+CEER: {texts.get(modem.phone.last_cause, 'Network ended call')}",))
+    return Answer(lines=(f"+CEER: {_CAUSES.get(modem.phone.last_cause, 'Network ended call')}",))
 
 
 TABLE: Final = {
