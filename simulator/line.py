@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum, auto
 from typing import Final, Protocol, TypeAlias
 
@@ -29,6 +30,7 @@ _NUMERIC: Final = {
     "BUSY": "7",
     "NO ANSWER": "8",
 }
+_ABORT_AFTER: Final = timedelta(milliseconds=125)
 _STATUS: Final = "\r\n+CIEV: 2,3\r\n"
 
 
@@ -134,6 +136,7 @@ class Line:
         self._out = bytearray()
         self._depth = 0
         self._serial = 0
+        self._abortable_from = clock.now()
         self._timer: Timer | None = None
         self.prompt_seconds = 60.0
         self.reset()
@@ -176,7 +179,7 @@ class Line:
         """Take octets that the client wrote."""
         self._executor.speaks(self)
         self._depth += 1
-        if self._state is _State.BUSY and self._is_abortable:
+        if self._is_abortable and self._clock.now() >= self._abortable_from:
             # The octet that aborts is swallowed. Source: V.250 §5.6.1.
             data = data[1:]
             self._cancel_timer()
@@ -283,6 +286,8 @@ class Line:
             return False
         if outcome.seconds > 0:
             self._is_abortable = outcome.is_abortable
+            # What the client typed together with the command does not abort it.
+            self._abortable_from = self._clock.now() + _ABORT_AFTER
             ready = Answer(lines=outcome.lines, final=outcome.final)
             finish = self.ticket()
             self._timer = self._clock.call_later(outcome.seconds, lambda: finish(ready))

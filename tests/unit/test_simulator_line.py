@@ -163,6 +163,10 @@ def test_input_while_busy_waits_for_its_turn(bench: OneModem) -> None:
 
 def test_an_octet_aborts_a_scan_and_is_swallowed(bench: OneModem) -> None:
     assert bench.type(b"AT+COPS=?\r") == ""
+    # Within 125 ms it does not abort. Source: V.250 §5.6.1.
+    bench.wait(0.1)
+    assert bench.type(b"\r") == ""
+    bench.wait(0.1)
     assert bench.type(b"A") == "\r\nOK\r\n"
     assert bench.wait(5) == ""
     assert bench.say("AT") == "OK"
