@@ -19,6 +19,7 @@ from simulator import scenario as scenarios
 from simulator.card import Card, Subscription
 from simulator.clock import Clock, LoopClock
 from simulator.dice import Dice
+from simulator.keeping import Keeper
 from simulator.ledger import Fact, Ledger
 from simulator.modem import Modem, World
 from simulator.network import Network
@@ -45,13 +46,23 @@ class Bank:
 
     The folder holds `ports/` (a modem's first command port under its name, the others as
     `modem01.if03-modem`), `ports.csv`, `tty/` (the same ports by number, as the kernel counts
-    them), `ledger.jsonl`, `cards.csv`.
+    them), `ledger.jsonl`, `cards.csv`, and `cards/`: what cards keep from one run to the next,
+    unless the run `is_fresh` or on a clock of its own.
     """
 
-    def __init__(self, scenario: Scenario, folder: Path, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        folder: Path,
+        *,
+        clock: Clock | None = None,
+        is_fresh: bool = False,
+    ) -> None:
         self.scenario = scenario
         self.folder = folder
         self._given_clock = clock
+        self._is_fresh = is_fresh
+        self._keeper: Keeper | None = None
         self._watcher: Watcher | None = None
         self._places: dict[str, _Place] = {}
         self._next_number = itertools.count()
@@ -88,6 +99,9 @@ class Bank:
                 loop, factor=self.scenario.time_factor, start=self.scenario.start
             )
             self._watcher = Watcher(loop)
+            self._keeper = Keeper(self.folder / "cards", clock=self._clock)
+            if self._is_fresh:
+                self._keeper.forget()
         else:
             self._clock = self._given_clock
         self.dice = dice = Dice(self.scenario.seed)
@@ -119,6 +133,8 @@ class Bank:
             place.modem.switch_off()
         if self._watcher is not None:
             self._watcher.close()
+        if self._keeper is not None:
+            self._keeper.flush()
         self.ledger.close()
 
     @property
@@ -258,11 +274,14 @@ class Bank:
                 port = self._port(self.port_path(bay.name, spec), self._watcher, listener)
                 place.ports[spec.role] = modem.ports[spec.role] = port
         modem.on_reenumerate = partial(self._reenumerate, place)
+        modem.on_shut_down = partial(self._hide, place)
         modem.on_port_lost = partial(self._lose_port, place)
         self._places[bay.name] = place
 
     def _add_card(self, subscription: Subscription, *, is_locked: bool) -> Card:
         card = Card(subscription, is_locked=is_locked, slots=self.scenario.card_slots)
+        if self._keeper is not None:
+            self._keeper.adopt(card)
         self.cards[card.iccid] = card
         self.network.subscribe(card)
         return card
@@ -333,7 +352,10 @@ class Bank:
             rows.writerow(["iccid", "number", "pin", "imsi", "modem"])
             for bay in bays:
                 card = bay.subscription
-                rows.writerow([card.iccid, card.number, card.pin, card.imsi, bay.name])
+                # The PIN that it has now: an earlier run may have changed it.
+                kept = self.cards.get(card.iccid)
+                pin = kept.pin if kept is not None else card.pin
+                rows.writerow([card.iccid, card.number, pin, card.imsi, bay.name])
         with (self.folder / "ports.csv").open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
             rows.writerow(["modem", "role", "interface", "usb_id", "path"])

@@ -1,30 +1,23 @@
-"""A SIM card: PIN and PUK with their counters, elementary files, message storage.
+"""A SIM card: PINs and PUKs with their counters, and what a modem may do with them.
 
 A card outlives every modem that it sits in; only its PIN must be shown again after each power-up.
-Source: TS 31.101 §9.5 (PIN states), TS 31.102 §4.2 (files), TS 51.011 §9.4 (status words).
+Source: TS 31.101 §9.5 (PIN states), TS 51.011 §9.4 (status words); its files are in `files`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Final
 
-from simulator.storage import Storage
+from simulator import files
+from simulator.files import EF_SMS, OPEN_FILES, SMS_RECORD, File, Subscription
+from simulator.storage import Status, Storage
 
-PIN_TRIES = 3
-PUK_TRIES = 10
+__all__ = ["Card", "CardState", "PinRefused", "Secret", "Subscription", "require_pin"]
 
-EF_ICCID = 12258
-EF_IMSI = 28423
-EF_GID1 = 28478
-EF_GID2 = 28479
-EF_MSISDN = 28480
-EF_SMSP = 28482
-EF_SPN = 28486
-EF_AD = 28589
-EF_ECC = 28599
-
-_OPEN_FILES = frozenset({EF_ICCID, EF_ECC})
+PIN_TRIES: Final = 3
+PUK_TRIES: Final = 10
 
 
 class CardState(StrEnum):
@@ -36,6 +29,15 @@ class CardState(StrEnum):
     DEAD = "DEAD"
 
 
+class Secret(StrEnum):
+    """The card's four secrets."""
+
+    PIN1 = "pin1"
+    PUK1 = "puk1"
+    PIN2 = "pin2"
+    PUK2 = "puk2"
+
+
 class PinRefused(Exception):
     """The card refused a PIN or PUK; `cme` is the code the modem will answer."""
 
@@ -44,31 +46,26 @@ class PinRefused(Exception):
         self.cme = cme
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subscription:
-    """What is printed on and stored in a card. `iccid` without filler."""
-
-    iccid: str
-    imsi: str
-    number: str
-    pin: str
-    puk: str
-    provider: str = "CMCC"
-    service_centre: str = "+8613800100500"
-    mnc_length: int = 2
-
-
 class Card:
-    """One card. `is_locked`: asks for its PIN at power-up."""
+    """One card. `is_locked`: asks for its PIN at power-up.
+
+    What must outlive the simulator is told: `on_change` hears of secrets, counters and the lock,
+    `on_messages` of the messages.
+    """
 
     def __init__(self, subscription: Subscription, *, is_locked: bool, slots: int = 40) -> None:
         self.subscription = subscription
         self.is_locked = is_locked
         self.pin = subscription.pin
+        self.pin2 = subscription.pin2
         self.pin_tries = PIN_TRIES
         self.puk_tries = PUK_TRIES
+        self.pin2_tries = PIN_TRIES
+        self.puk2_tries = PUK_TRIES
         self.slots = slots
-        self.storage = Storage("SM", capacity=slots)
+        self.on_change: Callable[[], None] = lambda: None
+        self.on_messages: Callable[[], None] = lambda: None
+        self.storage = Storage("SM", capacity=slots, changed=self._stored)
         self._shown = not is_locked
 
     @property
@@ -84,6 +81,17 @@ class Card:
         if self.pin_tries == 0:
             return CardState.PUK
         return CardState.READY if self._shown else CardState.PIN
+
+    def tries(self, secret: Secret) -> int:
+        """How many wrong ones it still bears."""
+        match secret:
+            case Secret.PIN1:
+                return self.pin_tries
+            case Secret.PUK1:
+                return self.puk_tries
+            case Secret.PIN2:
+                return self.pin2_tries
+        return self.puk2_tries
 
     def power_up(self) -> None:
         """The modem switched the card on: the PIN must be shown again where the lock is on."""
@@ -106,13 +114,22 @@ class Card:
         Raises:
             PinRefused: 3 not asked for, 13 dead, 16 wrong (a try is burnt), 50 malformed PIN.
         """
-        if self.state is CardState.DEAD:
-            raise PinRefused(13)
-        if self.state is not CardState.PUK:
+        if self.state not in {CardState.PUK, CardState.DEAD}:
             raise PinRefused(3)
-        _require_pin(new_pin)
+        self.unblock(puk, new_pin)
+
+    def unblock(self, puk: str, new_pin: str) -> None:
+        """The same in whatever state, as a telephone's `**05*` does.
+
+        Raises:
+            PinRefused: 13 dead, 16 wrong (a try is burnt), 50 malformed PIN.
+        """
+        if self.puk_tries == 0:
+            raise PinRefused(13)
+        require_pin(new_pin)
         if puk != self.subscription.puk:
             self.puk_tries -= 1
+            self.on_change()
             raise PinRefused(13 if self.puk_tries == 0 else 16)
         self.pin = new_pin
         self.pin_tries = PIN_TRIES
@@ -120,6 +137,7 @@ class Card:
         # Unblocking a disabled PIN enables it. Source: TS 31.101 §9.5.3.
         self.is_locked = True
         self._shown = True
+        self.on_change()
 
     def set_lock(self, *, enabled: bool, pin: str) -> None:
         """Switch the lock; the PIN is verified even where nothing changes.
@@ -132,6 +150,7 @@ class Card:
         self._verify(pin)
         self.is_locked = enabled
         self._shown = True
+        self.on_change()
 
     def change_pin(self, old: str, new: str) -> None:
         """Change PIN1; only while the lock is on.
@@ -141,10 +160,69 @@ class Card:
         """
         if not self.is_locked:
             raise PinRefused(3)
-        _require_pin(new)
+        require_pin(new)
         self._verify(old)
         self.pin = new
         self._shown = True
+        self.on_change()
+
+    def verify_pin2(self, pin2: str) -> None:
+        """Show PIN2.
+
+        Raises:
+            PinRefused: 11 PIN1 first, 16 wrong (a try is burnt), 18 PUK2 needed.
+        """
+        self._require_open()
+        if self.pin2_tries == 0:
+            raise PinRefused(18)
+        if pin2 != self.pin2:
+            self.pin2_tries -= 1
+            self.on_change()
+            raise PinRefused(16 if self.pin2_tries else 18)
+        if self.pin2_tries != PIN_TRIES:
+            self.pin2_tries = PIN_TRIES
+            self.on_change()
+
+    def change_pin2(self, old: str, new: str) -> None:
+        """Change PIN2.
+
+        Raises:
+            PinRefused: 50 malformed, else as `verify_pin2`.
+        """
+        require_pin(new)
+        self.verify_pin2(old)
+        self.pin2 = new
+        self.on_change()
+
+    def unblock_pin2(self, puk2: str, new_pin2: str) -> None:
+        """Set a new PIN2 with the PUK2.
+
+        Raises:
+            PinRefused: 11 PIN1 first, 13 PUK2 is used up, 16 wrong (a try is burnt), 50 malformed.
+        """
+        self._require_open()
+        if self.puk2_tries == 0:
+            raise PinRefused(13)
+        require_pin(new_pin2)
+        if puk2 != self.subscription.puk2:
+            self.puk2_tries -= 1
+            self.on_change()
+            raise PinRefused(16 if self.puk2_tries else 13)
+        self.pin2 = new_pin2
+        self.pin2_tries = PIN_TRIES
+        self.puk2_tries = PUK_TRIES
+        self.on_change()
+
+    def file(self, fid: int) -> File | None:
+        """A file; None where there is none of that number.
+
+        Raises:
+            PinRefused: 11 the file needs the PIN.
+        """
+        found = self._messages() if fid == EF_SMS else files.content(self.subscription, fid)
+        if found is not None and fid not in OPEN_FILES and self.state is not CardState.READY:
+            raise PinRefused(11)
+        return found
 
     def read_file(self, fid: int) -> bytes | None:
         """A file's octets; None where there is no such file.
@@ -152,23 +230,30 @@ class Card:
         Raises:
             PinRefused: 11 the file needs the PIN.
         """
-        if fid not in _OPEN_FILES and fid in _FILES and self.state is not CardState.READY:
-            raise PinRefused(11)
-        return self._file(fid)
+        found = self.file(fid)
+        return found.data if found is not None else None
 
-    def _file(self, fid: int) -> bytes | None:
-        data = self.subscription
-        imsi = f"{'9' if len(data.imsi) % 2 else '1'}{data.imsi}"
-        files = {
-            EF_ICCID: swap_nibbles(data.iccid.upper().ljust(20, "F")),
-            EF_IMSI: b"\x08" + swap_nibbles(imsi.ljust(16, "F")),
-            EF_SPN: b"\x00" + data.provider.encode("ascii")[:16].ljust(16, b"\xff"),
-            EF_AD: bytes((0, 0, 0, data.mnc_length)),
-            EF_ECC: bytes.fromhex("11F211F009F1"),
-            EF_MSISDN: _record(data.number, fid),
-            EF_SMSP: _record(data.service_centre, fid),
-        }
-        return files.get(fid)
+    def mf_status(self) -> bytes:
+        """What STATUS says of the master file: a 2G card's counters are in it."""
+        if self.subscription.is_usim:
+            return files.new_status()
+        return files.old_status((self.pin_tries, self.puk_tries, self.pin2_tries, self.puk2_tries))
+
+    def _messages(self) -> File:
+        # A status octet, service centre, TPDU, filler. Source: TS 31.102 §4.2.25.
+        records = bytearray()
+        for message in self.storage.slots:
+            if message is None:
+                records += b"\x00" + b"\xff" * (SMS_RECORD - 1)
+                continue
+            octets = bytes((_RECORD_STATUS[message.status],)) + message.sca + message.tpdu
+            records += octets.ljust(SMS_RECORD, b"\xff")[:SMS_RECORD]
+        return File(data=bytes(records), record=SMS_RECORD)
+
+    def _require_open(self) -> None:
+        codes = {CardState.PIN: 11, CardState.PUK: 12, CardState.DEAD: 13}
+        if self.state in codes:
+            raise PinRefused(codes[self.state])
 
     def _verify(self, pin: str) -> None:
         if self.state is CardState.DEAD:
@@ -179,31 +264,24 @@ class Card:
             self.pin_tries -= 1
             if self.pin_tries == 0:
                 self._shown = False
-                raise PinRefused(12)
-            raise PinRefused(16)
-        self.pin_tries = PIN_TRIES
+            self.on_change()
+            raise PinRefused(16 if self.pin_tries else 12)
+        if self.pin_tries != PIN_TRIES:
+            self.pin_tries = PIN_TRIES
+            self.on_change()
+
+    def _stored(self) -> None:
+        self.on_messages()
 
 
-_FILES = frozenset({EF_ICCID, EF_IMSI, EF_MSISDN, EF_SMSP, EF_SPN, EF_AD, EF_ECC})
+_RECORD_STATUS: Final = {Status.UNREAD: 3, Status.READ: 1, Status.UNSENT: 7, Status.SENT: 5}
 
 
-def swap_nibbles(digits: str) -> bytes:
-    """BCD with the low nibble first, as cards keep numbers."""
-    return bytes.fromhex("".join(b + a for a, b in zip(digits[::2], digits[1::2], strict=True)))
+def require_pin(pin: str) -> None:
+    """Check a new PIN's form.
 
-
-def _require_pin(pin: str) -> None:
+    Raises:
+        PinRefused: 50, it is not 4 to 8 digits.
+    """
     if not (4 <= len(pin) <= 8 and pin.isascii() and pin.isdigit()):
         raise PinRefused(50)
-
-
-def _record(number: str, fid: int) -> bytes:
-    digits = number.removeprefix("+")
-    padded = digits.ljust(len(digits) + len(digits) % 2, "F")
-    coded = b"\x91" + swap_nibbles(padded)
-    coded = bytes((len(coded),)) + coded
-    if fid == EF_MSISDN:
-        # Alpha identifier (empty), number, capability and extension. Source: TS 31.102 §4.2.26.
-        return b"\xff" * 10 + coded.ljust(12, b"\xff") + b"\xff\xff"
-    # Alpha, indicators (only the service centre present), DA, SCA, PID, DCS, VP. §4.2.27.
-    return b"\xff" * 10 + b"\xfd" + b"\xff" * 12 + coded.ljust(12, b"\xff") + b"\xff" * 3

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from simulator import commands
+from simulator import commands, telling
+from simulator.autobaud import AutoBaud
 from simulator.card import Card, CardState
 from simulator.clock import Clock, Timer
 from simulator.dice import Dice
@@ -15,7 +16,7 @@ from simulator.ledger import Fact, Ledger
 from simulator.line import OK, Later, Line, Outcome, Refused, cme
 from simulator.mailbox import Mailbox
 from simulator.network import Network, Verdict
-from simulator.persona import COMMAND_ROLES, Persona, PersonaPort, PortRole
+from simulator.persona import COMMAND_ROLES, Moment, Persona, PersonaPort, PortRole
 from simulator.phone import Phone
 from simulator.syntax import Command
 from simulator.ussd import Reply
@@ -57,6 +58,7 @@ class Modem:
         self.faults.on_change = self._fault_changed
         self.card: Card | None = None
         self.ports: dict[PortRole, Port] = {}
+        self.on_shut_down: Callable[[], None] = lambda: None
         self.on_reenumerate: Callable[[float], None] = lambda _seconds: None
         self.on_port_lost: Callable[[float, bool], None] = lambda _seconds, _renumbered: None
         self.lines = {
@@ -73,6 +75,7 @@ class Modem:
         self.phone.dialect = commands.dialect(self)
         self._timers: set[Timer] = set()
         self._register_timer: Timer | None = None
+        self._reading_timer: Timer | None = None
         self._flood_timer: Timer | None = None
         self._chatter: dict[PortRole, Timer] = {}
         self._submit_timers: dict[Line, Timer] = {}
@@ -80,6 +83,9 @@ class Modem:
         self.is_on = False
         self.is_hung = False
         self._mr = -1
+        self.urc_role = persona.urc_role
+        self._baud = AutoBaud()
+        self.settings: dict[str, str] = {}
         self._reset()
 
     # ------------------------------------------------------------ power and card
@@ -96,12 +102,28 @@ class Modem:
         self._note("power", event="reboot")
         self.switch_off()
         if self.persona.reenumerates:
-            self.on_reenumerate(self.persona.boot_seconds)
+            seconds = self.persona.port_seconds
+            self.on_reenumerate(self.persona.boot_seconds if seconds is None else seconds)
         self.boot()
 
     def boot(self) -> None:
         """Power is back: the boot lines come after the persona's time."""
-        self._after(self.persona.boot_seconds, self._booted)
+        if self.persona.autobaud and self.settings["+IPR"] == "0":
+            self._baud.forget()
+        self.after(self.persona.boot_seconds, self._booted)
+
+    def power_down(self) -> None:
+        """Switch itself off, as told; on USB its ports go with it. Only new power wakes it."""
+
+        def leave() -> None:
+            telling.tell(self, Moment.OFF)
+            self._note("power", event="off")
+            self.switch_off()
+            if self.persona.reenumerates:
+                self.on_shut_down()
+
+        # The OK goes out first.
+        self.after(0.02, leave)
 
     def switch_off(self) -> None:
         """Lose power."""
@@ -124,13 +146,21 @@ class Modem:
         """Put a card in, or take it out (None)."""
         self.phone.drop()
         self._leave_network()
-        self.card = card
+        before, self.card = self.card, card
         self.mailbox.insert(card)
+        self._stop_reading()
         if card is not None:
             card.power_up()
         self._set_registration(0)
-        if self.is_on:
-            self._card_changed()
+        if not self.is_on:
+            return
+        if before is not None:
+            telling.tell(self, Moment.CARD_OUT)
+        elif card is None:
+            telling.tell(self, Moment.TRAY)
+        if card is not None:
+            telling.tell(self, Moment.CARD_IN)
+            self._card_changed(is_told=True)
 
     @property
     def is_card_busy(self) -> bool:
@@ -154,19 +184,23 @@ class Modem:
             case CardState.DEAD:
                 raise cme(13)
         if self._card_busy or self.faults.take(FaultKind.SIM_BUSY):
-            raise cme(14)
+            raise Refused(self.persona.busy_card)
         return card
 
     def pin_shown(self) -> None:
         """The PIN was right: the card is busy for a moment, then the search begins."""
+        self._stop_reading()
         self._card_busy = True
-        self._after(self.persona.sim_busy_seconds, self._card_ready)
+        self.is_messaging_ready = False
+        telling.tell(self, Moment.PIN_SHOWN)
+        self._reading_timer = self.after(self.persona.sim_busy_seconds, self._card_ready)
 
     # ------------------------------------------------------------ registration
 
     def set_radio(self, *, is_on: bool) -> None:
         """`+CFUN`: the transmitter goes on or off."""
         self.radio = is_on
+        telling.tell(self, Moment.RADIO_ON if is_on else Moment.RADIO_OFF)
         if is_on:
             self._search()
         else:
@@ -203,12 +237,21 @@ class Modem:
         """Octets from the client of one port; what is no command channel swallows them."""
         line = self.lines.get(role)
         if line is not None and self.is_on and not self.is_hung:
-            line.receive(data)
+            line.receive(self._baud.hear(data))
 
     def urc(self, *lines: str) -> None:
         """Send unsolicited lines, where the model sends them."""
-        if self.is_on and not self.is_hung and not self.faults.has(FaultKind.SILENCE):
+        if not self.is_on or self.is_hung or not self._baud.is_tuned:
+            return
+        silenced = self.persona.silenced
+        if silenced and not self._is_noisy:
+            lines = tuple(line for line in lines if not line.startswith(silenced))
+        if lines and not self.faults.has(FaultKind.SILENCE):
             self.main.urc(*lines)
+
+    def tell(self, lines: Iterable[str]) -> None:
+        """Send lines of the persona's file, with what is true now in their braces."""
+        self.urc(*(commands.filled(self, line) for line in lines))
 
     @property
     def main(self) -> Line:
@@ -232,9 +275,11 @@ class Modem:
         return handler(self, command)
 
     def final(self, text: str) -> str:
-        """A final result as `+CMEE` wants it."""
+        """A final result as the model and `+CMEE` want it."""
+        text = self.persona.rewords.get(text, text)
         if not text.startswith("+CME ERROR: "):
-            return text
+            is_worded = self.persona.cms_has_text and self.settings["+CMEE"] == "2"
+            return commands.verbose_error(text) if is_worded else text
         match self.settings["+CMEE"]:
             case "1":
                 return text
@@ -245,7 +290,8 @@ class Modem:
     def defaults(self) -> None:
         """`ATZ`, `AT&F`: the settings of power-up; card and network stay."""
         self.line.defaults()
-        self.settings = commands.default_settings(self.persona)
+        kept = {key: self.settings[key] for key in self.persona.nonvolatile if key in self.settings}
+        self.settings = commands.default_settings(self.persona) | kept
         self.phone.ring_type = False
         self.phone.shows_caller = False
 
@@ -311,25 +357,28 @@ class Modem:
     def _reset(self) -> None:
         for line in self.lines.values():
             line.reset()
-        self.urc_role = self.persona.urc_role
         self.defaults()
         self.radio = True
         self.registration = 0
         self.more_messages = 0
         self._card_busy = False
+        self.is_messaging_ready = True
         self._mr = -1
 
     def _booted(self) -> None:
         self.is_on = True
+        self.radio = self.persona.boots_with_radio
         self._note("power", event="booted")
         if self.card is not None:
             self.card.power_up()
-        if self.persona.boot_lines:
-            self.urc(*self.persona.boot_lines)
+        self.tell(self.persona.boot_lines)
+        telling.tell(self, Moment.BOOT)
         self.start_noise()
         self._card_changed(is_told=True)
 
     def _card_changed(self, *, is_told: bool = False) -> None:
+        if is_told:
+            telling.tell_card(self)
         if self.card is None or self.card.state is not CardState.READY:
             return
         if is_told:
@@ -338,10 +387,23 @@ class Modem:
             self._search()
 
     def _card_ready(self) -> None:
-        self._card_busy = False
-        if self.persona.unlock_lines:
-            self.urc(*self.persona.unlock_lines)
+        self._stop_reading()
+        self.tell(self.persona.unlock_lines)
+        telling.tell(self, Moment.READY)
+        if self.persona.messaging_seconds:
+            self.after(self.persona.messaging_seconds, self._messaging_ready)
+        else:
+            self._messaging_ready()
         self._search()
+
+    def _stop_reading(self) -> None:
+        self._card_busy = False
+        if self._reading_timer is not None:
+            self._reading_timer.cancel()
+            self._reading_timer = None
+
+    def _messaging_ready(self) -> None:
+        self.is_messaging_ready = True
 
     def _search(self) -> None:
         if not self.radio or self.card is None or self.card.state is not CardState.READY:
@@ -349,7 +411,7 @@ class Modem:
         self._set_registration(2)
         if self._register_timer is not None:
             self._register_timer.cancel()
-        self._register_timer = self._after(self.persona.register_seconds, self._found)
+        self._register_timer = self.after(self.persona.register_seconds, self._found)
 
     def _found(self) -> None:
         card = self.card
@@ -369,10 +431,12 @@ class Modem:
     def _set_registration(self, stat: int) -> None:
         if stat == self.registration:
             return
+        was_registered = self.is_registered
         self.registration = stat
-        self._note("registration", stat=stat)
         for line in commands.registration_lines(self):
             self.urc(line)
+        if self.is_registered is not was_registered:
+            telling.tell(self, Moment.UNREGISTERED if was_registered else Moment.REGISTERED)
 
     def _broken(self, command: Command) -> Outcome | None:
         """What a fault makes of the command; None where it is carried out."""
@@ -409,10 +473,14 @@ class Modem:
 
     def _chatter_of(self, role: PortRole) -> tuple[tuple[str, ...], float]:
         if role is self.urc_role:
-            is_on = self.settings["^CURC"] != "0"
-            return self.persona.noise if is_on else (), self.persona.noise_seconds
+            plain = self.persona.noise if self._is_noisy else ()
+            return plain + telling.noise(self), self.persona.noise_seconds
         port: PersonaPort | None = self.persona.port(role)
         return (port.chatter, port.chatter_seconds) if port is not None else ((), 0.0)
+
+    @property
+    def _is_noisy(self) -> bool:
+        return self.settings[self.persona.noise_switch] != "0"
 
     def _talk(self, role: PortRole) -> None:
         lines, seconds = self._chatter_of(role)
@@ -435,7 +503,9 @@ class Modem:
             port.write("".join(f"{text}\r\n" for text in lines).encode("ascii"))
         self._talk(role)
 
-    def _after(self, seconds: float, action: Callable[[], None]) -> Timer:
+    def after(self, seconds: float, action: Callable[[], None]) -> Timer:
+        """Do something later, unless the power goes before."""
+
         def run() -> None:
             self._timers.discard(timer)
             action()

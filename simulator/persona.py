@@ -120,7 +120,7 @@ class Persona:
     `cnmi_only`: all that `+CNMI` takes, where it is not the product of its ranges;
     `acknowledges_itself`: a `+CMT` wants no `+CNMA`; `forgets_routing` when the radio goes on or
     the card changes; `absent`: what `+CPIN?` says without a card. `crsm_*`, `creg_form`,
-    `empty_*`: see `simulator.commands.variants`.
+    `csq_separator`, `empty_*`: see `simulator.commands.variants`.
     """
 
     name: str
@@ -181,6 +181,7 @@ class Persona:
     rewords: Mapping[str, str] = field(default_factory=dict)
     cnmi_only: tuple[str, ...] = ()
     cnmi_refusal: str = "ERROR"
+    csq_separator: str = ","
     creg_form: RegistrationForm = RegistrationForm.STANDARD
     crsm_short: bool = True
     crsm_quoted: bool = True
@@ -194,6 +195,7 @@ class Persona:
     sms_codes: Mapping[str, int] = field(default_factory=dict)
     cms_has_text: bool = False
     apdu_needs_lock: bool = False
+    own_number_line: str = '+CNUM: "{alpha}","{number}",{type}'
     call_end: str = "NO CARRIER"
     ring_seconds: float = 5.0
     max_line: int = 560

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -26,12 +26,24 @@ class Stored:
 
 
 class Storage:
-    """A row of slots; the first has index `first` (0 on Huawei, else 1)."""
+    """A row of slots; the first has index `first` (0 on Huawei, else 1).
 
-    def __init__(self, name: str, *, capacity: int, first: int = 1) -> None:
+    `changed` is told of each change.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        capacity: int,
+        first: int = 1,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.name = name
         self.first = first
+        self._changed = changed
         self._slots: list[Stored | None] = [None] * capacity
+        self._used = 0
 
     @property
     def capacity(self) -> int:
@@ -41,15 +53,26 @@ class Storage:
     @property
     def used(self) -> int:
         """How many slots are taken."""
-        return sum(slot is not None for slot in self._slots)
+        return self._used
+
+    @property
+    def slots(self) -> tuple[Stored | None, ...]:
+        """All slots in order, the empty ones too."""
+        return tuple(self._slots)
+
+    def restore(self, slots: Iterable[Stored | None]) -> None:
+        """Put back what `slots` said; what has no room is lost."""
+        kept = list(slots)[: self.capacity]
+        self._slots = kept + [None] * (self.capacity - len(kept))
+        self._used = sum(slot is not None for slot in self._slots)
 
     def add(self, message: Stored) -> int | None:
         """Put a message into the first free slot; its index, or None when full."""
-        for position, slot in enumerate(self._slots):
-            if slot is None:
-                self._slots[position] = message
-                return position + self.first
-        return None
+        if self._used == len(self._slots):
+            return None
+        position = self._slots.index(None)
+        self._put(position, message)
+        return position + self.first
 
     def get(self, index: int) -> Stored | None:
         """What lies at `index`; None where empty or out of range."""
@@ -63,19 +86,24 @@ class Storage:
         """Change a stored message's state."""
         message = self.get(index)
         if message is not None:
-            self._slots[index - self.first] = replace(message, status=status)
+            self._put(index - self.first, replace(message, status=status))
 
     def delete(self, index: int) -> bool:
         """Empty a slot; False where it was empty."""
         if self.get(index) is None:
             return False
-        self._slots[index - self.first] = None
+        self._put(index - self.first, None)
         return True
 
     def __iter__(self) -> Iterator[tuple[int, Stored]]:
         for position, slot in enumerate(self._slots):
             if slot is not None:
                 yield position + self.first, slot
+
+    def _put(self, position: int, message: Stored | None) -> None:
+        self._used += (message is not None) - (self._slots[position] is not None)
+        self._slots[position] = message
+        self._changed()
 
 
 class Union:

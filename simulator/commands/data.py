@@ -110,7 +110,6 @@ _OF_MODEM: Final[Mapping[str, Callable[[Modem], str]]] = {
     "registration": lambda modem: str(modem.registration),
     "is_registered": lambda modem: str(int(modem.is_registered)),
     "has_card": lambda modem: str(int(modem.card is not None)),
-    "rssi": lambda modem: "20" if modem.radio else "99",
     "now": lambda modem: f"{modem.world.clock.now():%y/%m/%d,%H:%M:%S}",
     "now_in_numbers": lambda modem: f"{modem.world.clock.now():%Y,%-m,%-d,%-H,%-M,%-S}",
     "huawei_service": lambda modem: "2" if modem.is_registered else "0",

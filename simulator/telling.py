@@ -1,0 +1,64 @@
+"""What a model says by itself: its persona's lines at each moment, under the model's switches."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from simulator import commands
+from simulator.card import CardState
+from simulator.persona import Moment, Told
+
+if TYPE_CHECKING:
+    from simulator.modem import Modem
+
+
+def tell(modem: Modem, moment: Moment, *, memory: str = "") -> None:
+    """Say what belongs to the moment; `memory` is the storage that a message found full."""
+    for told in modem.persona.told:
+        if told.when is not moment:
+            continue
+        if told.seconds > 0:
+            modem.after(told.seconds, partial(_say, modem, told, memory))
+        else:
+            _say(modem, told, memory)
+
+
+def tell_card(modem: Modem) -> None:
+    """Say what is seen of the card when it gets power, up to the question for its PIN."""
+    if modem.card is None:
+        tell(modem, Moment.NO_CARD)
+        return
+    tell(modem, Moment.CARD)
+    tell_state(modem)
+
+
+def tell_state(modem: Modem) -> None:
+    """Say what the card asks for."""
+    states = {CardState.PIN: Moment.PIN, CardState.PUK: Moment.PUK, CardState.DEAD: Moment.DEAD}
+    if modem.card is not None and modem.card.state in states:
+        tell(modem, states[modem.card.state])
+
+
+def noise(modem: Modem) -> tuple[str, ...]:
+    """The chatter that has switches of its own, as far as they let it."""
+    return tuple(
+        commands.filled(modem, line)
+        for told in modem.persona.told
+        if told.when is Moment.NOISE and _is_on(modem, told)
+        for line in told.lines
+    )
+
+
+def _say(modem: Modem, told: Told, memory: str) -> None:
+    if _is_on(modem, told):
+        modem.tell(line.replace("{memory}", memory) for line in told.lines)
+
+
+def _is_on(modem: Modem, told: Told) -> bool:
+    if not told.setting:
+        return True
+    value = modem.settings.get(told.setting, "").partition(",")[0].strip('"')
+    if told.bit:
+        return value.isdigit() and bool(int(value) & told.bit)
+    return value in told.values if told.values else value not in {"", "0"}
