@@ -9,6 +9,7 @@ from typing import Protocol
 from simulator import commands, telling
 from simulator.autobaud import AutoBaud
 from simulator.card import Card, CardState
+from simulator.chatter import Chatter
 from simulator.clock import Clock, Timer
 from simulator.dice import Dice
 from simulator.faults import FaultKind, Faults
@@ -16,7 +17,7 @@ from simulator.ledger import Fact, Ledger
 from simulator.line import OK, Later, Line, Outcome, Refused, cme
 from simulator.mailbox import Mailbox
 from simulator.network import Network, Verdict
-from simulator.persona import COMMAND_ROLES, Moment, Persona, PersonaPort, PortRole
+from simulator.persona import COMMAND_ROLES, Moment, Persona, PortRole
 from simulator.phone import Phone
 from simulator.syntax import Command
 from simulator.ussd import Reply
@@ -68,7 +69,12 @@ class Modem:
         }
         self.line = self.lines[PortRole.AT]
         self.mailbox = Mailbox(
-            persona, clock=world.clock, network=world.network, urc=self.urc, faults=self.faults
+            persona,
+            clock=world.clock,
+            network=world.network,
+            urc=self.urc,
+            full=lambda memory: telling.tell(self, Moment.FULL, memory=memory),
+            faults=self.faults,
         )
         self.phone = Phone(clock=world.clock, ledger=world.ledger, urc=self.urc, owner=self._owner)
         self._table = commands.table(persona)
@@ -76,10 +82,8 @@ class Modem:
         self._timers: set[Timer] = set()
         self._register_timer: Timer | None = None
         self._reading_timer: Timer | None = None
-        self._flood_timer: Timer | None = None
-        self._chatter: dict[PortRole, Timer] = {}
         self._submit_timers: dict[Line, Timer] = {}
-        self._listened: set[PortRole] = set()
+        self._chatter = Chatter(self)
         self.is_on = False
         self.is_hung = False
         self._mr = -1
@@ -135,8 +139,7 @@ class Modem:
         for timer in self._submit_timers.values():
             timer.cancel()
         self._submit_timers.clear()
-        for role in list(self._chatter):
-            self._hush(role)
+        self._chatter.stop()
         self.phone.drop()
         self._leave_network()
         self.mailbox.reset()
@@ -244,7 +247,7 @@ class Modem:
         if not self.is_on or self.is_hung or not self._baud.is_tuned:
             return
         silenced = self.persona.silenced
-        if silenced and not self._is_noisy:
+        if silenced and not self._chatter.is_noisy:
             lines = tuple(line for line in lines if not line.startswith(silenced))
         if lines and not self.faults.has(FaultKind.SILENCE):
             self.main.urc(*lines)
@@ -297,23 +300,19 @@ class Modem:
 
     def client_came(self, role: PortRole = PortRole.AT) -> None:
         """Somebody opened a port."""
-        self._listened.add(role)
-        if self.is_on:
-            self._talk(role)
+        self._chatter.came(role)
 
     def client_went(self, role: PortRole = PortRole.AT) -> None:
         """Nobody has the port open any more."""
-        self._listened.discard(role)
-        self._hush(role)
+        self._chatter.went(role)
 
     def start_noise(self) -> None:
         """Begin the persona's chatter on every port that is listened to."""
-        for role in self._listened:
-            self._talk(role)
+        self._chatter.start()
 
     def stop_noise(self) -> None:
         """End it on the channel of the unsolicited lines."""
-        self._hush(self.urc_role)
+        self._chatter.hush(self.urc_role)
 
     def next_mr(self) -> int:
         """The reference of the next submit: one octet, the modem's own, wraps."""
@@ -458,50 +457,7 @@ class Modem:
             case FaultKind.CNMI_LOST if self.faults.take(kind):
                 self.mailbox.set_cnmi((0, 0, 0, 0, 0))
             case FaultKind.URC_FLOOD:
-                self._flood()
-
-    def _flood(self) -> None:
-        fault = self.faults.get(FaultKind.URC_FLOOD)
-        if fault is not None and self._flood_timer is None:
-            self._flood_timer = self.world.clock.call_later(fault.seconds, self._flood_once)
-
-    def _flood_once(self) -> None:
-        self._flood_timer = None
-        if self.faults.take(FaultKind.URC_FLOOD):
-            self.urc("^RSSI:18", "^BOOT:27710117,0,0,0,75")
-        self._flood()
-
-    def _chatter_of(self, role: PortRole) -> tuple[tuple[str, ...], float]:
-        if role is self.urc_role:
-            plain = self.persona.noise if self._is_noisy else ()
-            return plain + telling.noise(self), self.persona.noise_seconds
-        port: PersonaPort | None = self.persona.port(role)
-        return (port.chatter, port.chatter_seconds) if port is not None else ((), 0.0)
-
-    @property
-    def _is_noisy(self) -> bool:
-        return self.settings[self.persona.noise_switch] != "0"
-
-    def _talk(self, role: PortRole) -> None:
-        lines, seconds = self._chatter_of(role)
-        if lines and role not in self._chatter:
-            self._chatter[role] = self.world.clock.call_later(seconds, lambda: self._say(role))
-
-    def _hush(self, role: PortRole) -> None:
-        timer = self._chatter.pop(role, None)
-        if timer is not None:
-            timer.cancel()
-
-    def _say(self, role: PortRole) -> None:
-        del self._chatter[role]
-        lines, _ = self._chatter_of(role)
-        line, port = self.lines.get(role), self.ports.get(role)
-        if line is not None:
-            if lines and not self.is_hung and not self.faults.has(FaultKind.SILENCE):
-                line.urc(*lines)
-        elif port is not None:
-            port.write("".join(f"{text}\r\n" for text in lines).encode("ascii"))
-        self._talk(role)
+                self._chatter.flood()
 
     def after(self, seconds: float, action: Callable[[], None]) -> Timer:
         """Do something later, unless the power goes before."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from simulator import commands
 from simulator.card import CardState
+from simulator.line import Refused
 from simulator.persona import Moment, Told
 
 if TYPE_CHECKING:
@@ -51,7 +53,10 @@ def noise(modem: Modem) -> tuple[str, ...]:
 
 
 def _say(modem: Modem, told: Told, memory: str) -> None:
-    if _is_on(modem, told):
+    if not _is_on(modem, told):
+        return
+    # What it tells of may be gone by now: a card that was pulled.
+    with suppress(Refused):
         modem.tell(line.replace("{memory}", memory) for line in told.lines)
 
 
