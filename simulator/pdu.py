@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import StrEnum
+from functools import lru_cache
+from typing import Final
 
 from simulator import alphabet
 
@@ -140,15 +142,7 @@ class StatusReport:
 
 def coding(dcs: int) -> Coding:
     """The alphabet that a data coding scheme asks for. Source: TS 23.038 §4."""
-    group = dcs >> 4
-    if group < 8:
-        choice = (dcs >> 2) & 3
-        return {1: Coding.DATA, 2: Coding.UCS2}.get(choice, Coding.GSM7)
-    if group == 0xE:
-        return Coding.UCS2
-    if group == 0xF:
-        return Coding.DATA if dcs & 4 else Coding.GSM7
-    return Coding.GSM7
+    return _CODINGS[dcs]
 
 
 def message_class(dcs: int) -> int | None:
@@ -158,6 +152,7 @@ def message_class(dcs: int) -> int | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def address(number: str) -> Address:
     """Make an address: `+86…` international, digits `*#abc` unknown, else alphanumeric.
 
@@ -302,9 +297,11 @@ def segments(text: str, *, reference: int, dcs: int | None = None) -> list[UserD
     """Cut a text into segments, GSM 7-bit where it fits, else UCS-2; 8-bit references.
 
     Raises:
-        PduError: more than 255 segments.
+        PduError: more than 255 segments, or no such data coding scheme.
     """
     chosen = dcs if dcs is not None else (0x00 if alphabet.fits_gsm7(text) else 0x08)
+    if not 0 <= chosen <= 0xFF:
+        raise PduError("a data coding scheme is one octet")
     is_gsm7 = coding(chosen) is Coding.GSM7
     units = [_unit(char, is_gsm7=is_gsm7) for char in text]
     whole = 160 if is_gsm7 else _MAX_OCTETS
@@ -344,6 +341,25 @@ def moment(octets: bytes) -> datetime:
     return _Reader(octets).timestamp()
 
 
+def _coding(dcs: int) -> Coding:
+    group = dcs >> 4
+    if group < 8:
+        choice = (dcs >> 2) & 3
+        return {1: Coding.DATA, 2: Coding.UCS2}.get(choice, Coding.GSM7)
+    if group == 0xE:
+        return Coding.UCS2
+    if group == 0xF:
+        return Coding.DATA if dcs & 4 else Coding.GSM7
+    return Coding.GSM7
+
+
+# Each octet is looked up, not worked out: a bank at full speed reads tens of thousands a second.
+_CODINGS: Final = tuple(map(_coding, range(256)))
+_NIBBLES: Final = f"{_DIGITS}F"  # the last one fills the octet of an odd digit
+_PAIRS: Final = tuple(_NIBBLES[octet & 0xF] + _NIBBLES[octet >> 4] for octet in range(256))
+_OCTETS: Final = {pair: octet for octet, pair in enumerate(_PAIRS)}
+
+
 class _Reader:
     """Takes fields off the front of a TPDU; running short is a PduError."""
 
@@ -361,7 +377,11 @@ class _Reader:
 
     def octet(self) -> int:
         """The next octet."""
-        return self.take(1)[0]
+        at = self._at
+        if at >= len(self._octets):
+            raise PduError("the TPDU ends too early")
+        self._at = at + 1
+        return self._octets[at]
 
     def address(self) -> Address:
         """The next TP address."""
@@ -374,10 +394,10 @@ class _Reader:
         if (toa >> 4) & 7 == _ALPHANUMERIC:
             text = alphabet.from_septets(alphabet.unpack(body, length * 4 // 7))
             return Address(text=text, toa=toa, octets=octets)
-        nibbles = [nibble for octet in body for nibble in (octet & 0xF, octet >> 4)][:length]
-        if any(nibble == 0xF for nibble in nibbles):
+        digits = "".join([_PAIRS[octet] for octet in body])[:length]
+        if "F" in digits:
             raise PduError("a filler stands among an address's digits")
-        return Address(text="".join(_DIGITS[n] for n in nibbles), toa=toa, octets=octets)
+        return Address(text=digits, toa=toa, octets=octets)
 
     def timestamp(self) -> datetime:
         """The next timestamp; its zone is kept."""
@@ -413,11 +433,8 @@ def _elements(header: bytes) -> list[tuple[int, bytes]]:
 
 
 def _bcd(digits: str) -> bytes:
-    nibbles = [_DIGITS.index(char) for char in digits]
-    if len(nibbles) % 2:
-        nibbles.append(0xF)
-    pairs = zip(nibbles[::2], nibbles[1::2], strict=True)
-    return bytes(low | high << 4 for low, high in pairs)
+    padded = f"{digits}F" if len(digits) % 2 else digits
+    return bytes([_OCTETS[padded[at : at + 2]] for at in range(0, len(padded), 2)])
 
 
 def _swapped(value: int) -> int:

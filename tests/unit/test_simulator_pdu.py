@@ -276,3 +276,23 @@ def test_impossible_address_is_refused(number: str) -> None:
 
 def test_utc_is_zone_zero() -> None:
     assert pdu.timestamp(datetime(2026, 11, 21, 22, 34, 56, tzinfo=UTC)).hex() == "62111222436500"
+
+
+@pytest.mark.parametrize("dcs", [-1, 256])
+def test_a_data_coding_scheme_is_one_octet(dcs: int) -> None:
+    with pytest.raises(pdu.PduError, match="one octet"):
+        pdu.segments("x", reference=1, dcs=dcs)
+
+
+@given(st.text("0123456789*#abc", min_size=1, max_size=20))
+def test_an_address_of_digits_survives_the_wire(digits: str) -> None:
+    submit = pdu.decode_submit(
+        bytes((0x01, 0)) + pdu.address(digits).octets + bytes((0, 0x04, 1, 0x41))
+    )
+    assert submit.destination == pdu.address(digits)
+    assert submit.destination.number == digits
+
+
+def test_a_filler_among_the_digits_is_no_address() -> None:
+    with pytest.raises(pdu.PduError, match="filler"):
+        pdu.decode_submit(bytes.fromhex("010004812F43000401FF"))
