@@ -1,0 +1,238 @@
+"""Runs the checks on one port and puts everything back."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final
+
+from simulator.conformance import checks
+from simulator.conformance.check import (
+    Bench,
+    Check,
+    Need,
+    Observed,
+    Pace,
+    Result,
+    Timings,
+    Verdict,
+    Wishes,
+    not_tried,
+)
+from simulator.conformance.client import Client, LineLost
+from simulator.conformance.guard import ESC, Guard, Permit
+from simulator.conformance.port import Port, PortError, PortGone
+from simulator.conformance.reply import Reply
+from simulator.conformance.settings import Settings
+
+_PROBES: Final = 3
+_PROBE_SECONDS: Final = 3.0
+_REPEATS: Final = ("AT", "AT+CSQ", "AT+CREG?", "AT+CPIN?", "AT+CMGF?")
+_N_REPEATS: Final = 5
+
+
+class Outcome(IntEnum):
+    """The exit status."""
+
+    USABLE = 0
+    LACKING = 1  # something essential is missing or could not be shown
+    MUTE = 2  # no talking to it
+
+
+class NoModem(PortError):
+    """The port opens, but nothing on it speaks AT."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All that a run brought to light."""
+
+    results: tuple[Result, ...]
+    seen: Observed
+    timings: Timings
+    not_restored: tuple[str, ...] = ()
+    broke_off: str = ""
+    replies: tuple[Reply, ...] = ()
+    typed: tuple[bytes, ...] = field(default=(), repr=False)
+
+    @property
+    def lacking(self) -> list[Result]:
+        """Essential checks that failed or could not be made."""
+        bad = {Verdict.CANNOT, Verdict.NOT_TRIED}
+        return [
+            result
+            for result in self.results
+            if result.check.is_essential
+            and result.finding.verdict in bad
+            and not result.is_without_flag
+        ]
+
+    @property
+    def outcome(self) -> Outcome:
+        """Usable or not."""
+        if self.broke_off:
+            return Outcome.MUTE
+        return Outcome.LACKING if self.lacking else Outcome.USABLE
+
+
+def unheard(_result: Result, _seen: Observed) -> None:
+    """Nobody wants results as they come."""
+
+
+def run(
+    opener: Callable[[], Port],
+    *,
+    wishes: Wishes,
+    permits: frozenset[Permit] = frozenset(),
+    patience: float = 1.0,
+    chosen: Sequence[Check] = checks.ALL,
+    on_result: Callable[[Result, Observed], None] = unheard,
+) -> Report:
+    """Carry the checks out, tell each result as it comes, put everything back.
+
+    Raises:
+        PortError: the port cannot be opened, or nothing on it speaks AT.
+    """
+    guard = Guard(permits)
+    client = Client(opener, guard, patience=patience)
+    try:
+        bench = Bench(client=client, wishes=wishes, settings=Settings(client))
+        _meet(bench)
+        results, broke_off = _carry_out(bench, chosen, on_result)
+        not_restored: list[str] = []
+        try:
+            if not broke_off:
+                _repeat(bench)
+            not_restored = bench.settings.restore()
+        except (LineLost, PortGone) as error:
+            broke_off = broke_off or str(error)
+        return Report(
+            results=tuple(results),
+            seen=bench.seen,
+            timings=timings(client.replies),
+            not_restored=tuple(not_restored),
+            broke_off=broke_off,
+            replies=tuple(client.replies),
+            typed=tuple(guard.typed),
+        )
+    finally:
+        client.close()
+
+
+def timings(replies: Sequence[Reply]) -> Timings:
+    """How long each kind of command took, where it was answered."""
+    by_name: dict[str, list[float]] = {}
+    for reply in replies:
+        if reply.final and reply.seconds >= 0:
+            by_name.setdefault(_kind(reply.command), []).append(reply.seconds)
+    return {
+        name: Pace(
+            n=len(seconds),
+            minimum=min(seconds),
+            median=statistics.median(seconds),
+            maximum=max(seconds),
+        )
+        for name, seconds in sorted(by_name.items())
+    }
+
+
+def _kind(command: str) -> str:
+    name, is_set, _ = command.upper().partition("=")
+    return (
+        f"{name}=…"
+        if is_set and not command.endswith("=?")
+        else command.upper()[:12]
+        if command.upper().startswith("ATE0E0")
+        else command.upper()
+    )
+
+
+def _meet(bench: Bench) -> None:
+    """Find out whether somebody answers, and how the line was left by the one before us."""
+    client = bench.client
+    said = b""
+    for probe in range(_PROBES):
+        if probe:
+            # A forgotten prompt is left by ESC; at the command line it is nothing.
+            said += client.say(ESC)
+        reply = client.probe(_PROBE_SECONDS)
+        if reply.is_ok:
+            bench.seen.is_echoing = reply.is_echoed
+            bench.settings.begin(is_echoing=reply.is_echoed, is_numeric=reply.final == "0")
+            break
+        said += reply.raw
+    else:
+        raise _nobody(said)
+    client.ask("ATQ0V1")
+    bench.settings.keep("+CMEE")
+
+
+def _nobody(said: bytes) -> NoModem:
+    if b"$G" in said:
+        cure = "It talks of satellites: this is the model's NMEA port. Take its AT port."
+        return NoModem("no AT on this port", cure=cure)
+    if said.strip():
+        cure = "Another port of the modem, another baud rate, or another client at work on it?"
+        return NoModem("it talks, but does not answer AT", cure=cure)
+    cure = (
+        "Is it the model's AT port (not diag, NMEA, audio)? Powered? At this baud rate (--baud)?"
+        " Does ModemManager hold it? Else switch the modem off and on."
+    )
+    return NoModem("no answer to AT", cure=cure)
+
+
+def _carry_out(
+    bench: Bench, chosen: Sequence[Check], on_result: Callable[[Result, Observed], None]
+) -> tuple[list[Result], str]:
+    results: list[Result] = []
+    broke_off = ""
+    for check in chosen:
+        reason = _why_not(bench, check, broke_off)
+        with bench.client.recorded() as replies:
+            finding = not_tried(reason)
+            if not reason:
+                try:
+                    finding = check.run(bench)
+                except (LineLost, PortGone) as error:
+                    broke_off = str(error)
+                    finding = not_tried(f"broken off: {broke_off}")
+        result = Result(
+            check=check,
+            finding=finding,
+            replies=tuple(replies),
+            is_without_flag=check.permit is not None and not bench.allows(check.permit),
+        )
+        results.append(result)
+        on_result(result, bench.seen)
+    return results, broke_off
+
+
+FLAGS: Final = {
+    Permit.SEND: "--send-to",
+    Permit.PIN: "--pin",
+    Permit.WRITE: "--write",
+    Permit.USSD: "--ussd",
+    Permit.REBOOT: "--reboot",
+}
+
+
+def _why_not(bench: Bench, check: Check, broke_off: str) -> str:
+    if broke_off:
+        return "the modem fell silent"
+    if check.permit is not None and not bench.allows(check.permit):
+        return f"only with {FLAGS[check.permit]}"
+    if check.need is not Need.LINE and not bench.has_card:
+        return f"the card is not usable: {bench.seen.pin_state or 'none'}"
+    if check.need is Need.NETWORK and not bench.is_registered:
+        return "not registered"
+    return ""
+
+
+def _repeat(bench: Bench) -> None:
+    """Ask the commonest questions several times, for the sake of the timing."""
+    for command in _REPEATS:
+        for _ in range(_N_REPEATS):
+            if bench.ask(command).is_silent:
+                break
