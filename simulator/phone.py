@@ -118,6 +118,7 @@ class Dialect(Protocol):
         ...
 
 
+_LEAVES_AFTER = 0.1
 _CAUSES = {
     CallOutcome.ANSWERED: 16,
     CallOutcome.MISSED: 16,
@@ -166,8 +167,11 @@ class Phone:
         call = self._open(plan, CallState.DIALLING, is_incoming=False)
         call.is_client = is_client
         call.far = far
-        self._tell("dialling", call)
-        self._later(min(0.5, plan.ring_seconds), self._alert)
+        if is_client:
+            # The answer to `ATD` is read by itself; the call's lines follow when it has left.
+            self._later(_LEAVES_AFTER, self._leave)
+        else:
+            self._leave()
         return True
 
     def answer(self) -> bool:
@@ -242,6 +246,12 @@ class Phone:
         # A person at the stick rejects what comes in; what goes out is rejected over there.
         is_local = call.is_incoming and call.plan.outcome is CallOutcome.REJECTED
         self._end(cause=call.plan.end_cause, is_local=is_local, outcome=None)
+
+    def _leave(self) -> None:
+        call = self.call
+        assert call is not None
+        self._tell("dialling", call)
+        self._later(min(0.5, call.plan.ring_seconds), self._alert)
 
     def _alert(self) -> None:
         call = self.call

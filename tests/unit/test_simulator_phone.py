@@ -70,6 +70,13 @@ def test_huawei_tells_a_person_s_outgoing_call(tmp_path: Path) -> None:
     assert (call["direction"], call["outcome"], call["seconds"]) == ("out", "answered", 7)
 
 
+def test_the_lines_of_a_dialled_call_follow_its_ok_at_a_distance(tmp_path: Path) -> None:
+    bench = OneModem(tmp_path, "huawei")
+    assert bench.say("ATD+8613900000001;") == "OK"
+    assert lines(bench.wait(0.2)) == ["^ORIG:1,0"]
+    assert lines(bench.wait(0.5)) == ["^CONF:1"]
+
+
 def test_huawei_says_29_where_this_side_ended(tmp_path: Path) -> None:
     bench = OneModem(tmp_path, "huawei")
     bench.modem.phone.ring(plan(CallOutcome.ANSWERED, rings=1))

@@ -1,0 +1,196 @@
+"""ModemManager, unmodified, on a message bus of its own; driven by mmcli as a user drives it."""
+
+import json
+import os
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self, TypeAlias
+
+from tests.support.simulated import wait_until
+from tests.support.tools import require_tool
+
+Facts: TypeAlias = dict[str, "Facts | list[str] | str"]
+
+_BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>session</type>
+  <listen>unix:path={socket}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+</busconfig>
+"""
+_NAME = "org.freedesktop.ModemManager1"
+_READY = frozenset({"disabled", "enabling", "enabled", "searching", "registered", "connected"})
+
+
+class Refused(Exception):
+    """mmcli says no; the message is its own."""
+
+
+class ModemManager:
+    """The daemon while the context is open. A modem is named as `add` named it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._programs = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._mmcli, self._send = require_tool("mmcli"), require_tool("dbus-send")
+        bus, daemon = require_tool("dbus-daemon"), require_tool("ModemManager")
+        self._folder.mkdir(parents=True)
+        socket, config = self._folder / "bus", self._folder / "bus.conf"
+        self.log = self._folder / "log"
+        config.write_text(_BUS.format(socket=socket))
+        self._address = f"unix:path={socket}"
+        self._environment = os.environ | {
+            "DBUS_SESSION_BUS_ADDRESS": self._address,
+            "LC_ALL": "C.UTF-8",
+        }
+        with ExitStack() as starting:
+            self._programs = starting
+            self._run("bus.log", bus, f"--config-file={config}", "--nofork", "--nopidfile")
+            wait_until(socket.exists, what="a message bus")
+            flags = ("--test-session", "--test-enable", "--test-no-udev", "--no-auto-scan")
+            self._run("log", daemon, *flags, "--debug")
+            wait_until(self._is_there, what="ModemManager on the bus")
+            self._programs = starting.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._programs.close()
+
+    def _run(self, log: str, *command: str) -> None:
+        output = self._programs.enter_context((self._folder / log).open("wb"))
+        program = self._programs.enter_context(
+            subprocess.Popen(command, env=self._environment, stdout=output, stderr=output)
+        )
+
+        def stop() -> None:
+            program.terminate()
+            try:
+                program.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                program.kill()
+                raise
+
+        self._programs.callback(stop)
+
+    def _is_there(self) -> bool:
+        try:
+            self.command("-L")
+        except Refused:
+            return False
+        return True
+
+    def command(self, *arguments: str, seconds: float = 60) -> str:
+        """What mmcli says.
+
+        Raises:
+            Refused: it fails.
+        """
+        done = subprocess.run(
+            [self._mmcli, "--test-session", f"--timeout={seconds:.0f}", *arguments],
+            env=self._environment,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=seconds + 10,
+            check=False,
+        )
+        if done.returncode:
+            raise Refused(done.stderr.strip())
+        return done.stdout
+
+    def facts(self, *arguments: str) -> Facts:
+        """The object that mmcli shows."""
+        shown = json.loads(self.command(*arguments, "-J"))
+        (facts,) = shown.values()
+        assert isinstance(facts, dict)
+        return facts
+
+    def add(self, name: str, *, plugin: str, port: str) -> None:
+        """Give the daemon a modem behind one virtual port (`abstract:…`)."""
+        command = [self._send, f"--bus={self._address}", "--print-reply", f"--dest={_NAME}"]
+        profile = [f"string:{name}", f"string:{plugin}", f"array:string:{port}"]
+        subprocess.run(
+            [*command, f"/{_NAME.replace('.', '/')}", f"{_NAME}.Test.SetProfile", *profile],
+            capture_output=True,
+            timeout=30,
+            check=True,
+        )
+
+    def modem(self, name: str) -> tuple[str, Facts]:
+        """The modem's path now (it changes when the daemon finds the card changed) and its facts.
+
+        Raises:
+            Refused: there is none just now.
+        """
+        paths = json.loads(self.command("-L", "-J"))["modem-list"]
+        for path in paths:
+            try:
+                facts = self.facts("-m", path)
+            except Refused:
+                continue  # it went meanwhile
+            if value(facts, "generic", "device") == f"/virtual/{name}":
+                return path, facts
+        raise Refused(f"no modem {name}")
+
+    def state(self, name: str) -> str:
+        """The modem's state; `absent` where it is not there."""
+        try:
+            _, facts = self.modem(name)
+        except Refused:
+            return "absent"
+        return value(facts, "generic", "state")
+
+    def bring_up(self, name: str, *, pin: str, seconds: float = 90) -> None:
+        """Unlock the card, enable the modem, wait until it is registered."""
+        wait_until(lambda: self.state(name) == "locked", what=f"{name} locked", seconds=seconds)
+        _, facts = self.modem(name)
+        sim = value(facts, "generic", "sim")
+        assert value(facts, "generic", "unlock-required") == "sim-pin"
+        self.command("-i", sim, f"--pin={pin}")
+        wait_until(lambda: self.state(name) in _READY, what=f"{name} open", seconds=seconds)
+        wait_until(lambda: self._is_up(name), what=f"{name} registered", seconds=seconds)
+
+    def _is_up(self, name: str) -> bool:
+        state = self.state(name)
+        if state == "disabled":
+            try:
+                self.command("-m", self.modem(name)[0], "--enable")
+            except Refused:
+                return False  # told of a change of card, it looks at the modem anew
+        return state == "registered"
+
+    def send(self, name: str, *, number: str, text: str) -> None:
+        """Send an SMS with a report asked for.
+
+        Raises:
+            Refused: the daemon does not.
+        """
+        path, _ = self.modem(name)
+        fields = f'text="{text}",number="{number}",delivery-report-request="yes"'
+        said = self.command("-m", path, f"--messaging-create-sms={fields}")
+        self.command("-s", said.rpartition(" ")[2].strip(), "--send")
+
+    def messages(self, name: str, kind: str) -> list[Facts]:
+        """The messages of a kind: deliver, submit, status-report."""
+        path, _ = self.modem(name)
+        paths = json.loads(self.command("-m", path, "--messaging-list-sms", "-J"))
+        found = [self.facts("-s", message) for message in paths["modem.messaging.sms"]]
+        return [message for message in found if value(message, "properties", "pdu-type") == kind]
+
+
+def value(facts: Facts, *keys: str) -> str:
+    """A text of what mmcli shows."""
+    found: Facts | list[str] | str = facts
+    for key in keys:
+        assert isinstance(found, dict)
+        found = found[key]
+    assert isinstance(found, str)
+    return found
