@@ -21,7 +21,10 @@ Memory: TypeAlias = Storage | Union
 
 
 class Mailbox:
-    """What one modem does with messages. `urc` sends unsolicited lines to the client."""
+    """What one modem does with messages. `urc` sends unsolicited lines to the client.
+
+    `full` is told the storage in which a message found no room.
+    """
 
     def __init__(
         self,
@@ -30,12 +33,14 @@ class Mailbox:
         clock: Clock,
         network: Network,
         urc: Callable[[str], None],
+        full: Callable[[str], None] = lambda _memory: None,
         faults: Faults | None = None,
     ) -> None:
         self._persona = persona
         self._clock = clock
         self._network = network
         self._urc = urc
+        self._full = full
         self._faults = faults or Faults()
         self.own = Storage("ME", capacity=persona.me_slots, first=persona.first_slot)
         self.reports = Storage("SR", capacity=20, first=persona.first_slot)
@@ -58,6 +63,12 @@ class Mailbox:
         if card is not None:
             card.storage.first = self._persona.first_slot
         self._stop_waiting()
+        self.radio_changed()
+
+    def radio_changed(self) -> None:
+        """The radio went on or off, or the card changed: some models forget the routing then."""
+        if self._persona.forgets_routing:
+            self.cnmi = (0, 0, 0, 0, 0)
 
     def memory(self, name: str) -> Memory | None:
         """A storage by its name; None where it does not exist (now)."""
@@ -129,10 +140,12 @@ class Mailbox:
         if klass == 0 and self._persona.flash_is_direct and mt:
             is_direct = True
         if is_direct:
-            return self._show(f"+CMT: ,{len(tpdu)}\r\n{self.with_sca(tpdu)}")
+            needs_ack = not self._persona.acknowledges_itself
+            return self._show(self._persona.message_line, tpdu, needs_ack=needs_ack)
         name = "SM" if klass == 2 else self.memories[2]
         index = self._store(name, tpdu)
         if index is None:
+            self._full(name)
             return Verdict.NOT_NOW
         if mt:
             self._notify(f'+CMTI: "{name}",{index}')
@@ -141,21 +154,29 @@ class Mailbox:
     def _take_report(self, tpdu: bytes) -> Verdict:
         match self.cnmi[3]:
             case 1:
-                return self._show(f"+CDS: {len(tpdu)}\r\n{self.with_sca(tpdu)}")
+                return self._show(self._persona.report_line, tpdu, needs_ack=True)
             case 2:
-                name = self.memories[2]
-                index = self._store(name, tpdu)
-                if index is None:
-                    return Verdict.NOT_NOW
-                if self._faults.take(FaultKind.WRONG_INDEX):
-                    index += 1
-                self._notify(f'+CDSI: "{name}",{index}')
+                return self._keep_report(tpdu)
         # ds 0: the modem acknowledges to the network and forgets.
         return Verdict.TAKEN
 
-    def _show(self, line: str) -> Verdict:
-        self._notify(line)
-        if not self.phase2plus:
+    def _keep_report(self, tpdu: bytes) -> Verdict:
+        announced = self._persona.report_slot
+        name = "SR" if announced else self._persona.report_memory or self.memories[2]
+        index = self._store(name, tpdu)
+        if index is None:
+            self._full(name)
+            return Verdict.NOT_NOW
+        if self._faults.take(FaultKind.WRONG_INDEX):
+            index += 1
+        # Some announce a place that the report is not in.
+        place = announced or f'"{name}",{index}'
+        self._notify(f"+CDSI: {place}")
+        return Verdict.TAKEN
+
+    def _show(self, head: str, tpdu: bytes, *, needs_ack: bool) -> Verdict:
+        self._notify(f"{head.format(length=len(tpdu))}\r\n{self.with_sca(tpdu)}")
+        if not self.phase2plus or not needs_ack:
             return Verdict.TAKEN
         self._ack_timer = self._clock.call_later(ACK_SECONDS, self._ack_missed)
         return Verdict.AWAITED

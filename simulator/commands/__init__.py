@@ -17,7 +17,9 @@ from simulator.commands import (
     simcom,
     sms,
     ussd,
+    variants,
     voice,
+    zte,
 )
 from simulator.line import Outcome
 from simulator.persona import Persona
@@ -37,12 +39,14 @@ _GENERAL = (
     sms.TABLE,
     voice.TABLE,
     ussd.TABLE,
+    variants.TABLE,
 )
 _VENDOR: Mapping[str, Mapping[str, Handler]] = {
     "generic": sim.RELEASE_9,
     "huawei": {**huawei.TABLE, **ussd.HUAWEI},
     "quectel": quectel.TABLE,
     "simcom": simcom.TABLE,
+    "zte": zte.TABLE,
 }
 
 
@@ -54,7 +58,7 @@ def table(persona: Persona) -> Mapping[str, Handler]:
 @cache
 def _table(vendor: str, model: str) -> Mapping[str, Handler]:
     merged: dict[str, Handler] = {}
-    for part in (*_GENERAL, _VENDOR.get(vendor, {}), simcom.MODELS.get(model, {})):
+    for part in (*_GENERAL, _VENDOR.get(vendor, {}), huawei.MODELS.get(model, {})):
         merged.update(part)
     return merged
 
@@ -68,6 +72,8 @@ def dialect(modem: Modem) -> Dialect:
             return quectel.Calls(modem)
         case "simcom":
             return simcom.Calls(modem)
+        case "zte":
+            return zte.Calls()
     return voice.PlainCalls(modem)
 
 

@@ -101,28 +101,28 @@ def _filler(modem: Modem) -> Callable[[re.Match[str]], str]:
     return fill
 
 
-# What holds of the modem. "{=+NAME}" is a setting's value.
-_OF_MODEM: Final[Mapping[str, Callable[[Modem], str]]] = {
-    "imei": lambda modem: modem.imei,
-    "imei14": lambda modem: modem.imei[:14],
-    "imeisv": lambda modem: f"{modem.imei[:14]}01",
-    "model": lambda modem: modem.persona.model,
-    "registration": lambda modem: str(modem.registration),
-    "is_registered": lambda modem: str(int(modem.is_registered)),
-    "has_card": lambda modem: str(int(modem.card is not None)),
-    "now": lambda modem: f"{modem.world.clock.now():%y/%m/%d,%H:%M:%S}",
-    "now_in_numbers": lambda modem: f"{modem.world.clock.now():%Y,%-m,%-d,%-H,%-M,%-S}",
-    "huawei_service": lambda modem: "2" if modem.is_registered else "0",
-    "huawei_card": lambda modem: _huawei_card(modem.card),
-    "quectel_ready": lambda modem: str(_quectel_ready(modem)),
-}
-
-
 def _of_modem(modem: Modem, name: str) -> str:
     if name.startswith("="):
         return modem.settings.get(name[1:], "")
-    tell = _OF_MODEM.get(name)
-    return tell(modem) if tell is not None else ""
+    tell = _facts_of(modem).get(name)
+    return tell() if tell is not None else ""
+
+
+def _facts_of(modem: Modem) -> dict[str, Callable[[], str]]:
+    """What holds of the modem; `{=+NAME}` is a setting's value."""
+    clock = modem.world.clock
+    return {
+        "imei": lambda: modem.imei,
+        "imeisv": lambda: f"{modem.imei[:14]}01",
+        "model": lambda: modem.persona.model,
+        "registration": lambda: str(modem.registration),
+        "has_card": lambda: str(int(modem.card is not None)),
+        "now": lambda: f"{clock.now():%y/%m/%d,%H:%M:%S}",
+        "now_in_numbers": lambda: f"{clock.now():%Y,%-m,%-d,%-H,%-M,%-S}",
+        "huawei_service": lambda: "2" if modem.is_registered else "0",
+        "huawei_card": lambda: _huawei_card(modem.card),
+        "quectel_ready": lambda: str(_quectel_ready(modem)),
+    }
 
 
 def _huawei_card(card: Card | None) -> str:
@@ -151,4 +151,16 @@ def _keep(modem: Modem, command: Command) -> Outcome:
     return OK
 
 
+_OF_MODEM: Final = (
+    "imei",
+    "imeisv",
+    "model",
+    "registration",
+    "has_card",
+    "now",
+    "now_in_numbers",
+    "huawei_service",
+    "huawei_card",
+    "quectel_ready",
+)
 FACTS: Final = tuple(sorted((*_OF_MODEM, *_OF_CARD)))

@@ -1,19 +1,22 @@
-"""Huawei's own commands and call lines. Source: at-dialects §3.3, §3.7, §3.8."""
+"""Huawei's own commands and call lines. Source: at-dialects §3.3, §3.5, §3.7, §3.8."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from simulator.card import CardState
-from simulator.commands.basic import reboot
-from simulator.commands.settings import keep
-from simulator.commands.sim import card_of
-from simulator.line import Answer, Outcome
+from simulator.commands import basic, settings, sim, sms, variants
+from simulator.line import OK, Answer, Later, Outcome, cme
 from simulator.phone import Call
-from simulator.syntax import Command
+from simulator.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem
+
+_Handler: TypeAlias = Callable[["Modem", Command], Outcome]
+
+_OFFLINE: Final = frozenset({"5", "7"})
+_RESET: Final = "16"
 
 
 class Calls:
@@ -42,26 +45,78 @@ class Calls:
 
 
 def _chatter(modem: Modem, command: Command) -> Outcome:
-    answer = keep(modem, command)
+    answer = settings.keep(modem, command)
     modem.stop_noise()
     modem.start_noise()
     return answer
 
 
-def _tries(modem: Modem, _command: Command) -> Outcome:
-    card = card_of(modem)
-    asked = {CardState.PIN: card.pin_tries, CardState.PUK: card.puk_tries}.get(card.state, "")
-    counters = f"{card.puk_tries},{card.pin_tries},10,3"
-    return Answer(lines=(f"^CPIN: {card.state.value},{asked},{counters}",))
+def _functionality(modem: Modem, command: Command) -> Outcome:
+    """`+CFUN` with Huawei's levels: 5 and 7 are offline, 16 is a reset."""
+    if command.op is Op.SET and command.args[:1] == [_RESET]:
+        return basic.reboot(modem, command)
+    if command.op is Op.SET and command.args and command.args[0] in _OFFLINE:
+        modem.set_radio(is_on=False)
+        return OK
+    return basic.TABLE["+CFUN"](modem, command)
 
 
-def _iccid(modem: Modem, _command: Command) -> Outcome:
-    return Answer(lines=(f"^ICCID: {card_of(modem).iccid.upper().ljust(20, 'F')}",))
+def _transmitter(modem: Modem, command: Command) -> Outcome:
+    """`^RFSWITCH=0|1`; read: software switch, hardware switch."""
+    match command.op, command.text:
+        case Op.SET, "0" | "1":
+            modem.set_radio(is_on=command.text == "1")
+            return OK
+        case Op.READ, _:
+            return Answer(lines=(f"^RFSWITCH:{int(modem.radio)},1",))
+        case Op.TEST, _:
+            return Answer(lines=("^RFSWITCH:(0,1)",))
+    raise cme(50)
 
 
-TABLE: Final = {
+def _crash(modem: Modem, _command: Command) -> Outcome:
+    modem.reboot()
+    return Later.LATER
+
+
+def _with_blank_lines(handler: _Handler) -> _Handler:
+    def carry_out(modem: Modem, command: Command) -> Outcome:
+        outcome = handler(modem, command)
+        if not isinstance(outcome, Answer) or not outcome.lines:
+            return outcome
+        spread = tuple(part for line in outcome.lines for part in (line, ""))
+        return Answer(lines=spread, final=outcome.final)
+
+    return carry_out
+
+
+def _only_when_ready(handler: _Handler) -> _Handler:
+    def carry_out(modem: Modem, command: Command) -> Outcome:
+        # Asked before it has read the card, this firmware falls over.
+        if modem.is_card_busy and command.op is not Op.TEST:
+            return _crash(modem, command)
+        return handler(modem, command)
+
+    return carry_out
+
+
+TABLE: Final[Mapping[str, _Handler]] = {
     "^CURC": _chatter,
-    "^CPIN": _tries,
-    "^ICCID": _iccid,
-    "^RESET": reboot,
+    "^RESET": basic.reboot,
+    "^RFSWITCH": _transmitter,
+    "+CFUN": _functionality,
+}
+MODELS: Final[Mapping[str, Mapping[str, _Handler]]] = {
+    "E173": {
+        "+CPMS": _only_when_ready(sms.TABLE["+CPMS"]),
+        "+CMGL": _only_when_ready(sms.TABLE["+CMGL"]),
+        "+CMGS": _only_when_ready(sms.TABLE["+CMGS"]),
+        "+CIMI": _only_when_ready(sim.TABLE["+CIMI"]),
+    },
+    "E1752": {
+        "+CMGL": _with_blank_lines(sms.TABLE["+CMGL"]),
+        "+CMGR": _with_blank_lines(variants.read_message),
+        "+CPMS": _with_blank_lines(sms.TABLE["+CPMS"]),
+    },
+    "MU609": {"^GETPORTMODE": _crash},
 }

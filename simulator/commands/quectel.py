@@ -1,13 +1,15 @@
-"""Quectel's own commands and call lines. Source: at-dialects §3.2, §3.3, §3.7, §3.8."""
+"""Quectel's own commands and call lines. Source: at-dialects §2.2, §3.3, §3.5, §3.7."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from simulator.commands.settings import keep
 from simulator.commands.sim import card_of
 from simulator.commands.voice import PlainCalls
-from simulator.line import Answer, Outcome
+from simulator.line import OK, Answer, Outcome, cme
+from simulator.persona import PortRole
 from simulator.phone import Call
 from simulator.syntax import Command, Op
 
@@ -19,10 +21,14 @@ _CONNECTED: Final = 3
 _INCOMING: Final = 4
 _ENDED: Final = 6
 _ALERTING: Final = 7
+# What `+QIND: "ccinfo"` calls them: the states of +CLCC, -1 = gone.
+_LISTED: Final = {_DIALLING: 2, _CONNECTED: 0, _INCOMING: 4, _ENDED: -1, _ALERTING: 3}
+_PORTS: Final = {"usbat": PortRole.AT, "usbmodem": PortRole.MODEM}
+_INDICATIONS: Final = ("all", "csq", "smsfull", "ring", "smsincoming", "ccinfo", "act")
 
 
 class Calls(PlainCalls):
-    """`^DSCI` lines once they were asked for; NO CARRIER besides."""
+    """`^DSCI` and `+QIND: "ccinfo"` lines once they were asked for; NO CARRIER besides."""
 
     def __init__(self, modem: Modem) -> None:
         super().__init__(modem)
@@ -30,30 +36,79 @@ class Calls(PlainCalls):
 
     def dialling(self, call: Call) -> list[str]:
         """The call leaves."""
-        return self._line(call, _DIALLING)
+        return self._lines(call, _DIALLING)
 
     def alerting(self, call: Call) -> list[str]:
         """The other side rings."""
-        return self._line(call, _ALERTING)
+        return self._lines(call, _ALERTING)
 
     def ringing(self, call: Call) -> list[str]:
         """A call has come in."""
-        return self._line(call, _INCOMING)
+        return self._lines(call, _INCOMING)
 
     def connected(self, call: Call) -> list[str]:
         """Somebody answered."""
-        return self._line(call, _CONNECTED)
+        return self._lines(call, _CONNECTED)
 
     def ended(self, call: Call, *, seconds: int, cause: int, is_local: bool) -> list[str]:
         """The call is over."""
         plain = super().ended(call, seconds=seconds, cause=cause, is_local=is_local)
-        return self._line(call, _ENDED) + plain
+        return self._lines(call, _ENDED) + plain
 
-    def _line(self, call: Call, stat: int) -> list[str]:
-        if self._owner.settings["^DSCI"] != "1":
-            return []
+    def _lines(self, call: Call, stat: int) -> list[str]:
+        settings = self._owner.settings
         direction = int(call.is_incoming)
-        return [f"^DSCI: {call.call_id},{direction},{stat},0,{call.plan.number},{call.number_type}"]
+        number = call.plan.number
+        lines: list[str] = []
+        if settings["^DSCI"] == "1":
+            place = f"{call.call_id},{direction},{stat},0"
+            lines.append(f"^DSCI: {place},{number},{call.number_type}")
+        if is_indicated(self._owner, "ccinfo"):
+            place = f"{call.call_id},{direction},{_LISTED[stat]},0,0"
+            lines.append(f'+QIND: "ccinfo",{place},"{number}",{call.number_type}')
+        return lines
+
+
+def is_indicated(modem: Modem, what: str) -> bool:
+    """True where `+QINDCFG` switched this kind of `+QIND` on."""
+    chosen = modem.settings.get(f"+QINDCFG/{what}", "0")
+    return chosen == "1" and modem.settings.get("+QINDCFG/all", "1") == "1"
+
+
+def _indications(modem: Modem, command: Command) -> Outcome:
+    match command.op:
+        case Op.TEST:
+            names = ",".join(f'"{name}"' for name in _INDICATIONS)
+            return Answer(lines=(f"+QINDCFG: ({names}),(0,1),(0,1)",))
+        case Op.SET if command.args and command.args[0] in _INDICATIONS:
+            name, *values = command.args
+            if not values:
+                value = modem.settings.get(f"+QINDCFG/{name}", "0")
+                return Answer(lines=(f'+QINDCFG: "{name}",{value}',))
+            if values[0] not in {"0", "1"}:
+                raise cme(50)
+            modem.settings[f"+QINDCFG/{name}"] = values[0]
+            return OK
+    raise cme(50)
+
+
+def _urc_port(modem: Modem, command: Command) -> Outcome:
+    """`+QURCCFG="urcport"[,port]`: where unsolicited lines come; it outlives restarts."""
+    if command.op is Op.TEST:
+        return Answer(lines=('+QURCCFG: "urcport",("usbat","usbmodem","uart1","all")',))
+    args = command.args
+    if args[:1] != ["urcport"]:
+        raise cme(50)
+    if len(args) == 1:
+        name = next(name for name, role in _PORTS.items() if role is modem.urc_role)
+        return Answer(lines=(f'+QURCCFG: "urcport","{name}"',))
+    role = _PORTS.get(args[1])
+    if role is None or role not in modem.lines:
+        raise cme(50)
+    modem.stop_noise()
+    modem.urc_role = role
+    modem.start_noise()
+    return OK
 
 
 def _tries(modem: Modem, command: Command) -> Outcome:
@@ -66,19 +121,9 @@ def _tries(modem: Modem, command: Command) -> Outcome:
     return Answer(lines=lines)
 
 
-def _iccid(modem: Modem, _command: Command) -> Outcome:
-    return Answer(lines=(f"+QCCID: {card_of(modem).iccid.upper().ljust(20, 'F')}",))
-
-
-def _initialised(modem: Modem, _command: Command) -> Outcome:
-    is_ready = modem.card is not None and modem.card.state == "READY" and not modem.is_card_busy
-    return Answer(lines=(f"+QINISTAT: {7 if is_ready else 1}",))
-
-
-TABLE: Final = {
+TABLE: Final[Mapping[str, Callable[["Modem", Command], Outcome]]] = {
     "+QPINC": _tries,
-    "+QCCID": _iccid,
-    "+CCID": _iccid,
-    "+QINISTAT": _initialised,
+    "+QINDCFG": _indications,
+    "+QURCCFG": _urc_port,
     "^DSCI": keep,
 }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from simulator.commands.basic import reboot
 from simulator.commands.settings import keep
-from simulator.commands.sim import card_of
 from simulator.commands.voice import PlainCalls, clcc
-from simulator.line import Answer, Outcome
+from simulator.line import Outcome
 from simulator.phone import Call
 from simulator.syntax import Command
 
@@ -50,6 +50,8 @@ class Calls(PlainCalls):
         lines = self._line(call, stat=_RELEASED)
         if self._is_lte:
             lines.append(f"VOICE CALL: END: {seconds:06d}" if call.answered else "VOICE CALL: END")
+            if call.is_incoming and not call.answered and not is_local:
+                lines.append(f"MISSED_CALL: {call.started:%I:%M%p} {call.plan.number}")
         return lines + super().ended(call, seconds=seconds, cause=cause, is_local=is_local)
 
     @property
@@ -62,25 +64,7 @@ class Calls(PlainCalls):
         return [clcc(call, stat=stat)]
 
 
-def _tries(modem: Modem, _command: Command) -> Outcome:
-    card = card_of(modem)
-    if modem.persona.has_eps:
-        return Answer(lines=(f"+SPIC: {card.pin_tries},{card.puk_tries},3,10",))
-    return Answer(lines=(f"+SPIC: {card.pin_tries},3,{card.puk_tries},10",))
-
-
-def _bare_iccid(modem: Modem, _command: Command) -> Outcome:
-    return Answer(lines=(card_of(modem).iccid.ljust(20, "f"),))
-
-
-def _iccid(modem: Modem, _command: Command) -> Outcome:
-    return Answer(lines=(f"+ICCID: {card_of(modem).iccid}",))
-
-
-TABLE: Final = {
-    "+SPIC": _tries,
-    "+CCID": _bare_iccid,
+TABLE: Final[Mapping[str, Callable[["Modem", Command], Outcome]]] = {
     "+MORING": keep,
     "+CRESET": reboot,
 }
-MODELS: Final = {"SIMCOM_SIM7600E-H": {"+CICCID": _iccid}}

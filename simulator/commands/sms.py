@@ -25,7 +25,7 @@ def require_messaging(modem: Modem) -> Card:
     """The card, or the refusal of SMS commands while it is not usable.
 
     Raises:
-        Refused: CMS 310, 311, 313, 314, 316.
+        Refused: CMS 310, 311, 313, 314, 316, or the model's own code for "not yet".
     """
     card = modem.card
     if card is None:
@@ -35,6 +35,8 @@ def require_messaging(modem: Modem) -> Card:
         raise cms(code)
     if modem.is_card_busy or modem.faults.take(FaultKind.SIM_BUSY):
         raise cms(314)
+    if not modem.is_messaging_ready:
+        raise cms(modem.persona.messaging_code)
     return card
 
 
@@ -172,7 +174,14 @@ def _offer(modem: Modem, offer: Offer, *, label: str) -> Later:
         else:
             finish(answer)
 
-    modem.submitting(line, modem.world.network.submit(offer, done))
+    def leave() -> None:
+        modem.submitting(line, modem.world.network.submit(offer, done))
+
+    seconds = modem.persona.submit_seconds
+    if seconds > 0:
+        modem.submitting(line, modem.world.clock.call_later(seconds, leave))
+    else:
+        leave()
     return Later.LATER
 
 
@@ -350,7 +359,9 @@ def _indications(modem: Modem, command: Command) -> Outcome:
     values += list(mailbox.cnmi[len(values) :])
     mode, mt, bm, ds, bfr = values
     if mode in persona.cnmi_refused_modes or ds in persona.cnmi_refused_reports:
-        raise Refused("ERROR")
+        raise Refused(persona.cnmi_refusal)
+    if persona.cnmi_only and ",".join(map(str, values)) not in persona.cnmi_only:
+        raise Refused(persona.cnmi_refusal)
     if mode not in persona.cnmi_modes or mt > 3 or bm not in {0, 2} or ds > 2 or bfr > 1:
         raise cms(303)
     mailbox.set_cnmi((mode, mt, bm, ds, bfr))
