@@ -29,12 +29,13 @@ class BankControl:
     """A client of a running bank.
 
     `modem` is a name, a number, a range, a list (`1-4,modem07`) or `all` wherever one is asked
-    for. Every method raises `ControlError` where the bank refuses or is gone.
+    for. Every method raises `ControlError` where the bank refuses or is gone. `timeout` is in
+    seconds; None = as long as it takes.
     """
 
     def __init__(self, path: Path, *, timeout: float = 10.0) -> None:
         self._path = path
-        self._timeout = timeout
+        self.timeout: float | None = timeout
         self._socket = _connect(path, timeout)
         self._file = self._socket.makefile("rb")
         self._count = 0
@@ -67,7 +68,7 @@ class BankControl:
             self._socket.sendall(line.encode() + b"\n")
             received = self._file.readline()
         except TimeoutError as error:
-            raise ControlError(f"no answer to {do} within {self._timeout} s") from error
+            raise ControlError(f"no answer to {do} within {self.timeout} s") from error
         except OSError as error:
             raise ControlError(f"the bank is gone: {error.strerror}") from error
         if not received:
@@ -104,7 +105,7 @@ class BankControl:
         `new`: only those from now on. Ends when the bank does; raises TimeoutError where nothing
         comes within the client's time limit.
         """
-        link = _connect(self._path, self._timeout)
+        link = _connect(self._path, self.timeout)
         with link, link.makefile("rb") as answers:
             request = {"id": 0, "do": "follow", "where": where or {}, "new": new}
             link.sendall(json.dumps(request).encode() + b"\n")
@@ -247,7 +248,7 @@ class BankControl:
         return found
 
 
-def _connect(path: Path, timeout: float) -> socket.socket:
+def _connect(path: Path, timeout: float | None) -> socket.socket:
     link = socket.socket(socket.AF_UNIX)
     try:
         link.settimeout(timeout)
