@@ -1,5 +1,5 @@
 """Record and replay: a modem's session as a file without its secrets, and that file as a modem."""
 
-from simulator.recording.cli import record, recording
+from simulator.recording.cli import record, recording, replay
 
-__all__ = ["record", "recording"]
+__all__ = ["record", "recording", "replay"]

@@ -44,10 +44,14 @@ class Asked:
 
 
 class Masker:
-    """Masks lines with one set of stand-ins; `taken` tells what was found meanwhile."""
+    """Masks lines with one set of stand-ins; `taken` tells what was found meanwhile.
 
-    def __init__(self, standins: Standins) -> None:
+    As a skeleton it writes the kinds' names in the place of secrets, whatever their shape.
+    """
+
+    def __init__(self, standins: Standins, *, is_skeleton: bool = False) -> None:
         self._standins = standins
+        self._is_skeleton = is_skeleton
         self._found: set[Kind] = set()
 
     def taken(self) -> tuple[Kind, ...]:
@@ -121,6 +125,8 @@ class Masker:
 
     def value(self, kind: Kind, value: str, *, fid: int | None = None, quoted: bool = True) -> str:
         """One value of this kind."""
+        if self._is_skeleton and kind is not Kind.KEEP:
+            return f"<{kind}>"
         if kind is Kind.FILE:
             made = self._file(value, fid)
         elif kind in {Kind.KEEP, Kind.IDENTITY}:
