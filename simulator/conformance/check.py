@@ -84,6 +84,13 @@ class Observed:
     cpin_has_ok: bool = True
     registration: int | None = None
     creg_is_quoted: bool | None = None
+    creg_is_short: bool = False  # the answer lacks its first field, as the unsolicited line
+    csq_separator: str = ","
+    crsm_is_short: bool = True  # 192 without its further parameters is enough
+    crsm_is_quoted: bool = True
+    crsm_missing: str | None = None
+    empty_read: Reply | None = None
+    empty_delete: Reply | None = None
     access_technology: int | None = None
     has_eps: bool | None = None
     charsets: tuple[str, ...] = ()
@@ -95,7 +102,9 @@ class Observed:
     first_slot: int | None = None
     cnmi_modes: tuple[int, ...] = ()
     cnmi_refused: set[tuple[int, int, int]] = field(default_factory=set)
-    cnmi_taken: set[tuple[int, int, int]] = field(default_factory=set)
+    cnmi_taken: dict[tuple[int, int, int], int] = field(default_factory=dict)  # → its bfr
+    cnmi_refusal: str | None = None
+    cnmi_found: str = ""
     prompt: bytes | None = None
     submit_seconds: float | None = None
     noise: tuple[str, ...] = ()

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from simulator.conformance import capabilities
+from simulator.conformance import capabilities, persona_draft
+from simulator.conformance.port import usb_place
 from simulator.conformance.suite import Report
 
 
 def write(folder: Path, report: Report, port: str) -> list[Path]:
     """Write both drafts; where they are."""
     folder.mkdir(parents=True, exist_ok=True)
-    del port
-    path = folder / "capabilities.toml"
-    path.write_text(capabilities.text(report), "utf-8")
-    return [path]
+    usb = None if port.startswith(("tcp://", "unix:")) else usb_place(port)
+    texts = {
+        "persona.toml": persona_draft.text(report, usb=usb),
+        "capabilities.toml": capabilities.text(report),
+    }
+    for name, content in texts.items():
+        (folder / name).write_text(content, "utf-8")
+    return [folder / name for name in texts]

@@ -39,6 +39,13 @@ def read_all(ask: Ask, *, pin_state: str) -> list[Way]:
     return found
 
 
+def form_of(command: str, reply: Reply) -> str:
+    """What stands where in the answer to one of these commands; empty where it is none of them."""
+    parse = dict(_WAYS).get(command)
+    told = parse(reply, "SIM PIN") if parse is not None else None
+    return told[2] if told is not None else ""
+
+
 def status_word(reply: Reply) -> str | None:
     """The last two octets of a card's answer to `+CSIM`."""
     match = re.fullmatch(r'\d+, ?"?([0-9A-Fa-f]*)"?', reply.value("+CSIM") or "")
@@ -134,6 +141,7 @@ _WAYS: Final[tuple[tuple[str, _Parse], ...]] = (
     ("+UPINCNT", _fields("+UPINCNT", 0, 2, _FOUR)),
     ("+CPINC?", _fields("+CPINC", 0, 2, _FOUR)),
     ('^SPIC="SC"', _cinterion),
+    ("+QTRPIN", _fields("+QTRPIN", 0, 2, _FOUR)),
     ("%PINNUM?", _fields("%PINNUM", 0, 1, "pin,puk,pin2,puk2")),
     ("+XPINCNT", _fields("+XPINCNT", 0, 2, _FOUR)),
     ("_OERCN?", _fields("_OERCN", 0, 1, "pin,puk")),

@@ -121,10 +121,9 @@ def _route_reports(bench: Bench) -> str:
         return ""
     wanted = sorted(bench.seen.cnmi_taken, key=lambda values: (values[2] != 1, -values[0]))
     for mode, mt, ds in wanted:
-        for bfr in (0, 1):
-            line = f"{mode},{mt},0,{ds},{bfr}"
-            if mt == 1 and ds in {1, 2} and bench.ask(f"AT+CNMI={line}").is_ok:
-                return line
+        line = f"{mode},{mt},0,{ds},{bench.seen.cnmi_taken[mode, mt, ds]}"
+        if mt == 1 and ds in {1, 2} and bench.ask(f"AT+CNMI={line}").is_ok:
+            return line
     return ""
 
 

@@ -5,6 +5,7 @@ Source: TS 27.007 §8.3, §8.17, §8.18, §8.65; TS 31.102 §4.2; at-dialects §
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from simulator.conformance import iccid, tries
@@ -122,6 +123,10 @@ def _files(bench: Bench) -> Finding:
     full = bench.ask("AT+CRSM=192,12258,0,0,255").value("+CRSM")
     missing = bench.ask("AT+CRSM=176,28671,0,0,10")
     absent = missing.value("+CRSM") or missing.told
+    bench.seen.crsm_is_quoted = '"' in value
+    bench.seen.crsm_is_short = bare is not None and tries.is_good_crsm(bare)
+    if match := re.match(r"\d+,\d+", absent):
+        bench.seen.crsm_missing = match.group()
     forms = [
         name
         for name, told in (("192,fid", bare), ("192,fid,0,0,255", full))

@@ -126,6 +126,7 @@ def _empty_slot(bench: Bench) -> Finding:
     bench.client.guard.erasable.add(slot)
     delete = bench.ask(f"AT+CMGD={slot}")
     bench.client.guard.erasable.discard(slot)
+    bench.seen.empty_read, bench.seen.empty_delete = read, delete
     says = f"read: {_refusal(read)}, delete: {_refusal(delete)}"
     is_usual = read.cms == 321 or (read.is_ok and not read.lines)
     return can(says) if is_usual and delete.final else odd(says)

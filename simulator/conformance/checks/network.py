@@ -45,6 +45,7 @@ def _signal(bench: Bench) -> Finding:
     extended = "; +CESQ too" if bench.ask("AT+CESQ").value("+CESQ") else ""
     if rssi == 99:
         return odd(f"not known (99){extended}") if bench.has_card else can(f"none (99){extended}")
+    bench.seen.csq_separator = (value or ",").strip("0123456789") or ","
     if "." in match.group():
         return odd(f"a point for the comma: {value}")
     # Source: TS 27.007 §8.5. TD-SCDMA modems tell 100–199.
@@ -69,6 +70,7 @@ def _registration(bench: Bench) -> Finding:
         bench.client.listen(1.0)
         stat, _ = registration_of(bench.ask("AT+CREG?"), "+CREG")
     bench.seen.registration = stat
+    bench.seen.creg_is_short = "," not in (bench.client.replies[-1].value("+CREG") or ",")
     if stat is None:
         return cannot("+CREG? tells no state")
     says = f"{stat}, {_STATES.get(stat, 'not in the standard')}"

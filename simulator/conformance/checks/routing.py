@@ -24,7 +24,7 @@ _PREFERRED: Final = (
 def best_route(seen: Observed) -> str:
     """The `+CNMI` line that tells most of what is stored; empty where none was taken."""
     taken = next((values for values in _PREFERRED if values in seen.cnmi_taken), None)
-    return f"{taken[0]},{taken[1]},0,{taken[2]},0" if taken else ""
+    return f"{taken[0]},{taken[1]},0,{taken[2]},{seen.cnmi_taken[taken]}" if taken else ""
 
 
 def _service(bench: Bench) -> Finding:
@@ -67,7 +67,7 @@ def _offered(bench: Bench) -> Finding:
 def _taken(bench: Bench) -> Finding:
     groups = _ranges(bench.ask("AT+CNMI=?").value("+CNMI") or "")
     groups += [set[int]()] * 5
-    before = bench.settings.keep("+CNMI")
+    bench.seen.cnmi_found = before = bench.settings.keep("+CNMI")
     if not before:
         return cannot("+CNMI? tells nothing: it could not be put back, so nothing is tried")
     _try_all(bench, groups, _STORED)
@@ -87,17 +87,21 @@ def _try_all(bench: Bench, groups: list[set[int]], pairs: tuple[tuple[int, int],
                 continue
             # Siemens' family wants 1 in the last place.
             flushes = sorted(groups[4]) or [0]
-            is_taken = any(_is_taken(bench, (mode, mt, 0, ds, bfr)) for bfr in flushes)
-            place = bench.seen.cnmi_taken if is_taken else bench.seen.cnmi_refused
-            place.add((mode, mt, ds))
+            taken = next((b for b in flushes if _is_taken(bench, (mode, mt, 0, ds, b))), None)
+            if taken is None:
+                bench.seen.cnmi_refused.add((mode, mt, ds))
+            else:
+                bench.seen.cnmi_taken[mode, mt, ds] = taken
 
 
 def _is_taken(bench: Bench, values: tuple[int, ...]) -> bool:
     wanted = ",".join(map(str, values))
-    is_taken = bench.ask(f"AT+CNMI={wanted}").is_ok
-    if is_taken:
+    reply = bench.ask(f"AT+CNMI={wanted}")
+    if reply.is_ok:
         bench.settings.put_back("+CNMI")
-    return is_taken
+    else:
+        bench.seen.cnmi_refusal = reply.final
+    return reply.is_ok
 
 
 def _summary(bench: Bench) -> Finding:
@@ -107,8 +111,10 @@ def _summary(bench: Bench) -> Finding:
     if not refused:
         return can(f"all of {len(taken)} combinations")
     modes = {mode for mode, _, _ in refused} - {mode for mode, _, _ in taken}
-    reports = {ds for _, _, ds in refused} - {ds for _, _, ds in taken}
-    direct = {mt for _, mt, _ in refused} - {mt for _, mt, _ in taken}
+    rest = {values for values in refused if values[0] not in modes}
+    reports = {ds for _, _, ds in rest} - {ds for _, _, ds in taken}
+    rest = {values for values in rest if values[2] not in reports}
+    direct = {mt for _, mt, _ in rest} - {mt for _, mt, _ in taken}
     words = [
         f"mode {', '.join(map(str, sorted(modes)))}" if modes else "",
         f"reports {', '.join(map(str, sorted(reports)))}" if reports else "",
