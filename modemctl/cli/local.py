@@ -40,20 +40,48 @@ def run(connection: Connection, config_path: Path | None) -> int:
     return asyncio.run(run_daemon(settings))
 
 
-@click.command(
-    "simulate",
-    context_settings={"ignore_unknown_options": True, "help_option_names": []},
-    add_help_option=False,
-)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def simulate(arguments: tuple[str, ...]) -> None:
-    """Serve a simulated bank of modems until stopped (--help shows its options).
+def _simulator(name: str, words: str, *before: str) -> click.Command:
+    """A command that hands everything on to the simulator, a program of its own."""
 
-    Example: modemctl simulate --modems 16 --dir /tmp/bank
-    """
-    os.execv(  # noqa: S606 - our own interpreter, arguments as given
-        sys.executable, [sys.executable, "-m", "simulator", *arguments]
+    @click.command(
+        name,
+        help=words,
+        context_settings={"ignore_unknown_options": True, "help_option_names": []},
+        add_help_option=False,
     )
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def command(arguments: tuple[str, ...]) -> None:
+        program = "modemctl" if before else f"modemctl {name}"  # as its usage lines name it
+        environment = os.environ | {"SIMULATOR_PROGRAM": program}
+        os.execve(  # noqa: S606 - our own interpreter, arguments as given
+            sys.executable, [sys.executable, "-m", "simulator", *before, *arguments], environment
+        )
+
+    return command
+
+
+simulate = _simulator(
+    "simulate",
+    "Serve a simulated bank of modems until stopped (--help shows its options)."
+    "\n\nExample: modemctl simulate --modems 16 --dir /tmp/bank",
+)
+sim = _simulator(
+    "sim",
+    "The simulator: serve a bank, act on it, read its ledger (--help shows its commands)."
+    "\n\nExample: modemctl sim run chatter --dir /tmp/day --until 24h",
+)
+record = _simulator(
+    "record",
+    "Record a modem's session to a file, without its secrets (--help shows its options)."
+    "\n\nExample: modemctl record /dev/ttyUSB2 --to e1750.jsonl --pty /tmp/e1750",
+    "record",
+)
+conformance = _simulator(
+    "conformance",
+    "Check what a modem can, cannot and does oddly (--help shows its options)."
+    "\n\nExample: modemctl conformance /dev/ttyUSB2",
+    "conformance",
+)
 
 
 @click.command(
@@ -145,4 +173,12 @@ def _size(path: Path) -> str:
     return f"{path.stat().st_size / 1_048_576:.1f} MiB"
 
 
-COMMANDS: Final = {"run": run, "simulate": simulate, "check-config": check_config, "db": db}
+COMMANDS: Final = {
+    "run": run,
+    "simulate": simulate,
+    "sim": sim,
+    "record": record,
+    "conformance": conformance,
+    "check-config": check_config,
+    "db": db,
+}

@@ -38,7 +38,11 @@ def test_table_of_commands_tells_what_the_commands_tell() -> None:
             assert " ".join((command.help or "").split()).startswith(words.rstrip(".")), name
 
 
-@pytest.mark.parametrize("words", sorted(COMMANDS.keys() - {("simulate",)}), ids=" ".join)
+PASSED_ON = {("simulate",), ("sim",), ("record",), ("conformance",)}
+"""What another program answers; in this process they would replace it."""
+
+
+@pytest.mark.parametrize("words", sorted(COMMANDS.keys() - PASSED_ON), ids=" ".join)
 def test_help_renders_with_an_example(words: tuple[str, ...]) -> None:
     done = call(*words, "--help")
     assert done.status == 0
@@ -62,10 +66,24 @@ def test_main_help_lists_all_and_loads_none() -> None:
         assert f"  {name} " in done.out
 
 
-def test_simulator_shows_its_own_options() -> None:
-    done = spawn("simulate", "--help")
+@pytest.mark.parametrize(
+    ("words", "usage", "said"),
+    [
+        (("simulate",), "modemctl simulate [OPTIONS]", "--modems"),
+        (("sim",), "modemctl sim [OPTIONS] COMMAND", "ledger"),
+        (("sim", "serve"), "modemctl sim serve [OPTIONS]", "--modems"),
+        (("record",), "modemctl record [OPTIONS] PORT", "--pty"),
+        (("conformance",), "modemctl conformance [OPTIONS] PORT", "--json"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_simulator_explains_what_is_passed_on_to_it(
+    words: tuple[str, ...], usage: str, said: str
+) -> None:
+    done = spawn(*words, "--help")
     assert done.status == 0
-    assert "--modems" in done.out
+    assert done.out.startswith(f"Usage: {usage}")
+    assert said in done.out
 
 
 def test_misspelt_command_is_wrong_usage_with_a_hint() -> None:
