@@ -130,8 +130,8 @@ class Network:
     def attach(self, card: Card, receiver: Receiver) -> None:
         """The card is registered through this modem: what waits for it arrives."""
         subscriber = self._subscribers[card.iccid]
+        self._centre.unacknowledged(subscriber)
         subscriber.receiver = subscriber.seeker = receiver
-        subscriber.is_awaiting = False
         self._centre.pump(subscriber)
 
     def detach(self, card: Card) -> None:
@@ -139,7 +139,7 @@ class Network:
         subscriber = self._subscribers[card.iccid]
         self._note_stat(subscriber, 0, subscriber.seeker)
         subscriber.receiver = subscriber.seeker = subscriber.serving = None
-        subscriber.is_awaiting = False
+        self._centre.unacknowledged(subscriber)
         self._ussd.cancel(card.iccid)
 
     def waiting(self, card: Card) -> int:
@@ -198,7 +198,7 @@ class Network:
             LookupError: there is no such carrier.
         """
         self._coverage.lose(self._name_of(carrier), modem)
-        self._coverage_changed()
+        self._coverage_changed(modem)
 
     def restore_coverage(self, *, carrier: str = "", modem: str = "") -> None:
         """It is heard again; empty stands for all.
@@ -207,7 +207,7 @@ class Network:
             LookupError: there is no such carrier.
         """
         self._coverage.restore(self._name_of(carrier), modem)
-        self._coverage_changed()
+        self._coverage_changed(modem)
 
     def set_signal(self, signal: int | None, *, carrier: str = "", modem: str = "") -> None:
         """Another signal, 0–31, negative = none, None = as configured; empty stands for all.
@@ -216,7 +216,7 @@ class Network:
             LookupError: there is no such carrier.
         """
         self._coverage.set_signal(self._name_of(carrier), modem, signal)
-        self._coverage_changed()
+        self._coverage_changed(modem)
 
     # ------------------------------------------------------------ rules, limits, money
 
@@ -438,9 +438,10 @@ class Network:
             return Place(stat=3, carrier=None)
         return place
 
-    def _coverage_changed(self) -> None:
+    def _coverage_changed(self, modem: str) -> None:
         for subscriber in self._subscribers.values():
-            self._look_again(subscriber)
+            if subscriber.seeker is not None and modem in {"", subscriber.seeker.name}:
+                self._look_again(subscriber)
 
     def _look_again(self, subscriber: Subscriber) -> None:
         """Send a card searching that would end up elsewhere now."""

@@ -129,11 +129,9 @@ class ServiceCentre:
     ) -> None:
         if waiting.is_done:
             return
-        # What is shown just now may still be acknowledged: then it was in time.
         if recipient.is_awaiting and recipient.queue[0] is waiting:
-            waiting.timer = self._clock.call_later(
-                1.0, lambda: self._give_up(recipient, waiting, message, st=st)
-            )
+            # It may still be acknowledged: then it was in time.
+            waiting.over = lambda: self._give_up(recipient, waiting, message, st=st)
             return
         waiting.is_done = True
         recipient.queue.remove(waiting)
@@ -225,12 +223,20 @@ class ServiceCentre:
         """The client acknowledged (or refused) the delivery that waits for it."""
         if not subscriber.is_awaiting:
             return
-        subscriber.is_awaiting = False
         if is_taken:
+            subscriber.is_awaiting = False
             self._delivered(subscriber)
             self.pump(subscriber)
         else:
+            self.unacknowledged(subscriber)
             self._retry(subscriber)
+
+    def unacknowledged(self, subscriber: Subscriber) -> None:
+        """What was shown waits again, unless its time is over."""
+        was_awaiting, subscriber.is_awaiting = subscriber.is_awaiting, False
+        over = subscriber.queue[0].over if was_awaiting else None
+        if over is not None:
+            over()
 
     def _retry(self, subscriber: Subscriber) -> None:
         seconds = subscriber.carrier.retry

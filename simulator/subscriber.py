@@ -50,13 +50,17 @@ class Receiver(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Waiting:
-    """A TPDU on its way to a card. `then` is done once it is there."""
+    """A TPDU on its way to a card. `then` is done once it is there.
+
+    `over`: its validity ended while the client had it to acknowledge.
+    """
 
     kind: str
     tpdu: bytes
     facts: dict[str, Fact]
     then: Callable[[], None] | None = None
     timer: Timer | None = None
+    over: Callable[[], None] | None = None
     is_done: bool = False
 
 
