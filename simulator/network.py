@@ -267,9 +267,10 @@ class Network:
         """Offer a segment; `done` is told after the latency. Cancel the timer to take it back."""
         subscriber = self._subscribers[offer.card.iccid]
         delay, refusal = self._delay(subscriber)
-        if delay <= 0:
-            return self._settle(offer, subscriber, refusal, done, _OnAir())
         air = _OnAir()
+        if delay <= 0:
+            self._settle(offer, subscriber, refusal, done, air)
+            return air if air.timer is not None else None
         air.timer = self._clock.call_later(
             delay, lambda: self._settle(offer, subscriber, refusal, done, air)
         )
@@ -362,17 +363,14 @@ class Network:
         refusal: int | None,
         done: Done,
         air: _OnAir,
-    ) -> Timer | None:
+    ) -> None:
         rule = self._rule(offer, subscriber) if self._rules else _PLAIN
         answer = self._decide(offer, subscriber, rule, refusal)
         air.timer = None
-        if answer is None:
-            return None
-        if rule.answer_delay <= 0:
+        if answer is not None and rule.answer_delay <= 0:
             done(answer)
-            return None
-        air.timer = self._clock.call_later(rule.answer_delay, lambda: done(answer))
-        return air
+        elif answer is not None:
+            air.timer = self._clock.call_later(rule.answer_delay, lambda: done(answer))
 
     def _decide(
         self, offer: Offer, subscriber: Subscriber, rule: Rule, refusal: int | None
