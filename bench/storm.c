@@ -3,11 +3,10 @@
  *     cc -std=c11 -O2 -Wall -Wextra -Werror -o storm bench/storm.c && ./storm --help
  *
  * Every modem gets ATE0, its PIN where it asks (a refused one ends the run), AT+CMGF=0. When all
- * are registered the load begins on all at once, one request at a time on each. After the seconds
- * given, what is on its way is waited for, so that the count is exact.
- *
- * Output: two JSON lines, one when all modems are ready and one with the result. Exit status: 0 all
- * was taken, 1 something was not, a modem failed or was never ready, 2 wrong arguments.
+ * are on the network the load begins on all at once, one request at a time on each. After the
+ * seconds given, what is on its way is waited for, so that the count is exact. Output: two JSON
+ * lines, when all are ready and at the end. Exit status: 0 all was taken, 1 something was not or a
+ * modem failed, 2 wrong arguments.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -44,12 +43,11 @@ static const char DEFAULT_PDU[] =
     "3553F7901A77E55DF25230FF0C8BF767E56536300256DE590D0054004490008BA2";
 
 /* What a modem is asked, or waits for. */
-enum step { WAKE, ASK_PIN, GIVE_PIN, REGISTER, PDU_MODE, INIT, READY, PROMPT, TAKEN, ANSWER, REST };
-
-static const char *says[] = {
-    [WAKE] = "ATE0\r",         [ASK_PIN] = "AT+CPIN?\r", [REGISTER] = "AT+CREG?\r",
-    [PDU_MODE] = "AT+CMGF=0\r", [REST] = NULL, /* make_requests() adds what the options say */
-};
+enum step { WAKE, ASK_PIN, GIVE_PIN, REGISTER, MEMORY, PDU_MODE, INIT, READY, PROMPT, TAKEN, ANSWER,
+            REST };
+static const char *says[] = { /* make_requests() adds what the options say */
+    [WAKE] = "ATE0\r", [ASK_PIN] = "AT+CPIN?\r", [REGISTER] = "AT+CREG?\r",
+    [MEMORY] = "AT+CPMS?\r", [PDU_MODE] = "AT+CMGF=0\r", [REST] = NULL};
 
 enum load { SMS, COMMAND, IDLE };
 static const char *const LOADS[] = {"sms", "command", "idle"};
@@ -77,6 +75,7 @@ static struct {
 
 static struct {
     size_t n_done, n_in_time, n_refused, n_unsolicited, n_latencies;
+    char refusal[128]; /* the first one: who, and what it said */
     uint32_t latencies[LATENCIES]; /* what comes after these is only counted */
 } result;
 
@@ -134,9 +133,10 @@ static void next_load(struct modem *modem) {
     ask(modem, options.load == SMS ? PROMPT : ANSWER);
 }
 
-static void count(struct modem *modem, bool is_ok) {
+static void count(struct modem *modem, bool is_ok, const char *line) {
     int64_t moment = now();
-    result.n_refused += !is_ok;
+    if (!is_ok && result.n_refused++ == 0)
+        snprintf(result.refusal, sizeof result.refusal, "%s: %.40s", modem->name, line);
     result.n_done += is_ok;
     result.n_in_time += is_ok && moment <= deadline;
     if (is_ok && result.n_latencies < LATENCIES)
@@ -153,10 +153,10 @@ static void next_setting(struct modem *modem) {
     ask(modem, is_ready ? READY : INIT);
 }
 
-static void take_final(struct modem *modem, bool is_ok) {
+static void take_final(struct modem *modem, bool is_ok, const char *line) {
     bool is_marked = modem->is_marked;
     if (!is_ok && (modem->step == GIVE_PIN || modem->step == PDU_MODE || modem->step == INIT))
-        die("%s: refused the PIN, AT+CMGF=0 or a command of --init", modem->name);
+        die("%s: %s to the PIN, AT+CMGF=0 or a command of --init", modem->name, line);
     switch (modem->step) {
     case WAKE: ask(modem, ASK_PIN); break;
     case ASK_PIN:
@@ -167,16 +167,17 @@ static void take_final(struct modem *modem, bool is_ok) {
         break;
     case GIVE_PIN: ask(modem, REGISTER); break;
     case REGISTER:
+    case MEMORY: /* some models are on the network long before they know of SMS */
         if (is_ok && is_marked)
-            ask(modem, PDU_MODE);
+            ask(modem, modem->step == REGISTER ? MEMORY : PDU_MODE);
         else
             modem->retry_at = now() + RETRY;
         break;
     case PDU_MODE:
     case INIT: next_setting(modem); break;
-    case PROMPT: count(modem, false); break; /* a final result where the prompt should be */
-    case TAKEN: count(modem, is_ok && is_marked); break;
-    case ANSWER: count(modem, is_ok); break;
+    case PROMPT: count(modem, false, line); break; /* a final result where the prompt should be */
+    case TAKEN: count(modem, is_ok && is_marked, line); break;
+    case ANSWER: count(modem, is_ok, line); break;
     case READY:
     case REST: break;
     }
@@ -191,16 +192,17 @@ static void take_information(struct modem *modem, const char *line) {
         modem->is_marked = starts(line, "+CPIN: SIM PIN");
     } else if (modem->step == REGISTER && starts(line, "+CREG:")) {
         modem->is_marked |= comma != NULL && (comma[1] == '1' || comma[1] == '5');
-    } else if (modem->step == TAKEN) {
-        modem->is_marked |= starts(line, "+CMGS:");
+    } else {
+        modem->is_marked |= modem->step == TAKEN && starts(line, "+CMGS:");
+        modem->is_marked |= modem->step == MEMORY && starts(line, "+CPMS:");
     }
 }
 
 static void take_line(struct modem *modem, const char *line) {
     if (strcmp(line, "OK") == 0)
-        take_final(modem, true);
+        take_final(modem, true, line);
     else if (strcmp(line, "ERROR") == 0 || starts(line, "+CMS ERROR") || starts(line, "+CME ERROR"))
-        take_final(modem, false);
+        take_final(modem, false, line);
     else
         take_information(modem, line);
 }
@@ -236,10 +238,9 @@ static void receive(struct modem *modem) {
         place[at] = place[at] == '\0' ? '?' : place[at];
     modem->n_input += (size_t)got;
     place[got] = '\0';
-    if (modem->step != REST)
-        take_input(modem);
-    else
-        modem->n_input = 0;
+    if (modem->step == REST)
+        modem->input[0] = '\0';
+    take_input(modem);
 }
 
 /* ------------------------------------------------------------ opening */
@@ -408,10 +409,10 @@ static void report(size_t n_driven) {
     qsort(result.latencies, result.n_latencies, sizeof *result.latencies, by_size);
     printf("{\"modems\": %zu, \"seconds\": %g, \"completed\": %zu, \"refused\": %zu, "
            "\"unanswered\": %zu, \"unsolicited\": %zu, \"per_second\": %.1f, "
-           "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f}\n",
+           "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"first_refusal\": \"%s\"}\n",
            n_driven, options.seconds, result.n_done, result.n_refused, n_busy,
            result.n_unsolicited, (double)result.n_in_time / options.seconds, quantile_ms(0.5),
-           quantile_ms(0.99), quantile_ms(1.0));
+           quantile_ms(0.99), quantile_ms(1.0), result.refusal);
 }
 
 /* ------------------------------------------------------------ arguments */
