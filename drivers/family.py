@@ -81,7 +81,8 @@ class Family:
 
     `call_urcs`: each entry holds alternatives, of which the first that is accepted counts.
     `memories`: where messages shall land, best first. `ready_signs`: URC heads that say that
-    the card is served. `csms` 1: each direct delivery waits for `+CNMA`.
+    the card is served. `unlock_pause`: seconds after a PIN in which the modem is left alone, or
+    until a ready sign. `csms` 1: each direct delivery waits for `+CNMA`.
     """
 
     capabilities: Capabilities
@@ -95,6 +96,7 @@ class Family:
     call_urcs: tuple[tuple[str, ...], ...] = ()
     urcs: Mapping[str, UrcRow] = field(default_factory=dict)
     ready_signs: frozenset[str] = frozenset()
+    unlock_pause: float = 0.0
     reset: str = "AT+CFUN=1,1"
     csms: int = 0
     cpin_ends_bare: bool = False

@@ -73,6 +73,7 @@ class GenericDriver(Dialogue):
         super().__init__(channel, identity, family, sink)
         self._capabilities = family.capabilities
         self._memories: tuple[str, ...] = family.memories
+        self._must_pause = False
         # Selecting a memory and acting on a slot of it are two commands that nothing may part:
         # a slot of another memory would be read, or deleted.
         self._storage = asyncio.Lock()
@@ -143,7 +144,9 @@ class GenericDriver(Dialogue):
     async def enter_pin(self, pin: str) -> PinOutcome:
         """Send `+CPIN`."""
         self._sim_served.clear()
-        return await self._with_pin(f'AT+CPIN="{_pin(pin)}"', "AT+CPIN=<pin>")
+        outcome = await self._with_pin(f'AT+CPIN="{_pin(pin)}"', "AT+CPIN=<pin>")
+        self._must_pause = outcome is PinOutcome.OK
+        return outcome
 
     async def lock_enabled(self) -> bool:
         """Ask `+CLCK="SC",2`."""
@@ -164,6 +167,9 @@ class GenericDriver(Dialogue):
         """Ask `+CPMS?` until it is served; a ready sign of the modem shortens the wait."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + SIM_USABLE_TIMEOUT
+        if self._must_pause and self._family.unlock_pause > 0:
+            self._must_pause = False
+            await self._wait_ready_sign(self._family.unlock_pause)
         while True:
             try:
                 await self._ask(asking("AT+CPMS?", timeout=10.0))
@@ -175,11 +181,12 @@ class GenericDriver(Dialogue):
                     raise CommandTimeout("AT+CPMS?", "card not served") from error
             else:
                 return
-            try:
-                async with asyncio.timeout(SIM_POLL):
-                    await self._sim_served.wait()
-            except TimeoutError:
-                continue
+            await self._wait_ready_sign(SIM_POLL)
+
+    async def _wait_ready_sign(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._sim_served.wait()
             self._sim_served.clear()
 
     async def _with_pin(self, text: str, shown: str) -> PinOutcome:

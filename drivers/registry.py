@@ -16,12 +16,13 @@ from drivers.families.huawei import HUAWEI
 from drivers.families.quectel import QUECTEL
 from drivers.families.simcom import SIMCOM, SIMCOM_2G
 from drivers.families.wavecom import WAVECOM
+from drivers.families.zte import ZTE
 from drivers.family import Family
 from drivers.generic import GenericDriver
 from drivers.interface import Driver, EventSink, Identity
 from drivers.port import OPEN_TIMEOUT
 
-FAMILIES: tuple[Family, ...] = (HUAWEI, QUECTEL, SIMCOM, SIMCOM_2G, WAVECOM, GENERIC)
+FAMILIES: tuple[Family, ...] = (HUAWEI, QUECTEL, SIMCOM, SIMCOM_2G, WAVECOM, ZTE, GENERIC)
 """In order of preference; the last fits every modem."""
 
 IDENTIFY_TRIES = 3

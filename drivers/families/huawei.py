@@ -101,6 +101,7 @@ HUAWEI = Family(
     cnmi=("2,1,0,2,0", "1,1,0,2,0", "2,1,0,1,0", "1,1,0,1,0", "1,1,0,0,0"),
     memories=("SM", "ME"),  # most sticks have no ME storage for messages
     ready_signs=frozenset({"^SIMST:", "^SRVST:"}),
+    unlock_pause=3.0,  # old firmware restarts when it is asked of the card too early
     reset="AT^RESET",
     urcs=URCS,
 )

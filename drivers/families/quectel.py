@@ -40,6 +40,14 @@ def counter(lines: Sequence[str]) -> PinCounter | None:
     return None
 
 
+def counter_2g(lines: Sequence[str]) -> PinCounter | None:
+    """`+QTRPIN: pin1,pin2,puk1,puk2` of the M series."""
+    values = [integer(part) for part in answer_fields(lines[0])]
+    if len(values) != 4 or values[0] is None:
+        return None
+    return PinCounter(pin=values[0], puk=values[2])
+
+
 _DSCI = {
     2: CallEventKind.DIALLING,
     3: CallEventKind.CONNECTED,
@@ -113,6 +121,10 @@ QUECTEL = Family(
     counters=(
         CounterQuery(
             commands=(asking("AT+QPINC?", timeout=10.0),), read=lambda answers: counter(answers[0])
+        ),
+        CounterQuery(
+            commands=(asking("AT+QTRPIN", timeout=10.0),),
+            read=lambda answers: counter_2g(answers[0]),
         ),
         COUNTER_CPINR,
         COUNTER_VERIFY,

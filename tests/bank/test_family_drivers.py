@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from drivers import registry as registry_module
 from drivers.at.session import BARE_END_SILENCE
-from drivers.interface import DriverEvent, PinCounter, Rebooted, SimState, SmsDirect
+from drivers.interface import DriverEvent, PinCounter, PinOutcome, Rebooted, SimState, SmsDirect
 from drivers.registry import probe
 from tests.support.scripted_modem import OK, OnSocket, ScriptedModem, said
 
@@ -89,6 +90,61 @@ async def test_quectel_takes_one_kind_of_call_lines_and_keeps_the_link_for_more(
         await driver.configure_messaging()
         assert 'AT+QINDCFG="ccinfo",1' in modem.received
         assert not driver.capabilities.more_messages
+        await driver.close()
+
+
+async def test_quectel_of_the_m_series_tells_its_tries_by_a_command_of_its_own(
+    tmp_path: Path,
+) -> None:
+    modem = modem_of("Quectel_Ltd", "Quectel_M35", {"AT+QTRPIN": said("+QTRPIN: 2,3,10,10")})
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        assert await driver.pin_counter() == PinCounter(pin=2, puk=10)
+        modem.script["AT+QTRPIN"] = said("+QTRPIN: ?")
+        assert await driver.pin_counter() is None
+        await driver.close()
+
+
+async def test_zte_tells_its_tries_and_keeps_to_mode_1(tmp_path: Path) -> None:
+    modem = modem_of(
+        "ZTE INCORPORATED",
+        "MF190",
+        {
+            "AT+ZICCID?": said("+ZICCID: 89490123456789012345"),
+            "AT+ZPINPUK=?": said("+ZPINPUK: 3,10"),
+            "AT+CNMI=1,1,0,2,0": OK,
+        },
+    )
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        assert await driver.read_iccid() == "89490123456789012345"
+        assert await driver.pin_counter() == PinCounter(pin=3, puk=10)
+        await driver.configure_messaging()
+        assert "AT+CNMI=2,1,0,2,0" not in modem.received
+        modem.script["AT+ZPINPUK=?"] = said("+ZPINPUK: 3")
+        assert await driver.pin_counter() is None
+        await driver.close()
+
+
+async def test_huawei_is_left_alone_after_its_pin_until_it_says_ready(tmp_path: Path) -> None:
+    """Old firmware restarts when it is asked of its card before it has read it."""
+    modem = modem_of(
+        "huawei", "E173", {'AT+CPIN="1234"': OK, "AT+CPMS?": said("+CPMS: 0,1,0,1,0,1")}
+    )
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        assert await driver.enter_pin("1234") is PinOutcome.OK
+        asked = len(modem.received)
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(driver.wait_sim_usable())
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await asyncio.shield(waiting)
+            assert modem.received[asked:] == []
+            modem.say(b"\r\n^SIMST:1\r\n")
+        assert modem.received[asked:] == ["AT+CPMS?"]
+        await driver.wait_sim_usable()
+        assert modem.received[asked:] == ["AT+CPMS?"] * 2
         await driver.close()
 
 

@@ -12,6 +12,7 @@ from drivers.families.huawei import HUAWEI
 from drivers.families.quectel import QUECTEL
 from drivers.families.simcom import SIMCOM, SIMCOM_2G
 from drivers.families.wavecom import WAVECOM
+from drivers.families.zte import ZTE
 from drivers.family import Family
 from drivers.interface import (
     CallEvent,
@@ -115,6 +116,11 @@ LINES: list[tuple[Family, str, DriverEvent | None]] = [
     (WAVECOM, "+WIND: 1", SimChanged(state=SimState.BUSY)),
     (WAVECOM, "+WIND: 3", Rebooted(evidence="+WIND: 3")),
     (WAVECOM, "+WIND: 5,1", None),
+    # ZTE MF190
+    (ZTE, "+ZUSIMR:2", None),
+    (ZTE, '+ZDONR: "op",262,1,"CS_ONLY","ROAM_OFF"', None),
+    (ZTE, "HANGUP: 16", call(K.ENDED, cause="Q.850 16")),
+    (ZTE, '+ZSMMEMFULL: "SM"', StorageFull(memory="SM")),
 ]
 
 
@@ -154,6 +160,7 @@ def test_unreadable_line_raises(family: Family, line: str) -> None:
         ("SIMCOM_Ltd", "SIMCOM_SIM800L", "simcom-2g"),
         ("SIMCOM_Ltd", "SIMCOM_SIM900", "simcom-2g"),
         ("WAVECOM MODEM", "MULTIBAND  900E  1800", "wavecom"),
+        ("ZTE INCORPORATED", "MF190", "zte"),
         ("Telit", "LE910", "generic"),
         ("unknown", "unknown", "generic"),
     ],
