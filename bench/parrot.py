@@ -20,6 +20,7 @@ from typing import Final
 _ANSWERS: Final = {
     b"AT+CPIN?": b"\r\n+CPIN: READY\r\n\r\nOK\r\n",
     b"AT+CREG?": b"\r\n+CREG: 0,1\r\n\r\nOK\r\n",
+    b"AT+CPMS?": b'\r\n+CPMS: "SM",0,40,"SM",0,40,"SM",0,40\r\n\r\nOK\r\n',
     b"AT+CSQ": b"\r\n+CSQ: 20,99\r\n\r\nOK\r\n",
 }
 _ENDING: Final = b"\x1a"
