@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +31,7 @@ class Summary:
     to_modem: int = 0
     from_modem: int = 0
     lost: int = 0
-    masked: Counter[str] = field(default_factory=Counter)
+    masked: dict[str, int] = field(default_factory=dict)
     end: str = ""
 
     def count(self, records: list[Record]) -> None:
@@ -40,7 +39,8 @@ class Summary:
         self.records += len(records)
         for record in records:
             self.commands += record.what is What.COMMAND
-            self.masked.update(record.masked)
+            for kind in record.masked:
+                self.masked[kind] = self.masked.get(kind, 0) + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
