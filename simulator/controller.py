@@ -345,7 +345,7 @@ def _for_each(modems: Sequence[Modem], deed: Callable[[Modem], Result]) -> Resul
     refused: dict[str, str] = {}
     for modem in modems:
         try:
-            done[modem.name] = deed(modem)
+            done[modem.name] = {"modem": modem.name, **deed(modem)}
         except (ValueError, LookupError) as error:
             refused[modem.name] = str(error)
     if not done:

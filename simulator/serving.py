@@ -89,6 +89,7 @@ def play(scenario: Scenario, folder: Path, *, until: float, events: int | None =
         count = 0
         while not stopped and (events is None or bank.ledger.count < events):
             if not clock.step(end):
+                clock.advance((end - clock.now()).total_seconds())
                 break
             count += 1
         controller.end()

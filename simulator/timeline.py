@@ -153,37 +153,32 @@ class Story:
 
 def undoing(do: str, args: Args, result: Result) -> list[tuple[str, Args]]:
     """The verbs that take a done one back, from what was asked and what it answered."""
-    back = VERBS[do].undo
-    if not back:
-        return []
     each = result.get("modems")
     if isinstance(each, dict):  # several modems: each has its own answer
-        return [
-            step
-            for name, one in each.items()
-            for step in undoing(do, {**_without_modems(args), "modem": name}, one)
-        ]
-    kept = {name: value for name, value in args.items() if name in VERBS[back].keys()}  # noqa: SIM118 - a method
-    match do:
-        case "set_registration":
-            kept["stat"] = None
-        case "set_signal":
-            kept["signal"] = None
-        case "set_latency" | "set_carrier_latency":
-            kept = dict(result)
-        case "pull_card":
-            kept["card"] = result["iccid"]
-        case "traffic":
-            kept = {"name": result["name"]}
-        case "unplug" | "cut_off":
-            kept = {"modem": result["modem"]}
-        case "set_fault":
-            kept = {"modem": result["modem"], "fault": args["fault"]}
-    return [(back, kept)]
+        return [step for one in each.values() for step in undoing(do, args, one)]
+    back = VERBS[do].undo
+    if not back or (do == "pull_card" and result["iccid"] is None):
+        return []
+    make = _BACK.get(do)
+    if make is not None:
+        return [(back, make(args, result))]
+    keys = VERBS[back].keys()
+    return [(back, {name: value for name, value in args.items() if name in keys})]
 
 
-def _without_modems(args: Args) -> dict[str, object]:
-    return {name: value for name, value in args.items() if name not in {"modem", "modems"}}
+_BACK: Final[Mapping[str, Callable[[Args, Result], Args]]] = {
+    "set_fault": lambda args, result: {"modem": result["modem"], "fault": args["fault"]},
+    "set_registration": lambda _, result: {"modem": result["modem"]},
+    "set_latency": lambda _, result: result,
+    "set_carrier_latency": lambda _, result: result,
+    "set_signal": lambda args, _: {**args, "signal": None},
+    "cut_off": lambda _, result: {"modem": result["modem"]},
+    "unplug": lambda _, result: {"modem": result["modem"]},
+    "pull_card": lambda _, result: {"modem": result["modem"], "card": result["iccid"]},
+    "swap_cards": lambda args, result: {"modem": result["modem"], "other": args["other"]},
+    "traffic": lambda _, result: {"name": result["name"]},
+}
+"""How what takes a verb back is asked for, where it is not by the same keys."""
 
 
 def _entry(table: object, do: str, at: Path) -> Entry:
@@ -202,11 +197,12 @@ def _entry(table: object, do: str, at: Path) -> Entry:
     own = found.keys()
     timing = {name: rest.pop(name) for name in names if name in rest and name not in own}
     when = read(Timing, timing, at=at)
-    try:
-        found.read(rest, at=at)
-    except ScenarioError as error:
-        hint = f" (and {', '.join(names)})" if error.problem.startswith("unknown key") else ""
-        raise ScenarioError(error.problem + hint, path=error.path) from error
+    for name in rest:
+        if name not in own:
+            raise ScenarioError(unknown(str(name), [*own, *names]), path=(*at, str(name)))
+    found.read(rest, at=at)
+    if when.lasts is not None and chosen == "set_fault":
+        rest.setdefault("count", 0)  # it strikes as long as it lasts
     if when.lasts is not None and not found.undo:
         able = ", ".join(sorted(name for name, one in VERBS.items() if one.undo))
         raise ScenarioError(f"{chosen} cannot be taken back; it goes with {able}",

@@ -258,6 +258,8 @@ class Verb:
             if name in self.names.values():
                 raise ScenarioError(unknown(name, self.keys()), path=(*at, name))
             table[self.names.get(name, name)] = value
+        if self.kind is Fault and _goes_on(table):
+            table["count"] = None
         try:
             return modems, read(self.kind, table, at=at)
         except ScenarioError as error:
@@ -292,6 +294,11 @@ class Verb:
         elif error.problem.startswith("unknown key"):
             return ScenarioError(unknown(str(path[-1]), self.keys()), path=path)
         return ScenarioError(error.problem, path=path)
+
+
+def _goes_on(fault: Args) -> bool:
+    """A fault until it is cleared: TOML knows no null, and a rate says that it strikes again."""
+    return fault.get("count") == 0 or ("count" not in fault and "rate" in fault)
 
 
 _CALL_DEFAULTS: Final = {"number": STRANGER, "outcome": "missed"}

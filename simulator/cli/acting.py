@@ -131,14 +131,6 @@ def fault(
         kinds = ", ".join(item.value for item in FaultKind)
         raise click.UsageError(f"Missing argument 'KIND': one of {kinds}")
     args = {"modem": modem, "fault": kind, **more}
-    if args["count"] == 0:
-        with connect(folder) as bank:
-            answer = bank.request(
-                "set_fault", {k: v for k, v in args.items() if v is not None} | {"count": None}
-            )
-        if as_json:
-            show_json({name: value for name, value in answer.items() if name != "id"})
-        return
     ask(folder, "set_fault", args, as_json=as_json, said="{modem}: has " + kind)
 
 
