@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeAlias
 from simulator.clock import Clock, Timer
 from simulator.faults import FaultKind, Faults
 from simulator.output import Output, damaged, truncated
-from simulator.syntax import Command, SyntaxFault, body, parse
+from simulator.syntax import NOTHING, Command, SyntaxFault, body, parse
 
 _ESC: Final = 0x1B
 _CTRL_Z: Final = 0x1A
@@ -260,6 +260,8 @@ class Line:
         elif self._todo is None:
             self._end("ERROR")
         else:
+            # A bare AT is a command too, to a fault that waits for one.
+            self._todo = self._todo or [NOTHING]
             self._next()
 
     def _next(self) -> None:

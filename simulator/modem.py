@@ -269,6 +269,8 @@ class Modem:
         """Carry one command out: the persona's fixed answers first, then the table."""
         if self.faults.is_any and (broken := self._broken(command)) is not None:
             return broken
+        if not command.name:
+            return OK
         fixed = commands.fixed(self, command)
         if fixed is not None:
             return fixed

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import Final
 
 _EXTENDED = re.compile(r"[+^*#$%!_][A-Z][A-Z0-9]*", re.IGNORECASE)
 _BASIC = re.compile(r"(?:S\d+|[&\\]?[A-Z])", re.IGNORECASE)
@@ -48,6 +49,10 @@ class Command:
     def args(self) -> list[str]:
         """The parameters, unquoted; left-out ones are empty."""
         return split_args(self.text)
+
+
+NOTHING: Final = Command(name="", op=Op.RUN)
+"""The command of an empty line."""
 
 
 def body(line: str) -> str | None:

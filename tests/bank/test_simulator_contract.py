@@ -338,6 +338,7 @@ def test_row_14_ussd_by_character_set_and_vendor_with_its_coding(bank: BankProce
             assert "10.00" in (
                 bytes.fromhex(text).decode("utf-16-be") if charset == "UCS2" else text
             )
+    registered(bank, HUAWEI)
     with Wire(bank.port(HUAWEI)) as stick:
         stick.ask("ATE0")
         stick.ask("AT^CURC=0")
@@ -451,7 +452,7 @@ def test_row_20_lost_octet_and_merged_writes(bank: BankProcess, wire: Wire) -> N
     bank.control.set_fault(GENERIC, Fault(kind=FaultKind.LOST_BYTE))
     wire.type(b"AT+GCAP\r")
     wire.until(lambda said: len(said) == len(whole) - 1)
-    bank.control.set_fault(GENERIC, Fault(kind=FaultKind.MERGED_WRITES, seconds=5))
+    bank.control.set_fault(GENERIC, Fault(kind=FaultKind.MERGED_WRITES, seconds=30))
     wire.type(b"AT+GCAP\r")
     wire.type(b"AT\r")
     wire.until(whole + b"\r\nOK\r\n")
