@@ -86,7 +86,7 @@ class Fault:
 class Faults:
     """The faults that one modem has now. Chance is the modem's own: `name` and the kind.
 
-    `on_change` hears of each kind that is set or cleared by hand.
+    `on_change` hears of each kind that is set or cleared by hand, `on_strike` of each strike.
     """
 
     def __init__(self, dice: Dice | None = None, name: str = "") -> None:
@@ -96,6 +96,7 @@ class Faults:
         self._chances: dict[str, Chance] = {}
         self.struck: Counter[str] = Counter()
         self.on_change: Callable[[FaultKind], None] = lambda _kind: None
+        self.on_strike: Callable[[Fault], None] = lambda _fault: None
 
     @property
     def is_any(self) -> bool:
@@ -138,6 +139,7 @@ class Faults:
             else:
                 self._set[kind] = replace(fault, count=fault.count - 1)
         self.struck[kind.value] += 1
+        self.on_strike(fault)
         return fault
 
     def place(self, kind: FaultKind, length: int) -> int:

@@ -12,7 +12,7 @@ from simulator.card import Card, CardState
 from simulator.chatter import Chatter
 from simulator.clock import Clock, Timer
 from simulator.dice import Dice
-from simulator.faults import FaultKind, Faults
+from simulator.faults import Fault, FaultKind, Faults
 from simulator.ledger import Fact, Ledger
 from simulator.line import OK, Later, Line, Outcome, Refused, cme
 from simulator.mailbox import Mailbox
@@ -57,6 +57,7 @@ class Modem:
         self.world = world
         self.faults = Faults(world.dice, name)
         self.faults.on_change = self._fault_changed
+        self.faults.on_strike = self._fault_struck
         self.card: Card | None = None
         self.ports: dict[PortRole, Port] = {}
         self.on_shut_down: Callable[[], None] = lambda: None
@@ -320,7 +321,7 @@ class Modem:
         """The reference of the next submit: one octet, the modem's own, wraps."""
         if not self.faults.take(FaultKind.REPEATED_MR):
             self._mr = (self._mr + 1) & 0xFF
-        return 0 if self.faults.take(FaultKind.ZERO_MR) else self._mr
+        return 0 if self.faults.take(FaultKind.ZERO_MR) else self._mr & 0xFF
 
     def hang(self) -> None:
         """Stop for ever, until a reboot by other means."""
@@ -451,6 +452,9 @@ class Modem:
                 # The answer goes where nobody listens.
                 return OK
         return None
+
+    def _fault_struck(self, fault: Fault) -> None:
+        self._note("fault", fault=fault.kind.value)
 
     def _fault_changed(self, kind: FaultKind) -> None:
         match kind:
