@@ -54,8 +54,8 @@ class Limit:
     lasts: Seconds | None = None
 
     def __post_init__(self) -> None:
-        if self.count < 0:
-            raise ValueError("count: not below 0")
+        if self.count < 0 or (self.lasts or 0) < 0:
+            raise ValueError("count, lasts: not below 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +96,8 @@ class Carrier:
     def __post_init__(self) -> None:
         if not (self.numeric.isascii() and self.numeric.isdigit() and len(self.numeric) in {5, 6}):
             raise ValueError("numeric: 5 or 6 digits (MCC and MNC)")
-        if self.share < 0:
-            raise ValueError("share: not below 0")
+        if self.share < 0 or self.queue < 0 or self.price < 0:
+            raise ValueError("share, queue, price: not below 0")
         times = (self.validity, self.validity_most, self.retry, self.ussd_idle, self.per_second)
         if min(times) < 0:
             raise ValueError("validity, validity_most, retry, ussd_idle, per_second: not below 0")

@@ -48,6 +48,8 @@ class CallRule:
     def __post_init__(self) -> None:
         if not 0 <= self.rate <= 1:
             raise ValueError("rate: between 0 and 1")
+        if min(self.rings, self.seconds) < 0:
+            raise ValueError("rings, seconds: not below 0")
 
 
 class Caller(Protocol):

@@ -79,6 +79,8 @@ class Rule:
     def __post_init__(self) -> None:
         if not 0 <= self.rate <= 1:
             raise ValueError("rate: between 0 and 1")
+        if min(self.answer_delay, self.report_delay or 0, self.unreachable_for or 0) < 0:
+            raise ValueError("answer_delay, report_delay, unreachable_for: not below 0")
         try:
             re.compile(self.text)
         except re.error as error:

@@ -49,6 +49,10 @@ class Menu:
     ending: Ending = Ending.ANSWER
     delay: Seconds | None = None
 
+    def __post_init__(self) -> None:
+        if (self.delay or 0) < 0:
+            raise ValueError("delay: not below 0")
+
 
 _BALANCE: Final = "Balance {balance} {currency}"
 _UNKNOWN: Final = Menu(text="Unknown request")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from simulator import scenario
 from simulator.carriers import CMCC, Beyond, Carrier, Coverage, Limit, Period
 from simulator.latency import Latency, Shape
 from simulator.ledger import Fact
@@ -175,11 +176,76 @@ def test_an_imsi_of_nobody_belongs_to_the_first_and_the_longest_prefix_wins() ->
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"numeric": "4600"}, {"numeric": "4600a"}, {"share": -1}, {"validity": -1.0}],
+    [
+        {"numeric": "4600"},
+        {"numeric": "4600a"},
+        {"share": -1},
+        {"price": Decimal(-1)},
+        {"validity": -1.0},
+    ],
 )
 def test_senseless_carriers_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"digits|not below"):
         Carrier(**{"name": "A", "numeric": "46000", **wrong})
+
+
+@pytest.mark.parametrize("wrong", [{"count": -1}, {"lasts": -1.0}])
+def test_senseless_limits_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="not below"):
+        Limit(**{"count": 1, "per": Period.DAY, **wrong})
+
+
+SCENARIO = """
+modems = 6
+
+[[carriers]]
+name = "CHINA MOBILE"
+short = "CMCC"
+numeric = "46000"
+share = 2
+price = 0.10
+balance = "25.50"
+validity_most = "2d"
+latency = { shape = "lognormal", seconds = 0.8, sigma = 0.6, most = "30s" }
+coverage = { "modem0[12]" = 9, modem03 = -1 }
+
+[[carriers.limits]]
+count = 100
+per = "hour"
+beyond = "denied"
+lasts = "1h"
+
+[[carriers.ussd]]
+code = "*101#"
+text = "1 Balance"
+choices = [{ code = "1", text = "{balance}" }]
+
+[[carriers]]
+name = "CHN-UNICOM"
+numeric = "46001"
+guests = ["46000"]
+
+[[call_rules]]
+number = "+8610"
+outcome = "busy"
+rate = 0.2
+"""
+
+
+def test_carriers_are_read_from_a_scenario(tmp_path: Path) -> None:
+    path = tmp_path / "bank.toml"
+    path.write_text(SCENARIO, "utf-8")
+    found = scenario.load(path)
+    mobile, unicom = found.carriers
+    assert mobile.latency == Latency(shape=Shape.LOGNORMAL, seconds=0.8, sigma=0.6, most=30.0)
+    assert (mobile.price, mobile.balance) == (Decimal("0.1"), Decimal("25.50"))
+    assert mobile.limits == (Limit(count=100, per=Period.HOUR, beyond=Beyond.DENIED, lasts=3600.0),)
+    assert mobile.ussd[0].choices[0].text == "{balance}"
+    assert [mobile.signal_at(f"modem0{n}") for n in (1, 2, 3, 4)] == [9, 9, -1, 20]
+    assert unicom.names == ("CHN-UNICOM", "CHN-UNICOM", "46001")
+    assert found.call_rules[0].rate == 0.2
+    owners = [bay.subscription.imsi[:5] for bay in scenario.bays(found)]
+    assert owners == ["46000", "46000", "46001"] * 2
 
 
 # ---------------------------------------------------------------- limits

@@ -257,3 +257,5 @@ def test_a_call_from_outside_can_withhold_its_number(world: ClosedWorld) -> None
 def test_senseless_call_rules_are_refused() -> None:
     with pytest.raises(ValueError, match="rate"):
         CallRule(rate=-0.1)
+    with pytest.raises(ValueError, match="not below"):
+        CallRule(seconds=-1.0)

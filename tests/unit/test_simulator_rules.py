@@ -155,7 +155,12 @@ def test_a_permanent_error_is_not_delivered(world: ClosedWorld) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "why"), [({"rate": 1.5}, "rate"), ({"text": "("}, "regular expression")]
+    ("wrong", "why"),
+    [
+        ({"rate": 1.5}, "rate"),
+        ({"text": "("}, "regular expression"),
+        ({"report_delay": -1.0}, "not below"),
+    ],
 )
 def test_senseless_rules_are_refused(wrong: dict[str, object], why: str) -> None:
     with pytest.raises(ValueError, match=why):
