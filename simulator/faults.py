@@ -122,11 +122,11 @@ class Faults:
         """The fault that is set, without using it up."""
         return self._set.get(kind) if self._set else None
 
-    def take(self, kind: FaultKind, command: str = "") -> Fault | None:
-        """The fault if it strikes now; each call is one chance."""
+    def take(self, kind: FaultKind, command: str | None = None) -> Fault | None:
+        """The fault if it strikes now; each call is one chance, at `command` where there is one."""
         if not self._set or (fault := self._set.get(kind)) is None:
             return None
-        if fault.on and command and fault.on.upper() != command:
+        if fault.on and command is not None and fault.on.upper() != command:
             return None
         if fault.skip:
             self._set[kind] = replace(fault, skip=fault.skip - 1)
