@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import resources
@@ -149,6 +149,8 @@ def override(scenario: Scenario, values: Mapping[str, object]) -> Scenario:
     current = {item.name: getattr(scenario, item.name) for item in fields(Scenario)}
     result = read(Scenario, {**current, **given})
     _check(result)
+    if result.start is not None:
+        result = replace(result, start=result.start.astimezone(UTC))
     return result
 
 
