@@ -7,9 +7,7 @@ Source: TS 23.040 §3.2 (service elements); at-dialects §4, §6.8 rows 10, 13, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterable
 
 from simulator import pdu
 from simulator.card import Card
@@ -17,10 +15,11 @@ from simulator.carriers import CMCC, Carrier, Coverage, Place
 from simulator.clock import Clock, Timer
 from simulator.dice import Dice
 from simulator.exchange import Caller, CallRule, Exchange
+from simulator.intake import Done, Intake, NotTaken, Taken
 from simulator.latency import Latency
 from simulator.ledger import Fact, Ledger
-from simulator.rules import Fate, Offer, ReportFate, Rule, Rulebook
-from simulator.service_centre import Message, ServiceCentre, Times, concat, waiting_deliver
+from simulator.rules import Fate, Offer, ReportFate, Rule
+from simulator.service_centre import ServiceCentre, Times, waiting_deliver
 from simulator.subscriber import Account, Receiver, Subscriber, Verdict, Waiting
 from simulator.ussd import Menu, Party, UssdDesk
 
@@ -38,40 +37,7 @@ __all__ = (
 )
 
 _REGISTERED = frozenset({1, 5, 6, 7, 9, 10})
-_CONGESTION = 42
-_TIMEOUT = 332
 _LOST = 41  # the Q.850 cause of a call whose radio link is gone
-_PLAIN = Rule()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
-    """The network took the segment."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotTaken:
-    """The network refused the segment: `+CMS ERROR: code`."""
-
-    code: int
-
-
-_TAKEN = Taken()
-Done = Callable[[Taken | NotTaken], None]
-
-
-class _OnAir:
-    """A segment between modem and service centre; it can be taken back until it is there."""
-
-    __slots__ = ("timer",)
-
-    def __init__(self) -> None:
-        self.timer: Timer | None = None
-
-    def cancel(self) -> None:
-        """Power failed: what has not arrived does not arrive, what comes back finds nobody."""
-        if self.timer is not None:
-            self.timer.cancel()
 
 
 class Network:
@@ -91,11 +57,11 @@ class Network:
         self._dice = dice or Dice(0)
         self._centre = ServiceCentre(clock=clock, ledger=ledger, times=times, dice=self._dice)
         self._coverage = Coverage(carriers)
-        self._rules: Rulebook[Rule] = Rulebook(name="rule", dice=self._dice)
         self._subscribers: dict[str, Subscriber] = {}
         self._by_number: dict[str, Subscriber] = {}
-        self._latencies: dict[str, Latency] = {}
-        self._free_at: dict[str, datetime] = {}
+        self._intake = Intake(
+            clock=clock, ledger=ledger, dice=self._dice, centre=self._centre, find=self._of_number
+        )
         self._ussd = UssdDesk(clock=clock, ledger=ledger)
         self._exchange = Exchange(clock=clock, dice=self._dice, find=self._of_number)
 
@@ -113,7 +79,9 @@ class Network:
     def subscribe(self, card: Card) -> None:
         """Make a card known; its number now belongs to the closed world."""
         home = self._coverage.home(card.subscription.imsi)
-        account = Account(home, clock=self._clock, changed=lambda: self._look_again(subscriber))
+        account = Account(
+            home, clock=self._clock, changed=lambda: self._account_changed(subscriber)
+        )
         subscriber = Subscriber(card=card, account=account)
         self._subscribers[card.iccid] = subscriber
         self._by_number[_national(card.subscription.number)] = subscriber
@@ -222,20 +190,20 @@ class Network:
 
     def set_rules(self, rules: Iterable[Rule]) -> None:
         """Replace the list of rules."""
-        self._rules.set(rules)
+        self._intake.rules.set(rules)
 
     def add_rule(self, rule: Rule) -> None:
         """Put a rule in front of the others."""
-        self._rules.add(rule)
+        self._intake.rules.add(rule)
 
     def remove_rule(self, rule: Rule) -> bool:
         """Take a rule out; False where it is not there, or worn out."""
-        return self._rules.remove(rule)
+        return self._intake.rules.remove(rule)
 
     @property
     def rules(self) -> list[Rule]:
         """The rules that are not worn out, in their order."""
-        return self._rules.rules
+        return self._intake.rules.rules
 
     def set_call_rules(self, rules: Iterable[CallRule]) -> None:
         """Replace the call plan for numbers outside."""
@@ -253,9 +221,9 @@ class Network:
         """
         name = self._coverage.find(carrier).name
         if latency is None:
-            self._latencies.pop(name, None)
+            self._intake.latencies.pop(name, None)
         else:
-            self._latencies[name] = latency
+            self._intake.latencies[name] = latency
 
     def account(self, card: Card) -> Account:
         """What the card's carrier keeps on it: `balance`, `cut_off`, `lift`."""
@@ -266,15 +234,7 @@ class Network:
     def submit(self, offer: Offer, done: Done) -> Timer | None:
         """Offer a segment; `done` is told after the latency. Cancel the timer to take it back."""
         subscriber = self._subscribers[offer.card.iccid]
-        delay, refusal = self._delay(subscriber)
-        air = _OnAir()
-        if delay <= 0:
-            self._settle(offer, subscriber, refusal, done, air)
-            return air if air.timer is not None else None
-        air.timer = self._clock.call_later(
-            delay, lambda: self._settle(offer, subscriber, refusal, done, air)
-        )
-        return air
+        return self._intake.submit(subscriber, offer, done)
 
     def acknowledge(self, card: Card, *, is_taken: bool) -> None:
         """The client acknowledged (or refused) the delivery that waits for it."""
@@ -332,94 +292,6 @@ class Network:
             return False
         return self._ussd.push(self._party(subscriber, subscriber.receiver), menu)
 
-    # ------------------------------------------------------------ deciding
-
-    def _delay(self, subscriber: Subscriber) -> tuple[float, int | None]:
-        """Seconds until the centre decides, and the cause where its queue is full."""
-        carrier = subscriber.carrier
-        delay = self._latency(subscriber, "latency")
-        if not carrier.per_second:
-            return delay, None
-        now = self._clock.now()
-        free_at = max(now, self._free_at.get(carrier.name, now))
-        queued = (free_at - now).total_seconds()
-        if carrier.queue and queued * carrier.per_second >= carrier.queue:
-            return delay, _CONGESTION
-        self._free_at[carrier.name] = free_at + timedelta(seconds=1 / carrier.per_second)
-        return delay + queued, None
-
-    def _latency(self, subscriber: Subscriber, kind: str) -> float:
-        carrier = subscriber.carrier
-        latency = self._latencies.get(carrier.name) if self._latencies else None
-        latency = latency or carrier.latency
-        if latency is None:
-            return self.times.latency
-        return latency.take(subscriber.chance(kind, self._dice).draw)
-
-    def _settle(
-        self,
-        offer: Offer,
-        subscriber: Subscriber,
-        refusal: int | None,
-        done: Done,
-        air: _OnAir,
-    ) -> None:
-        rule = self._rule(offer, subscriber) if self._rules else _PLAIN
-        answer = self._decide(offer, subscriber, rule, refusal)
-        air.timer = None
-        if answer is not None and rule.answer_delay <= 0:
-            done(answer)
-        elif answer is not None:
-            air.timer = self._clock.call_later(rule.answer_delay, lambda: done(answer))
-
-    def _decide(
-        self, offer: Offer, subscriber: Subscriber, rule: Rule, refusal: int | None
-    ) -> Taken | NotTaken | None:
-        """Take or refuse it; None = the modem never hears."""
-        account = subscriber.account
-        if rule.outcome is Fate.SILENCE:
-            self._ledger.add("refused", **self._facts(offer), outcome="silence")
-            return None
-        code = refusal
-        if code is None and rule.outcome is not Fate.TAKEN_ERROR:
-            code = rule.cms if account.bar is None else account.bar.cms
-        if code is None:
-            code = account.refusal()
-        if code is not None:
-            self._ledger.add("refused", **self._facts(offer), outcome=f"cms:{code}")
-            return NotTaken(code=code)
-        self._ledger.add("submit", **self._facts(offer), outcome="taken")
-        recipient = self._of_number(offer.submit.destination.number)
-        if recipient is not None or offer.submit.wants_report:
-            message = Message(offer=offer, rule=rule, sender=subscriber, scts=self._centre.now())
-            self._centre.accept(message, recipient)
-        match rule.outcome:
-            case Fate.TAKEN_SILENCE:
-                return None
-            case Fate.TAKEN_ERROR:
-                return NotTaken(code=_TIMEOUT if rule.cms is None else rule.cms)
-        return _TAKEN
-
-    def _rule(self, offer: Offer, subscriber: Subscriber) -> Rule:
-        name = subscriber.carrier.name
-        return self._rules.pick(lambda rule: rule.fits(offer, name), who=offer.card.iccid) or _PLAIN
-
-    def _facts(self, offer: Offer) -> dict[str, Fact]:
-        data = offer.submit.data
-        return {
-            "time": self._centre.stamp(),
-            "modem": offer.modem,
-            "iccid": offer.card.iccid,
-            "from": offer.card.subscription.number,
-            "destination": offer.submit.destination.number,
-            "mr": offer.mr,
-            "text": data.text,
-            "coding": pdu.coding(data.dcs).value,
-            "concat": concat(data),
-            "wants_report": offer.submit.wants_report,
-            "tpdu": offer.tpdu.hex().upper(),
-        }
-
     # ------------------------------------------------------------ inside
 
     def _place(self, subscriber: Subscriber, seeker: Receiver | None) -> Place:
@@ -453,6 +325,19 @@ class Network:
             seeker.phone.cut(_LOST)
         seeker.search_again()
 
+    def _account_changed(self, subscriber: Subscriber) -> None:
+        bar = subscriber.account.bar
+        self._ledger.add(
+            "account",
+            time=self._centre.stamp(),
+            iccid=subscriber.card.iccid,
+            carrier=subscriber.account.carrier.name,
+            outcome="lifted" if bar is None else "cut_off",
+            cms=bar.cms if bar is not None else None,
+            is_denied=bar is not None and bar.is_denied,
+        )
+        self._look_again(subscriber)
+
     def _note_stat(self, subscriber: Subscriber, stat: int, seeker: Receiver | None) -> None:
         if stat == subscriber.stat:
             return
@@ -475,7 +360,7 @@ class Network:
     def _party(self, subscriber: Subscriber, receiver: Receiver) -> Party:
         account = subscriber.account
         carrier = account.carrier
-        latency = self._latency(subscriber, "ussd")
+        latency = self._intake.latency(subscriber, "ussd")
         return Party(
             modem=receiver.name,
             iccid=subscriber.card.iccid,

@@ -76,7 +76,7 @@ class Bar:
 class Account:
     """What the card's own carrier keeps on it: money, counts, whether it is cut off.
 
-    `changed` is told when the card is thrown out or let in again.
+    `changed` is told when the card is cut off and when it may send again.
     """
 
     def __init__(self, carrier: Carrier, *, clock: Clock, changed: Callable[[], None]) -> None:
@@ -104,23 +104,22 @@ class Account:
 
     def cut_off(self, *, cms: int, is_denied: bool, lasts: float | None) -> None:
         """Let the card send nothing any more, for `lasts` seconds or until it is lifted."""
-        was_denied = self._forget_bar()
+        self._forget_bar()
         timer = None if lasts is None else self._clock.call_later(lasts, self.lift)
         self.bar = Bar(cms=cms, is_denied=is_denied, timer=timer)
-        if is_denied or was_denied:
-            self._changed()
+        self._changed()
 
     def lift(self) -> None:
         """Let the card send again; its counts begin anew."""
         self._counts.clear()
-        if self._forget_bar():
+        if self.bar is not None:
+            self._forget_bar()
             self._changed()
 
-    def _forget_bar(self) -> bool:
+    def _forget_bar(self) -> None:
         bar, self.bar = self.bar, None
         if bar is not None and bar.timer is not None:
             bar.timer.cancel()
-        return bar is not None and bar.is_denied
 
     def _over(self) -> int | None:
         now = self._clock.now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from simulator.commands.settings import keep
@@ -67,7 +68,8 @@ _CAUSES: Final = {
 
 def _dial(modem: Modem, command: Command) -> Outcome:
     card = modem.require_card()
-    if not modem.is_registered:
+    # 6 and 7 are registered for SMS only. Source: TS 27.007 §7.2.
+    if not modem.is_registered or modem.registration in {6, 7}:
         raise Refused("NO CARRIER")
     number = "".join(char for char in command.text if char in "+0123456789*#")
     if not number:
@@ -136,7 +138,7 @@ def _cause(modem: Modem, _command: Command) -> Outcome:
     return Answer(lines=(f"+CEER: {_CAUSES.get(modem.phone.last_cause, 'Network ended call')}",))
 
 
-TABLE: Final = {
+TABLE: Final[dict[str, Callable[[Modem, Command], Outcome]]] = {
     "D": _dial,
     "A": _answer,
     "H": _hang_up,

@@ -284,6 +284,9 @@ def test_a_card_that_is_cut_off_stays_so_until_it_is_lifted(tmp_path: Path, cms:
     assert registration(world) == "+CREG: 0,1"
     world.network.account(world[0].card).lift()
     assert answers(world, 3) == ["OK", "OK", str(cms)]
+    found = [(line["iccid"], line["outcome"], line["cms"]) for line in world.lines("account")]
+    iccid = world[0].card.iccid
+    assert found == [(iccid, "cut_off", cms), (iccid, "lifted", None), (iccid, "cut_off", cms)]
 
 
 def test_a_card_can_be_cut_off_for_a_time(tmp_path: Path) -> None:
