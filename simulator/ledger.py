@@ -10,7 +10,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+# Made once: `json.dumps` with separators makes one for every line.
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 Fact: TypeAlias = str | int | float | bool | Mapping[str, "Fact"] | None
 
@@ -33,8 +36,8 @@ class Ledger:
     def add(self, kind: str, **facts: Fact) -> None:
         """Write one line; it is visible to every reader when this returns."""
         self._count += 1
-        line = json.dumps({"n": self._count, "kind": kind, **facts}, separators=(",", ":"))
-        os.write(self._fd, line.encode("ascii") + b"\n")
+        line = _encode({"n": self._count, "kind": kind, **facts})
+        os.write(self._fd, f"{line}\n".encode("ascii"))
         if self.listeners:
             for listener in tuple(self.listeners):
                 listener()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from typing import Final
 
 from simulator import pdu, validity
@@ -63,7 +64,7 @@ class ServiceCentre:
 
     def now(self) -> datetime:
         """The moment as the centre writes it down, in its zone."""
-        return self._clock.now().astimezone(timezone(timedelta(hours=self.times.zone)))
+        return self._clock.now().astimezone(_zone(self.times.zone))
 
     def stamp(self) -> str:
         """The moment as the ledger has it."""
@@ -267,6 +268,11 @@ class ServiceCentre:
 
     def _seconds_until(self, moment: datetime) -> float:
         return max(0.0, (moment - self._clock.now()).total_seconds())
+
+
+@cache
+def _zone(hours: float) -> timezone:
+    return timezone(timedelta(hours=hours))
 
 
 def waiting_deliver(deliver: pdu.Deliver) -> Waiting:
