@@ -1,11 +1,20 @@
 """The pretend network: reports, rules, registration, the closed world: §6.8 rows 10, 13, 14."""
 
+import itertools
+import json
+import os
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from simulator import pdu
-from simulator.network import ReportFate, Rule, Times
+from simulator.carriers import Beyond, Carrier, Limit, Period
+from simulator.exchange import CallRule
+from simulator.latency import Latency, Shape
+from simulator.network import Fate, ReportFate, Rule, Times
+from simulator.phone import CallOutcome
+from tests.support.closed_world import OUTSIDE, ClosedWorld
 from tests.support.one_modem import OneModem
 
 
@@ -201,3 +210,64 @@ def test_latency_can_change_while_running(bench: OneModem) -> None:
     bench.type(b"\x1b")
     bench.type(f"AT+CMGS={length}\r".encode())
     assert bench.type(octets.encode() + b"\x1a") == "\r\n+CMGS: 0\r\n\r\nOK\r\n"
+
+
+# ---------------------------------------------------------------- the same seed, the same story
+
+STORMY = (
+    Carrier(
+        name="A",
+        numeric="46000",
+        latency=Latency(shape=Shape.LOGNORMAL, seconds=0.8, sigma=0.8, most=20.0),
+        report_delay=Latency(shape=Shape.EXPONENTIAL, seconds=5.0),
+        delivery=Latency(shape=Shape.UNIFORM, least=0.0, most=9.0),
+        limits=(Limit(count=25, per=Period.HOUR, beyond=Beyond.DENIED, lasts=900.0),),
+        price=Decimal("0.05"),
+    ),
+    Carrier(name="B", numeric="46001", guests=("46000",), per_second=1.0, queue=3),
+)
+
+
+def story(folder: Path, seed: int, n_lines: int) -> bytes:
+    """A story that tells itself until the ledger has so many lines; the ledger's bytes."""
+    folder.mkdir()
+    world = ClosedWorld(folder, personas=["generic"] * 4, carriers=STORMY, seed=seed)
+    world.network.set_rules(
+        [
+            Rule(cms=38, rate=0.05),
+            Rule(outcome=Fate.TAKEN_ERROR, rate=0.05),
+            Rule(report=ReportFate.DOUBLED, rate=0.1),
+            Rule(unreachable_for=600.0, rate=0.1),
+        ]
+    )
+    world.network.set_call_rules([CallRule(outcome=CallOutcome.BUSY, rate=0.5)])
+    numbers = [*(seat.number for seat in world.seats), OUTSIDE]
+    for step in itertools.count():
+        seat = world[step % 4]
+        seat.send_to(numbers[step % 5], f"n{step}")
+        if step % 7 == 0:
+            seat.say(f"ATD{numbers[step % 5]};")
+        if step % 11 == 0:
+            world[(step + 1) % 4].say("ATA")
+        if step % 13 == 0:
+            seat.say('AT+CUSD=1,"*101#",15')
+        if step % 50 == 49:
+            world.network.lose_coverage(carrier="A", modem=seat.modem.name)
+        if step % 50 == 20:
+            world.network.restore_coverage()
+        for one in world.seats:
+            one.say("AT+CMGD=1,4")
+        world.wait(10)
+        if world.ledger.count >= n_lines:
+            return (folder / "ledger.jsonl").read_bytes()
+    raise AssertionError
+
+
+def test_same_seed_same_bytes(tmp_path: Path) -> None:
+    n_lines = 10_000 if os.environ.get("MODEMCTL_LONG") else 1500
+    found = {story(tmp_path / f"run{n}", 7, n_lines) for n in range(3)}
+    (first,) = found
+    kinds = {json.loads(line)["kind"] for line in first.splitlines()}
+    wanted = {"submit", "refused", "deliver", "report", "call", "ussd", "registration", "account"}
+    assert kinds >= wanted
+    assert story(tmp_path / "other", 8, n_lines) != first

@@ -241,7 +241,9 @@ def coded(folder: Path, persona: str, setting: str, code: str) -> str:
     return found[0]
 
 
-@pytest.mark.parametrize("persona", ["generic", "quectel", "sim7600"])
+@pytest.mark.parametrize(
+    "persona", ["generic", "quectel", "m35", "sim7600", "le910", "sara", "bgs2", "mc7304"]
+)
 @pytest.mark.parametrize(
     ("charset", "code", "answer"),
     [
@@ -258,9 +260,10 @@ def test_text_is_coded_as_the_character_set_says(
     assert said == f'+CUSD: 0,"{answer}",15'
 
 
-@pytest.mark.parametrize("persona", ["generic", "quectel", "sim7600", "simcom"])
+@pytest.mark.parametrize("persona", ["generic", "quectel", "sim7600", "simcom", "zte", "e173"])
 def test_chinese_is_hex_whatever_the_character_set(tmp_path: Path, persona: str) -> None:
-    said = coded(tmp_path, persona, 'AT+CSCS="GSM"', "*102#").replace(", ", ",")
+    code = packed("*102#") if persona == "e173" else "*102#"
+    said = coded(tmp_path, persona, 'AT+CSCS="GSM"', code).replace(", ", ",")
     assert said == f'+CUSD: 0,"{ucs2(CHINESE)}",72'
 
 
@@ -269,6 +272,19 @@ def test_the_old_simcom_leaves_blanks_and_fails_in_hex(tmp_path: Path) -> None:
     code = "*100#".encode("ascii").hex()
     (tmp_path / "hex").mkdir()
     assert coded(tmp_path / "hex", "simcom", 'AT+CSCS="HEX"', code) == "+CUSD: 2"
+
+
+def test_zte_answers_in_ucs2_whatever_the_character_set(tmp_path: Path) -> None:
+    assert coded(tmp_path, "zte", 'AT+CSCS="IRA"', "*100#") == f'+CUSD: 0,"{ucs2(BALANCE)}",72'
+    said = coded(_new(tmp_path), "zte", 'AT+CSCS="UCS2"', ucs2("*100#"))
+    assert said == f'+CUSD: 0,"{ucs2(BALANCE)}",72'
+
+
+def test_a_second_code_meanwhile_finds_the_phone_busy(tmp_path: Path) -> None:
+    world = ClosedWorld(tmp_path, personas=("bgs2", "generic"), latency=0.5)
+    for seat, said in ((world[0], "+CME ERROR: 258"), (world[1], "+CME ERROR: 100")):
+        assert seat.say('AT+CUSD=1,"*100#",15') == ["OK"]
+        assert seat.say('AT+CUSD=1,"*100#",15') == [said]
 
 
 def test_huawei_packs_septets_both_ways(tmp_path: Path) -> None:
