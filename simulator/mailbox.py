@@ -23,7 +23,8 @@ Memory: TypeAlias = Storage | Union
 class Mailbox:
     """What one modem does with messages. `urc` sends unsolicited lines to the client.
 
-    `full` is told the storage in which a message found no room.
+    `full` is told the storage in which a message found no room, once until there is some; `form`
+    gives the lines of a message that is shown directly.
     """
 
     def __init__(
@@ -33,7 +34,8 @@ class Mailbox:
         clock: Clock,
         network: Network,
         urc: Callable[[str], None],
-        full: Callable[[str], None] = lambda _memory: None,
+        full: Callable[[str], None],
+        form: Callable[[bytes], str],
         faults: Faults | None = None,
     ) -> None:
         self._persona = persona
@@ -41,9 +43,13 @@ class Mailbox:
         self._network = network
         self._urc = urc
         self._full = full
+        self._form = form
+        self._is_full = False
         self._faults = faults or Faults()
         self.own = Storage("ME", capacity=persona.me_slots, first=persona.first_slot)
-        self.reports = Storage("SR", capacity=20, first=persona.first_slot)
+        self.reports = Storage("SR", capacity=persona.sr_slots, first=persona.first_slot)
+        self.broadcasts = Storage("BM", capacity=10, first=persona.first_slot)
+        self.memories: list[str] = []
         self.card: Card | None = None
         self._pending: list[str] = []
         self._ack_timer: Timer | None = None
@@ -53,9 +59,14 @@ class Mailbox:
         """Power-up: nothing is routed, the default memories are chosen."""
         self.cnmi = (0, 0, 0, 0, 0)
         self.phase2plus = False
-        self.memories = [self._persona.default_memory] * 3
+        self.default_memories()
         self._pending.clear()
         self._stop_waiting()
+
+    def default_memories(self) -> None:
+        """Choose the model's usual memories, unless it keeps the choice."""
+        if not self.memories or "+CPMS" not in self._persona.nonvolatile:
+            self.memories = [self._persona.default_memory] * self._persona.n_memories
 
     def insert(self, card: Card | None) -> None:
         """Another card, or none; its slots are numbered as this model numbers them."""
@@ -82,6 +93,8 @@ class Mailbox:
                 return Union("MT", [part for part in (card, self.own) if part is not None])
             case "SR":
                 return self.reports
+            case "BM":
+                return self.broadcasts
         return None
 
     @property
@@ -121,6 +134,7 @@ class Mailbox:
 
     def made_room(self) -> None:
         """A slot was emptied."""
+        self._is_full = False
         if self.card is not None:
             self._network.memory_available(self.card)
 
@@ -141,20 +155,21 @@ class Mailbox:
             is_direct = True
         if is_direct:
             needs_ack = not self._persona.acknowledges_itself
-            return self._show(self._persona.message_line, tpdu, needs_ack=needs_ack)
-        name = "SM" if klass == 2 else self.memories[2]
+            return self._show(tpdu, needs_ack=needs_ack)
+        name = "SM" if klass == 2 else self.memories[-1]
         index = self._store(name, tpdu)
         if index is None:
-            self._full(name)
+            self._tell_full(name)
             return Verdict.NOT_NOW
         if mt:
-            self._notify(f'+CMTI: "{name}",{index}')
+            shown = f'"{name}"' if self._persona.cmti_is_quoted else name
+            self._notify(f"+CMTI: {shown},{index}")
         return Verdict.TAKEN
 
     def _take_report(self, tpdu: bytes) -> Verdict:
         match self.cnmi[3]:
             case 1:
-                return self._show(self._persona.report_line, tpdu, needs_ack=True)
+                return self._show(tpdu, needs_ack=True)
             case 2:
                 return self._keep_report(tpdu)
         # ds 0: the modem acknowledges to the network and forgets.
@@ -162,10 +177,10 @@ class Mailbox:
 
     def _keep_report(self, tpdu: bytes) -> Verdict:
         announced = self._persona.report_slot
-        name = "SR" if announced else self._persona.report_memory or self.memories[2]
+        name = "SR" if announced else self._persona.report_memory or self.memories[-1]
         index = self._store(name, tpdu)
         if index is None:
-            self._full(name)
+            self._tell_full(name)
             return Verdict.NOT_NOW
         if self._faults.take(FaultKind.WRONG_INDEX):
             index += 1
@@ -174,8 +189,8 @@ class Mailbox:
         self._notify(f"+CDSI: {place}")
         return Verdict.TAKEN
 
-    def _show(self, head: str, tpdu: bytes, *, needs_ack: bool) -> Verdict:
-        self._notify(f"{head.format(length=len(tpdu))}\r\n{self.with_sca(tpdu)}")
+    def _show(self, tpdu: bytes, *, needs_ack: bool) -> Verdict:
+        self._notify(self._form(tpdu))
         if not self.phase2plus or not needs_ack:
             return Verdict.TAKEN
         self._ack_timer = self._clock.call_later(ACK_SECONDS, self._ack_missed)
@@ -202,6 +217,11 @@ class Mailbox:
             return None
         message = Stored(status=Status.UNREAD, sca=self.service_centre(), tpdu=tpdu)
         return memory.add(message)
+
+    def _tell_full(self, name: str) -> None:
+        if not self._is_full:
+            self._is_full = True
+            self._full(name)
 
     def _stop_waiting(self) -> None:
         if self._ack_timer is not None:

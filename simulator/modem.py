@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from simulator import commands, telling
@@ -75,6 +78,7 @@ class Modem:
             network=world.network,
             urc=self.urc,
             full=lambda memory: telling.tell(self, Moment.FULL, memory=memory),
+            form=partial(commands.arrived, self),
             faults=self.faults,
         )
         self.phone = Phone(clock=world.clock, ledger=world.ledger, urc=self.urc, owner=self._owner)
@@ -204,6 +208,7 @@ class Modem:
     def set_radio(self, *, is_on: bool) -> None:
         """`+CFUN`: the transmitter goes on or off."""
         self.radio = is_on
+        self.mailbox.radio_changed()
         telling.tell(self, Moment.RADIO_ON if is_on else Moment.RADIO_OFF)
         if is_on:
             self._search()
@@ -279,6 +284,13 @@ class Modem:
         if handler is None:
             raise Refused(self.persona.unknown_command)
         return handler(self, command)
+
+    @property
+    def command_names(self) -> list[str]:
+        """What it knows, as `+CLAC` lists it."""
+        persona = self.persona
+        own = {re.split(r"[=?]", key)[0] for key in (*persona.answers, *persona.keeps)}
+        return [f"AT{name}" for name in sorted({*self._table, *own})]
 
     def final(self, text: str) -> str:
         """A final result as the model and `+CMEE` want it."""
@@ -362,14 +374,14 @@ class Modem:
         self.defaults()
         self.radio = True
         self.registration = 0
-        self.more_messages = 0
+        self.link_until: datetime | None = None
         self._card_busy = False
         self.is_messaging_ready = True
         self._mr = -1
 
     def _booted(self) -> None:
         self.is_on = True
-        self.radio = self.persona.boots_with_radio
+        self.radio = self.persona.boots_with_radio and not self._wakes_in_airplane_mode
         self._note("power", event="booted")
         if self.card is not None:
             self.card.power_up()
@@ -377,6 +389,10 @@ class Modem:
         telling.tell(self, Moment.BOOT)
         self.start_noise()
         self._card_changed(is_told=True)
+
+    @property
+    def _wakes_in_airplane_mode(self) -> bool:
+        return self.settings.get(self.persona.airplane_setting, "0") != "0"
 
     def _card_changed(self, *, is_told: bool = False) -> None:
         if is_told:

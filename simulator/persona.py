@@ -110,8 +110,15 @@ class Persona:
     switch it off. `sms_codes`: its `+CMS ERROR` numbers where they are not the standard's, by the
     names of `simulator.commands.sms.CODES`. `link_seconds`: how long `+CMMS` holds the link.
 
-    Waking up: `autobaud` is deaf until the first `AT`, whose first octet is lost. For
-    `messaging_seconds` after the card is usable SMS are refused with `+CMS ERROR: messaging_code`.
+    Storages: `memories` of the first parameter of `+CPMS`, `write_memories` of the others (empty:
+    the same), which has `n_memories`; reports lie in `report_memory` (empty: where messages lie).
+    `direct_needs_ack`: `+CNMI` shows nothing directly but with `+CSMS=1` and bfr 1.
+
+    Waking up: `boots_with_radio` false waits for `+CFUN=1`; so does a model while its setting
+    named `airplane_setting` is not 0. `port_seconds` after a restart its ports are back on USB,
+    before it answers (none: together). `autobaud` is deaf until the first `AT`, whose first octet
+    is lost. For `messaging_seconds` after the card is usable SMS are refused with
+    `+CMS ERROR: messaging_code`.
     `noise_switch`: the setting that ends the noise at 0, and then also drops what starts as one of
     `silenced`.
 
@@ -141,6 +148,7 @@ class Persona:
     ussd_coding: str = "text"
     cpin_has_ok: bool = True
     memories: tuple[str, ...] = ("SM", "ME", "MT", "SR")
+    write_memories: tuple[str, ...] = ()
     n_memories: int = 3
     sr_slots: int = 20
     first_slot: int = 1
@@ -160,6 +168,7 @@ class Persona:
     boot_seconds: float = 0.5
     port_seconds: float | None = None
     boots_with_radio: bool = True
+    airplane_setting: str = ""
     boot_lines: tuple[str, ...] = ()
     unlock_lines: tuple[str, ...] = ()
     reenumerates: bool = False

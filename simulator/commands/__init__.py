@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from simulator.commands import (
     basic,
+    cinterion,
     data,
     huawei,
+    messages,
     quectel,
     radio,
     settings,
     sim,
     simcom,
     sms,
+    telit,
+    ublox,
     ussd,
     variants,
     voice,
+    wavecom,
     zte,
 )
 from simulator.line import Outcome
@@ -42,10 +47,14 @@ _GENERAL = (
     variants.TABLE,
 )
 _VENDOR: Mapping[str, Mapping[str, Handler]] = {
-    "generic": sim.RELEASE_9,
+    "generic": {**sim.RELEASE_9, **basic.LISTED},
     "huawei": {**huawei.TABLE, **ussd.HUAWEI},
     "quectel": quectel.TABLE,
     "simcom": simcom.TABLE,
+    "telit": telit.TABLE,
+    "u-blox": {**ublox.TABLE, **basic.LISTED},
+    "cinterion": cinterion.TABLE,
+    "wavecom": wavecom.TABLE,
     "zte": zte.TABLE,
 }
 
@@ -63,20 +72,25 @@ def _table(vendor: str, model: str) -> Mapping[str, Handler]:
     return merged
 
 
+_DIALECTS: Mapping[str, Callable[[Modem], Dialect]] = {
+    "huawei": lambda _modem: huawei.Calls(),
+    "quectel": quectel.Calls,
+    "simcom": simcom.Calls,
+    "telit": telit.Calls,
+    "u-blox": ublox.Calls,
+    "cinterion": cinterion.Calls,
+    "wavecom": wavecom.Calls,
+    "zte": lambda _modem: zte.Calls(),
+}
+
+
 def dialect(modem: Modem) -> Dialect:
     """How this modem tells of its calls."""
-    match modem.persona.vendor:
-        case "huawei":
-            return huawei.Calls()
-        case "quectel":
-            return quectel.Calls(modem)
-        case "simcom":
-            return simcom.Calls(modem)
-        case "zte":
-            return zte.Calls()
-    return voice.PlainCalls(modem)
+    make = _DIALECTS.get(modem.persona.vendor, voice.PlainCalls)
+    return make(modem)
 
 
+arrived = messages.arrived
 default_settings = settings.defaults
 facts = data.FACTS
 filled = data.filled

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from simulator.commands import texts
 from simulator.line import OK, Answer, Outcome, cme
 from simulator.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem
-
-_TEXTS: Final = {
-    "3": "operation not allowed",
-    "4": "operation not supported",
-    "10": "SIM not inserted",
-    "11": "SIM PIN required",
-    "12": "SIM PUK required",
-    "13": "SIM failure",
-    "14": "SIM busy",
-    "16": "incorrect password",
-    "22": "not found",
-    "30": "no network service",
-    "50": "incorrect parameters",
-}
-
-
-def verbose_error(text: str) -> str:
-    """`+CME ERROR: 16` in words, for `+CMEE=2`."""
-    prefix, _, code = text.rpartition(" ")
-    return f"{prefix} {_TEXTS.get(code, 'unknown')}"
 
 
 def _echo(modem: Modem, command: Command) -> Outcome:
@@ -56,7 +38,7 @@ def _register(_modem: Modem, command: Command) -> Outcome:
 
 def _defaults(modem: Modem, _command: Command) -> Outcome:
     modem.defaults()
-    modem.mailbox.memories = [modem.persona.default_memory] * 3
+    modem.mailbox.default_memories()
     modem.mailbox.set_cnmi((0, 0, 0, 0, 0))
     modem.mailbox.phase2plus = False
     return OK
@@ -140,9 +122,18 @@ def _bearer(_modem: Modem, command: Command) -> Outcome:
     return Answer(lines=("12",)) if command.op is Op.READ else OK
 
 
-reboot: Final = _reboot
+def _all_commands(modem: Modem, command: Command) -> Outcome:
+    if command.op is Op.TEST:
+        return OK
+    return Answer(lines=("\r\n".join(modem.command_names),))
 
-TABLE: Final = {
+
+# Only some models list what they know.
+LISTED: Final = {"+CLAC": _all_commands}
+reboot: Final = _reboot
+verbose_error: Final = texts.worded
+
+TABLE: Final[dict[str, Callable[[Modem, Command], Outcome]]] = {
     "E": _echo,
     "V": _verbose,
     "Q": _quiet,

@@ -62,22 +62,26 @@ def fixed(modem: Modem, command: Command) -> Outcome | None:
     if not (persona.answers or persona.errors or persona.keeps or persona.resets):
         return None
     for key in (f"{command.key}{command.text}", command.key):
-        if key in persona.resets:
-            # The OK goes out first; the line falls silent with the next turn of the clock.
-            modem.world.clock.call_later(0.02, modem.reboot)
-            return OK
-        if key in persona.offs:
-            modem.power_down()
-            return OK
         final = persona.errors.get(key)
         if final is not None:
             raise Refused(final)
         lines = persona.answers.get(key)
-        if lines is not None:
-            return Answer(lines=tuple(filled(modem, line) for line in lines))
+        is_end = key in persona.resets or key in persona.offs
+        if is_end:
+            _end(modem, is_for_good=key in persona.offs)
+        if is_end or lines is not None:
+            return Answer(lines=tuple(filled(modem, line) for line in lines or ()))
     if command.name in persona.keeps:
         return _keep(modem, command)
     return None
+
+
+def _end(modem: Modem, *, is_for_good: bool) -> None:
+    if is_for_good:
+        modem.power_down()
+    else:
+        # The OK goes out first; the line falls silent with the next turn of the clock.
+        modem.world.clock.call_later(0.02, modem.reboot)
 
 
 def filled(modem: Modem, line: str) -> str:

@@ -53,6 +53,51 @@ def _signal(modem: Modem, command: Command) -> Outcome:
     return Answer(lines=(f"+CSQ: {99 if heard is None else heard},99",))
 
 
+def _extended_signal(modem: Modem, command: Command) -> Outcome:
+    if not modem.persona.has_eps:
+        raise cme(4)
+    if command.op is Op.TEST:
+        return Answer(
+            lines=("+CESQ: (0-63,99),(0-7,99),(0-96,255),(0-49,255),(0-34,255),(0-97,255)",)
+        )
+    heard = modem.world.network.signal(modem.name, modem.card) if modem.radio else None
+    # Reference signal: 43 dB above the scale of +CSQ, a step a decibel. Source: TS 27.007 §8.69.
+    level = 255 if heard is None else min(97, 27 + 2 * heard)
+    return Answer(lines=(f"+CESQ: 99,99,255,255,{255 if heard is None else 20},{level}",))
+
+
+# Source: TS 27.007 §8.9; the names are the standard's.
+_INDICATORS: Final = (
+    ("battchg", 5),
+    ("signal", 5),
+    ("service", 1),
+    ("message", 1),
+    ("call", 1),
+    ("roam", 1),
+    ("smsfull", 1),
+)
+
+
+def _indicators(modem: Modem, command: Command) -> Outcome:
+    if command.op is Op.TEST:
+        listed = ",".join(f'("{name}",(0-{last}))' for name, last in _INDICATORS)
+        return Answer(lines=(f"+CIND: {listed}",))
+    if command.op is not Op.READ:
+        return OK
+    memory = modem.mailbox.memory(modem.mailbox.memories[-1])
+    used, room = (memory.used, memory.capacity) if memory is not None else (0, 1)
+    values = (
+        5,
+        4 if modem.radio else 0,
+        int(modem.is_registered),
+        int(used > 0),
+        int(modem.phone.call is not None),
+        int(modem.registration in {5, 7, 10}),
+        int(used >= room),
+    )
+    return Answer(lines=(f"+CIND: {','.join(map(str, values))}",))
+
+
 def _operator(modem: Modem, command: Command) -> Outcome:
     match command.op:
         case Op.TEST:
@@ -126,6 +171,8 @@ def _attached(modem: Modem, command: Command) -> Outcome:
 TABLE: Final = {
     **dict.fromkeys(_DOMAINS, _registration),
     "+CSQ": _signal,
+    "+CESQ": _extended_signal,
+    "+CIND": _indicators,
     "+COPS": _operator,
     "+CGATT": _attached,
 }

@@ -38,7 +38,8 @@ _FINALS = ("OK", "ERROR", "COMMAND NOT SUPPORT")
 
 def is_answered(said: str) -> bool:
     last = said.strip("\r\n").rpartition("\r\n")[2]
-    return last in _FINALS or last.startswith(("+CME ERROR: ", "+CMS ERROR: "))
+    # Wavecom's +CPIN? ends without a result.
+    return last in _FINALS or last.startswith(("+CME ERROR: ", "+CMS ERROR: ", "+CPIN: "))
 
 
 @pytest.mark.parametrize("name", persona.names())
