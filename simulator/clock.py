@@ -55,6 +55,9 @@ class LoopClock:
 
     def call_later(self, delay: float, action: Callable[[], None]) -> Timer:
         """Run `action` after `delay` seconds of this time."""
+        if delay <= 0:
+            # Before what clients write meanwhile, so that the order does not hang on their pace.
+            return self._loop.call_soon(action)
         return self._loop.call_later(delay / self._factor, action)
 
 
