@@ -121,7 +121,7 @@ def _tries(modem: Modem, command: Command) -> Outcome:
     return Answer(lines=lines)
 
 
-TABLE: Final[Mapping[str, Callable[["Modem", Command], Outcome]]] = {
+TABLE: Final[Mapping[str, Callable[[Modem, Command], Outcome]]] = {
     "+QPINC": _tries,
     "+QINDCFG": _indications,
     "+QURCCFG": _urc_port,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from simulator.commands.basic import reboot
 from simulator.commands.settings import keep
 from simulator.commands.voice import PlainCalls, clcc
-from simulator.line import Outcome
+from simulator.line import Answer, Outcome, cme
 from simulator.phone import Call
 from simulator.syntax import Command
 
@@ -64,7 +63,15 @@ class Calls(PlainCalls):
         return [clcc(call, stat=stat)]
 
 
-TABLE: Final[Mapping[str, Callable[["Modem", Command], Outcome]]] = {
+def _power_down(modem: Modem, command: Command) -> Outcome:
+    """`+CPOWD=1`: the last words stand in place of a result."""
+    if command.text not in {"0", "1"}:
+        raise cme(50)
+    modem.power_down()
+    return Answer(final="")
+
+
+TABLE: Final[Mapping[str, Callable[[Modem, Command], Outcome]]] = {
     "+MORING": keep,
-    "+CRESET": reboot,
+    "+CPOWD": _power_down,
 }

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -24,16 +23,14 @@ from drivers.interface import (
     PinOutcome,
     Rebooted,
     Refused,
-    RegistrationChanged,
     SimState,
     SmsDirect,
     SmsStored,
     UnknownUrc,
     Withheld,
 )
-from drivers.registry import probe
-from simulator.faults import Fault, FaultKind
 from simulator.phone import CallOutcome, CallPlan
+from tests.support.rigs import Rig, RigBank
 from tests.support.simulated import BankProcess
 
 PERSONAS = {
@@ -43,104 +40,16 @@ PERSONAS = {
     "simcom": "simcom-2g",
     "sim7600": "simcom",
 }
-# SUBMIT to +8613912345678, status report asked, GSM-7 "hello".
-TPDU = bytes.fromhex("21000D91683119325476F8000005E8329BFD06")
-
-
-@dataclass
-class Rig:
-    """A driver on a simulated modem, and what it told."""
-
-    bank: BankProcess
-    name: str
-    card: dict[str, str]
-    driver: Driver = field(init=False)
-    events: list[DriverEvent] = field(default_factory=list)
-    told: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def sink(self, event: DriverEvent) -> None:
-        self.events.append(event)
-        self.told.set()
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
-            while not holds():
-                self.told.clear()
-                await self.told.wait()
-
-    def count(self, kind: type) -> int:
-        return sum(isinstance(event, kind) for event in self.events)
-
-    async def unlock(self) -> None:
-        await self.driver.initialise()
-        assert await self.driver.sim_state() is SimState.PIN
-        assert await self.driver.enter_pin(self.card["pin"]) is PinOutcome.OK
-        await self.driver.wait_sim_usable()
-        await self.driver.configure_messaging()
-        while not (await self.driver.registration()).is_registered:
-            await self.until(
-                lambda: any(
-                    isinstance(event, RegistrationChanged) and event.registration.is_registered
-                    for event in self.events
-                )
-            )
-
-    async def submit(self, clearance: bytes | None = TPDU) -> object:
-        async def payload() -> bytes | None:
-            return clearance
-
-        return await self.driver.submit(len(TPDU), payload())
-
-    def fault(self, kind: str, **facts: object) -> None:
-        self.bank.control.set_fault(self.name, Fault(kind=FaultKind(kind), **facts))
-
-    def taken(self) -> int:
-        return len(self.bank.ledger(kind="submit", modem=self.name))
-
-
-class Bank:
-    """One bank for the whole file: each test takes a fresh modem of each persona."""
-
-    def __init__(self, process: BankProcess) -> None:
-        self._process = process
-        with (process.folder / "cards.csv").open(encoding="ascii") as file:
-            cards = {row["modem"]: row for row in csv.DictReader(file)}
-        states = process.control.state()
-        self._fresh = {
-            persona: iter([cards[str(s["modem"])] for s in states if s["persona"] == persona])
-            for persona in PERSONAS
-        }
-
-    async def for_each(self, body: Callable[[Rig], Awaitable[None]], *personas: str) -> None:
-        """Run a test's body on a modem of every persona, all at once."""
-        async with asyncio.TaskGroup() as group:
-            for persona in personas or PERSONAS:
-                group.create_task(self._run(persona, body))
-
-    async def _run(self, persona: str, body: Callable[[Rig], Awaitable[None]]) -> None:
-        card = next(self._fresh[persona])
-        name = card["modem"]
-        events: list[DriverEvent] = []
-        rig = Rig(bank=self._process, name=name, card=card, events=events)
-        rig.driver = await probe(self._process.port(name), rig.sink)
-        try:
-            assert rig.driver.capabilities.family == PERSONAS[persona]
-            await body(rig)
-        except BaseException as error:
-            error.add_note(f"persona {persona}, told {events}")
-            raise
-        finally:
-            await rig.driver.close()
 
 
 @pytest.fixture(scope="module")
-def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bank]:
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RigBank]:
     flags = ("--modems", "90", "--latency", "0.02", "--report-delay", "0.05")
     with BankProcess(tmp_path_factory.mktemp("bank"), *flags) as process:
-        yield Bank(process)
+        yield RigBank(process, PERSONAS)
 
 
-async def test_card_is_named_before_its_pin_and_tries_are_told(bank: Bank) -> None:
+async def test_card_is_named_before_its_pin_and_tries_are_told(bank: RigBank) -> None:
     async def body(rig: Rig) -> None:
         await rig.driver.initialise()
         assert await rig.driver.read_iccid() == rig.card["iccid"]
@@ -162,7 +71,7 @@ async def test_card_is_named_before_its_pin_and_tries_are_told(bank: Bank) -> No
     await bank.for_each(body)
 
 
-async def test_pin_is_changed_and_lock_switched(bank: Bank) -> None:
+async def test_pin_is_changed_and_lock_switched(bank: RigBank) -> None:
     async def body(rig: Rig) -> None:
         await rig.unlock()
         old, new = rig.card["pin"], "24681357"
@@ -174,7 +83,7 @@ async def test_pin_is_changed_and_lock_switched(bank: Bank) -> None:
     await bank.for_each(body)
 
 
-async def test_segment_is_sent_and_its_report_comes_in(bank: Bank) -> None:
+async def test_segment_is_sent_and_its_report_comes_in(bank: RigBank) -> None:
     async def body(rig: Rig) -> None:
         await rig.unlock()
         outcomes = [await rig.submit() for _ in range(3)]
@@ -195,7 +104,7 @@ async def test_segment_is_sent_and_its_report_comes_in(bank: Bank) -> None:
     await bank.for_each(body)
 
 
-async def test_withheld_segment_never_leaves(bank: Bank) -> None:
+async def test_withheld_segment_never_leaves(bank: RigBank) -> None:
     async def body(rig: Rig) -> None:
         await rig.unlock()
         assert await rig.submit(None) == Withheld()
@@ -205,7 +114,7 @@ async def test_withheld_segment_never_leaves(bank: Bank) -> None:
     await bank.for_each(body)
 
 
-async def test_refusal_and_vague_answer_are_told_apart(bank: Bank) -> None:
+async def test_refusal_and_vague_answer_are_told_apart(bank: RigBank) -> None:
     async def body(rig: Rig) -> None:
         await rig.unlock()
         rig.fault("cms_error", code=38)
@@ -217,7 +126,7 @@ async def test_refusal_and_vague_answer_are_told_apart(bank: Bank) -> None:
     await bank.for_each(body)
 
 
-async def test_prompt_without_blank_and_noise_do_no_harm(bank: Bank) -> None:
+async def test_prompt_without_blank_and_noise_do_no_harm(bank: RigBank) -> None:
     async def body(rig: Rig) -> None:
         await rig.unlock()
         for kind in ("bare_prompt", "urc_in_answer", "slow_output", "garbage"):
@@ -228,7 +137,7 @@ async def test_prompt_without_blank_and_noise_do_no_harm(bank: Bank) -> None:
     await bank.for_each(body)
 
 
-async def test_message_comes_in_is_read_and_deleted(bank: Bank) -> None:
+async def test_message_comes_in_is_read_and_deleted(bank: RigBank) -> None:
     async def body(rig: Rig) -> None:
         await rig.unlock()
         rig.bank.control.inject_sms(rig.name, "long " * 50, origin="+8613911112222")
@@ -245,7 +154,7 @@ async def test_message_comes_in_is_read_and_deleted(bank: Bank) -> None:
     await bank.for_each(body)
 
 
-async def test_incoming_call_is_told_with_its_number_and_its_end(bank: Bank) -> None:
+async def test_incoming_call_is_told_with_its_number_and_its_end(bank: RigBank) -> None:
     async def body(rig: Rig) -> None:
         await rig.unlock()
         rig.bank.control.inject_call(
@@ -271,7 +180,7 @@ def is_call(event: DriverEvent, kind: CallEventKind) -> bool:
     return isinstance(event, CallEvent) and event.kind is kind
 
 
-async def test_late_result_is_in_doubt_then_told(bank: Bank) -> None:
+async def test_late_result_is_in_doubt_then_told(bank: RigBank) -> None:
     async def body(rig: Rig) -> None:
         await rig.unlock()
         shorten(rig.driver, 0.2)
@@ -289,7 +198,7 @@ async def test_late_result_is_in_doubt_then_told(bank: Bank) -> None:
 
 
 async def test_modem_that_hangs_stays_out_of_step(
-    bank: Bank, monkeypatch: pytest.MonkeyPatch
+    bank: RigBank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hasty(facts: list[Fact]) -> list[Question]:
         return [replace(question, timeout=0.2) for question in questions_about(facts)]
@@ -309,7 +218,7 @@ async def test_modem_that_hangs_stays_out_of_step(
     await bank.for_each(body)
 
 
-async def test_restart_is_told(bank: Bank) -> None:
+async def test_restart_is_told(bank: RigBank) -> None:
     async def body(rig: Rig) -> None:
         await rig.unlock()
         rig.fault("echo_again")
@@ -320,7 +229,7 @@ async def test_restart_is_told(bank: Bank) -> None:
     await bank.for_each(body)
 
 
-async def test_network_and_signal_are_told(bank: Bank) -> None:
+async def test_network_and_signal_are_told(bank: RigBank) -> None:
     async def body(rig: Rig) -> None:
         await rig.unlock()
         assert (await rig.driver.registration()).is_registered
