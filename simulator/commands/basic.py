@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from simulator.commands import texts
+from simulator.commands import data, texts
 from simulator.line import OK, Answer, Outcome, cme
 from simulator.syntax import Command, Op
 
@@ -45,7 +45,7 @@ def _defaults(modem: Modem, _command: Command) -> Outcome:
 
 
 def _identification(modem: Modem, _command: Command) -> Outcome:
-    lines = (line.replace("{imei}", modem.imei) for line in modem.persona.identification)
+    lines = (data.filled(modem, line) for line in modem.persona.identification)
     return Answer(lines=("\r\n".join(lines),))
 
 

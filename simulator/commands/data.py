@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from simulator.card import Card, CardState, Subscription
+from simulator.commands import cardfiles
 from simulator.line import OK, Answer, Outcome, Refused, cme
 from simulator.syntax import Command, Op
 
@@ -34,12 +35,16 @@ def _readable(card: Card) -> Subscription:
     return card.subscription
 
 
+# The card's number as the modem reads it: 20 digits with filler.
+_OF_ICCID: Final[Mapping[str, Callable[[str], str]]] = {
+    "iccid": lambda digits: digits.rstrip("F"),
+    "iccid_padded": lambda digits: digits,
+    "iccid_lower": lambda digits: digits.rstrip("F").ljust(20, "f"),
+    "iccid_swapped": _swapped,
+}
+
 # What holds of the card, where there is one; the rest holds of the modem.
 _OF_CARD: Final[Mapping[str, Callable[[Card], str]]] = {
-    "iccid": lambda card: card.iccid.upper(),
-    "iccid_padded": lambda card: card.iccid.upper().ljust(20, "F"),
-    "iccid_lower": lambda card: card.iccid.ljust(20, "f"),
-    "iccid_swapped": lambda card: _swapped(card.iccid.upper().ljust(20, "F")),
     "pin_state": lambda card: card.state.value,
     "pin_tries": lambda card: str(card.pin_tries),
     "puk_tries": lambda card: str(card.puk_tries),
@@ -96,9 +101,11 @@ def filled(modem: Modem, line: str) -> str:
 def _filler(modem: Modem) -> Callable[[re.Match[str]], str]:
     def fill(match: re.Match[str]) -> str:
         name = match.group(1)
-        if name in _OF_CARD:
+        if name in _OF_ICCID or name in _OF_CARD:
             if modem.card is None:
                 raise Refused(modem.persona.no_card)
+            if name in _OF_ICCID:
+                return _OF_ICCID[name](cardfiles.iccid_octets(modem, modem.card))
             return _OF_CARD[name](modem.card)
         return _of_modem(modem, name) or match.group()
 
@@ -117,6 +124,8 @@ def _facts_of(modem: Modem) -> dict[str, Callable[[], str]]:
     clock = modem.world.clock
     return {
         "imei": lambda: modem.imei,
+        "imei14": lambda: modem.imei[:14],
+        "is_registered": lambda: str(int(modem.is_registered)),
         "imeisv": lambda: f"{modem.imei[:14]}01",
         "model": lambda: modem.persona.model,
         "registration": lambda: str(modem.registration),
@@ -157,6 +166,8 @@ def _keep(modem: Modem, command: Command) -> Outcome:
 
 _OF_MODEM: Final = (
     "imei",
+    "imei14",
+    "is_registered",
     "imeisv",
     "model",
     "registration",
@@ -167,4 +178,4 @@ _OF_MODEM: Final = (
     "huawei_card",
     "quectel_ready",
 )
-FACTS: Final = tuple(sorted((*_OF_MODEM, *_OF_CARD)))
+FACTS: Final = tuple(sorted((*_OF_MODEM, *_OF_CARD, *_OF_ICCID)))
