@@ -68,7 +68,7 @@ class Watcher:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
-            raise OSError(ctypes.get_errno(), "inotify_init1")
+            raise _exhausted(ctypes.get_errno(), "inotify", "fs.inotify.max_user_instances")
         self._watched: dict[int, Callable[[int], None]] = {}
         loop.add_reader(self._fd, self.drain)
 
@@ -80,7 +80,7 @@ class Watcher:
         """
         found: int = self._libc.inotify_add_watch(self._fd, path.encode(), _IN_OPEN | _IN_CLOSE)
         if found < 0:
-            raise OSError(ctypes.get_errno(), "inotify_add_watch", path)
+            raise _exhausted(ctypes.get_errno(), "inotify", "fs.inotify.max_user_watches")
         self._watched[found] = changed
         return found
 
@@ -133,7 +133,10 @@ class PtyPort:
         """Make the port appear; raw, so that no octet is mangled before a client sets it."""
         if self._master >= 0:
             return
-        self._master, self._slave = os.openpty()
+        try:
+            self._master, self._slave = os.openpty()
+        except OSError as error:
+            raise _exhausted(error.errno, "pseudo terminals", "kernel.pty.max") from error
         os.set_blocking(self._master, False)
         tty.setraw(self._slave)
         self.node = name = os.ttyname(self._slave)
@@ -214,6 +217,14 @@ class PtyPort:
         termios.tcflush(self._slave, termios.TCIFLUSH)
         tty.setraw(self._slave)
         self._listener.went()
+
+
+def _exhausted(number: int | None, what: str, knob: str) -> OSError:
+    # The kernel's own words ("No space left on device") send people to their disks.
+    reason = os.strerror(number or 0)
+    is_limit = number in {errno.ENOSPC, errno.EMFILE}
+    cure = f"; raise {knob} (sysctl), or serve over sockets" if is_limit else ""
+    return OSError(number, f"{what}: {reason}{cure}")
 
 
 class SocketKind(StrEnum):
