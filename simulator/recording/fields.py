@@ -16,6 +16,8 @@ class Kind(StrEnum):
 
     KEEP = "keep"
     """Harmless; only a run of ten digits or more is masked."""
+    SHORT = "short"
+    """Harmless beside secrets: numbers of up to three digits, two-letter codes, status words."""
     GUARD = "unknown"
     """Not known: everything longer than a short number or a two-letter code is masked."""
     PARTY = "party"
@@ -51,14 +53,14 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-def _fields(*kinds: Kind, rest: Kind = Kind.KEEP) -> Fields:
+def _fields(*kinds: Kind, rest: Kind = Kind.SHORT) -> Fields:
     return Fields(kinds=kinds, rest=rest)
 
 
-_K: Final = Kind.KEEP
+_K: Final = Kind.SHORT
 _PARTIES: Final = _fields(rest=Kind.PARTY)
 UNKNOWN: Final = _fields(rest=Kind.GUARD)
-_HARMLESS: Final = _fields()
+_HARMLESS: Final = Fields()
 
 ICCID_NAMES: Final = _names(
     "+CCID +ICCID +CICCID +QCCID +ZICCID ^ICCID #CCID !ICCID ^SCID ICCID CCID"
@@ -89,6 +91,10 @@ _HARMLESS_NAMES: Final = _names("""
     +XCALLSTAT *ECAM +CLAN +CALM +CRSL +CLVL +CMUT +CSTA +CTFR +VTD +CMUX +CGCLASS
     """)
 
+STATUS_WORDS: Final = frozenset(
+    {"REC UNREAD", "REC READ", "STO UNSENT", "STO SENT", "ALL", "GSM", "IRA", "UCS2"}
+)
+
 _SECRETS_ASKED: Final[dict[str, Fields]] = {
     "+CPIN": _fields(Kind.PIN, Kind.PIN, rest=Kind.PIN),
     "+CPIN2": _fields(Kind.PIN, Kind.PIN, rest=Kind.PIN),
@@ -103,7 +109,7 @@ _SECRETS_ASKED: Final[dict[str, Fields]] = {
     "+CMSS": _fields(_K, Kind.NUMBER),
     "+CSCA": _fields(Kind.NUMBER),
     "+CUSD": _fields(_K, Kind.USSD),
-    "+CRSM": _fields(_K, _K, _K, _K, _K, Kind.FILE, rest=Kind.GUARD),
+    "+CRSM": _fields(_K, Kind.KEEP, _K, _K, _K, Kind.FILE, rest=Kind.GUARD),
     "+CSIM": _fields(_K, Kind.APDU),
     "+CGLA": _fields(_K, _K, Kind.APDU),
     "+VTS": _fields(rest=Kind.DTMF),
@@ -152,7 +158,7 @@ _SECRETS_TOLD: Final[dict[str, Fields]] = {
     "^SLCC": _PARTIES,
     "#ECAM": _PARTIES,
     "*ECAV": _PARTIES,
-    "+QIND": _fields(_K, rest=Kind.PARTY),
+    "+QIND": _fields(Kind.KEEP, rest=Kind.PARTY),
     "MISSED_CALL": _PARTIES,
     "+VTS": _HARMLESS,
     "^DTMF": _HARMLESS,

@@ -16,18 +16,24 @@ from simulator.recording.fields import Fields, Kind
 from simulator.recording.standins import Standins
 
 _START: Final = re.compile(r"AT|at")
-_EXTENDED: Final = re.compile(r"\s*([+^*#$%!_][A-Za-z][A-Za-z0-9]*)\s*(=\?|\?|=)?")
+_NAME: Final = r"[+^*#$%!_](?![A-Za-z0-9]*\d{4})[A-Za-z][A-Za-z0-9]{0,15}(?![A-Za-z0-9])"
+_EXTENDED: Final = re.compile(rf"\s*({_NAME})\s*(=\?|\?|=)?")
 _DIAL: Final = re.compile(r"\s*[Dd]")
 _BASIC: Final = re.compile(r"\s*([Ss]\d{1,3}|[&\\]?[A-Za-z])(=\?|\?|=)?(\d{0,3})(?!\d)")
-_TOLD: Final = re.compile(r"\s*([+^*#$%!_][A-Za-z][A-Za-z0-9]*|[A-Za-z][A-Za-z_ /]{1,23})\s*:\s?")
+_TOLD: Final = re.compile(rf"\s*({_NAME}|[A-Za-z][A-Za-z_ /]{{1,23}})\s*:\s?")
 _PIECES: Final = re.compile(r"[0-9A-Za-z\x80-\U0010ffff]+")
 _RUN: Final = re.compile(r"\d{10,}")
-_IDENTITY_RUN: Final = re.compile(r"\d(?:-?\d){8,}")
+_IDENTITY_RUN: Final = re.compile(r"\d(?:-?\d){6,}")
+_SENTENCE: Final = re.compile(r"(?:\b[A-Za-z']+\W+){4,}[A-Za-z']+\b")
 _NUMBER: Final = re.compile(r"\+?[0-9*#abcABC]*\d[0-9*#abcABC]*")
 _TIME: Final = re.compile(r"\d{2,4}/\d\d/\d\d(?:,\d\d:\d\d:\d\d(?:[+-]\d{1,3})?)?")
+_LONG_HEX: Final = re.compile(r"[0-9A-Fa-f]{24,}")
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _UCS2_NUMBER: Final = re.compile(r"(?:00(?:2[ABab3]|3[0-9]))+")
-_MMI: Final = re.compile(r"[*#]+")
+_SECOND: Final = re.compile(
+    r"[+^*#$%!_][A-Za-z]{2,}[A-Za-z0-9]* ?[:=?]|[0-9A-Za-z][+^*#$%!_][A-Za-z]{2,}"
+)
+_NAMES: Final = {Kind.PARTY: Kind.NUMBER, Kind.SHORT: Kind.GUARD}
 _PLANES: Final = (
     (0x000A, 0x000E), (0x0020, 0x007F), (0x00A0, 0x0180), (0x0370, 0x0500), (0x2000, 0x2100),
     (0x3000, 0x3100), (0x4E00, 0xA000), (0xD800, 0xE000), (0xFF00, 0xFFF0),
@@ -96,6 +102,8 @@ class Masker:
 
     def bare(self, line: str, names: set[str]) -> str:
         """A line that names nothing, while these commands wait for their answer."""
+        if _LONG_HEX.fullmatch(line.strip()):
+            return self.value(Kind.PDU, line)
         for known, kind in (
             (fields.IMSI_NAMES, Kind.IMSI),
             (fields.IMEI_NAMES, Kind.IMEI),
@@ -104,8 +112,6 @@ class Masker:
         ):
             if names & known and (kind is Kind.IDENTITY or any(map(str.isdigit, line))):
                 return self.value(kind, line)
-        if _HEX.fullmatch(line.strip()) and len(line.strip()) >= 16:
-            return self.value(Kind.PDU, line)
         return self.value(Kind.GUARD, line, quoted=False) if names else self.unknown(line)
 
     def payload(self, data: str, *, is_text: bool) -> str:
@@ -116,6 +122,11 @@ class Masker:
         self._found.add(Kind.PDU)
         return data.replace(core, self._pdu(core, is_from_host=True))
 
+    def ussd_end(self, line: str) -> str:
+        """A further line of a USSD answer that holds a line end; its quote may close in it."""
+        text, quote, behind = line.partition('"')
+        return self.value(Kind.TEXT, text) + quote + self._args(behind, Fields(rest=Kind.SHORT))
+
     def unknown(self, line: str) -> str:
         """Masked but for blanks and punctuation."""
         made = self._standins.opaque(line)
@@ -125,7 +136,7 @@ class Masker:
 
     def value(self, kind: Kind, value: str, *, fid: int | None = None, quoted: bool = True) -> str:
         """One value of this kind."""
-        if self._is_skeleton and kind is not Kind.KEEP:
+        if self._is_skeleton and kind not in {Kind.KEEP, Kind.SHORT}:
             return f"<{kind}>"
         if kind is Kind.FILE:
             made = self._file(value, fid)
@@ -136,7 +147,7 @@ class Masker:
         else:
             made = self._makers[kind](self, value)
         if made != value:
-            self._found.add(Kind.NUMBER if kind is Kind.PARTY else kind)
+            self._found.add(_NAMES.get(kind, kind))
         return made
 
     # ------------------------------------------------------------ commands
@@ -180,6 +191,10 @@ class Masker:
     # ------------------------------------------------------------ parameters
 
     def _args(self, args: str, known: Fields, *, fid: int | None = None) -> str:
+        is_open = args.count('"') % 2 == 1
+        if is_open and (known.rest is not Kind.KEEP and Kind.USSD not in known.kinds):
+            # A quote is lost: nothing stands in its place.
+            return self.value(Kind.GUARD, args, quoted=False)
         return ",".join(
             self._field(part, known.kind(place), fid) for place, part in enumerate(split(args))
         )
@@ -197,6 +212,11 @@ class Masker:
         return f'{lead}"{made}{quote}{self.unknown(behind)}{trail}'
 
     def _kept(self, value: str, kind: Kind) -> str:
+        if _SECOND.search(value) or (kind is Kind.IDENTITY and _SENTENCE.search(value)):
+            # Two lines that ran into each other: the second one's fields are in no known place.
+            return self._unquoted(value, Kind.GUARD)
+        value = _LONG_HEX.sub(lambda match: self._standins.opaque(match.group()), value)
+
         def masked(match: re.Match[str]) -> str:
             digits = match.group().replace("-", "")
             is_imei = kind is Kind.IDENTITY and 14 <= len(digits) <= 16
@@ -205,6 +225,10 @@ class Masker:
             return "".join(char if char == "-" else next(drawn) for char in match.group())
 
         return (_IDENTITY_RUN if kind is Kind.IDENTITY else _RUN).sub(masked, value)
+
+    def _short(self, value: str) -> str:
+        is_plain = value in fields.STATUS_WORDS or _TIME.fullmatch(value)
+        return value if is_plain else self._unquoted(value, Kind.GUARD)
 
     def _unquoted(self, value: str, kind: Kind) -> str:
         if kind is Kind.NUMBER and _NUMBER.fullmatch(value) and len(value) > 3:
@@ -249,7 +273,8 @@ class Masker:
         if octets is not None:
             return _as_hex(messages.ucs2(octets, self._standins), value)
         if _HEX.fullmatch(value) and len(value) >= 4 and not value.isdigit():
-            return _as_hex(messages.packed(bytes.fromhex(value), self._standins), value)
+            made = messages.packed(bytes.fromhex(value), self._standins)
+            return _as_hex(made, value) if made is not None else self._standins.opaque(value)
         return self._standins.text(value)
 
     def _pin(self, value: str) -> str:
@@ -267,6 +292,8 @@ class Masker:
         return re.sub(r"\d{4,}", lambda hit: self._standins.imsi(hit.group()), value)
 
     def _imei(self, value: str) -> str:
+        if re.search(r"[A-Za-z]{3}", value):
+            return self._standins.opaque(value)
         made = self._kept(value, Kind.IDENTITY)
         return made if made != value else self._unquoted(value, Kind.GUARD)
 
@@ -295,6 +322,7 @@ class Masker:
         return _as_hex(messages.apdu(bytes.fromhex(value), self._standins), value)
 
     _makers: Final[dict[Kind, Callable[[Masker, str], str]]] = {
+        Kind.SHORT: _short,
         Kind.PARTY: _party,
         Kind.GUARD: _guarded,
         Kind.NUMBER: _number,

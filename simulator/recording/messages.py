@@ -12,8 +12,10 @@ from simulator.recording.fields import Kind
 from simulator.recording.standins import Standins
 
 _ALPHANUMERIC: Final = 5
-_PLAIN_ELEMENTS: Final = frozenset({0x00, 0x04, 0x05, 0x08, 0x24, 0x25})
-"""Concatenation, ports, national tables: elements of a header that say nothing of the text."""
+_PLAIN_ELEMENTS: Final = frozenset(
+    {(0x00, 3), (0x04, 2), (0x05, 4), (0x08, 4), (0x24, 1), (0x25, 1)}
+)
+"""Elements of a header (with sizes) that say nothing of the text: parts, ports, alphabets."""
 _COMPRESSED: Final = 0x20
 _EF_ICCID: Final = 12258
 _EF_IMSI: Final = 28423
@@ -21,6 +23,7 @@ _EF_SMSP: Final = 28482
 _EF_NUMBERS: Final = frozenset({28474, 28475, 28480, 28489, 28491})  # ADN FDN MSISDN SDN
 _EF_PLAIN: Final = frozenset({28486, 28589, 28599, 28478, 28479, 28539, 28421, 12037, 28472})
 _PIN_INSTRUCTIONS: Final = frozenset({0x20, 0x24, 0x26, 0x28, 0x2C})
+_CONTROLS: Final = b"\x00\x0a\x0d\x1b"
 _SELECT: Final = 0xA4
 
 
@@ -54,7 +57,7 @@ def _tpdu(tpdu: bytes, standins: Standins, *, is_from_host: bool) -> bytes:
             walk.address()
             walk.keep(1)
             dcs = walk.keep(1)[0]
-            walk.keep({0: 0, 2: 1}.get((first_octet >> 3) & 3, 7))
+            _validity(walk, (first_octet >> 3) & 3)
             walk.user_data(dcs, has_header=bool(first_octet & 0x40))
         case 2 if is_from_host:  # COMMAND
             walk.keep(4)
@@ -63,15 +66,28 @@ def _tpdu(tpdu: bytes, standins: Standins, *, is_from_host: bool) -> bytes:
         case 2:  # STATUS-REPORT
             walk.keep(1)
             walk.address()
-            walk.keep(15)
+            walk.timestamp()
+            walk.timestamp()
+            walk.keep(1)
             _report_tail(walk, has_header=bool(first_octet & 0x40))
         case _:  # DELIVER, also one that a host stores; the reserved type is read as one
             walk.address()
             walk.keep(1)
             dcs = walk.keep(1)[0]
-            walk.keep(7)
+            walk.timestamp()
             walk.user_data(dcs, has_header=bool(first_octet & 0x40))
     return walk.result()
+
+
+def _validity(walk: _Walk, form: int) -> None:
+    # None, enhanced, relative, absolute. Source: TS 23.040 §9.2.3.3.
+    match form:
+        case 1:
+            walk.data(7)
+        case 2:
+            walk.keep(1)
+        case 3:
+            walk.timestamp()
 
 
 def _report_tail(walk: _Walk, *, has_header: bool) -> None:
@@ -109,6 +125,18 @@ class _Walk:
         taken = self._take(count)
         self._made += taken
         return taken
+
+    def timestamp(self) -> None:
+        """Copy a timestamp, if it is one; a zero month or day is seen on real networks."""
+        octets = self.keep(7)
+        digits = swapped(octets[:6])
+        limits = (99, 12, 31, 24, 60, 60)
+        values = [digits[place : place + 2] for place in range(0, 12, 2)]
+        is_time = digits.isdigit() and all(
+            int(value) <= limit for value, limit in zip(values, limits, strict=True)
+        )
+        if not is_time:
+            raise NotUnderstood("no such time")
 
     def data(self, count: int) -> None:
         """Other octets for the next `count`."""
@@ -161,7 +189,7 @@ class _Walk:
             left -= 2 + size
             if left < 0:
                 raise NotUnderstood("an element is longer than its header")
-            if kind in _PLAIN_ELEMENTS:
+            if (kind, size) in _PLAIN_ELEMENTS:
                 self.keep(size)
             else:
                 self.data(size)
@@ -196,9 +224,15 @@ def ucs2(octets: bytes, standins: Standins) -> bytes:
     return standins.text(text).encode("utf-16-be", "surrogatepass")
 
 
-def packed(octets: bytes, standins: Standins) -> bytes:
-    """Another text for packed septets without a length (USSD). Source: TS 23.038 §6.1.2.3."""
+def packed(octets: bytes, standins: Standins) -> bytes | None:
+    """Another text for packed septets without a length (USSD); None where they are no text.
+
+    Source: TS 23.038 §6.1.2.3.
+    """
     septets = alphabet.unpack(octets, len(octets) * 8 // 7)
+    rare = sum(septet < 0x20 and septet not in _CONTROLS for septet in septets)
+    if 8 * rare > len(septets):
+        return None
     return alphabet.pack(standins.septets(septets)).ljust(len(octets), b"\x00")[: len(octets)]
 
 

@@ -24,7 +24,7 @@ _CTRL_Z: Final = 0x1A
 _ESC: Final = 0x1B
 _LONG_HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2}){10,}")
 _MAX_LINE: Final = 4096
-_MAX_WAITING: Final = 8
+_MAX_WAITING: Final = 2  # one host goes on before it has read the last result; none is further
 _MAX_TYPED: Final = 16
 _RESULT: Final = re.compile(
     r"OK|ERROR|NO CARRIER|BUSY|NO ANSWER|NO ?DIAL ?TONE|COMMAND NOT SUPPORT|TOO MANY PARAMETERS|NA"
@@ -166,7 +166,7 @@ class Reader:
                 waiting.is_text = _is_text(command)
                 self._prompting = waiting
         self._waiting.append(waiting)
-        self._may_be_text = False
+        self._may_be_text = self._open_ussd = False
 
     # ------------------------------------------------------------ the modem
 
@@ -233,8 +233,7 @@ class Reader:
         """Say what a line of the modem is, and mask it."""
         if self._open_ussd:
             self._open_ussd = line.count('"') % 2 == 0
-            text, quote, behind = line.partition('"')
-            return What.ANSWER, self._masker.value(Kind.TEXT, text) + quote + behind
+            return What.ANSWER, self._masker.ussd_end(line)
         if self._body is _Body.TEXT or (self._body is _Body.PDU and _LONG_HEX.fullmatch(line)):
             kind = Kind.TEXT if self._body is _Body.TEXT else Kind.PDU
             self._body = _Body.NONE
