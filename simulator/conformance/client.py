@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from simulator.conformance.guard import ESC, Guard
-from simulator.conformance.port import Port, PortError
+from simulator.conformance.port import Port, PortError, PortGone
 from simulator.conformance.reply import Buffer, Reply
 
 # Seconds. Source: at-dialects §1.5, from manuals and from what other programs wait.
@@ -45,6 +45,7 @@ _ROUNDS: Final = 4
 _UNENDED: Final = 1.5
 # A modem that has been silent for so long after its first answer has said all about its start.
 _SETTLED: Final = 3.0
+_REOPEN_SECONDS: Final = 0.1
 
 
 class LineLost(Exception):
@@ -182,8 +183,12 @@ class Client:
         """
         begun = self._now()
         answered: float | None = None
+        is_gone = False
         while self._now() - begun < limit * self._patience:
+            if is_gone and not self._is_open_again():
+                continue
             try:
+                is_gone = False
                 before = len(self.heard)
                 self._unasked(self._read_for(_SETTLED * self._patience))
                 if answered is not None and len(self.heard) == before:
@@ -193,20 +198,22 @@ class Client:
                 self._unasked(said.replace(b"OK", b""))
                 if b"OK" in said and answered is None:
                     answered = self._now()
-            except PortError:
-                self._reopen()
+            except PortGone:
+                self._port.close()
+                is_gone = True
         return None
 
     def close(self) -> None:
         """Let go of the port."""
         self._port.close()
 
-    def _reopen(self) -> None:
-        self._port.close()
+    def _is_open_again(self) -> bool:
         # Nothing to listen to: only time can pass.
-        select.select([], [], [], 0.5 * self._patience)
+        select.select([], [], [], _REOPEN_SECONDS)
         with contextlib.suppress(PortError):
             self._port = self._opener()
+            return True
+        return False
 
     @property
     def unasked(self) -> list[Heard]:

@@ -136,8 +136,10 @@ class _Descriptor:
         self._fd = fd
         self._name = name
         self._close = close
+        self._is_open = True
 
     def write(self, data: bytes) -> None:
+        self._require_open()
         rest = memoryview(data)
         while rest:
             _, ready, _ = select.select([], [self._fd], [], _WRITE_SECONDS)
@@ -151,6 +153,7 @@ class _Descriptor:
                 raise PortGone(f"{self._name} vanished: {error.strerror}", cure=_GONE) from error
 
     def read(self, limit: float) -> bytes:
+        self._require_open()
         ready, _, _ = select.select([self._fd], [], [], max(0.0, limit))
         if not ready:
             return b""
@@ -161,12 +164,18 @@ class _Descriptor:
         except OSError as error:
             raise PortGone(f"{self._name} vanished: {error.strerror}", cure=_GONE) from error
         if not data:
-            raise PortGone(f"{self._name} was closed by the other end", cure=_GONE)
+            raise PortGone(f"{self._name} vanished", cure=_GONE)
         return data
 
     def close(self) -> None:
-        with contextlib.suppress(TimeoutError, OSError):
-            _bounded(self._close, _CLOSE_SECONDS)
+        if self._is_open:
+            self._is_open = False
+            with contextlib.suppress(TimeoutError, OSError):
+                _bounded(self._close, _CLOSE_SECONDS)
+
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise PortGone(f"{self._name} vanished", cure=_GONE)
 
 
 _STUCK: Final = "Its USB side may have stopped: switch the modem off and on."
@@ -174,6 +183,8 @@ _GONE: Final = "Loose cable, too little power, or the modem restarted: plug it i
 
 
 def _terminal(path: Path, baud: int) -> Port:
+    if not _is_terminal(path):
+        raise PortError(f"{path} is no serial line", cure="Name the modem's AT port.")
     found = holders(path)
     if found:
         raise PortError(
@@ -188,13 +199,18 @@ def _terminal(path: Path, baud: int) -> Port:
         raise _unopened(path, error) from error
     try:
         _set_up(fd, baud)
-    except termios.error as error:
-        os.close(fd)
-        raise PortError(f"{path} is no serial line", cure="Name the modem's AT port.") from error
     except BlockingIOError as error:
         os.close(fd)
         raise PortError(f"{path} is locked by another program", cure=_LOCKED) from error
+    except (OSError, termios.error) as error:
+        os.close(fd)
+        raise PortError(f"{path} is no serial line", cure="Name the modem's AT port.") from error
     return _Descriptor(fd, name=str(path), close=lambda: os.close(fd))
+
+
+def _is_terminal(path: Path) -> bool:
+    known, name = Path("/sys/class/tty"), path.resolve()
+    return not known.is_dir() or name.parent == Path("/dev/pts") or (known / name.name).exists()
 
 
 _LOCKED: Final = "Find it with `fuser -v` or `lsof` and stop it first."

@@ -17,7 +17,7 @@ _FINAL: Final = re.compile(
 _OF_CALLS: Final = frozenset({"NO CARRIER", "BUSY", "NO ANSWER"})
 _NUMERIC: Final = re.compile(r"[0-9]")
 _CODE: Final = re.compile(r"\+CM([ES]) ERROR ?: ?(\d+)\s*")
-_PROMPT: Final = re.compile(rb"(?:\A|\r?\n|\r)> ?\Z")
+_PROMPT: Final = re.compile(rb"(?:\A|\r?\n|\r)> ?(?=[\r\n]|\Z)")
 _PROMPTING: Final = ("+CMGS:", "+CMGW:")
 _MARK: Final = re.compile(r"[+^*#$%!_&][A-Z]")
 # What modems say unasked, also in the middle of an answer. Source: at-dialects §1.4, §3.8.
@@ -147,7 +147,7 @@ class Buffer:
             text = piece.strip()
             if not self.final and self._ends(text):
                 self.final = text
-            elif text:
+            elif text and not (self.prompt and text == ">"):
                 (noise if self._is_noise(text) else lines).append(text)
         self.lines, self.noise = tuple(lines), tuple(noise)
 

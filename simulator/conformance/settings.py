@@ -52,10 +52,12 @@ class Settings:
         self._values: dict[str, str] = {}
         self._is_echoing: bool | None = None
         self._was_numeric = False
+        self._was_quiet = False
 
-    def begin(self, *, is_echoing: bool, is_numeric: bool) -> None:
+    def begin(self, *, is_echoing: bool, is_numeric: bool, was_quiet: bool) -> None:
         """Remember how the line itself was found."""
         self._is_echoing = is_echoing
+        self._was_quiet = was_quiet
         self._was_numeric = is_numeric
 
     def keep(self, name: str) -> str:
@@ -85,6 +87,9 @@ class Settings:
             self._client.ask(f"ATE{int(self._is_echoing)}")
             if self._client.ask("AT").is_echoed is not self._is_echoing:
                 failed.append(f"echo (it was {'on' if self._is_echoing else 'off'})")
+        if self._was_quiet:
+            # Left by accident: the next client would take the modem for dead.
+            failed.append("results (they were switched off by ATQ1, and are on now)")
         if self._was_numeric:
             self._client.is_numeric = True
             self._client.ask("ATV0")

@@ -154,19 +154,24 @@ def _meet(bench: Bench) -> None:
     client = bench.client
     said = b""
     for probe in range(_PROBES):
-        if probe:
-            # A forgotten prompt is left by ESC; at the command line it is nothing.
-            said += client.say(ESC)
+        # A forgotten prompt is left by ESC; at the command line it is nothing.
+        said += client.say(ESC) if probe else b""
+        woken = client.say(b"ATQ0\r") if probe > 1 else b""
         reply = client.probe(_PROBE_SECONDS)
         if reply.is_ok:
             bench.seen.is_echoing = reply.is_echoed
-            bench.settings.begin(is_echoing=reply.is_echoed, is_numeric=reply.final == "0")
+            bench.settings.begin(
+                is_echoing=reply.is_echoed,
+                is_numeric=reply.final == "0",
+                was_quiet=b"OK" in woken or b"0\r" in woken,
+            )
             break
-        said += reply.raw
+        said += woken + reply.raw
     else:
         raise _nobody(said)
     client.ask("ATQ0V1")
     bench.settings.keep("+CMEE")
+    client.ask("AT+CMEE=1")
 
 
 def _nobody(said: bytes) -> NoModem:

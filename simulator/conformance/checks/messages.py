@@ -178,6 +178,8 @@ def _prompt(bench: Bench) -> Finding:
     left = bench.client.enter(ESC, limit=5.0)
     prompt = shown(reply.prompt.decode("latin-1"))
     says = f"“{prompt}” after {milliseconds(reply.seconds)}, ESC: {left.told}"
+    if reply.noise:
+        return odd(f"{says}; a line comes between prompt and text")
     if reply.prompt != b"\r\n> ":
         return odd(says)
     return can(says) if left.is_ok else odd(says)
