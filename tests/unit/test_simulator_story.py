@@ -15,7 +15,7 @@ from simulator.reading import ScenarioError
 from simulator.scenario import Scenario
 
 KINDS = {"submit", "refused", "deliver", "report", "call", "ussd", "fault", "power", "card",
-         "registration", "story"}  # fmt: skip
+         "registration", "story", "account"}  # fmt: skip
 
 
 def spawn(folder: Path, *arguments: str, hash_seed: str) -> dict[str, object]:
