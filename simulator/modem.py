@@ -152,7 +152,7 @@ class Modem:
 
     def insert(self, card: Card | None) -> None:
         """Put a card in, or take it out (None)."""
-        self.phone.drop()
+        self.phone.drop(has_power=self.is_on)
         self._leave_network()
         before, self.card = self.card, card
         self.mailbox.insert(card)
@@ -213,7 +213,7 @@ class Modem:
         if is_on:
             self._search()
         else:
-            self.phone.drop()
+            self.phone.drop(has_power=True)
             self._leave_network()
             self._set_registration(0)
 
@@ -381,18 +381,16 @@ class Modem:
 
     def _booted(self) -> None:
         self.is_on = True
-        self.radio = self.persona.boots_with_radio and not self._wakes_in_airplane_mode
+        persona = self.persona
+        in_airplane = self.settings.get(persona.airplane_setting, "0") != "0"
+        self.radio = persona.boots_with_radio and not in_airplane
         self._note("power", event="booted")
         if self.card is not None:
             self.card.power_up()
-        self.tell(self.persona.boot_lines)
+        self.tell(persona.boot_lines)
         telling.tell(self, Moment.BOOT)
         self.start_noise()
         self._card_changed(is_told=True)
-
-    @property
-    def _wakes_in_airplane_mode(self) -> bool:
-        return self.settings.get(self.persona.airplane_setting, "0") != "0"
 
     def _card_changed(self, *, is_told: bool = False) -> None:
         if is_told:

@@ -191,10 +191,10 @@ class Phone:
         self._end(cause=16, is_local=True, outcome=None)
         return True
 
-    def drop(self) -> None:
-        """The modem lost power or network in mid-call."""
+    def drop(self, *, has_power: bool = False) -> None:
+        """The modem lost power, card or radio in mid-call; with power it says so."""
         if self.call is not None:
-            self._end(cause=27, is_local=True, outcome="dropped", is_silent=True)
+            self._end(cause=27, is_local=not has_power, outcome="dropped", is_silent=not has_power)
 
     def cut(self, cause: int) -> None:
         """The network ends the call, and the model says so."""

@@ -30,8 +30,12 @@ class Played:
     seconds: float
 
 
-async def serve(scenario: Scenario, folder: Path, *, ready: Callable[[], None]) -> None:
+async def serve(
+    scenario: Scenario, folder: Path, *, ready: Callable[[], None], is_fresh: bool = False
+) -> None:
     """Serve a bank from a folder until SIGTERM, SIGINT or the verb `stop`; `ready` is then told.
+
+    Cards go on where an earlier run in the folder left them, unless the run `is_fresh`.
 
     Raises:
         ScenarioError: the folder's path is too long for sockets, or ports for the system.
@@ -49,7 +53,7 @@ async def serve(scenario: Scenario, folder: Path, *, ready: Callable[[], None]) 
     # Not the loop's own handlers: they end before the process does, a second signal would kill it.
     for number in _SIGNALS:
         signal.signal(number, stop)
-    async with Bank(scenario, folder) as bank:
+    async with Bank(scenario, folder, is_fresh=is_fresh) as bank:
         controller = Controller(bank, on_stop=stopped.set)
         server = await control.serve(controller, folder / "control.sock", book=bank.ledger)
         async with server:

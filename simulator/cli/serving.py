@@ -69,8 +69,9 @@ class Duration(click.ParamType[float]):
 @click.option("--per-hub", type=int, help="Modems on each USB hub (default 16).")
 @click.option("--time-factor", type=float, help="How many times faster than real time.")
 @click.option("--seed", type=int, help="The same seed gives the same bank.")
-def serve(folder: Path, name: str | None, **flags: object) -> None:
-    """Serve a bank until SIGTERM, Ctrl-C or `stop`.
+@click.option("--fresh", "is_fresh", is_flag=True, help="Forget what cards keep of earlier runs.")
+def serve(folder: Path, name: str | None, *, is_fresh: bool, **flags: object) -> None:
+    """Serve a bank until stopped: by SIGTERM, Ctrl-C or `stop`.
 
     Prints `ready N modems in DIR` when clients may come. The folder holds ports/, ports.csv,
     cards.csv (numbers, PINs), ledger.jsonl (what the network saw) and control.sock.
@@ -80,7 +81,7 @@ def serve(folder: Path, name: str | None, **flags: object) -> None:
     def ready() -> None:
         click.echo(f"ready {chosen.modems} modems in {folder}")
 
-    asyncio.run(serving.serve(chosen, folder, ready=ready))
+    asyncio.run(serving.serve(chosen, folder, ready=ready, is_fresh=is_fresh))
 
 
 @click.command(epilog="Example: run chatter --dir /tmp/day --until 24h")

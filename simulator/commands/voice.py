@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from simulator.commands.settings import keep
+from simulator.commands.sim import card_code
 from simulator.line import OK, Answer, Outcome, Refused, cme
 from simulator.phone import Call, CallState
 from simulator.syntax import Command, Op
@@ -67,6 +68,10 @@ _CAUSES: Final = {
 
 
 def _dial(modem: Modem, command: Command) -> Outcome:
+    # A code for the card works before its PIN, too.
+    done = card_code(modem, command.text)
+    if done is not None:
+        return done
     card = modem.require_card()
     # 6 and 7 are registered for SMS only. Source: TS 27.007 §7.2.
     if not modem.is_registered or modem.registration in {6, 7}:

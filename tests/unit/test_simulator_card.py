@@ -1,12 +1,16 @@
 """PIN, PUK, locks and files: at-dialects §3.2, §3.3, §6.8 rows 11, 12."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simulator import files
 from simulator.card import Card, CardState, PinRefused, Subscription
+from simulator.faults import Fault, FaultKind
+from simulator.storage import Status, Storage, Stored
 from tests.support.one_modem import OneModem
 
 PUK = "87654321"
@@ -189,3 +193,176 @@ def test_no_walk_gives_tries_back_without_the_right_secret(
         assert 0 <= subject.pin_tries <= 3
         assert 0 <= subject.puk_tries <= 10
         assert (subject.state is CardState.DEAD) == (subject.puk_tries == 0)
+
+
+# ---------------------------------------------------------------- PIN2, codes
+
+
+def test_pin2_has_tries_of_its_own_and_puk2_opens_it(tmp_path: Path) -> None:
+    bench = OneModem(tmp_path)
+    assert bench.lines('AT+CLCK="FD",2') == ["+CLCK: 0", "OK"]
+    assert bench.say('AT+CLCK="FD",1,"0000"') == "+CME ERROR: 16"
+    assert "+CPINR: SIM PIN2,2,3" in bench.lines("AT+CPINR")
+    assert "+CPINR: SIM PIN,3,3" in bench.lines("AT+CPINR")
+    assert bench.say('AT+CLCK="FD",1,"2345"') == "OK"
+    assert bench.lines('AT+CLCK="FD",2') == ["+CLCK: 1", "OK"]
+    assert "+CPINR: SIM PIN2,3,3" in bench.lines("AT+CPINR")
+    assert bench.say('AT+CPWD="P2","2345","6789"') == "OK"
+    for answer in ("16", "16", "18"):
+        assert bench.say('AT+CPWD="P2","0000","1111"') == f"+CME ERROR: {answer}"
+    assert bench.say('AT+CPWD="P2","6789","1111"') == "+CME ERROR: 18"
+    assert bench.say("ATD**052*99999999*1111*1111#;") == "+CME ERROR: 16"
+    assert "+CPINR: SIM PUK2,9,10" in bench.lines("AT+CPINR")
+    assert bench.say("ATD**052*23456789*1111*1111#;") == "OK"
+    assert "+CPINR: SIM PUK2,10,10" in bench.lines("AT+CPINR")
+    assert bench.card.pin2 == "1111"
+    assert bench.lines("AT+CPIN?") == ["+CPIN: READY", "OK"]
+
+
+def test_card_is_unblocked_by_a_dialled_code(locked: OneModem) -> None:
+    for _ in range(3):
+        locked.say('AT+CPIN="0000"')
+    puk = locked.card.subscription.puk
+    assert locked.say(f"ATD**05*{puk}*4321*4322#;") == "+CME ERROR: 3"
+    assert locked.say("ATD**05*00000000*4321*4321#;") == "+CME ERROR: 16"
+    assert locked.card.puk_tries == 9
+    assert locked.say(f"ATD**05*{puk}*4321*4321#;") == "OK"
+    locked.wait(2)
+    assert locked.lines("AT+CREG?") == ["+CREG: 0,1", "OK"]
+    assert locked.say("ATD**04*4321*5555*5555#;") == "OK"
+    assert locked.card.pin == "5555"
+
+
+def test_right_pin2_needs_pin1_first(locked: OneModem) -> None:
+    assert locked.say('AT+CLCK="FD",1,"2345"') == "+CME ERROR: 11"
+    assert locked.card.pin2_tries == 3
+
+
+def test_ten_wrong_puks_on_the_wire_leave_a_dead_card(locked: OneModem) -> None:
+    for _ in range(3):
+        locked.say('AT+CPIN="0000"')
+    for _ in range(9):
+        assert locked.say('AT+CPIN="00000000","1111"') == "+CME ERROR: 16"
+    assert locked.say('AT+CPIN="00000000","1111"') == "+CME ERROR: 13"
+    assert locked.say("AT+CPIN?") == "+CME ERROR: 13"
+    assert locked.say("AT+CIMI") == "+CME ERROR: 13"
+    assert locked.say("AT+CMGS=24") == "+CMS ERROR: 313"
+    assert locked.lines('AT+CSIM=10,"002C000100"') == ['+CSIM: 4,"6983"', "OK"]
+    locked.modem.reboot()
+    locked.wait(5)
+    locked.say("AT+CMEE=1")
+    assert locked.say("AT+CPIN?").endswith("+CME ERROR: 13")
+
+
+# ---------------------------------------------------------------- files
+
+
+def with_card(tmp_path: Path, **facts: object) -> OneModem:
+    bench = OneModem(tmp_path)
+    other = Card(replace(bench.card.subscription, **facts), is_locked=False)
+    bench.network.subscribe(other)
+    bench.modem.insert(other)
+    bench.card = other
+    bench.wait(2)
+    return bench
+
+
+def test_provider_in_chinese_is_coded_as_ucs2(tmp_path: Path) -> None:
+    bench = with_card(tmp_path, provider="中国移动")
+    shown = bench.say("AT+CRSM=176,28486,0,0,17").partition('"')[2].partition('"')[0]
+    octets = bytes.fromhex(shown)
+    assert (len(octets), octets[1]) == (17, 0x80)
+    assert octets[2:].rstrip(b"\xff").decode("utf-16-be") == "中国移动"
+
+
+def test_stored_number_is_in_its_file_and_in_cnum(tmp_path: Path) -> None:
+    bench = with_card(tmp_path, stores_number=True, alpha="me", gid1="A1", gid2="FF01")
+    assert bench.lines("AT+CNUM") == ['+CNUM: "me","+8613800000001",145', "OK"]
+    record = bench.say("AT+CRSM=178,28480,1,4,24")
+    assert record.startswith('+CRSM: 144,0,"6D65FFFFFFFFFFFFFFFF0891683108000000F1')
+    assert bench.lines("AT+CRSM=176,28478,0,0,1") == ['+CRSM: 144,0,"A1"', "OK"]
+    assert bench.lines("AT+CRSM=176,28479,0,0,2") == ['+CRSM: 144,0,"FF01"', "OK"]
+
+
+def test_usual_card_has_an_empty_number_file(tmp_path: Path) -> None:
+    bench = OneModem(tmp_path)
+    assert bench.lines("AT+CRSM=178,28480,1,4,24") == [f'+CRSM: 144,0,"{"F" * 48}"', "OK"]
+    assert bench.lines("AT+CNUM") == ["OK"]
+    assert bench.say("AT+CRSM=178,28482,1,4,40").startswith(f'+CRSM: 144,0,"{"F" * 20}FD')
+
+
+def test_records_and_plain_files_are_read_each_in_its_way(tmp_path: Path) -> None:
+    usim = OneModem(tmp_path)
+    assert usim.lines("AT+CRSM=176,28480,0,0,24") == ['+CRSM: 105,129,""', "OK"]
+    assert usim.lines("AT+CRSM=178,28589,1,4,4") == ['+CRSM: 105,129,""', "OK"]
+    assert usim.lines("AT+CRSM=178,28480,2,4,24") == ['+CRSM: 106,131,""', "OK"]
+    assert usim.say("AT+CRSM=214,28589,0,0,4") == "+CME ERROR: 4"
+
+
+def test_2g_card_has_its_own_words(tmp_path: Path) -> None:
+    bench = with_card(tmp_path, is_usim=False)
+    assert bench.lines("AT+CRSM=176,28478,0,0,4") == ['+CRSM: 148,4,""', "OK"]
+    assert bench.lines("AT+CRSM=176,28480,0,0,24") == ['+CRSM: 148,8,""', "OK"]
+    assert bench.lines('AT+CSIM=10,"0020000100"') == ['+CSIM: 4,"6E00"', "OK"]
+    bench.say('AT+CLCK="SC",1,"0000"')
+    status = bytes.fromhex(bench.say("AT+CRSM=242").partition('"')[2].partition('"')[0])
+    assert (status[18], status[19], status[20], status[21]) == (0x82, 0x8A, 0x83, 0x8A)
+    locked = Card(bench.card.subscription, is_locked=True)
+    bench.modem.insert(locked)
+    assert bench.lines("AT+CRSM=176,28423,0,0,9") == ['+CRSM: 152,4,""', "OK"]
+
+
+def test_usim_status_of_the_master_file_is_a_template(tmp_path: Path) -> None:
+    bench = OneModem(tmp_path)
+    status = bytes.fromhex(bench.say("AT+CRSM=242").partition('"')[2].partition('"')[0])
+    assert status[0] == 0x62
+    assert status[1] == len(status) - 2
+    assert bytes.fromhex("83023F00") in status
+
+
+def test_messages_of_the_card_are_a_file_too(tmp_path: Path) -> None:
+    bench = OneModem(tmp_path)
+    bench.network.send_text(to=bench.card, origin="10086", text="hi")
+    record = bytes.fromhex(bench.say("AT+CRSM=178,28476,1,4,176").partition('"')[2].split('"')[0])
+    stored = bench.card.storage.get(1)
+    assert stored is not None
+    assert record == (b"\x03" + stored.sca + stored.tpdu).ljust(176, b"\xff")
+    bench.say("AT+CMGR=1")
+    assert bench.say("AT+CRSM=178,28476,1,4,1").startswith('+CRSM: 144,0,"01"')
+    assert bench.say("AT+CRSM=178,28476,2,4,1").startswith('+CRSM: 144,0,"00"')
+
+
+def test_half_read_number_comes_once_and_then_the_whole(tmp_path: Path) -> None:
+    bench = OneModem(tmp_path)
+    bench.modem.faults.set(Fault(kind=FaultKind.HALF_ICCID))
+    whole = files.swap_nibbles(bench.card.iccid.upper().ljust(20, "F")).hex().upper()
+    half = f"{whole[:10]}{'F' * 10}"
+    assert bench.lines("AT+CRSM=176,12258,0,0,10") == [f'+CRSM: 144,0,"{half}"', "OK"]
+    assert bench.lines("AT+CRSM=176,12258,0,0,10") == [f'+CRSM: 144,0,"{whole}"', "OK"]
+
+
+def test_pin_by_apdu_is_a_try_as_any_other(locked: OneModem) -> None:
+    wrong = b"0000".ljust(8, b"\xff").hex().upper()
+    right = b"1234".ljust(8, b"\xff").hex().upper()
+    assert locked.lines(f'AT+CSIM=26,"0020000108{wrong}"') == ['+CSIM: 4,"63C2"', "OK"]
+    assert locked.card.pin_tries == 2
+    assert locked.lines(f'AT+CSIM=26,"0020000108{right}"') == ['+CSIM: 4,"9000"', "OK"]
+    assert locked.lines('AT+CSIM=10,"0020000100"') == ['+CSIM: 4,"9000"', "OK"]
+    assert locked.lines('AT+CSIM=8,"00A40000"') == ['+CSIM: 4,"6D00"', "OK"]
+    assert locked.say('AT+CSIM=9,"0020000100"') == "+CME ERROR: 50"
+
+
+@given(
+    taken=st.lists(st.integers(0, 12), max_size=30),
+    first=st.sampled_from([0, 1]),
+)
+def test_storage_counts_what_it_holds(taken: list[int], first: int) -> None:
+    told: list[int] = []
+    storage = Storage("SM", capacity=10, first=first, changed=lambda: told.append(1))
+    message = Stored(status=Status.UNREAD, sca=b"\x00", tpdu=b"\x00")
+    for step in taken:
+        before = len(told), storage.used
+        is_added = step >= 10 and storage.add(message) is not None
+        is_changed = is_added or (step < 10 and storage.delete(step + first))
+        assert storage.used == len(list(storage)) == sum(s is not None for s in storage.slots)
+        assert (len(told) > before[0]) == is_changed == (storage.used != before[1])
