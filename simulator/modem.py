@@ -228,6 +228,11 @@ class Modem:
         """True where the network takes SMS from this modem."""
         return self.registration in {1, 5, 6, 7, 9, 10}
 
+    @property
+    def wanted_carrier(self) -> str:
+        """The numeric code that `+COPS=1` insists on; empty = any."""
+        return self.settings.get("+COPS=", "")
+
     def take_delivery(self, tpdu: bytes) -> Verdict:
         """Take what the network brings."""
         if not self.is_on or self.is_hung:

@@ -151,10 +151,6 @@ class Network:
         imsi = card.subscription.imsi
         return carrier.owns(imsi) or (bool(carrier.guests) and imsi.startswith(carrier.guests))
 
-    def prefer(self, card: Card, numeric: str) -> None:
-        """From its next search on the card wants this carrier only (`+COPS=1`); empty = any."""
-        self._subscribers[card.iccid].wanted = numeric
-
     def force_registration(self, card: Card, stat: int | None) -> None:
         """Give this card another status from its next search on; None = normal again."""
         self._subscribers[card.iccid].forced = stat
@@ -296,9 +292,8 @@ class Network:
 
     def _place(self, subscriber: Subscriber, seeker: Receiver | None) -> Place:
         imsi = subscriber.card.subscription.imsi
-        place = self._coverage.place(
-            imsi, seeker.name if seeker is not None else "", wanted=subscriber.wanted
-        )
+        modem, wanted = ("", "") if seeker is None else (seeker.name, seeker.wanted_carrier)
+        place = self._coverage.place(imsi, modem, wanted=wanted)
         bar = subscriber.account.bar
         if subscriber.forced is not None:
             is_in = subscriber.forced in _REGISTERED

@@ -35,6 +35,11 @@ class Receiver(Protocol):
     phone: Phone
     persona: Persona
 
+    @property
+    def wanted_carrier(self) -> str:
+        """The numeric code of the carrier that it insists on; empty = any."""
+        ...
+
     def take_delivery(self, tpdu: bytes) -> Verdict:
         """Take a DELIVER or STATUS-REPORT."""
         ...
@@ -156,7 +161,6 @@ class Subscriber:
     account: Account
     stat: int = 0
     forced: int | None = None
-    wanted: str = ""
     serving: Carrier | None = None
     seeker: Receiver | None = None
     receiver: Receiver | None = None

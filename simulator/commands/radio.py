@@ -138,7 +138,7 @@ def _scan(modem: Modem) -> str:
 
 def _serving(modem: Modem) -> str:
     carrier = modem.world.network.operator(modem.card) if modem.card is not None else None
-    mode = modem.settings.get("+COPS=", "0")
+    mode = "1" if modem.wanted_carrier else "0"
     if carrier is None or not modem.is_registered:
         return mode
     chosen = int(modem.settings.get("+COPS", "0"))
@@ -155,10 +155,7 @@ def _numeric(modem: Modem, name: str) -> str:
 
 
 def _choose(modem: Modem, numeric: str) -> None:
-    card = modem.card
-    modem.settings["+COPS="] = "1" if numeric else "0"
-    if card is not None:
-        modem.world.network.prefer(card, numeric)
+    modem.settings["+COPS="] = numeric
     modem.search_again()
 
 

@@ -159,6 +159,16 @@ def test_a_client_may_insist_on_a_carrier(tmp_path: Path) -> None:
     assert registration(world) == "+CREG: 0,1"
 
 
+def test_power_failure_ends_the_insistence(tmp_path: Path) -> None:
+    world = two(tmp_path, MOBILE, UNICOM, FRIEND)
+    world[0].say('AT+COPS=1,2,"46001"')
+    world[0].modem.reboot()
+    world.wait(10)
+    world[0].say("ATE0")
+    assert registration(world) == "+CREG: 0,1"
+    assert world[0].say("AT+COPS?")[0] == '+COPS: 0,0,"CHINA MOBILE"'
+
+
 def test_an_unknown_carrier_is_told(tmp_path: Path) -> None:
     world = two(tmp_path)
     with pytest.raises(LookupError, match="no carrier 'X'"):
