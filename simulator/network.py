@@ -21,7 +21,7 @@ from simulator.ledger import Fact, Ledger
 from simulator.rules import Fate, Offer, ReportFate, Rule
 from simulator.service_centre import ServiceCentre, Times, waiting_deliver
 from simulator.subscriber import Account, Receiver, Subscriber, Verdict, Waiting
-from simulator.ussd import Menu, Party, UssdDesk
+from simulator.ussd import Menu, Party, Progress, Reply, UssdDesk
 
 __all__ = (
     "Fate",
@@ -318,6 +318,8 @@ class Network:
             return
         if subscriber.receiver is not None:
             seeker.phone.cut(_LOST)
+            if self._ussd.cancel(subscriber.card.iccid):
+                seeker.take_ussd(Reply(progress=Progress.TERMINATED))
         seeker.search_again()
 
     def _account_changed(self, subscriber: Subscriber) -> None:

@@ -53,7 +53,7 @@ class Receiver(Protocol):
         ...
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Waiting:
     """A TPDU on its way to a card. `then` is done once it is there.
 
@@ -153,7 +153,7 @@ class Account:
         return limit.cms
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Subscriber:
     """One card. `seeker` is the modem that looks for or has the network; `receiver` has it."""
 

@@ -123,6 +123,15 @@ def test_a_card_that_leaves_the_network_has_no_session(world: ClosedWorld) -> No
     assert asked(world, "1") == ['+CUSD: 0,"Unknown request",15']
 
 
+def test_lost_coverage_ends_a_session_aloud(world: ClosedWorld) -> None:
+    asked(world, "*101#")
+    world.network.lose_coverage(modem="modem01")
+    assert world[0].heard() == ["+CUSD: 2"]
+    world.network.restore_coverage()
+    world.wait(100)
+    assert world[0].heard() == []
+
+
 def test_a_menu_is_data(tmp_path: Path) -> None:
     menu = Menu(
         code="*1#",
