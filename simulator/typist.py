@@ -58,6 +58,7 @@ class Typist:
         self._clock = clock
         self._steps: deque[_Step] = deque()
         self._heard = bytearray()
+        self._answer: bytearray | None = None
         self._step: _Step | None = None
         self._limit: Timer | None = None
         self._reference = 0
@@ -66,9 +67,10 @@ class Typist:
 
     def type(self, octets: bytes) -> bytes:
         """Write octets; what comes back at once."""
-        self._heard.clear()
+        said = self._answer = bytearray()
         self._modem.receive(octets)
-        return bytes(self._heard)
+        self._answer = None
+        return bytes(said)
 
     def send(self, to: str, text: str, *, report: bool = False) -> int:
         """Queue a message; the number of its segments.
@@ -99,6 +101,8 @@ class Typist:
 
     def hear(self, data: bytes) -> None:
         """What the modem said."""
+        if self._answer is not None:
+            self._answer += data
         self._heard += data
         step = self._step
         if step is None:

@@ -265,11 +265,13 @@ def traffic(
 @click.argument("verb")
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @bank_option
-def do(*, verb: str, arguments: tuple[str, ...], folder: Path) -> None:
+@json_option
+def do(*, verb: str, arguments: tuple[str, ...], folder: Path, as_json: bool) -> None:
     """Carry out any verb of the control socket; prints its answer as JSON.
 
     A VALUE that is JSON is read as such, anything else is a text.
     """
+    del as_json  # what it prints is JSON anyway; problems are where it is given
     args: dict[str, object] = {}
     for one in arguments:
         name, equals, value = one.partition("=")

@@ -121,7 +121,7 @@ def rule(*, clear: bool, folder: Path, as_json: bool, **fields: object) -> None:
 @bank_option
 @json_option
 def ussd(*, modem: str, text: str, push: bool, folder: Path, as_json: bool) -> None:
-    """Ask a code from a modem, or let the network begin (--push).
+    """Ask a code, or let the network begin (--push).
 
     Asking types AT+CUSD into the modem; the ledger's kind `ussd` shows both directions.
     """

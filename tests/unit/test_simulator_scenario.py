@@ -91,3 +91,134 @@ def test_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
     file.write_text("modems = ")
     with pytest.raises(ScenarioError, match=r"bank\.toml"):
         scenario.load(file)
+
+
+# ---------------------------------------------------------------- files
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "bank.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("modmes = 4\n", "1: modmes: unknown key 'modmes'; did you mean modems? known: "),
+        ('seed = 1\npersona = "huawie"\n', "2: persona: no persona 'huawie'"),
+        ('\ntransport = "tpc"\n', '2: transport: "tpc": did you mean tcp? one of pty, tcp'),
+        ("[[bays]]\nbay = 1\n[[bays]]\nbay = 77\n", "3: bays[2]: no bay 77: there are 1 to 16"),
+        ("[[bays]]\nbay = 1\npin = 1234\n", "3: bays[1].pin: 1234: a text is needed (in quotes)"),
+        ('[[bays]]\nbay = 1\npin = "12"\n', '3: bays[1].pin: "12": 4 to 8 digits are needed'),
+        ('[[bays]]\nbay = 1\ncarrier = "O2"\n', "3: bays[1].carrier: unknown carrier 'O2'"),
+        ("[[rules]]\ncms = 1\n[[rules]]\ncsm = 2\n", "4: rules[2].csm: unknown key 'csm'; did you"),
+        ("[[rules]]\nrate = 1.5\n", "rate: between 0 and 1"),
+        ('[[cards]]\niccid = "x"\nnumber = "1"\n', "2: cards[1].iccid: "),
+        ('start = 2026-01-01T00:00:00\n', "1: start: 2026-01-01 00:00:00: write it with its zone"),
+        ('latency = "soon"\n', '1: latency: "soon": seconds are needed, or a text as "90s"'),
+        ("latency = true\n", "1: latency: True: seconds are needed"),
+        ("time_factor = 0\n", "1: time_factor: 0: must be above 0"),
+        ("[[traffic]]\nsource = 'strangers'\n", "1: traffic[1].per_minute: is missing"),
+        ("[[timeline]]\ndo = 'unplug'\nmodem = 99\n", "3: timeline[1].modem: no bay 99"),
+        ("folder = '/'\n", "1: folder: unknown key 'folder'"),
+    ],
+)  # fmt: skip
+def test_mistake_is_told_with_file_line_key_and_cure(tmp_path: Path, text: str, said: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(ScenarioError) as caught:
+        scenario.load(file)
+    assert str(caught.value).startswith(f"{file}:")
+    assert said in str(caught.value)
+
+
+def test_bays_differ_as_the_file_says(tmp_path: Path) -> None:
+    text = """
+modems = 8
+persona = "generic"
+per_hub = 3
+[[carriers]]
+name = "A"
+numeric = "46000"
+[[carriers]]
+name = "B"
+numeric = "310260"
+[[bays]]
+bay = "2-3"
+persona = "huawei"
+locked = false
+[[bays]]
+bay = 4
+card = "89860099999999999904"
+number = "+8613899999904"
+imsi = "460001234567890"
+pin = "4321"
+puk = "12344321"
+imei = "356938035643809"
+[[bays]]
+bay = "5,7"
+card = "none"
+[[bays]]
+bay = 8
+present = false
+carrier = "B"
+"""
+    bays = scenario.bays(scenario.load(write(tmp_path, text)))
+    assert [bay.hub for bay in bays] == [1, 1, 1, 2, 2, 2, 3, 3]
+    assert [bay.persona.name for bay in bays[:4]] == ["generic", "huawei", "huawei", "generic"]
+    assert has_luhn_digit(bays[1].imei)
+    assert bays[1].imei.startswith(bays[1].persona.tac)
+    assert [bay.is_locked for bay in bays[:4]] == [True, False, False, True]
+    card = bays[3].subscription
+    assert (card.iccid, card.number, card.imsi, card.pin, card.puk) == (
+        "89860099999999999904", "+8613899999904", "460001234567890", "4321", "12344321",
+    )  # fmt: skip
+    assert bays[3].imei == "356938035643809"
+    assert [bay.has_card for bay in bays] == [True] * 4 + [False, True, False, True]
+    assert [bay.is_present for bay in bays] == [True] * 7 + [False]
+    assert bays[7].subscription.imsi.startswith("310260")
+    assert bays[7].subscription.mnc_length == 3
+    assert [bay.subscription.provider for bay in bays[:2]] == ["A", "B"]
+
+
+def test_two_cards_may_not_be_the_same() -> None:
+    values = {"modems": 2, "bays": [{"bay": 1, "number": "+8613800000002"}]}
+    with pytest.raises(ScenarioError, match=r"two cards with number \+8613800000002"):
+        scenario.override(Scenario(), values)
+    spare = {"iccid": "89860099999999999904", "number": "1390000"}
+    with pytest.raises(ScenarioError, match="two cards with iccid"):
+        scenario.override(Scenario(), {"cards": [spare, spare]})
+
+
+def test_persona_may_be_a_file_beside_the_scenario(tmp_path: Path) -> None:
+    generic = (Path(scenario.__file__).parent / "personas" / "generic.toml").read_text("utf-8")
+    (tmp_path / "mine.toml").write_text(generic.replace("GM100", "MINE"), encoding="utf-8")
+    text = 'modems = 2\npersona = "mine.toml,generic"\n'
+    bays = scenario.bays(scenario.load(write(tmp_path, text)))
+    assert [bay.persona.model for bay in bays] == ["MINE", "GM100"]
+    (tmp_path / "mine.toml").write_text("nonsense = 1\n", encoding="utf-8")
+    with pytest.raises(ScenarioError, match=r"mine\.toml: "):
+        scenario.load(tmp_path / "bank.toml")
+    with pytest.raises(ScenarioError, match=r"none\.toml: No such file"):
+        scenario.load(write(tmp_path, 'persona = "none.toml"\n'))
+
+
+def test_all_personas_are_dealt_in_turn() -> None:
+    bays = scenario.bays(Scenario(modems=40, persona="all"))
+    assert len({bay.persona.name for bay in bays}) >= 14
+
+
+def test_lengths_of_time_are_numbers_or_words() -> None:
+    for value, seconds in ((90, 90.0), ("90s", 90.0), ("1h30m", 5400.0), ("2d", 172800.0)):
+        assert scenario.override(Scenario(), {"latency": value}).latency == seconds
+
+
+def test_named_scenarios_are_found_and_others_are_paths(tmp_path: Path) -> None:
+    assert scenario.load(scenario.find("quiet")).modems == 4
+    file = write(tmp_path, "modems = 3\n")
+    assert scenario.load(scenario.find(str(file))).modems == 3
+    with pytest.raises(ScenarioError, match="unknown scenario 'quite'; did you mean quiet"):
+        scenario.find("quite")
+    with pytest.raises(ScenarioError, match=r"none\.toml: no such file"):
+        scenario.find("none.toml")
+    assert scenario.summary("quiet").startswith("Four modems")
