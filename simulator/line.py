@@ -309,9 +309,12 @@ class Line:
         self._timer = self._clock.call_later(self.prompt_seconds, self._prompt_expired)
         faults = self._faults
         self._is_leaky = False
+        text = self._prompt_text
+        if not faults.is_any:
+            self._out += text
+            return
         if faults.take(FaultKind.NO_PROMPT, self._asked):
             return
-        text = self._prompt_text
         if faults.take(FaultKind.BARE_PROMPT, self._asked):
             text = text.rstrip(b" ")
         if faults.take(FaultKind.PROMPT_WITHOUT_CRLF, self._asked):

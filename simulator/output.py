@@ -30,7 +30,9 @@ class Output:
                 self._flush()
             return
         faults = self._faults
-        if faults.take(FaultKind.SLOW_OUTPUT):
+        if not faults.is_any:
+            self._write(data)
+        elif faults.take(FaultKind.SLOW_OUTPUT):
             self._hold(data, _OCTET_SECONDS, self._dribble)
         elif len(data) > 1 and (fault := faults.take(FaultKind.SPLIT_WRITES)):
             at = 1 + faults.place(fault.kind, len(data) - 1)
