@@ -163,7 +163,8 @@ class Mailbox:
             return Verdict.NOT_NOW
         if mt:
             shown = f'"{name}"' if self._persona.cmti_is_quoted else name
-            self._notify(f"+CMTI: {shown},{index}")
+            mark = self._persona.push_mark if _is_push(tpdu) else ""
+            self._notify(f"+CMTI: {shown},{index}{mark}")
         return Verdict.TAKEN
 
     def _take_report(self, tpdu: bytes) -> Verdict:
@@ -235,3 +236,12 @@ def _class_of(tpdu: bytes) -> int | None:
         return pdu.message_class(pdu.decode_deliver(tpdu).data.dcs)
     except pdu.PduError:
         return None
+
+
+def _is_push(tpdu: bytes) -> bool:
+    """True for a WAP push: addressed to port 2948. Source: WAP-167 §6.3; TS 23.040 §9.2.3.24.4."""
+    try:
+        header = pdu.decode_deliver(tpdu).data.header
+    except pdu.PduError:
+        return False
+    return b"\x05\x04\x0b\x84" in header

@@ -321,6 +321,20 @@ def segments(text: str, *, reference: int, dcs: int | None = None) -> list[UserD
     ]
 
 
+def segment(text: str, concat: Concat) -> UserData:
+    """One segment of a longer text, with an 8-bit reference.
+
+    Raises:
+        PduError: the text is too long for one segment.
+    """
+    is_gsm7 = alphabet.fits_gsm7(text)
+    body = b"".join(_unit(char, is_gsm7=is_gsm7) for char in text)
+    if len(body) > (153 if is_gsm7 else 134):
+        raise PduError("too long for one segment")
+    header = bytes((5, 0, 3, concat.reference & 0xFF, concat.total, concat.sequence))
+    return _user_data(body, 0x00 if is_gsm7 else 0x08, header=header, is_gsm7=is_gsm7)
+
+
 def timestamp(moment: datetime) -> bytes:
     """Seven swapped octets with the zone in quarters of an hour. Source: TS 23.040 §9.2.3.11."""
     offset = moment.utcoffset() or timedelta()

@@ -36,6 +36,7 @@ class RegistrationForm(StrEnum):
 
     STANDARD = "standard"
     BLANKS = "blanks"  # `2,1, 81ED, 1A9CEB`
+    JUNK = "junk"  # `2,0,00,0`: a place though there is none
     URC = "urc"  # without the first field, as the unsolicited line
 
 
@@ -126,8 +127,9 @@ class Persona:
     place is announced; `rewords`: final results that this model says in place of the standard's;
     `cnmi_only`: all that `+CNMI` takes, where it is not the product of its ranges;
     `acknowledges_itself`: a `+CMT` wants no `+CNMA`; `forgets_routing` when the radio goes on or
-    the card changes; `absent`: what `+CPIN?` says without a card. `crsm_*`, `creg_form`,
-    `csq_separator`, `empty_*`: see `simulator.commands.variants`.
+    the card changes; `push_mark` follows the index of a `+CMTI` for a WAP push. `crsm_*`,
+    `absent`, `card_needs_radio`, `creg_form`, `csq_separator`, `empty_*`: see
+    `simulator.commands.variants`.
     """
 
     name: str
@@ -199,6 +201,8 @@ class Persona:
     empty_slot: EmptySlot = EmptySlot.ERROR
     empty_delete: bool = True
     absent: str = ""
+    card_needs_radio: bool = False
+    push_mark: str = ""
     no_card: str = "+CME ERROR: 10"
     busy_card: str = "+CME ERROR: 14"
     sms_codes: Mapping[str, int] = field(default_factory=dict)

@@ -81,7 +81,8 @@ def _functionality(modem: Modem, command: Command) -> Outcome:
         case Op.TEST:
             return Answer(lines=("+CFUN: (0,1,4),(0,1)",))
         case Op.READ:
-            return Answer(lines=(f"+CFUN: {1 if modem.radio else 4}",))
+            level = "1" if modem.radio else modem.settings.get("+CFUN", "4")
+            return Answer(lines=(f"+CFUN: {level}",))
     level, *reset = command.args or ["1"]
     if level not in {"0", "1", "4"}:
         raise cme(50)
@@ -89,6 +90,7 @@ def _functionality(modem: Modem, command: Command) -> Outcome:
         # The OK goes out first; the line falls silent with the next turn of the clock.
         modem.world.clock.call_later(0.02, modem.reboot)
         return OK
+    modem.settings["+CFUN"] = level
     if modem.radio != (level == "1"):
         modem.set_radio(is_on=level == "1")
     return OK

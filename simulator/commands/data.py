@@ -98,12 +98,23 @@ def filled(modem: Modem, line: str) -> str:
     return _NAME.sub(_filler(modem), line) if "{" in line else line
 
 
+def require_power(modem: Modem) -> None:
+    """Where `+CFUN=0` takes the card's power away, the card is then as good as gone.
+
+    Raises:
+        Refused: it is off.
+    """
+    if modem.persona.card_needs_radio and modem.settings.get("+CFUN") == "0":
+        raise Refused(modem.persona.no_card)
+
+
 def _filler(modem: Modem) -> Callable[[re.Match[str]], str]:
     def fill(match: re.Match[str]) -> str:
         name = match.group(1)
         if name in _OF_ICCID or name in _OF_CARD:
             if modem.card is None:
                 raise Refused(modem.persona.no_card)
+            require_power(modem)
             if name in _OF_ICCID:
                 return _OF_ICCID[name](cardfiles.iccid_octets(modem, modem.card))
             return _OF_CARD[name](modem.card)
@@ -166,8 +177,8 @@ def _keep(modem: Modem, command: Command) -> Outcome:
 
 _OF_MODEM: Final = (
     "imei",
-    "imei14",
     "is_registered",
+    "imei14",
     "imeisv",
     "model",
     "registration",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from simulator import pdu
+from simulator.commands import submit
 from simulator.commands.settings import keep
 from simulator.commands.sim import card_of
 from simulator.commands.voice import PlainCalls
-from simulator.line import OK, Answer, Outcome, cme
+from simulator.line import OK, Answer, Outcome, cme, cms
 from simulator.persona import PortRole
 from simulator.phone import Call
 from simulator.syntax import Command, Op
@@ -121,7 +123,30 @@ def _tries(modem: Modem, command: Command) -> Outcome:
     return Answer(lines=lines)
 
 
+def _long_text(modem: Modem, command: Command) -> Outcome:
+    """`+QCMGS="number"[,toda][,uid,part,parts]`: in text mode, one part of a long text.
+
+    Raises:
+        Refused: 302 not in text mode, 305 senseless parameters, else as `+CMGS`.
+    """
+    if command.op is Op.TEST:
+        return OK
+    if modem.settings["+CMGF"] != "1":
+        raise cms(302)
+    number, *rest = command.args or [""]
+    plain = Command(name="+CMGS", op=Op.SET, text=f'"{number}"')
+    outcome = submit.TABLE["+CMGS"](modem, plain)
+    if len(rest) < 3:
+        return outcome
+    numbers = [int(arg) for arg in rest[-3:] if arg.isascii() and arg.isdigit()]
+    if len(numbers) != 3 or max(numbers) > 255 or not 1 <= numbers[1] <= numbers[2]:
+        raise cms(305)
+    concat = pdu.Concat(reference=numbers[0], sequence=numbers[1], total=numbers[2])
+    return submit.text_prompt(modem, number, concat)
+
+
 TABLE: Final[Mapping[str, Callable[[Modem, Command], Outcome]]] = {
+    "+QCMGS": _long_text,
     "+QPINC": _tries,
     "+QINDCFG": _indications,
     "+QURCCFG": _urc_port,

@@ -33,18 +33,29 @@ def _send(modem: Modem, command: Command) -> Outcome:
 
 
 def _send_text(modem: Modem, command: Command) -> Outcome:
+    return text_prompt(modem, command.args[0] if command.args else "")
+
+
+def text_prompt(modem: Modem, number: str, concat: pdu.Concat | None = None) -> Prompt:
+    """Ask for a text to be sent to `number`; `concat` where it is one segment of a longer one.
+
+    Raises:
+        Refused: 305 that is no number.
+    """
     try:
-        destination = pdu.address(command.args[0])
-    except (IndexError, pdu.PduError) as error:
+        destination = pdu.address(number)
+    except pdu.PduError as error:
         raise cms(305) from error
 
     def take(payload: bytes) -> Answer | Later:
-        return _submit(modem, _text_submit(modem, destination, payload))
+        return _submit(modem, _text_submit(modem, destination, payload, concat))
 
     return Prompt(take=take, is_text=True)
 
 
-def _text_submit(modem: Modem, destination: pdu.Address, payload: bytes) -> bytes:
+def _text_submit(
+    modem: Modem, destination: pdu.Address, payload: bytes, concat: pdu.Concat | None
+) -> bytes:
     first_octet, validity, pid = _text_parameters(modem.settings["+CSMP"])
     text = payload.decode("latin-1").replace("\r", "\n")
     if is_ucs2(modem):
@@ -52,11 +63,14 @@ def _text_submit(modem: Modem, destination: pdu.Address, payload: bytes) -> byte
             text = bytes.fromhex(text).decode("utf-16-be")
         except ValueError as error:
             raise cms(305) from error
-    parts = pdu.segments(text, reference=0)
+    try:
+        parts = [pdu.segment(text, concat)] if concat else pdu.segments(text, reference=0)
+    except pdu.PduError as error:
+        raise cms(305) from error
     if len(parts) > 1:
         raise cms(305)
     submit = pdu.Submit(
-        first_octet=first_octet,
+        first_octet=first_octet | (0x40 if concat else 0),
         mr=0,
         destination=destination,
         pid=pid,

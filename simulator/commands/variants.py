@@ -3,7 +3,8 @@
 `crsm_short`: `+CRSM=192,<fid>` is enough; `crsm_quoted`: the file's octets stand in quotes;
 `crsm_ok`, `crsm_missing`: the status words of a file that is read, that is not there;
 `creg_form`, `csq_separator`: how registration and signal are written; `empty_slot`,
-`empty_delete`: what `+CMGR` says of an empty slot, and whether `+CMGD` takes one.
+`empty_delete`: what `+CMGR` says of an empty slot, and whether `+CMGD` takes one; `absent`: what
+`+CPIN?` says without a card; `card_needs_radio`: `+CFUN=0` takes the card's power away.
 Source: at-dialects §3.2, §3.4, §3.5.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from simulator.commands import radio, sim, sms
+from simulator.commands import data, radio, sim, sms
 from simulator.line import Answer, Outcome, Refused, cms
 from simulator.persona import EmptySlot, RegistrationForm
 from simulator.syntax import Command, Op
@@ -28,6 +29,7 @@ _STANDARD_OK: Final = "+CRSM: 144,0"
 _STANDARD_MISSING: Final = "+CRSM: 106,130"
 _EMPTY: Final = "+CMS ERROR: 321"
 _READ: Final = re.compile(r"(\+C\w*REG: )\d,(\d+.*)")
+_IDLE: Final = re.compile(r"(\+C\w*REG: 2,0)$")
 _GET_RESPONSE: Final = "192"
 
 
@@ -39,6 +41,7 @@ def restricted_access(modem: Modem, command: Command) -> Outcome:
     """
     persona = modem.persona
     args = command.args
+    data.require_power(modem)
     if not persona.crsm_short and args[:1] == [_GET_RESPONSE] and len(args) < 5:
         raise Refused("+CME ERROR: 50")
     outcome = sim.TABLE["+CRSM"](modem, command)
@@ -51,6 +54,13 @@ def restricted_access(modem: Modem, command: Command) -> Outcome:
     return changed(outcome, worded)
 
 
+def card_state(modem: Modem, command: Command) -> Outcome:
+    """`+CPIN`, with what this model says where there is no card."""
+    if command.op is Op.READ and modem.card is None and modem.persona.absent:
+        return Answer(lines=(modem.persona.absent,))
+    return sim.TABLE["+CPIN"](modem, command)
+
+
 def registration(modem: Modem, command: Command) -> Outcome:
     """`+CREG?`, `+CGREG?`, `+CEREG?` as this model words them."""
     outcome = radio.TABLE[command.name](modem, command)
@@ -59,6 +69,8 @@ def registration(modem: Modem, command: Command) -> Outcome:
     match modem.persona.creg_form:
         case RegistrationForm.BLANKS:
             return changed(outcome, lambda line: line.replace(",", ", ").replace(", ", ",", 1))
+        case RegistrationForm.JUNK if modem.settings[command.name] == "2":
+            return changed(outcome, lambda line: _IDLE.sub(r"\1,00,0", line))
         case RegistrationForm.URC:
             return changed(outcome, lambda line: _READ.sub(r"\1\2", line))
     return outcome
@@ -121,6 +133,7 @@ def _is_slot(modem: Modem, command: Command) -> bool:
 
 TABLE: Final[dict[str, _Handler]] = {
     "+CRSM": restricted_access,
+    "+CPIN": card_state,
     **dict.fromkeys(("+CREG", "+CGREG", "+CEREG"), registration),
     "+CSQ": signal,
     "+CMGR": read_message,

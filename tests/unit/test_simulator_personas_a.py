@@ -87,11 +87,13 @@ ROWS = [
     row("3.2 IMEI, with a word", "zte", "AT+CGSN", "IMEI: {imei}", OK),
     row("3.2 IMEI, several values", "mu609", "AT+CGSN", "{imei},{imeisv}", OK),
     row("3.2 IMEI, 16 digits", "e3372", "AT+CGSN", "{imeisv}", OK),
+    row("3.2 IMEI, 14 digits", "e173", "AT+CGSN", "{imei14}", OK),
     row("3.2 IMEI, snt form", "quectel", "AT+CGSN=1", '+CGSN: "{imei}"', OK),
     row("3.2 own number, not stored", "e1550", "AT+CNUM", OK),
     row("3.2 own number", "eg06", "AT+CNUM", '+CNUM: "me","{number}",145', OK),
     row("3.2 own number, empty alpha", "ec20", "AT+CNUM", '+CNUM: ,"{number}",145', OK),
     row("3.2 own number, refused", "zte", "AT+CNUM", "ERROR"),
+    row("3.2 own number, glued", "mu609", "AT+CNUM", 'ERROR+CNUM: ,"{number}",145', OK),
     row("3.2 provider, SIMCom", "simcom", "AT+CSPN?", '+CSPN: "CMCC",0', OK),
     row(
         "3.2 provider, Quectel", "quectel", "AT+QSPN",
@@ -120,6 +122,7 @@ ROWS = [
     locked("3.2 SIM7600's ICCID", "sim7600", "AT+CICCID", "+ICCID: {iccid}", OK),
     # §3.3 PIN and counters
     locked("3.3 a missing blank", "e173", "AT+CPIN?", "+CPIN:SIM PIN", OK),
+    locked("3.3 or quotes", "mu609", "AT+CPIN?", '+CPIN: "SIM PIN"', OK),
     locked("3.3 Huawei's counter", "huawei", "AT^CPIN?", "^CPIN: SIM PIN,2,10,2,10,3", OK,
            before=WRONG_PIN),
     row("3.3 and when READY", "huawei", "AT^CPIN?", "^CPIN: READY,,10,3,10,3", OK),
@@ -146,9 +149,12 @@ ROWS = [
         before="AT+CREG=2"),
     row("3.4 blanks inside", "mu609", "AT+CREG?", "+CREG: 2,1, 8BE3, 2BAF, 2", OK,
         before="AT+CREG=2"),
+    row("3.4 junk for a place", "e3372", "AT+CREG?", "+CREG: 2,0,00,0", OK,
+        before="AT+CREG=2 / AT+CFUN=7"),
     row("3.4 read answered as if unasked", "e173", "AT+CREG?", "+CREG: 1,8BE3,2BAF", OK,
         before="AT+CREG=2"),
     # §3.5 Message set-up
+    row("3.5 a first field more", "e1550", "AT+CSMS?", "+CSMS: 0,1,1,1", OK),
     row("3.5 mode 2 listed", "huawei", "AT+CNMI=?",
         "+CNMI: (0,1,2,3),(0,1,2,3),(0,2),(0,1,2),(0,1)", OK),
     row("3.5 and refused, Huawei", "huawei", "AT+CNMI=2,1,0,2,0", "ERROR"),
@@ -173,7 +179,13 @@ ROWS = [
     # §3.6 USSD
     row("3.6 text after ^USSDMODE=0", "e1752", "AT^USSDMODE?", "^USSDMODE: 0", OK,
         before="AT^USSDMODE=0"),
-    # §3.8 Power
+    # §3.8 Power; peers §2.1
+    row("2.1 (peers) no ICCID without radio", "eg06", "AT+QCCID", "+CME ERROR: 10",
+        before="AT+CFUN=0"),
+    row("2.1 (peers) but in flight mode", "eg06", "AT+QCCID", "+QCCID: {padded}", OK,
+        before="AT+CFUN=4"),
+    row("2.1 (peers) nor by file", "eg06", "AT+CRSM=176,12258,0,0,10", "+CME ERROR: 10",
+        before="AT+CFUN=0"),
     row("3.8 offline, Huawei", "huawei", "AT+CREG?", "+CREG: 0,0", OK, before="AT+CFUN=7"),
     row("3.8 its radio switch", "huawei", "AT^RFSWITCH?", "^RFSWITCH:0,1", OK,
         before="AT^RFSWITCH=0"),
@@ -188,6 +200,7 @@ def filled(bench: OneModem, line: str) -> str:
     padded = iccid.upper().ljust(20, "F")
     facts = {
         "imei": bench.modem.imei,
+        "imei14": bench.modem.imei[:14],
         "imeisv": bench.modem.imei[:14] + "01",
         "number": bench.card.subscription.number,
         "iccid": iccid,
@@ -205,6 +218,23 @@ def test_model_answers_as_the_facts_say(tmp_path: Path, case: Row) -> None:
         bench.say(line)
     bench.wait(0.1)
     assert bench.lines(case.command) == [filled(bench, line) for line in case.lines]
+
+
+@pytest.mark.parametrize(
+    ("model", "answer"),
+    [
+        ("simcom", ["+CPIN: NOT INSERTED", "OK"]),
+        ("m35", ["+CPIN: NOT INSERTED", "OK"]),
+        ("quectel", ["+CME ERROR: 10"]),
+        ("zte", ["+CME ERROR: 13"]),
+        ("e1752", ["ERROR"]),
+    ],
+)
+def test_missing_card_is_told_in_five_ways(tmp_path: Path, model: str, answer: list[str]) -> None:
+    bench = OneModem(tmp_path, model)
+    bench.modem.insert(None)
+    bench.wait(1)
+    assert bench.lines("AT+CPIN?") == answer
 
 
 @pytest.mark.parametrize(
