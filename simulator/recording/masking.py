@@ -24,9 +24,10 @@ _TOLD: Final = re.compile(rf"\s*({_NAME}|[A-Za-z][A-Za-z_ /]{{1,23}})\s*:\s?")
 _PIECES: Final = re.compile(r"[0-9A-Za-z\x80-\U0010ffff]+")
 _RUN: Final = re.compile(r"\d{10,}")
 _IDENTITY_RUN: Final = re.compile(r"\d(?:-?\d){6,}")
-_SENTENCE: Final = re.compile(r"(?:\b[A-Za-z']+\W+){4,}[A-Za-z']+\b")
+_SENTENCE: Final = re.compile(r"(?:\b[A-Za-z']+\W+){4,}[A-Za-z']+\b|\b[a-z]{2,}\b.*\b[a-z]{2,}\b")
 _NUMBER: Final = re.compile(r"\+?[0-9*#abcABC]*\d[0-9*#abcABC]*")
 _TIME: Final = re.compile(r"\d{2,4}/\d\d/\d\d(?:,\d\d:\d\d:\d\d(?:[+-]\d{1,3})?)?")
+_LONG_NUMBER: Final = re.compile(r"\+?\d{7,}")
 _LONG_HEX: Final = re.compile(r"[0-9A-Fa-f]{24,}")
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _UCS2_NUMBER: Final = re.compile(r"(?:00(?:2[ABab3]|3[0-9]))+")
@@ -141,7 +142,7 @@ class Masker:
         if kind is Kind.FILE:
             made = self._file(value, fid)
         elif kind in {Kind.KEEP, Kind.IDENTITY}:
-            made = self._kept(value, kind)
+            made = self._kept(value, kind, quoted=quoted)
         elif kind in {Kind.PARTY, Kind.GUARD, Kind.NUMBER} and not quoted:
             made = self._unquoted(value, kind)
         else:
@@ -191,9 +192,9 @@ class Masker:
     # ------------------------------------------------------------ parameters
 
     def _args(self, args: str, known: Fields, *, fid: int | None = None) -> str:
-        is_open = args.count('"') % 2 == 1
-        if is_open and (known.rest is not Kind.KEEP and Kind.USSD not in known.kinds):
-            # A quote is lost: nothing stands in its place.
+        is_open = args.count('"') % 2 == 1 and Kind.USSD not in known.kinds
+        if (is_open and known.rest is not Kind.KEEP) or _SECOND.search(args):
+            # A quote is lost, or two lines ran into each other: nothing stands in its place.
             return self.value(Kind.GUARD, args, quoted=False)
         return ",".join(
             self._field(part, known.kind(place), fid) for place, part in enumerate(split(args))
@@ -211,9 +212,9 @@ class Masker:
         made = self.value(kind, inner, fid=fid) if inner else ""
         return f'{lead}"{made}{quote}{self.unknown(behind)}{trail}'
 
-    def _kept(self, value: str, kind: Kind) -> str:
-        if _SECOND.search(value) or (kind is Kind.IDENTITY and _SENTENCE.search(value)):
-            # Two lines that ran into each other: the second one's fields are in no known place.
+    def _kept(self, value: str, kind: Kind, *, quoted: bool = False) -> str:
+        is_odd = kind is Kind.IDENTITY and (_SECOND.search(value) or _SENTENCE.search(value))
+        if is_odd or (quoted and _LONG_NUMBER.fullmatch(value)):
             return self._unquoted(value, Kind.GUARD)
         value = _LONG_HEX.sub(lambda match: self._standins.opaque(match.group()), value)
 

@@ -25,7 +25,7 @@ _ESC: Final = 0x1B
 _LONG_HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2}){10,}")
 _MAX_LINE: Final = 4096
 _MAX_WAITING: Final = 2  # one host goes on before it has read the last result; none is further
-_MAX_TYPED: Final = 16
+_MAX_TYPED: Final = 4  # what an echo may still be of
 _RESULT: Final = re.compile(
     r"OK|ERROR|NO CARRIER|BUSY|NO ANSWER|NO ?DIAL ?TONE|COMMAND NOT SUPPORT|TOO MANY PARAMETERS|NA"
     r"|\+(?:CME|CMS|EXT) ERROR ?: ?(?:\d{1,4}|[A-Za-z ,()/-]{2,60})|MODEM ERROR: ?\d{1,4}"
@@ -56,6 +56,7 @@ class _Waiting:
     commands: list[Asked]
     prompts: bool = False
     is_text: bool = False
+    is_listing: bool = False
 
     @property
     def names(self) -> set[str]:
@@ -239,7 +240,7 @@ class Reader:
             self._body = _Body.NONE
             return What.PAYLOAD, self._masker.value(kind, line)
         for typed, made in self._typed:
-            if typed == line:
+            if typed == line and not self._is_listed:
                 return What.ECHO, made
         result = self._result(line)
         if result is not None:
@@ -248,6 +249,11 @@ class Reader:
             self._may_be_text = True
             return What.PAYLOAD, self._masker.value(Kind.TEXT, line)
         return self._plain(line)
+
+    @property
+    def _is_listed(self) -> bool:
+        """True where the modem lists its commands; the list's first line comes after the echo."""
+        return bool(self._waiting) and self._waiting[0].is_listing
 
     def _plain(self, line: str) -> tuple[What, str]:
         names: set[str] = set().union(*(waiting.names for waiting in self._waiting))
@@ -260,7 +266,10 @@ class Reader:
                 asked = What.URC
             return asked, self._named(name, line)
         if line.upper().startswith("AT"):
-            return What.ECHO, self._masker.command(line)[0]
+            # A list of commands (`+CLAC`), or an echo that noise has changed.
+            if self._waiting and "+CLAC" in names:
+                self._waiting[0].is_listing = True
+            return asked, self._masker.command(line)[0]
         if self._prompting is not None and self._prompting.is_text:
             # A text that is echoed piece by piece.
             return What.ECHO, self._masker.value(Kind.TEXT, line)

@@ -19,7 +19,7 @@ CALLER = "95583461"  # too short to be masked for its length alone
 CENTRE = "+8613592770416"
 GSM_TEXTS = ("Come alone to pier twelve, bring blueprints", "Transfer {700} to Wladimir tonight")
 HAN_TEXTS = ("您的验证码是叁捌柒伍，切勿转发他人", "明晚九点老地方见面谈合同细节")
-USSD_CODE = "*1472589*36#"
+USSD_CODE = "*147258936#"
 Traffic = list[tuple[int, Sender, bytes]]
 
 
@@ -87,7 +87,7 @@ class Session(OneModem):
             "caller": CALLER[-8:],
             "centre": CENTRE[-8:],
             "card's centre": card.service_centre[-8:],
-            "USSD code": "1472589",
+            "USSD code": "147258936",
             **{f"text {number}": text for number, text in texts},
         }
 
