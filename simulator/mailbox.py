@@ -163,8 +163,8 @@ class Mailbox:
             return Verdict.NOT_NOW
         if mt:
             shown = f'"{name}"' if self._persona.cmti_is_quoted else name
-            mark = self._persona.push_mark if _is_push(tpdu) else ""
-            self._notify(f"+CMTI: {shown},{index}{mark}")
+            mark = self._persona.push_mark
+            self._notify(f"+CMTI: {shown},{index}{mark if mark and _is_push(tpdu) else ''}")
         return Verdict.TAKEN
 
     def _take_report(self, tpdu: bytes) -> Verdict:
