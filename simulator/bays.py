@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -14,7 +15,7 @@ from simulator import persona as personas
 from simulator.card import Subscription
 from simulator.carriers import Carrier
 from simulator.persona import Persona
-from simulator.reading import ScenarioError, shaped, unknown
+from simulator.reading import ScenarioError, line_of, read, shaped, unknown
 
 if TYPE_CHECKING:
     from simulator.scenario import Scenario
@@ -131,7 +132,7 @@ def deal(text: str, *, folder: Path = Path()) -> list[Persona]:
     parts: Iterable[str] = {"mixed": MIXED, "all": personas.names()}.get(text, text.split(","))
     try:
         return [_persona(name.strip(), folder) for name in parts]
-    except personas.PersonaError as error:
+    except (personas.PersonaError, ScenarioError) as error:
         raise ScenarioError(str(error), path=("persona",)) from error
 
 
@@ -159,16 +160,29 @@ def select(wanted: int | str, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _persona(name: str, folder: Path) -> Persona:
-    if not name.endswith(".toml"):
-        return personas.load(name)
-    path = folder / name
+def persona_file(path: Path) -> Persona:
+    """A persona from a file of one's own.
+
+    Raises:
+        ScenarioError: it cannot be read, or is wrong; with file, line and key.
+    """
     try:
-        return personas.parse(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        read(Persona, tomllib.loads(text))
+        return personas.parse(text)
     except OSError as error:
-        raise ScenarioError(f"{path}: {error.strerror}", path=("persona",)) from error
+        raise ScenarioError(f"{path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{path}: {error}") from error
     except personas.PersonaError as error:
-        raise ScenarioError(f"{path}: {error}", path=("persona",)) from error
+        raise ScenarioError(f"{path}: {error}") from error
+    except ScenarioError as error:
+        line = line_of(text, error.path)
+        raise ScenarioError(f"{path}{'' if line is None else f':{line}'}: {error}") from error
+
+
+def _persona(name: str, folder: Path) -> Persona:
+    return persona_file(folder / name) if name.endswith(".toml") else personas.load(name)
 
 
 def _with_carriers(found: list[Bay], carriers: Sequence[Carrier]) -> list[Bay]:
@@ -186,10 +200,20 @@ def _of_carrier(card: Subscription, carrier: Carrier) -> Subscription:
     prefix = next((one for one in carrier.home if one), carrier.numeric)
     return replace(
         card,
+        iccid=_issued_by(card.iccid, carrier.issuer),
         imsi=prefix + card.imsi[len(prefix) :],
         provider=carrier.short or carrier.name,
+        service_centre=carrier.service_centre,
         mnc_length=len(carrier.numeric) - 3,
     )
+
+
+def _issued_by(iccid: str, issuer: str) -> str:
+    if not issuer:
+        return iccid
+    changed = issuer + iccid[len(issuer) :]
+    # The shape with letters has no check digit.
+    return _with_check_digit(changed[:-1]) if changed.isdigit() else changed
 
 
 def _changed(bay: Bay, change: BayChange, scenario: Scenario) -> Bay:

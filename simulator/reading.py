@@ -19,6 +19,7 @@ Path: TypeAlias = tuple[str | int, ...]
 """Where in the table: names, and places in lists counted from 1."""
 
 _T = TypeVar("_T")
+_MANY: Final = 40  # names that nobody reads to the end
 _UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
 
@@ -84,6 +85,8 @@ def unknown(name: str, known: Iterable[str], *, what: str = "key") -> str:
     """The sentence about a name that there is not, with the nearest ones that there are."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=2)
+    if near and len(names) > _MANY:
+        return f"unknown {what} {name!r}; did you mean {' or '.join(near)}?"
     hint = f" did you mean {' or '.join(near)}?" if near else ""
     return f"unknown {what} {name!r};{hint} known: {', '.join(names)}"
 

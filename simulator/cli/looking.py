@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +12,7 @@ import click
 
 from simulator import persona as models
 from simulator import scenario as scenarios
+from simulator.bays import persona_file
 from simulator.cli.show import bank_option, connect, json_option, show_json, show_table
 from simulator.ledger import Fact
 from simulator.verbs import VERBS
@@ -44,10 +47,26 @@ def _row(one: Mapping[str, Fact]) -> list[object]:
             number, status, one["call"], one["faults"]]  # fmt: skip
 
 
-@click.command(epilog="Example: personas --json")
+@click.command(
+    epilog="Example: personas; is a file of your own well-formed: personas --check my.toml"
+)
+@click.option(
+    "--check",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Read this persona file; tell its mistake, if any.",
+)
+@click.option("--show", metavar="NAME", help="Print this persona's file.")
 @json_option
-def personas(*, as_json: bool) -> None:
+def personas(*, file: Path | None, show: str | None, as_json: bool) -> None:
     """The models that there are."""
+    if file is not None:
+        one = persona_file(file)
+        click.echo(f"{file}: well-formed: {one.manufacturer} {one.model}")
+        return
+    if show is not None:
+        click.echo(_file_of(show).read_text("utf-8"), nl=False)
+        return
     found = [models.load(name) for name in models.names()]
     if as_json:
         for one in found:
@@ -62,6 +81,11 @@ def personas(*, as_json: bool) -> None:
             for name, one in zip(models.names(), found, strict=True)
         ],
     )
+
+
+def _file_of(name: str) -> Traversable:
+    models.load(name)
+    return resources.files("simulator") / "personas" / f"{name}.toml"
 
 
 @click.command(
