@@ -121,8 +121,7 @@ ROWS = [
     locked("3.2 SIM800's, bare, lower case", "simcom", "AT+CCID", "{lower}", OK),
     locked("3.2 SIM7600's ICCID", "sim7600", "AT+CICCID", "+ICCID: {iccid}", OK),
     # §3.3 PIN and counters
-    locked("3.3 a missing blank", "e173", "AT+CPIN?", "+CPIN:SIM PIN", OK),
-    locked("3.3 or quotes", "mu609", "AT+CPIN?", '+CPIN: "SIM PIN"', OK),
+    locked("3.3 quotes, a missing blank", "e173", "AT+CPIN?", '+CPIN:"SIM PIN"', OK),
     locked("3.3 Huawei's counter", "huawei", "AT^CPIN?", "^CPIN: SIM PIN,2,10,2,10,3", OK,
            before=WRONG_PIN),
     row("3.3 and when READY", "huawei", "AT^CPIN?", "^CPIN: READY,,10,3,10,3", OK),
