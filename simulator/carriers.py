@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Annotated, Final
 
 from simulator.latency import Latency
-from simulator.reading import Seconds
+from simulator.reading import Seconds, shaped
 from simulator.ussd import MENUS, Menu
 
 HOME: Final = 1
@@ -63,9 +63,10 @@ class Carrier:
     """One carrier. Times in seconds, money in the carrier's currency.
 
     `home`: beginnings of the IMSIs that are its own (none given: its `numeric`); `guests`: of
-    those that may roam here. `coverage` is the signal by modem (a pattern), where it differs from
-    `signal`: 0–31 as in `+CSQ`, negative = not heard. `per_second` segments are worked off, of
-    which `queue` may wait; more gets CMS 42. `price` is for each segment; a card that cannot pay
+    those that may roam here; `issuer` begins the ICCIDs of its cards. `coverage` is the signal by
+    modem (a pattern), where it differs from `signal`: 0–31 as in `+CSQ`, negative = not heard.
+    `per_second` segments are worked off, of which `queue` may wait; more gets CMS 42. `price` is
+    for each segment; a card that cannot pay
     gets `no_credit_cms`. `validity` is for messages that name none, `validity_most` clips.
     """
 
@@ -75,6 +76,8 @@ class Carrier:
     home: tuple[str, ...] = ()
     guests: tuple[str, ...] = ()
     share: int = 1
+    issuer: Annotated[str, shaped(r"(\d{2,7})?", "2 to 7 digits")] = ""
+    service_centre: Annotated[str, shaped(r"\+?\d{3,20}", "a number")] = "+8613800100500"
     signal: int = 20
     coverage: Mapping[str, int] = field(default_factory=dict)
     latency: Latency | None = None

@@ -234,6 +234,8 @@ choices = [{ code = "1", text = "{balance}" }]
 name = "CHN-UNICOM"
 numeric = "46001"
 guests = ["46000"]
+issuer = "898601"
+service_centre = "+8613010112500"
 
 [[call_rules]]
 number = "+8610"
@@ -254,8 +256,12 @@ def test_carriers_are_read_from_a_scenario(tmp_path: Path) -> None:
     assert [mobile.signal_at(f"modem0{n}") for n in (1, 2, 3, 4)] == [9, 9, -1, 20]
     assert unicom.names == ("CHN-UNICOM", "CHN-UNICOM", "46001")
     assert found.call_rules[0].rate == 0.2
-    owners = [bay.subscription.imsi[:5] for bay in scenario.bays(found)]
-    assert owners == ["46000", "46000", "46001"] * 2
+    cards = [bay.subscription for bay in scenario.bays(found)]
+    assert [card.imsi[:5] for card in cards] == ["46000", "46000", "46001"] * 2
+    assert [card.iccid[:6] for card in cards if card.provider != "CMCC"] == ["898601"] * 2
+    assert [card.service_centre[-4:] for card in cards] == ["0500", "0500", "2500"] * 2
+    default = [bay.subscription for bay in scenario.bays(scenario.Scenario(modems=6))]
+    assert [card.iccid for card in cards[:2]] == [card.iccid for card in default[:2]]
 
 
 # ---------------------------------------------------------------- limits
