@@ -48,6 +48,15 @@ class EmptySlot(StrEnum):
     ZEROS = "zeros"  # +CMGR: 0,,0
 
 
+class UssdCoding(StrEnum):
+    """How the text of `+CUSD` is written."""
+
+    TEXT = "text"  # as +CSCS says
+    PACKED = "packed"  # packed septets in hexadecimal, until ^USSDMODE=0
+    UCS2 = "ucs2"  # asked as +CSCS says, answered in UCS-2 whatever it says
+    SPACED = "spaced"  # as +CSCS says, with blanks behind the commas; fails with HEX
+
+
 COMMAND_ROLES: Final = frozenset({PortRole.AT, PortRole.MODEM, PortRole.APP})
 
 
@@ -147,7 +156,7 @@ class Persona:
     prompt: str = "\r\n> "
     submit_seconds: float = 0.0
     link_seconds: float = 3.0
-    ussd_coding: str = "text"
+    ussd_coding: UssdCoding = UssdCoding.TEXT
     cpin_has_ok: bool = True
     memories: tuple[str, ...] = ("SM", "ME", "MT", "SR")
     write_memories: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from simulator import alphabet
 from simulator.line import OK, Answer, Outcome, cme
+from simulator.persona import UssdCoding
 from simulator.syntax import Command, Op
 from simulator.ussd import Progress, Reply
 
@@ -60,7 +61,7 @@ def shown(modem: Modem, reply: Reply) -> str | None:
     if _fails_in_hex(modem):
         return f"+CUSD: {Progress.TERMINATED.value}"
     text, dcs = _encoded(modem, reply.text)
-    comma = ", " if _is_sim800(modem) else ","
+    comma = ", " if modem.persona.ussd_coding is UssdCoding.SPACED else ","
     return f'+CUSD: {reply.progress.value}{comma}"{text}"{comma}{dcs}'
 
 
@@ -82,7 +83,7 @@ def _decoded(modem: Modem, text: str, *, is_ucs2: bool) -> str:
 def _encoded(modem: Modem, text: str) -> tuple[str, int]:
     """The text on the wire, and the data coding scheme that goes with it."""
     is_gsm = alphabet.fits_gsm7(text)
-    if not is_gsm or modem.persona.vendor == "zte":
+    if not is_gsm or modem.persona.ussd_coding is UssdCoding.UCS2:
         return text.encode("utf-16-be").hex().upper(), _UCS2
     if _is_packed(modem):
         septets = alphabet.to_septets(text)
@@ -101,15 +102,12 @@ def _encoded(modem: Modem, text: str) -> tuple[str, int]:
 
 
 def _is_packed(modem: Modem) -> bool:
-    return modem.persona.vendor == "huawei" and modem.settings.get("^USSDMODE", "1") != "0"
-
-
-def _is_sim800(modem: Modem) -> bool:
-    return modem.persona.vendor == "simcom" and not modem.persona.has_eps
+    is_packed = modem.persona.ussd_coding is UssdCoding.PACKED
+    return is_packed and modem.settings.get("^USSDMODE", "1") != "0"
 
 
 def _fails_in_hex(modem: Modem) -> bool:
-    return _is_sim800(modem) and modem.settings["+CSCS"] == "HEX"
+    return modem.persona.ussd_coding is UssdCoding.SPACED and modem.settings["+CSCS"] == "HEX"
 
 
 def _mode(modem: Modem, command: Command) -> Outcome:
