@@ -38,7 +38,8 @@ class Subscription:
 
     `iccid` without filler. `provider`: EF_SPN, coded as UCS2 where GSM has not its letters; empty =
     no such file. `stores_number`: EF_MSISDN holds the number, under the name `alpha`. `gid1`,
-    `gid2` in hex, empty = no such file. `is_usim` false: a card of the 2G days.
+    `gid2` in hex, empty = no such file. `mnc_length` 0: a very old card, which does not say it.
+    `is_usim` false: a card of the 2G days.
     """
 
     iccid: str
@@ -141,7 +142,7 @@ _FILES: Final[Mapping[int, Callable[[Subscription], bytes]]] = {
     EF_ICCID: lambda card: swap_nibbles(card.iccid.upper().ljust(20, "F")),
     EF_IMSI: _imsi,
     EF_SPN: lambda card: b"\x00" + _name(card.provider, _SPN) if card.provider else b"",
-    EF_AD: lambda card: bytes((0, 0, 0, card.mnc_length)),
+    EF_AD: lambda card: bytes((0, 0, 0, card.mnc_length)[: 4 if card.mnc_length else 3]),
     EF_ECC: lambda _card: bytes.fromhex("11F211F009F1"),
     EF_FPLMN: lambda _card: b"\xff" * 12,
     EF_GID1: lambda card: bytes.fromhex(card.gid1),

@@ -299,16 +299,7 @@ class Modem:
 
     def final(self, text: str) -> str:
         """A final result as the model and `+CMEE` want it."""
-        text = self.persona.rewords.get(text, text)
-        if not text.startswith("+CME ERROR: "):
-            is_worded = self.persona.cms_has_text and self.settings["+CMEE"] == "2"
-            return commands.verbose_error(text) if is_worded else text
-        match self.settings["+CMEE"]:
-            case "1":
-                return text
-            case "2":
-                return commands.verbose_error(text)
-        return "ERROR"
+        return commands.final(self, text)
 
     def defaults(self) -> None:
         """`ATZ`, `AT&F`: the settings of power-up; card and network stay."""

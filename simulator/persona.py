@@ -173,6 +173,7 @@ class Persona:
     cmti_is_quoted: bool = True
     flash_is_direct: bool = False
     creg_is_quoted: bool = True
+    cops_in_charset: bool = False
     access_technology: int | None = None
     has_eps: bool = False
     prompted_ack: bool = True

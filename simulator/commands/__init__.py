@@ -19,6 +19,7 @@ from simulator.commands import (
     simcom,
     sms,
     telit,
+    texts,
     ublox,
     ussd,
     variants,
@@ -94,7 +95,7 @@ arrived = messages.arrived
 default_settings = settings.defaults
 facts = data.FACTS
 filled = data.filled
+final = texts.final
 fixed = data.fixed
 registration_lines = radio.registration_lines
 ussd_line = ussd.shown
-verbose_error = basic.verbose_error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from simulator.commands import data, texts
+from simulator.commands import data
 from simulator.line import OK, Answer, Outcome, cme
 from simulator.syntax import Command, Op
 
@@ -133,7 +133,6 @@ def _all_commands(modem: Modem, command: Command) -> Outcome:
 # Only some models list what they know.
 LISTED: Final = {"+CLAC": _all_commands}
 reboot: Final = _reboot
-verbose_error: Final = texts.worded
 
 TABLE: Final[dict[str, Callable[[Modem, Command], Outcome]]] = {
     "E": _echo,

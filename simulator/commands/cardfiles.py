@@ -47,7 +47,9 @@ def _restricted_access(modem: Modem, command: Command) -> Outcome:
     try:
         found = card.file(fid)
     except PinRefused:
-        return _word("105,130" if is_usim else "152,4")
+        # A 2G card tells a blocked CHV from one that was not shown.
+        old = "152,4" if card.state is CardState.PIN else "152,64"
+        return _word("105,130" if is_usim else old)
     if found is None:
         return _word("106,130" if is_usim else "148,4")
     match access:

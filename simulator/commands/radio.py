@@ -144,7 +144,10 @@ def _serving(modem: Modem) -> str:
     chosen = int(modem.settings.get("+COPS", "0"))
     technology = modem.persona.access_technology
     tail = f",{technology}" if technology is not None else ""
-    return f'{mode},{chosen},"{carrier.names[chosen]}"{tail}'
+    name = carrier.names[chosen]
+    if modem.persona.cops_in_charset and modem.settings["+CSCS"] == "UCS2":
+        name = name.encode("utf-16-be").hex().upper()
+    return f'{mode},{chosen},"{name}"{tail}'
 
 
 def _numeric(modem: Modem, name: str) -> str:

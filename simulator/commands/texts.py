@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from simulator.modem import Modem
 
 CME: Final = {
     0: "phone failure",
@@ -145,8 +148,24 @@ CMS: Final = {
 }
 
 
-def worded(final: str) -> str:
-    """`+CME ERROR: 16` in words; a number without any stays a number."""
+def final(modem: Modem, text: str) -> str:
+    """A final result as the model and `+CMEE` want it: a number, words or plain `ERROR`.
+
+    `+CMS ERROR` has words on some models only, and never becomes `ERROR`.
+    """
+    text = modem.persona.rewords.get(text, text)
+    is_cms = text.startswith("+CMS ERROR: ")
+    if not (is_cms or text.startswith("+CME ERROR: ")):
+        return text
+    match modem.settings["+CMEE"]:
+        case "2" if modem.persona.cms_has_text or not is_cms:
+            return _worded(text)
+        case "0" if not is_cms:
+            return "ERROR"
+    return text
+
+
+def _worded(final: str) -> str:
     prefix, _, code = final.rpartition(" ")
     table = CMS if final.startswith("+CMS") else CME
     return f"{prefix} {table[int(code)]}" if code.isdigit() and int(code) in table else final

@@ -312,6 +312,18 @@ def test_2g_card_has_its_own_words(tmp_path: Path) -> None:
     assert bench.lines("AT+CRSM=176,28423,0,0,9") == ['+CRSM: 152,4,""', "OK"]
 
 
+def test_blocked_2g_card_says_so(tmp_path: Path) -> None:
+    bench = with_card(tmp_path, is_usim=False)
+    for _ in range(3):
+        bench.say('AT+CLCK="SC",1,"0000"')
+    assert bench.lines("AT+CRSM=176,28423,0,0,9") == ['+CRSM: 152,64,""', "OK"]
+
+
+def test_very_old_card_does_not_tell_how_long_its_mnc_is(tmp_path: Path) -> None:
+    bench = with_card(tmp_path, mnc_length=0)
+    assert bench.lines("AT+CRSM=176,28589,0,0,4") == ['+CRSM: 144,0,"000000"', "OK"]
+
+
 def test_usim_status_of_the_master_file_is_a_template(tmp_path: Path) -> None:
     bench = OneModem(tmp_path)
     status = bytes.fromhex(bench.say("AT+CRSM=242").partition('"')[2].partition('"')[0])

@@ -18,7 +18,7 @@ from simulator.phone import CallOutcome, CallPlan
 from tests.support.one_modem import HELLO, HELLO_LENGTH, OneModem
 
 Steps = tuple[tuple[str, tuple[str, ...]], ...]
-ROSTER = ("generic", "le910", "mc7304", "sara", "bgs2", "wavecom")
+ROSTER = ("generic", "le910", "mc7304", "sara", "bgs2", "pls8", "wavecom")
 FAR = "+8613900000000"
 
 
@@ -306,6 +306,12 @@ NETWORK = [
     row("3.4", "formats of +COPS", "generic",
         ("AT+COPS=3,2", "OK"), ("AT+COPS?", '+COPS: 0,2,"46000"', "OK"),
         ("AT+COPS=3,0", "OK"), ("AT+COPS?", '+COPS: 0,0,"CHINA MOBILE"', "OK")),
+    row("3.4", "the operator's name in UCS2 where +CSCS wants it", "sara",
+        ('AT+CSCS="UCS2"', "OK"), ("AT+COPS=3,1", "OK"),
+        ("AT+COPS?", '+COPS: 0,1,"0043004D00430043",2', "OK")),
+    row("peers 2.1", "ICCID unreadable at minimum function, readable in flight mode", "sara",
+        ("AT+CFUN=0", "OK"), ("AT+CCID", "+CME ERROR: 10"), ("AT+CFUN=4", "OK"),
+        ("AT+CCID", "+CCID: {iccid}", "OK")),
     row("3.4", "no service: +COPS: 0", "generic",
         ("AT+CFUN=4", "OK"), ("AT+COPS?", "+COPS: 0", "OK")),
     row("3.4", "others' signal: Telit", "le910",
@@ -443,6 +449,10 @@ CALLS = [
 ]  # fmt: skip
 
 MODEM_MANAGER = [
+    row("6.6", "cinterion, LTE", "pls8",
+        ("AT^SXRAT=?", "^SXRAT: (0-6),(0,2,3),(0,2,3)", "OK"),
+        ('AT^SCFG="MEopMode/Prov/Cfg"', '^SCFG: "MEopMode/Prov/Cfg","fallback"', "OK"),
+        ("AT+CGCONTRDP", "OK")),
     row("6.6", "cinterion", "bgs2",
         ("AT\\Q3", "OK"), ("AT^SCKS=1", "OK"), ("AT^SLCC=?", "^SLCC: (0,1)", "OK"),
         ("AT^SMONI=?", "OK"), ("AT^SGAUTH?", "^SGAUTH: 2", "OK"),
@@ -484,6 +494,7 @@ def test_every_persona_of_this_file_has_rows_of_its_own() -> None:
         ("sara", "1546:1102",
          {"at": 0, "modem": 2, "app": 4, "nmea": 6, "log": 8, "trace": 10, "sap": 12}),
         ("bgs2", "0403:6011", {"at": 0}),
+        ("pls8", "1e2d:0061", {"modem": 0, "at": 2, "nmea": 4}),
         ("wavecom", "067b:2303", {"at": 0}),
     ],
 )  # fmt: skip
@@ -667,6 +678,14 @@ def test_reports_in_text_mode_are_one_line(tmp_path: Path) -> None:
     assert head == '+CDS: 6,0,"+491712345678",145'
     assert times.endswith(",0")
     assert pdu.split_pdu(bytes.fromhex(HELLO))[1]
+
+
+def test_text_that_looks_like_a_result_is_text(tmp_path: Path) -> None:
+    """peers §2.1: a client that takes it for one ends the command early."""
+    bench = OneModem(tmp_path)
+    bench.say("AT+CMGF=1")
+    bench.network.send_text(to=bench.card, origin="10086", text="OK\nERROR")
+    assert bench.type(b"AT+CMGR=1\r").endswith("\r\nOK\nERROR\r\n\r\nOK\r\n")
 
 
 def test_another_card_is_asked_about_at_once(tmp_path: Path) -> None:
