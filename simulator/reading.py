@@ -20,8 +20,8 @@ Path: TypeAlias = tuple[str | int, ...]
 
 _T = TypeVar("_T")
 _MANY: Final = 40  # names that nobody reads to the end
-_UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
+_UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 
 
 class ScenarioError(ValueError):
@@ -36,7 +36,7 @@ class ScenarioError(ValueError):
 def seconds(value: object) -> object:
     """`90`, `"90s"`, `"1h30m"`, `"2d"` as seconds; what is none of these stays as it is."""
     if isinstance(value, str) and _DURATION.fullmatch(value):
-        parts = re.findall(r"([\d.]+)([dhms])", value)
+        parts = re.findall(r"([\d.]+)(ms|[dhms])", value)
         return sum(float(amount) * _UNITS[unit] for amount, unit in parts)
     if isinstance(value, bool | str):
         raise ValueError('seconds are needed, or a text as "90s", "1h30m", "2d"')  # noqa: TRY004 - pydantic tells ValueErrors

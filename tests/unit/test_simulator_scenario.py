@@ -209,7 +209,7 @@ def test_all_personas_are_dealt_in_turn() -> None:
 
 
 def test_lengths_of_time_are_numbers_or_words() -> None:
-    for value, seconds in ((90, 90.0), ("90s", 90.0), ("1h30m", 5400.0), ("2d", 172800.0)):
+    for value, seconds in ((90, 90.0), ("90s", 90.0), ("1h30m", 5400.0), ("2d", 172800.0), ("50ms", 0.05)):
         assert scenario.override(Scenario(), {"latency": value}).latency == seconds
 
 
