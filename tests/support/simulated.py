@@ -57,6 +57,10 @@ class BankProcess:
         """The process id."""
         return self._process.pid
 
+    def connect(self) -> BankControl:
+        """A control connection of one's own, for a thread."""
+        return BankControl(self.folder / "control.sock")
+
     def port(self, modem: str = "modem01") -> str:
         """The path of a modem's port."""
         return str(self.folder / "ports" / modem)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -14,3 +15,13 @@ def require_tool(name: str) -> str:
     if os.environ.get("MODEMCTL_REQUIRE_TOOLS"):
         pytest.fail(f"{name} is not installed, and MODEMCTL_REQUIRE_TOOLS is set")
     pytest.skip(f"{name} is not installed")
+
+
+def require_file(name: str) -> Path:
+    """A file of an installed program; without it as without the program."""
+    path = Path(name)
+    if path.exists():
+        return path
+    if os.environ.get("MODEMCTL_REQUIRE_TOOLS"):
+        pytest.fail(f"{name} does not exist, and MODEMCTL_REQUIRE_TOOLS is set")
+    pytest.skip(f"{name} does not exist")
