@@ -11,6 +11,8 @@ from simulator.recording.standins import Standins
 from simulator.recording.tape import Record, Sender, Tape, What
 
 _BLANKS: Final = re.compile(r'("[^"]*"?)|\s+')
+_AHEAD_MS: Final = 100
+"""Commands closer than this, without a word in between, were typed ahead of their answers."""
 _SHAPES: Final = Masker(Standins(None))
 _SKELETONS: Final = Masker(Standins(None), is_skeleton=True)
 
@@ -125,6 +127,7 @@ class _Teller:
         self._opening = _Open("")
         self._commands: list[_Open] = []
         self._now = self._opening
+        self._ahead: list[_Open] = []
         self._is_typing = False
         self._last = 0
 
@@ -136,8 +139,7 @@ class _Teller:
             self._type(record)
         elif record.line:
             # A bare CR or ESC asks nothing; what follows belongs to what went before.
-            self._commands.append(_Open(record.line))
-            self._now = self._commands[-1]
+            self._ask(record)
         self._last = record.ms
 
     def story(self) -> Story:
@@ -146,6 +148,21 @@ class _Teller:
             opening=tuple(self._opening.reactions),
             exchanges=tuple(command.done() for command in self._commands),
         )
+
+    def _ask(self, record: Record) -> None:
+        command = _Open(record.line)
+        is_typed_ahead = (
+            bool(self._commands)
+            and self._now is self._commands[-1 - len(self._ahead)]
+            and not (self._now.reactions or self._now.has_echo)
+            and record.ms - self._last < _AHEAD_MS
+        )
+        self._commands.append(command)
+        if is_typed_ahead:
+            self._ahead.append(command)
+        else:
+            self._ahead.clear()
+            self._now = command
 
     def _type(self, record: Record) -> None:
         if not self._commands:
@@ -168,3 +185,5 @@ class _Teller:
                 seconds=(record.ms - self._last) / 1000, what=record.what, octets=record.octets
             )
         )
+        if record.what is What.RESULT and self._ahead:
+            self._now = self._ahead.pop(0)

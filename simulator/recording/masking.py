@@ -32,7 +32,7 @@ _LONG_HEX: Final = re.compile(r"[0-9A-Fa-f]{24,}")
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _UCS2_NUMBER: Final = re.compile(r"(?:00(?:2[ABab3]|3[0-9]))+")
 _SECOND: Final = re.compile(
-    r"[+^*#$%!_][A-Za-z]{2,}[A-Za-z0-9]* ?[:=?]|[0-9A-Za-z][+^*#$%!_][A-Za-z]{2,}"
+    r"[+^*#$%!_][A-Za-z]{2,}[A-Za-z0-9]* ?[:=?]|[0-9A-Za-z][+^*#$%!][A-Za-z]{2,}"
 )
 _NAMES: Final = {Kind.PARTY: Kind.NUMBER, Kind.SHORT: Kind.GUARD}
 _PLANES: Final = (

@@ -7,7 +7,7 @@ import pytest
 from simulator import alphabet, pdu
 from simulator.recording import messages
 from simulator.recording.fields import Kind
-from simulator.recording.masking import Masker
+from simulator.recording.masking import Masker, name_of
 from simulator.recording.standins import Standins, luhn
 
 KEY = b"a key for tests, and no other use"
@@ -109,11 +109,58 @@ def test_secret_of_an_answer_becomes_other_digits(
         "+CPIN: SIM PIN", '+CPMS: "SM",0,40,"SM",0,40,"SM",0,40', "^BOOT:27710117,0,0,0,75",
         '+COPS: 0,0,"CHINA MOBILE",7', "+CPINR: SIM PIN,3,3", '+QIND: SMS DONE',
         '+CPMS: ("SM","ME"),("SM","ME"),("SM","ME")', '+CLCK: ("SC","FD")', "+CRING: VOICE",
-        "^CEND:1,5,29,16", '+CLIP: 1,1', '+CSIM: 4,"63C3"', "+CUSD: 2",
+        "^CEND:1,5,29,16", "+CLIP: 1,1", "+GCAP: +CGSM,+DS,+ES", '+CSIM: 4,"63C3"', "+CUSD: 2",
     ],
 )  # fmt: skip
 def test_answer_without_secret_stays(masker: Masker, line: str) -> None:
     assert (masker.answer(line), masker.taken()) == (line, ())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Manufacturer: huawei", "11.126.16.00.60", "SIMCOM_SIM7600E-H", "Revision: SIM7600M22_V2.0",
+        "EC25EFAR06A01M4G", " MULTIBAND  900E  1800", "Huawei Technologies Co., Ltd.",
+        "Sierra Wireless, Incorporated", "REVISION 03.001", "1418B04SIM800L24", "GM100 1.04",
+    ],
+)  # fmt: skip
+def test_model_keeps_its_own_words(masker: Masker, line: str) -> None:
+    assert masker.bare(line, {"I"}) == line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'AT+CLCK="SC"1,"73918264"', 'AT+CPWD=SC","58207139","73918264"', "AT+CPIN73918264",
+        'AT+CMEE=1AT+CPIN="73918264"', 'AT+CLCK="SC",2T+CPWD="SC","58207139","73918264"',
+        'AT+CPIN"73918264"', 'AT+CPIN ="73918264', 'at+clck="SC",0,73918264', 'AT+CFUN="73918264"',
+        'AT+CSIM=26,"00200001083733393138323634"', "ATD+73918264", "ATE0D73918264;",
+        'AT+COPS=0;+CPIN="73918264', 'AT+CPIN="73918264"+CPIN="73918264"', "AT 73918264",
+    ],
+)  # fmt: skip
+def test_damaged_or_odd_command_tells_no_secret(masker: Masker, line: str) -> None:
+    made, _ = masker.command(line)
+    assert "73918264" not in made
+    assert "58207139" not in made
+    assert "3733393138323634" not in made
+    assert len(made) == len(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '+CMGL: 1,REC READ","73918264",,"26/11/22,20:01:34+32"', '+CR: "REC READ","73918264",,',
+        '+CSQ: 20,99+CNUM: "","73918264",129', '^CONF:1AT+CLCK="SC",0,"73918264"',
+        "^DSCI 1,0,2,0,**05*73918264*58207139#,129", "OKAT+CPIN=73918264", 'IMEI: "73918264"',
+        "^CEND:1,10,104,6T+CPIN73918264", "+CMGS: 73918264", "+CLIP:73918264,129",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("names", [set(), {"I"}, {"+CGSN"}, {"+CIMI", "+CCID"}])
+def test_damaged_answer_tells_no_secret(masker: Masker, line: str, names: set[str]) -> None:
+    made = masker.answer(line) if name_of(line) is not None else masker.bare(line, names)
+    assert "73918264" not in made
+    assert "58207139" not in made
+    assert len(made) == len(line)
 
 
 def test_same_number_has_the_same_standin_in_every_form(masker: Masker) -> None:
