@@ -12,7 +12,7 @@ import click
 
 from simulator import persona as models
 from simulator import scenario as scenarios
-from simulator.bays import persona_file
+from simulator.bays import deal, persona_file
 from simulator.cli.show import bank_option, connect, json_option, show_json, show_table
 from simulator.ledger import Fact
 from simulator.verbs import VERBS
@@ -84,7 +84,7 @@ def personas(*, file: Path | None, show: str | None, as_json: bool) -> None:
 
 
 def _file_of(name: str) -> Traversable:
-    models.load(name)
+    deal(name)
     return resources.files("simulator") / "personas" / f"{name}.toml"
 
 

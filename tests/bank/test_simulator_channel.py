@@ -6,6 +6,7 @@ import resource
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -234,3 +235,18 @@ def _refusal(control: BankControl) -> str:
     except ControlError as error:
         return str(error).partition(":")[0]
     return ""
+
+
+def test_bank_lives_faster_where_asked_and_clients_get_their_answers_sooner(
+    tmp_path: Path,
+) -> None:
+    flags = ("--modems", "1", "--persona", "generic", "--pin-lock", "off", "--latency", "60",
+             "--report-delay", "600", "--time-factor", "300")  # fmt: skip
+    with BankProcess(tmp_path / "bank", *flags) as bank:
+        control = bank.control
+        wait_until(lambda: control.state()[0]["registration"] == 1, what="registered")
+        control.send_sms("modem01", "+491712345678", "hello", report=True)
+        taken = control.wait_for(lambda _: True, where={"kind": "submit"})
+        report = control.wait_for(lambda _: True, where={"kind": "report"})
+        moments = [datetime.fromisoformat(str(line["time"])) for line in (taken, report)]
+        assert 600 <= (moments[1] - moments[0]).total_seconds() < 3000

@@ -34,7 +34,7 @@ class Shell:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 found = main(words)
         assert found == status, (words, out.getvalue(), err.getvalue())
-        assert bool(err.getvalue()) is (status != 0 and not out.getvalue())
+        assert status != 0 or not err.getvalue()
         return out.getvalue() or err.getvalue()
 
     def json(self, *words: str) -> list[dict[str, object]]:
@@ -229,6 +229,30 @@ def test_lists_of_what_there_is(shell: Shell) -> None:
     assert "generic" in shell("personas")
     assert "inject_sms" in shell("verbs")
     assert any(one["verb"] == "set_fault" and one["undo"] for one in shell.json("verbs"))
+
+
+def test_own_files_are_checked_and_shipped_ones_shown(shell: Shell, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(shell("personas", "--show", "zte"), encoding="utf-8")
+    assert shell("personas", "--check", str(own)) == f"{own}: well-formed: ZTE INCORPORATED MF190\n"
+    own.write_text('name = "x"\nmodle = "y"\n', encoding="utf-8")
+    assert f"{own}:2: modle: unknown key 'modle'; did you mean model?" in shell(
+        "personas", "--check", str(own), status=2
+    )
+    assert "no persona 'nokia'" in shell("personas", "--show", "nokia", status=2)
+
+
+def test_several_modems_are_told_apart_and_wrong_words_explained(shell: Shell) -> None:
+    shell("pull", "modem02")
+    said = shell("cut-off", "1-2", status=1)
+    assert said == "modem01: is cut off\n"
+    shell("insert", "modem02", "+8613800000002")
+    shell("cut-off", "all", "--lift")
+    assert "modem03: told" in shell("ussd", "modem03", "您好", "--push")
+    assert "one of silence" in shell("fault", "modem01", status=2)
+    assert "Missing argument 'SOURCE'" in shell("traffic", status=2)
+    (answer,) = shell.json("type", "1-2", "AT")
+    assert answer["modems"].keys() == {"modem01", "modem02"}  # type: ignore[attr-defined]
 
 
 def test_run_tells_how_much_happened(shell: Shell, tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def test_persona_may_be_a_file_beside_the_scenario(tmp_path: Path) -> None:
     bays = scenario.bays(scenario.load(write(tmp_path, text)))
     assert [bay.persona.model for bay in bays] == ["MINE", "GM100"]
     (tmp_path / "mine.toml").write_text("nonsense = 1\n", encoding="utf-8")
-    with pytest.raises(ScenarioError, match=r"mine\.toml: "):
+    with pytest.raises(ScenarioError, match=r"bank\.toml:2: persona: .*mine\.toml:1: nonsense: unknown key"):
         scenario.load(tmp_path / "bank.toml")
     with pytest.raises(ScenarioError, match=r"none\.toml: No such file"):
         scenario.load(write(tmp_path, 'persona = "none.toml"\n'))
