@@ -7,15 +7,20 @@ pass, `!…` is done from outside (`_ACTS`). `{iccid}` and `{pin}` are the card'
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from simulator import pdu, persona
+from simulator import pdu, persona, scenario
+from simulator.bank import Bank
 from simulator.card import Card, Subscription
+from simulator.clock import VirtualClock
 from simulator.faults import Fault, FaultKind
+from simulator.persona import PortRole
 from simulator.phone import CallOutcome, CallPlan
-from tests.support.one_modem import HELLO, HELLO_LENGTH, OneModem
+from simulator.scenario import Scenario
+from tests.support.one_modem import HELLO, HELLO_LENGTH, OneModem, Terminal
 
 Steps = tuple[tuple[str, tuple[str, ...]], ...]
 ROSTER = ("generic", "le910", "mc7304", "sara", "bgs2", "pls8", "wavecom")
@@ -701,3 +706,31 @@ def test_another_card_is_asked_about_at_once(tmp_path: Path) -> None:
     said = [line for line in bench.terminal.take().split("\r\n") if line]
     assert said == ["+UUSIMSTAT: 0", "+UUSIMSTAT: 1"]
     assert bench.lines("AT+CCID") == ["+CCID: 89860000000000000009", "OK"]
+
+
+def test_cards_are_swapped_between_modems_that_are_on_and_each_says_so(tmp_path: Path) -> None:
+    clock = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    chosen = {"modems": 2, "persona": "bgs2,wavecom", "pin_lock": "off"}
+    bank = Bank(scenario.override(Scenario(), chosen), tmp_path, clock=clock)
+    bank.open()
+    try:
+        clock.advance(5)
+        one, other = bank.modems
+        cards = one.card, other.card
+        seats = {one: Terminal(), other: Terminal()}
+        for modem, terminal in seats.items():
+            modem.ports[PortRole.AT] = terminal
+        one.receive(b"AT^SCKS=1\r")
+        seats[one].take()
+        bank.swap(one, other)
+        assert (other.card, one.card) == cards
+        assert seats[one].take().split() == ["^SCKS:", "0", "^SCKS:", "1"]
+        assert seats[other].take().split() == ["+WIND:", "8", "+WIND:", "0", "+WIND:", "1"]
+        clock.advance(5)
+        assert [modem.registration for modem in bank.modems] == [1, 1]
+        assert "+WIND: 4" in seats[other].take()
+        one.receive(b"AT+CIMI\r")
+        assert cards[1] is not None
+        assert cards[1].subscription.imsi in seats[one].take()
+    finally:
+        bank.close()
