@@ -22,20 +22,21 @@ from simulator.recording.tape import Tape, What
 from simulator.syntax import Command, Op, SyntaxFault, body, parse
 
 _VENDORS: Final = (
-    "huawei", "zte", "quectel", "simcom", "telit", "sierra", "ublox", "u-blox", "cinterion",
+    "huawei", "zte", "quectel", "simcom", "telit", "sierra", "u-blox", "cinterion",
     "wavecom",
 )  # fmt: skip
 _RESETS: Final = frozenset({"AT+CFUN=1,1", "AT^RESET", "AT+CRESET", "AT#REBOOT", "AT!RESET"})
 _EVENTS: Final = frozenset(
     {
         "+CMTI", "+CMT", "+CDSI", "+CDS", "+CBM", "+CREG", "+CGREG", "+CEREG", "+CLIP", "+CRING",
-        "+CUSD", "+CLCC", "^DSCI", "^ORIG", "^CONF", "^CONN", "^CEND", "+CCWA", "+COLP",
+        "+CUSD", "+CLCC", "+QIND", "^DSCI", "^ORIG", "^CONF", "^CONN", "^CEND", "+CCWA", "+COLP",
     }
 )  # fmt: skip
 _OF_STATE: Final = re.compile(r"\+CM[ES] ERROR: (?:5|6|7|1\d|2\d|3\d|1\d\d|31\d|32\d|33\d|5\d\d)")
 _ICCID: Final = re.compile(r"\b[89][0-9A-Fa-f]{17,21}\b")
 _IMEI: Final = re.compile(r"\b\d{14,16}\b")
-_OFTEN: Final = 3
+_OFTEN: Final = 4
+_NOISE_MS: Final = 60_000
 _FRESH: Final = frozenset({"ATZ", "AT&F"})
 _REGISTRATION: Final = frozenset({"+CREG", "+CGREG", "+CEREG", "+CLIP"})
 _DEFAULT_TAC: Final = "35600001"
@@ -75,10 +76,10 @@ class _Facts:
         vendor = next((vendor for vendor in _VENDORS if vendor in lower), "generic")
         return {
             "name": name or re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-") or "draft",
-            "vendor": vendor.replace("-", ""),
+            "vendor": vendor,
             "manufacturer": maker,
             "model": model,
-            "revision": self._word("AT+CGMR", "AT+GMR") or "unknown",
+            "revision": self._word("AT+CGMR", "AT+GMR") or _revision(block),
             "tac": imei.group()[:8] if imei else _DEFAULT_TAC,
             "identification": block or [maker, model],
         }
@@ -131,17 +132,21 @@ class _Facts:
 
     def _routing(self) -> dict[str, Value]:
         found: dict[str, Value] = {}
+        told = set(range(10))
         for line in self._first("AT+CNMI=?"):
             lists = re.findall(r"\(([^()]*)\)", line)
             if lists:
                 found["cnmi_modes"] = _numbers(lists[0])
+                told = set(_numbers(lists[0]))
         tried: dict[int, set[bool]] = {}
         for form, exchanges in self._by_form.items():
             match = re.fullmatch(r"AT\+CNMI=(\d)(?:,\d?)*", form)
             if match:
                 results = {exchange.result == "OK" for exchange in exchanges if exchange.result}
                 tried.setdefault(int(match.group(1)), set()).update(results)
-        refused = sorted(mode for mode, results in tried.items() if results == {False})
+        refused = sorted(
+            mode for mode, results in tried.items() if results == {False} and mode in told
+        )
         if refused and any(True in results for results in tried.values()):
             found["cnmi_refused_modes"] = refused
         return found
@@ -162,7 +167,7 @@ class _Facts:
                 found["crsm_quoted"] = bool(match.group(2))
             elif match := re.fullmatch(r'\+CRSM: ?(106,130|148,4|106,136)(,"")?', line):
                 found["crsm_missing"] = match.group(1)
-            elif match := re.fullmatch(r"(\+C(?:MT|DS): ?(?:.*,)?)\d+", line):
+            elif match := re.fullmatch(r'(\+C(?:MT|DS): ?(?:(?:"[^"]*"|[^",]*),)?)\d+', line):
                 key = "message_line" if line.startswith("+CMT") else "report_line"
                 found[key] = f"{match.group(1)}{{length}}"
         if any(e.result == "OK" for e in self._by_form.get("AT+CEREG?", [])):
@@ -200,14 +205,14 @@ class _Facts:
             if record.what is What.URC and name is not None and name not in _EVENTS:
                 times.setdefault(name, []).append(record.ms)
                 latest[name] = record.line
-        often = {name: moments for name, moments in times.items() if len(moments) >= _OFTEN}
-        gaps = [
-            later - earlier
-            for moments in often.values()
-            for earlier, later in itertools.pairwise(moments)
-        ]
-        seconds = round(statistics.median(gaps) / 1000, 1) if gaps else 0.0
-        return [latest[name] for name in often], max(seconds, 0.1)
+        gaps = {
+            name: statistics.median(later - earlier for earlier, later in itertools.pairwise(found))
+            for name, found in times.items()
+            if len(found) >= _OFTEN
+        }
+        often = {name: gap / 1000 for name, gap in gaps.items() if 0 < gap <= _NOISE_MS}
+        seconds = round(statistics.median(often.values()), 1) if often else 0.0
+        return [latest[name] for name in often], seconds
 
     def kept(self, known: frozenset[str]) -> dict[str, dict[str, Value]]:
         """Commands that the simulator does not know by itself, and settings after power-up."""
@@ -329,11 +334,17 @@ def _generic(line: str) -> str:
         text = match.group()
         if text.startswith("98"):
             return "{iccid_swapped}"
-        padded = "{iccid_lower}" if text.endswith("f") else "{iccid_padded}"
-        return padded if text[-1] in "Ff" else "{iccid}"
+        if text.endswith("f"):
+            return "{iccid_lower}"
+        return "{iccid_padded}" if len(text) == 20 else "{iccid}"
 
     made = _ICCID.sub(identity, line)
     return _IMEI.sub(lambda match: "{imeisv}" if len(match.group()) == 16 else "{imei}", made)
+
+
+def _revision(block: list[str]) -> str:
+    lines = (line.partition(":") for line in block)
+    return next((value.strip() for name, _, value in lines if name == "Revision"), "unknown")
 
 
 def _unlabelled(text: str) -> str:

@@ -95,7 +95,7 @@ class Masker:
         name = head.group(1).upper().strip()
         args = line[head.end() :]
         known = fields.told(name)
-        if not is_sure:
+        if not is_sure and known.rest is Kind.KEEP:
             known = fields.UNKNOWN
         elif known is not fields.UNKNOWN and args.startswith("("):
             known = Fields()  # the answer to a test: ranges and words, no values
