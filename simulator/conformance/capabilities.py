@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.conformance import toml
+from simulator.conformance import masks, toml
 from simulator.conformance.check import Observed, Verdict
 from simulator.conformance.checks.routing import best_route
 from simulator.conformance.suite import Report
@@ -52,6 +52,7 @@ def _messages(seen: Observed, verdicts: dict[str, Verdict]) -> dict[str, toml.Va
         "reports": any(ds for _, _, ds in seen.cnmi_taken) if seen.cnmi_taken else None,
         "routing": best_route(seen) or None,
         "routes_refused": [f"{m},{mt},0,{ds}" for m, mt, ds in sorted(seen.cnmi_refused)] or None,
+        "direct_needs_phase_2_plus": seen.cnmi_depends,
         "phase_2_plus": seen.has_phase_2_plus,
         "storages": list(seen.memories) or None,
         "default_storage": seen.default_memory,
@@ -64,12 +65,13 @@ def _messages(seen: Observed, verdicts: dict[str, Verdict]) -> dict[str, toml.Va
 
 
 def _network(seen: Observed) -> dict[str, toml.Value | None]:
+    mask = masks.of(seen)
     return {
         "creg_is_quoted": seen.creg_is_quoted,
         "access_technology": seen.access_technology,
         "eps": seen.has_eps,
-        "noise": list(seen.noise) or None,
-        "boot_lines": list(seen.boot_lines) or None,
+        "noise": [mask(line) for line in seen.noise] or None,
+        "boot_lines": [mask(line) for line in seen.boot_lines] or None,
         "boot_seconds": seen.boot_seconds,
     }
 

@@ -95,6 +95,7 @@ class Observed:
     has_eps: bool | None = None
     charsets: tuple[str, ...] = ()
     has_phase_2_plus: bool | None = None
+    is_service_stuck: bool = False  # +CSMS? says 0 whatever was set
     memories: tuple[str, ...] = ()
     n_memories: int | None = None
     default_memory: str | None = None
@@ -104,6 +105,8 @@ class Observed:
     cnmi_refused: set[tuple[int, int, int]] = field(default_factory=set)
     cnmi_taken: dict[tuple[int, int, int], int] = field(default_factory=dict)  # → its bfr
     cnmi_refusal: str | None = None
+    cnmi_depends: bool = False  # with +CSMS=1 more is offered
+    write_memories: tuple[str, ...] = ()
     cnmi_found: str = ""
     prompt: bytes | None = None
     submit_seconds: float | None = None

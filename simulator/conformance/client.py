@@ -17,7 +17,7 @@ from typing import Final
 
 from simulator.conformance.guard import ESC, Guard
 from simulator.conformance.port import Port, PortError, PortGone
-from simulator.conformance.reply import Buffer, Reply
+from simulator.conformance.reply import Buffer, Reply, announces_body
 
 # Seconds. Source: at-dialects §1.5, from manuals and from what other programs wait.
 _LIMIT: Final = 5.0
@@ -54,10 +54,14 @@ class LineLost(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """A line that nobody asked for, and when, in seconds since the client began."""
+    """A line that nobody asked for, and when, in seconds since the client began.
+
+    `is_body`: the text or PDU of a message or report, which the line before it announced.
+    """
 
     at: float
     text: str
+    is_body: bool = False
 
 
 class Client:
@@ -289,7 +293,9 @@ class Client:
                 self._hear(piece.strip())
 
     def _hear(self, text: str) -> None:
-        self.heard.append(Heard(at=self._now() - self._began, text=text))
+        before = self.heard[-1] if self.heard else None
+        is_body = before is not None and not before.is_body and announces_body(before.text)
+        self.heard.append(Heard(at=self._now() - self._began, text=text, is_body=is_body))
 
     def _limit_of(self, command: str) -> float:
         name = re.match(r"AT([+^*#$%!_][A-Z0-9]+)", command.upper())

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from simulator.conformance.check import Observed
 from simulator.conformance.iccid import swapped
 
 Mask: TypeAlias = Callable[[str], str]
-_LONG = re.compile(r"(?<![0-9A-Fa-f])\+?[0-9][0-9A-Fa-f]{8,}(?![0-9A-Za-z])")
+# What belongs to a subscriber: a message's body behind its line, and all strings of such lines.
+_BODY: Final = re.compile(r"(\+(?:CMT|CDS|CBM|CMGR|CMGL): [^␍␊\r\n]*[␍␊\r\n]+)[^␍␊\r\n+]+")
+_PRIVATE: Final = re.compile(r"\+(?:CLIP|CMT|CDS|CCWA|CNUM|CUSD|CMGL|CMGR): [^␍␊\r\n]*")
+_LONG: Final = re.compile(r"(?<![0-9A-Fa-f])\+?[0-9][0-9A-Fa-f]{8,}(?![0-9A-Za-z])")
 
 
 def shows_all(text: str) -> str:
@@ -39,6 +42,8 @@ def of(seen: Observed) -> Mask:
     longest_first = sorted(known, key=len, reverse=True)
 
     def mask(text: str) -> str:
+        text = _BODY.sub(r"\1<text>", text)
+        text = _PRIVATE.sub(lambda match: re.sub(r'"[^"]+"', '"…"', match.group()), text)
         for secret in longest_first:
             text = re.sub(re.escape(secret), known[secret], text, flags=re.IGNORECASE)
         # What no check knew of: a run of digits that is long enough to be a number or an identity.

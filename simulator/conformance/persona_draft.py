@@ -19,7 +19,7 @@ from simulator.conformance.suite import Report
 from simulator.conformance.toml import Value, table
 from simulator.persona import Persona
 
-_KNOWN_MEMORIES: Final = ("SM", "ME", "MT", "SR")
+_KNOWN_MEMORIES: Final = ("SM", "ME", "MT", "SR", "BM")
 # The maker's own call lines: what is set is read back.
 _SWITCHES: Final = ("+MORING", "^DSCI", "#ECAM", "+UCALLSTAT", "^SLCC", "+WIND")
 # What these answer depends on the card, the network, the storages or on what was set.
@@ -57,7 +57,7 @@ def text(report: Report, *, usb: tuple[str, int] | None = None) -> str:
     if usb is not None:
         fields["usb_id"] = usb[0]
     answers, errors = _asked(report, _plain_persona(fields))
-    keeps = _kept(report, _plain_persona(fields))
+    keeps, settings = _kept(report, _plain_persona(fields))
     parts = [
         f"# {seen.model or 'A modem'}: a draft by the conformance suite. What a run cannot see has",
         "# the simulator's defaults: +CMGS timing, behaviour without a card, calls, USSD coding.",
@@ -65,7 +65,8 @@ def text(report: Report, *, usb: tuple[str, int] | None = None) -> str:
     ]
     if usb is not None:
         parts.append(f'ports = [{{ role = "at", interface = {usb[1]} }}]')
-    for name, values in (("answers", answers), ("errors", errors), ("keeps", keeps)):
+    tables = {"answers": answers, "errors": errors, "settings": settings, "keeps": keeps}
+    for name, values in tables.items():
         if values:
             parts += ["", table(values, name=name).rstrip("\n")]
     return "\n".join(parts) + "\n"
@@ -101,14 +102,19 @@ def _fields(seen: Observed) -> dict[str, Value]:
         "crsm_short": seen.crsm_is_short,
         "crsm_quoted": seen.crsm_is_quoted,
         "crsm_missing": seen.crsm_missing,
-        "noise": list(seen.noise) or None,
+        "noise": _harmless(seen, seen.noise),
         "noise_seconds": seen.noise_seconds,
-        "boot_lines": list(seen.boot_lines) or None,
+        "boot_lines": _harmless(seen, seen.boot_lines),
         "boot_seconds": seen.boot_seconds,
         **_storage_fields(seen),
         **_routing_fields(seen),
     }
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _harmless(seen: Observed, lines: Iterable[str]) -> list[str] | None:
+    mask = masks.of(seen)
+    return [line for line in lines if mask(line) == line] or None
 
 
 def _storage_fields(seen: Observed) -> dict[str, Value | None]:
@@ -119,6 +125,7 @@ def _storage_fields(seen: Observed) -> dict[str, Value | None]:
         empty = "zeros" if read.value("+CMGR") is not None else "ok"
     return {
         "memories": known or None,
+        "write_memories": [name for name in seen.write_memories if name in _KNOWN_MEMORIES] or None,
         "n_memories": seen.n_memories,
         "default_memory": seen.default_memory if seen.default_memory in known else None,
         "first_slot": seen.first_slot,
@@ -139,6 +146,7 @@ def _routing_fields(seen: Observed) -> dict[str, Value | None]:
         "cnmi_modes": list(seen.cnmi_modes),
         "cnmi_only": sorted(only) or None,
         "cnmi_refusal": seen.cnmi_refusal,
+        "direct_needs_ack": seen.cnmi_depends or None,
     }
 
 
@@ -162,7 +170,8 @@ def _asked(report: Report, drafted: Persona) -> tuple[dict[str, Value], dict[str
             if key and name in known and _is_refusal_of_model(report, reply):
                 errors[key] = reply.final
             continue
-        if not _is_constant(name, rest):
+        is_stuck = key == "+CSMS?" and seen.is_service_stuck
+        if not (is_stuck or _is_constant(name, rest)) or (key == "+CNMI=?" and seen.cnmi_depends):
             continue
         lines = [_templated(line, seen) for line in _counters(reply, name, rest)]
         if all(mask(line) == line for line in lines):
@@ -180,16 +189,17 @@ def _refused_key(name: str, rest: str) -> str:
     return f"{name}{rest}"
 
 
-def _kept(report: Report, drafted: Persona) -> dict[str, Value]:
-    """The maker's switches that the simulator does not know of by itself."""
+def _kept(report: Report, drafted: Persona) -> tuple[dict[str, Value], dict[str, Value]]:
+    """The maker's switches: those that the simulator only keeps, and those that it knows."""
     known = commands.table(drafted)
-    found: dict[str, Value] = {}
+    keeps: dict[str, Value] = {}
+    settings: dict[str, Value] = {}
     for reply in report.replies:
         name = reply.command[2:].rstrip("?")
         value = reply.value(name)
-        if name in _SWITCHES and name not in known and reply.is_ok and value is not None:
-            found[name] = value
-    return found
+        if name in _SWITCHES and reply.is_ok and value is not None:
+            (settings if name in known else keeps)[name] = value
+    return keeps, settings
 
 
 def _is_constant(name: str, rest: str) -> bool:

@@ -187,9 +187,10 @@ def _terminal(path: Path, baud: int) -> Port:
         raise PortError(f"{path} is no serial line", cure="Name the modem's AT port.")
     found = holders(path)
     if found:
+        is_manager = any(name.startswith("ModemManager") for name in found)
         raise PortError(
             f"{path} is held by {', '.join(found)}",
-            cure="Two clients on one port steal each other's answers: stop the other one first.",
+            cure=_MANAGED if is_manager else "Stop it first: two clients steal answers.",
         )
     try:
         fd = _bounded(lambda: os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK), _OPEN_SECONDS)
@@ -213,6 +214,7 @@ def _is_terminal(path: Path) -> bool:
     return not known.is_dir() or name.parent == Path("/dev/pts") or (known / name.name).exists()
 
 
+_MANAGED: Final = 'A udev rule with ENV{ID_MM_DEVICE_IGNORE}="1" keeps it off; or stop it.'
 _LOCKED: Final = "Find it with `fuser -v` or `lsof` and stop it first."
 
 

@@ -30,6 +30,14 @@ _NOISE: Final = re.compile(
 )
 
 
+_ANNOUNCING: Final = re.compile(r"\+(?:CMT|CDS|CBM)(?=:|$)")
+
+
+def announces_body(line: str) -> bool:
+    """Whether the next line is a message's text or PDU. Source: TS 27.005 §3.4.1."""
+    return _ANNOUNCING.match(line) is not None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """One command's answer. `final` is empty where none came in time; `seconds` up to it."""
@@ -142,10 +150,14 @@ class Buffer:
         pieces = re.split(r"[\r\n]", said.decode("latin-1"))
         lines: list[str] = []
         noise: list[str] = []
-        self.final = ""
+        self.final = last = ""
         for piece in pieces[:-1]:
             text = piece.strip()
-            if not self.final and self._ends(text):
+            is_body = bool(noise) and last == noise[-1] and announces_body(last)
+            last = text or last
+            if is_body and text:
+                noise.append(text)
+            elif not self.final and self._ends(text):
                 self.final = text
             elif text and not (self.prompt and text == ">"):
                 (noise if self._is_noise(text) else lines).append(text)

@@ -71,8 +71,8 @@ class Settings:
         value = self._values.get(name, "")
         if not value:
             return False
-        if self._read(name) != value:
-            self._client.ask(f"AT{name}={value}")
+        # Set without a look first: some modems read back what they were not told.
+        self._client.ask(f"AT{name}={value}")
         return self._read(name) == value
 
     def restore(self) -> list[str]:
@@ -94,6 +94,11 @@ class Settings:
             self._client.is_numeric = True
             self._client.ask("ATV0")
         return failed
+
+    @property
+    def changed(self) -> list[str]:
+        """What may have been changed and is not put back yet."""
+        return [f"{name} (it was {value or 'not known'})" for name, value in self._values.items()]
 
     def forget(self) -> None:
         """The modem restarted: what was changed is gone with all other settings."""

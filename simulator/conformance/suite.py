@@ -101,13 +101,13 @@ def run(
         bench = Bench(client=client, wishes=wishes, settings=Settings(client))
         _meet(bench)
         results, broke_off = _carry_out(bench, chosen, on_result)
-        not_restored: list[str] = []
-        try:
-            if not broke_off:
+        not_restored = bench.settings.changed
+        if not broke_off:
+            try:
                 _repeat(bench)
-            not_restored = bench.settings.restore()
-        except (LineLost, PortGone) as error:
-            broke_off = broke_off or str(error)
+                not_restored = bench.settings.restore()
+            except (LineLost, PortGone) as error:
+                broke_off = str(error)
         return Report(
             results=tuple(results),
             seen=bench.seen,

@@ -59,7 +59,7 @@ def tour(folder: Path, personas: Sequence[str], *permits: Permit, is_locked: boo
             what="registered",
         )
         modems = [str(modem["modem"]) for modem in bank.control.state()]
-        with ThreadPoolExecutor(8) as pool:
+        with ThreadPoolExecutor(len(modems)) as pool:
             reports = list(pool.map(lambda modem: examine(bank.port(modem), *permits), modems))
         cards = [dict(modem) for modem in bank.control.state()]
         runs = {
@@ -159,6 +159,8 @@ def test_a_draft_of_the_persona_gets_the_same_verdicts(
         (before.check.name, before.finding, after.finding)
         for before, after in zip(first.results, second.results, strict=True)
         if before.finding.verdict is not after.finding.verdict
+        # What is heard in a second is chance: some models say a word in twenty.
+        and before.check.name != "noise.lines"
     ]
     assert changed == []
 

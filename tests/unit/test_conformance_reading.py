@@ -211,6 +211,31 @@ def test_everything_that_is_known_is_masked_in_every_form() -> None:
     assert mask("2026-11-22 04:45 BD_MF190V1.0.0B04") == "2026-11-22 04:45 BD_MF190V1.0.0B04"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '+CMT: "10086",,"26/11/22,12:00:00+32"␍␊Dear Wang, your code␍␊␍␊OK␍␊',
+        "\r\n+CMT: ,24\r\nDear Wang\r\n",
+        '+CLIP: "10086",129,"Wang"',
+        '+CUSD: 0,"Dear Wang: 10086",15',
+        '+CNUM: "Wang","10086",129',
+        "+CMGR: 0,,24␍␊Dear Wang␍␊OK␍␊",
+    ],
+)
+def test_what_belongs_to_a_subscriber_is_not_shown(text: str) -> None:
+    masked = masks.of(Observed())(text)
+    assert "10086" not in masked
+    assert "Wang" not in masked
+    assert masked.startswith(text[:5])
+
+
+def test_a_message_that_comes_in_between_is_no_answer() -> None:
+    raw = b'\r\n+CMT: "10086",,"26/11/22"\r\nOK\r\n\r\n+CSQ: 20,99\r\n\r\nOK\r\n'
+    reply = read("AT+CSQ", raw)
+    assert reply.lines == ("+CSQ: 20,99",)
+    assert reply.noise == ('+CMT: "10086",,"26/11/22"', "OK")
+
+
 def _digits(text: str) -> list[str]:
     return "".join(char if char.isalnum() else " " for char in text).split()
 

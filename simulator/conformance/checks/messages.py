@@ -71,6 +71,8 @@ def _storages(bench: Bench) -> Finding:
     bench.seen.default_memory = used[0] if used else None
     offered = tuple(_QUOTED.findall(groups[0])) if groups else tuple(dict.fromkeys(used))
     bench.seen.memories = offered
+    second = tuple(_QUOTED.findall(groups[1])) if len(groups) > 1 else ()
+    bench.seen.write_memories = second if second != offered else ()
     before = bench.settings.keep("+CPMS")
     for name in offered:
         numbers = re.findall(r"\d+", bench.ask(f'AT+CPMS="{name}"').value("+CPMS") or "")

@@ -6,27 +6,32 @@ import re
 from typing import Final
 
 from simulator.conformance.check import Bench, Check, Finding, can, cannot, not_tried, odd
+from simulator.conformance.client import Heard
+
+_EVENTS: Final = frozenset(
+    {"+CMTI", "+CMT", "+CDS", "+CDSI", "+CBM", "+CUSD", "RING", "+CRING", "+CLIP", "+CCWA"}
+)
 
 
 def _watch(bench: Bench) -> Finding:
     seconds = bench.wishes.listen_seconds
     if seconds > 0:
         bench.client.listen(seconds)
-    heard = bench.client.unasked
-    names: dict[str, int] = {}
-    for line in heard:
-        name = re.split(r"[:\s]", line.text)[0]
-        names[name] = names.get(name, 0) + 1
-    if not names:
+    by_name: dict[str, list[Heard]] = {}
+    for line in bench.client.unasked:
+        if not line.is_body:
+            by_name.setdefault(re.split(r"[:\s]", line.text)[0], []).append(line)
+    if not by_name:
         return can("nothing")
-    bench.seen.noise = tuple(
-        {re.split(r"[:\s]", line.text)[0]: line.text for line in heard}.values()
-    )
-    times = [line.at for line in heard if line.text.startswith(next(iter(names)))]
-    if len(times) > 1:
-        bench.seen.noise_seconds = round((times[-1] - times[0]) / (len(times) - 1), 1)
-    says = ", ".join(f"{name} ×{n}" for name, n in sorted(names.items()))
-    return odd(f"{says} in {heard[-1].at:.0f} s")
+    # What comes again and again is noise; what came once told of something that happened.
+    chatter = {name: lines for name, lines in by_name.items() if len(lines) > 1}
+    chatter = {name: lines for name, lines in chatter.items() if name not in _EVENTS}
+    if chatter:
+        bench.seen.noise = tuple(lines[-1].text for lines in chatter.values())
+        gaps = [(lines[-1].at - lines[0].at) / (len(lines) - 1) for lines in chatter.values()]
+        bench.seen.noise_seconds = round(min(gaps), 1)
+    says = ", ".join(f"{name} ×{len(lines)}" for name, lines in sorted(by_name.items()))
+    return odd(f"{says} in {bench.client.unasked[-1].at:.0f} s")
 
 
 def _hush(bench: Bench) -> Finding:

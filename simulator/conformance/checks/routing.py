@@ -32,12 +32,13 @@ def _service(bench: Bench) -> Finding:
     reply = bench.ask("AT+CSMS=1")
     now = bench.ask("AT+CSMS?").value("+CSMS") or ""
     bench.settings.put_back("+CSMS")
-    bench.seen.has_phase_2_plus = reply.is_ok and now.startswith("1")
+    bench.seen.has_phase_2_plus = reply.is_ok
+    bench.seen.is_service_stuck = reply.is_ok and not now.startswith("1")
     if not before:
         return cannot("+CSMS? tells nothing")
-    if bench.seen.has_phase_2_plus:
-        return can("0 and 1")
-    return odd("takes 1, but stays at 0") if reply.is_ok else cannot(f"1: {reply.told}")
+    if bench.seen.is_service_stuck:
+        return odd("takes 1, but +CSMS? goes on saying 0")
+    return can("0 and 1") if reply.is_ok else cannot(f"1: {reply.told}")
 
 
 def _ranges(value: str) -> list[set[int]]:
@@ -53,37 +54,49 @@ def _ranges(value: str) -> list[set[int]]:
     return found
 
 
+def _groups(bench: Bench) -> list[set[int]]:
+    found = _ranges(bench.ask("AT+CNMI=?").value("+CNMI") or "")
+    return found + [set[int]()] * (5 - len(found))
+
+
 def _offered(bench: Bench) -> Finding:
     value = bench.ask("AT+CNMI=?").value("+CNMI")
     groups = _ranges(value or "")
     if len(groups) < 4:
         return cannot(f"+CNMI=? tells {value or 'nothing'}")
     bench.seen.cnmi_modes = tuple(sorted(groups[0]))
-    has_both = 1 in groups[1] and groups[3] & {1, 2}
-    says = value or ""
-    return can(says) if has_both else odd(f"{says}: news of messages or reports is missing")
+    if bench.seen.has_phase_2_plus:
+        bench.ask("AT+CSMS=1")
+        bench.seen.cnmi_depends = _groups(bench)[:4] != groups[:4]
+        bench.settings.put_back("+CSMS")
+    if bench.seen.cnmi_depends:
+        return odd(f"{value}, more with +CSMS=1")
+    if 1 in groups[1] and groups[3] & {1, 2}:
+        return can(value or "")
+    return odd(f"{value}: news of messages or reports is missing")
 
 
 def _taken(bench: Bench) -> Finding:
-    groups = _ranges(bench.ask("AT+CNMI=?").value("+CNMI") or "")
-    groups += [set[int]()] * 5
-    bench.seen.cnmi_found = before = bench.settings.keep("+CNMI")
+    before = bench.settings.keep("+CNMI")
+    bench.seen.cnmi_found = before
     if not before:
         return cannot("+CNMI? tells nothing: it could not be put back, so nothing is tried")
-    _try_all(bench, groups, _STORED)
+    _try_all(bench, _groups(bench), _STORED)
     if bench.seen.has_phase_2_plus:
         bench.ask("AT+CSMS=1")
-    if bench.seen.has_phase_2_plus or bench.allows(Permit.WRITE):
-        _try_all(bench, groups, _DIRECT)
+        _try_all(bench, _groups(bench), (*_STORED, *_DIRECT))
+    elif bench.allows(Permit.WRITE):
+        _try_all(bench, _groups(bench), _DIRECT)
     bench.settings.put_back("+CSMS")
     bench.settings.put_back("+CNMI")
     return _summary(bench)
 
 
 def _try_all(bench: Bench, groups: list[set[int]], pairs: tuple[tuple[int, int], ...]) -> None:
+    tried = bench.seen.cnmi_refused | bench.seen.cnmi_taken.keys()
     for mode in sorted(groups[0]):
         for mt, ds in pairs:
-            if mt not in groups[1] or ds not in groups[3]:
+            if mt not in groups[1] or ds not in groups[3] or (mode, mt, ds) in tried:
                 continue
             # Siemens' family wants 1 in the last place.
             flushes = sorted(groups[4]) or [0]
