@@ -6,10 +6,12 @@ import random
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+
+from pydantic import Field
 
 from simulator import persona as personas
 from simulator.card import Subscription
@@ -33,6 +35,7 @@ Imsi: TypeAlias = Annotated[str, shaped(r"\d{6,15}", "6 to 15 digits")]
 Imei: TypeAlias = Annotated[str, shaped(r"\d{15}", "15 digits")]
 Number: TypeAlias = Annotated[str, _NUMBER]
 PrintedIccid: TypeAlias = Annotated[str, shaped(r"[0-9A-F]{18,20}", "18 to 20 digits")]
+_HEX: Final = shaped(r"(?:[0-9A-Fa-f]{2})*", "octets in hex")
 _CARD: Final = shaped(r"none|[0-9A-F]{18,20}", "an ICCID of 18 to 20 digits, or `none`")
 
 
@@ -45,7 +48,28 @@ class PinLock(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BayChange:
+class CardFacts:
+    """What may be in a card besides its numbers; see `simulator.files.Subscription`."""
+
+    pin2: Pin | None = None
+    puk2: Puk | None = None
+    provider: Annotated[str, shaped(r".{0,16}", "at most 16 letters")] | None = None
+    service_centre: Number | None = None
+    mnc_length: Annotated[int, Field(ge=0, le=3)] | None = None
+    stores_number: bool | None = None
+    alpha: Annotated[str, shaped(r".{0,10}", "at most 10 letters")] | None = None
+    gid1: Annotated[str, _HEX] | None = None
+    gid2: Annotated[str, _HEX] | None = None
+    is_usim: bool | None = None
+
+    def put_in(self, card: Subscription) -> Subscription:
+        """The card with those that are given."""
+        given = {item.name: getattr(self, item.name) for item in fields(CardFacts)}
+        return replace(card, **{name: value for name, value in given.items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BayChange(CardFacts):
     """What is different in some bays: `bay` is a number from 1, or several as `"1-4,7"`.
 
     `card` is an ICCID, or `none`; `carrier` is whose card it is; `present = false`: the
@@ -66,7 +90,7 @@ class BayChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpareCard:
+class SpareCard(CardFacts):
     """A card that lies beside the bank until somebody inserts it."""
 
     iccid: PrintedIccid
@@ -79,9 +103,10 @@ class SpareCard:
     @property
     def subscription(self) -> Subscription:
         """What is printed on it."""
-        return Subscription(
+        card = Subscription(
             iccid=self.iccid, imsi=self.imsi, number=self.number, pin=self.pin, puk=self.puk
         )
+        return self.put_in(card)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +266,7 @@ def _changed(bay: Bay, change: BayChange, scenario: Scenario) -> Bay:
         bay,
         persona=persona,
         imei=imei,
-        subscription=card,
+        subscription=change.put_in(card),
         is_locked=bay.is_locked if change.locked is None else change.locked,
         has_card=bay.has_card and change.card != EMPTY,
         is_present=bay.is_present if change.present is None else change.present,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator import files
+from simulator import files, scenario
 from simulator.card import Card, CardState, PinRefused, Subscription
 from simulator.faults import Fault, FaultKind
 from simulator.storage import Status, Storage, Stored
@@ -378,3 +378,26 @@ def test_storage_counts_what_it_holds(taken: list[int], first: int) -> None:
         is_changed = is_added or (step < 10 and storage.delete(step + first))
         assert storage.used == len(list(storage)) == sum(s is not None for s in storage.slots)
         assert (len(told) > before[0]) == is_changed == (storage.used != before[1])
+
+
+def test_scenario_says_what_is_in_a_card(tmp_path: Path) -> None:
+    file = tmp_path / "cards.toml"
+    file.write_text(
+        "modems = 2\n[[bays]]\nbay = 2\nprovider = '中国电信'\nstores_number = true\nalpha = 'me'\n"
+        "is_usim = false\nmnc_length = 0\ngid1 = 'A1'\npin2 = '9876'\n"
+        "[[cards]]\niccid = '89860000000000000009'\nnumber = '+8613800000099'\nprovider = 'X'\n"
+    )
+    chosen = scenario.load(file)
+    first, second = (bay.subscription for bay in scenario.bays(chosen))
+    assert (first.provider, first.stores_number, first.is_usim) == ("CMCC", False, True)
+    assert (second.provider, second.stores_number, second.alpha) == ("中国电信", True, "me")
+    assert (second.is_usim, second.mnc_length, second.gid1, second.pin2) == (False, 0, "A1", "9876")
+    assert chosen.cards[0].subscription.provider == "X"
+
+
+@pytest.mark.parametrize("line", ["provider = 'a name of more than sixteen'", "gid1 = 'A'"])
+def test_what_does_not_fit_into_a_card_is_refused(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "cards.toml"
+    file.write_text(f"modems = 1\n[[bays]]\nbay = 1\n{line}\n")
+    with pytest.raises(scenario.ScenarioError, match=line.split(" ", maxsplit=1)[0]):
+        scenario.bays(scenario.load(file))
