@@ -61,7 +61,8 @@ class Calls(PlainCalls):
         return self._list(None) + plain
 
     def _list(self, call: Call | None) -> list[str]:
-        return calls(call) if self._owner.settings.get("^SLCC") == "1" else []
+        # One block: clients take everything up to the empty entry for one event.
+        return ["\r\n".join(calls(call))] if self._owner.settings.get("^SLCC") == "1" else []
 
 
 def calls(call: Call | None) -> list[str]:

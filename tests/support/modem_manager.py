@@ -3,6 +3,8 @@
 import json
 import os
 import subprocess
+import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self, TypeAlias
@@ -25,6 +27,7 @@ _BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuratio
   </policy>
 </busconfig>
 """
+_pause = threading.Event()
 _NAME = "org.freedesktop.ModemManager1"
 _READY = frozenset({"disabled", "enabling", "enabled", "searching", "registered", "connected"})
 
@@ -57,8 +60,8 @@ class ModemManager:
             self._run("bus.log", bus, f"--config-file={config}", "--nofork", "--nopidfile")
             wait_until(socket.exists, what="a message bus")
             flags = ("--test-session", "--test-enable", "--test-no-udev", "--no-auto-scan")
-            self._run("log", daemon, *flags, "--debug")
-            wait_until(self._is_there, what="ModemManager on the bus")
+            self._run("log", daemon, *flags)
+            self.wait(self._is_there, what="ModemManager on the bus")
             self._programs = starting.pop_all()
         return self
 
@@ -80,6 +83,14 @@ class ModemManager:
                 raise
 
         self._programs.callback(stop)
+
+    def wait(self, holds: Callable[[], bool], *, what: str, seconds: float = 60) -> None:
+        """Wait until something holds that mmcli is asked: without so many processes at once."""
+
+        def look() -> bool:
+            return holds() or _pause.wait(0.25)
+
+        wait_until(look, what=what, seconds=seconds)
 
     def _is_there(self) -> bool:
         try:
@@ -150,13 +161,13 @@ class ModemManager:
 
     def bring_up(self, name: str, *, pin: str, seconds: float = 90) -> None:
         """Unlock the card, enable the modem, wait until it is registered."""
-        wait_until(lambda: self.state(name) == "locked", what=f"{name} locked", seconds=seconds)
+        self.wait(lambda: self.state(name) == "locked", what=f"{name} locked", seconds=seconds)
         _, facts = self.modem(name)
         sim = value(facts, "generic", "sim")
         assert value(facts, "generic", "unlock-required") == "sim-pin"
         self.command("-i", sim, f"--pin={pin}")
-        wait_until(lambda: self.state(name) in _READY, what=f"{name} open", seconds=seconds)
-        wait_until(lambda: self._is_up(name), what=f"{name} registered", seconds=seconds)
+        self.wait(lambda: self.state(name) in _READY, what=f"{name} open", seconds=seconds)
+        self.wait(lambda: self._is_up(name), what=f"{name} registered", seconds=seconds)
 
     def _is_up(self, name: str) -> bool:
         state = self.state(name)
