@@ -155,7 +155,7 @@ def test_gammu_works_with_its_own_recording(tmp_path: Path) -> None:
     assert str(real) not in raw
     assert "482913" not in raw
 
-    with Tool("replay", file, "--pty", tmp_path / "again") as tool:
+    with Tool("replay", file, "--pty", tmp_path / "again", "--fast") as tool:
         port = tmp_path / "again"
         again = facts(gammu(port, tmp_path, "identify"))
         relisted = gammu(port, tmp_path, "getallsms")

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from simulator.clock import VirtualClock
-from simulator.recording.exchanges import skeleton, story
+from simulator.recording.exchanges import shape, skeleton, story
+from simulator.recording.masking import Masker
 from simulator.recording.player import Player
 from simulator.recording.reader import Reader
+from simulator.recording.standins import Standins
 from simulator.recording.tape import Header, Record, Sender, Tape
 from tests.support.one_modem import HELLO
 from tests.support.recorded import FRIEND, KEY, PIN, Session, recorded
@@ -192,6 +196,20 @@ def test_form_of_a_command_without_its_secrets() -> None:
     assert skeleton('AT+CPIN="1234"') != skeleton('AT+CPIN="12345678","1234"')
     assert skeleton("AT+CREG=1") != skeleton("AT+CREG=2")
     assert skeleton("AT+CMGR=1") != skeleton("AT+CMGR=2")
+
+
+@pytest.mark.parametrize("name", ["generic", "huawei"])
+def test_recorded_command_has_the_form_of_the_real_one(name: str, tmp_path: Path) -> None:
+    """Else a replay would not know what it is asked."""
+    typed = [data for _, sender, data in Session(tmp_path, name).play() if sender is Sender.HOST]
+    lines = [data.decode("latin-1").strip() for data in typed if data.startswith(b"AT+")]
+    masker = Masker(Standins(KEY))
+    assert len(lines) > 100
+    for line in lines:
+        masked, _ = masker.command(line)
+        assert skeleton(masked) == skeleton(line)
+        if "+CUSD" not in line:
+            assert shape(masked) == shape(line)
 
 
 def test_whole_session_is_played_back_octet_by_octet(tmp_path: Path) -> None:
