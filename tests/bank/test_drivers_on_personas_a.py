@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
 
+from drivers.errors import CommandTimeout, LinkError
 from drivers.interface import (
     Accepted,
     CallEvent,
     CallEventKind,
+    Driver,
     PinOutcome,
     SimState,
     SmsDirect,
     SmsStored,
 )
+from drivers.registry import probe
 from simulator.phone import CallOutcome, CallPlan
 from tests.support.rigs import Rig, RigBank
 from tests.support.simulated import BankProcess, wait_until
@@ -37,7 +41,7 @@ FAMILIES = {
 # +CMTI is silenced with the noise: what came is found when the driver lists it.
 SILENT = "e173"
 TALKING = tuple(persona for persona in FAMILIES if persona != SILENT)
-TESTS = 4
+TESTS = 5
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +135,25 @@ async def test_incoming_call_is_told_with_its_number_and_its_end(bank: RigBank) 
         assert await rig.driver.current_calls() == []
 
     await bank.for_each(body)
+
+
+async def test_restarted_modem_is_found_again_and_asks_for_its_pin(bank: RigBank) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.unlock()
+        rig.bank.control.reboot(rig.name)
+        await rig.driver.close()
+        async with asyncio.timeout(60):
+            rig.driver = await found_again(rig)
+        await rig.unlock()
+        assert isinstance(await rig.submit(), Accepted)
+
+    await bank.for_each(body)
+
+
+async def found_again(rig: Rig) -> Driver:
+    """Knock until somebody opens: the port is away for a while, then deaf for a while."""
+    while True:
+        try:
+            return await probe(rig.bank.port(rig.name), rig.sink)
+        except (LinkError, CommandTimeout):
+            await asyncio.sleep(0.1)

@@ -37,6 +37,22 @@ def test_direct_message_s_head(tmp_path: Path, model: str, head: str) -> None:
     assert line == f"{head}{len(pdu) // 2 - 9}"
 
 
+def test_blank_line_between_a_direct_message_s_head_and_its_pdu(tmp_path: Path) -> None:
+    bench = OneModem(tmp_path, "e1752")
+    bench.prepare("1,2,0,0,0")
+    assert receive(bench).startswith("\r\n+CMT: ,22\r\n\r\n0891683108100005F0")
+
+
+def test_huawei_lists_reports_among_its_messages(tmp_path: Path) -> None:
+    bench = OneModem(tmp_path, "huawei")
+    bench.prepare("1,1,0,2,0")
+    receive(bench)
+    bench.submit()
+    assert bench.wait(5) == '\r\n+CDSI: "SM",1\r\n'
+    kinds = [bytes.fromhex(line)[9] & 3 for line in bench.lines("AT+CMGL=4")[1:-1:2]]
+    assert kinds == [0, 2]
+
+
 def test_direct_report_s_head(tmp_path: Path) -> None:
     for model, head in (("zte", "+CDS: ,"), ("huawei", "+CDS: ")):
         (tmp_path / model).mkdir()
