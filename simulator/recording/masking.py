@@ -20,6 +20,8 @@ _NAME: Final = r"[+^*#$%!_](?![A-Za-z0-9]*\d{4})[A-Za-z][A-Za-z0-9]{0,15}(?![A-Z
 _EXTENDED: Final = re.compile(rf"\s*({_NAME})\s*(=\?|\?|=)?")
 _DIAL: Final = re.compile(r"\s*[Dd]")
 _BASIC: Final = re.compile(r"\s*([Ss]\d{1,3}|[&\\]?[A-Za-z])(=\?|\?|=)?(\d{0,3})(?!\d)")
+_WORD: Final = re.compile(r"\s*[A-Za-z]{3}")  # no basic commands: somebody's text
+_SERIAL: Final = re.compile(r"(?i)\b(?:s/?n|fsn|esn|meid|serial)\b")
 _TOLD: Final = re.compile(rf"\s*({_NAME}|[A-Za-z][A-Za-z_ /]{{1,23}})\s*:\s?")
 _PIECES: Final = re.compile(r"[0-9A-Za-z\x80-\U0010ffff]+")
 _RUN: Final = re.compile(r"\d{10,}")
@@ -170,7 +172,7 @@ class Masker:
             end = _end(rest, dial.end())
             dialled = self._dialled(rest[dial.end() : end])
             return dial.group() + dialled, Asked(name="D", op=""), rest[end:]
-        basic = _BASIC.match(rest)
+        basic = None if _WORD.match(rest) else _BASIC.match(rest)
         if basic is not None:
             asked = Asked(name=basic.group(1).upper(), op=basic.group(2) or "", args=basic.group(3))
             return basic.group(), asked, rest[basic.end() :]
@@ -213,7 +215,8 @@ class Masker:
         return f'{lead}"{made}{quote}{self.unknown(behind)}{trail}'
 
     def _kept(self, value: str, kind: Kind, *, quoted: bool = False) -> str:
-        is_odd = kind is Kind.IDENTITY and (_SECOND.search(value) or _SENTENCE.search(value))
+        oddities = (_SECOND, _SENTENCE, _SERIAL) if kind is Kind.IDENTITY else ()
+        is_odd = any(oddity.search(value) for oddity in oddities)
         if is_odd or (quoted and _LONG_NUMBER.fullmatch(value)):
             return self._unquoted(value, Kind.GUARD)
         value = _LONG_HEX.sub(lambda match: self._standins.opaque(match.group()), value)
@@ -279,8 +282,9 @@ class Masker:
         return self._standins.text(value)
 
     def _pin(self, value: str) -> str:
-        digits = self._standins.digits(Kind.PIN, value)
-        return digits if digits != value or not value else self._standins.opaque(value)
+        if not value.isdigit():
+            return self._standins.opaque(value)
+        return self._standins.digits(Kind.PIN, value)
 
     def _iccid(self, value: str) -> str:
         if re.search(r"[G-Zg-z]{2}", value):

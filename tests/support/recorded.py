@@ -17,7 +17,10 @@ WRONG_PIN = "19463705"
 FRIEND = "+8615967041382"
 CALLER = "95583461"  # too short to be masked for its length alone
 CENTRE = "+8613592770416"
-GSM_TEXTS = ("Come alone to pier twelve, bring blueprints", "Transfer {700} to Wladimir tonight")
+GSM_TEXTS = (
+    "Come alone to pier twelve, bring blueprints",
+    "Transfer {700} to Wladimir at dawn tonight",
+)
 HAN_TEXTS = ("您的验证码是叁捌柒伍，切勿转发他人", "明晚九点老地方见面谈合同细节")
 USSD_CODE = "*147258936#"
 Traffic = list[tuple[int, Sender, bytes]]

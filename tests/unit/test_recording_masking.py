@@ -135,7 +135,8 @@ def test_model_keeps_its_own_words(masker: Masker, line: str) -> None:
         'AT+CMEE=1AT+CPIN="73918264"', 'AT+CLCK="SC",2T+CPWD="SC","58207139","73918264"',
         'AT+CPIN"73918264"', 'AT+CPIN ="73918264', 'at+clck="SC",0,73918264', 'AT+CFUN="73918264"',
         'AT+CSIM=26,"00200001083733393138323634"', "ATD+73918264", "ATE0D73918264;",
-        'AT+COPS=0;+CPIN="73918264', 'AT+CPIN="73918264"+CPIN="73918264"', "AT 73918264",
+        'AT+COPS=0;+CPIN="73918264',
+        'AT+CPIN="a73918264"', 'AT+CPIN="73918264"+CPIN="73918264"', "AT 73918264",
     ],
 )  # fmt: skip
 def test_damaged_or_odd_command_tells_no_secret(masker: Masker, line: str) -> None:
@@ -161,6 +162,29 @@ def test_damaged_answer_tells_no_secret(masker: Masker, line: str, names: set[st
     assert "73918264" not in made
     assert "58207139" not in made
     assert len(made) == len(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Meet me at noon",
+        "at noon tomorrow",
+        "ATTENTION please",
+        "cat food",
+        "AT dinner",
+        "AT+ noon",
+    ],
+)
+def test_text_that_holds_the_letters_at_is_masked(masker: Masker, line: str) -> None:
+    made, _ = masker.command(line)
+    for word in re.findall(r"[A-Za-z]{4,}", line):
+        assert word not in made
+    assert len(made) == len(line)
+
+
+def test_serial_numbers_are_masked_in_an_identity(masker: Masker) -> None:
+    assert "A1B2C3" not in masker.bare("S/N: A1B2C3D4", {"I"})
+    assert "LL23" not in masker.bare("FSN: LL2345X678901", {"I"})
 
 
 def test_same_number_has_the_same_standin_in_every_form(masker: Masker) -> None:
