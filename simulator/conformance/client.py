@@ -139,7 +139,7 @@ class Client:
             LineLost, PortGone: as `ask`.
         """
         self._type(payload)
-        command = "<text>" if payload != ESC else "\x1b"
+        command = f"<text of {self.guard.prompt}>" if payload != ESC else "\x1b"
         buffer = Buffer(command, is_numeric=False, ends_on_call=False)
         reply = self._answer(buffer, limit, wants_prompt=False)
         if payload != ESC:

@@ -130,6 +130,11 @@ class Guard:
             self._check_line(data)
         self.typed.append(data)
 
+    @property
+    def prompt(self) -> str:
+        """The command whose prompt may be up; empty where none was asked for."""
+        return self._prompt
+
     def prompt_is_over(self) -> None:
         """The modem answered: it stands at its command line again."""
         self._prompt = ""

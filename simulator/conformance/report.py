@@ -37,21 +37,31 @@ class Printer:
         self._console = console
         self._is_verbose = is_verbose
         self._field = ""
+        self._reason = ""
+        self._not_tried: list[str] = []
 
     def result(self, result: Result, mask: Mask) -> None:
         """One check's line, and below it what a client suffers where it is not as it should be."""
         if result.check.permit is not None and result.is_without_flag:
             return
         field = result.check.name.partition(".")[0]
+        is_same = (field, result.finding.says) == (self._field, self._reason)
+        if result.finding.verdict is Verdict.NOT_TRIED and is_same:
+            self._not_tried.append(result.check.title)
+            return
+        self._flush()
         if field != self._field:
             self._field = field
             self._console.print(Text(f"\n{checks.TITLES.get(field, field)}", style="bold"))
         verdict = result.finding.verdict
+        if verdict is Verdict.NOT_TRIED:
+            self._reason, self._not_tried = result.finding.says, [result.check.title]
+            return
         line = self._grid()
         line.add_row(
             Text(f" {verdict}", style=_STYLES[verdict]),
             Text(result.check.title),
-            Text(mask(result.finding.says), style="dim" if verdict is Verdict.NOT_TRIED else ""),
+            Text(mask(result.finding.says)),
         )
         self._console.print(line)
         if verdict in {Verdict.CANNOT, Verdict.ODD}:
@@ -60,19 +70,33 @@ class Printer:
             for text in evidence(result.replies, mask, limit=None if self._is_verbose else 2):
                 self._below(text, "cyan dim")
 
+    def _flush(self) -> None:
+        """Print what was not tried for one and the same reason."""
+        if not self._not_tried:
+            return
+        line = self._grid()
+        titles = "; ".join(self._not_tried)
+        verdict = Text(f" {Verdict.NOT_TRIED}", style=_STYLES[Verdict.NOT_TRIED])
+        if len(self._not_tried) == 1:
+            line.add_row(verdict, Text(titles), Text(self._reason, style="dim"))
+            self._console.print(line)
+        else:
+            line.add_row(verdict, Text(f"{len(self._not_tried)} checks"), Text(self._reason, "dim"))
+            self._console.print(line)
+            self._below(titles, "dim")
+        self._reason, self._not_tried = "", []
+
     def _below(self, text: str, style: str) -> None:
         indent = _VERDICT_WIDTH + 4
         self._console.print(Padding(Text(text, style=style), (0, 0, 0, indent)))
 
     def summary(self, report: Report, mask: Mask) -> None:
         """How long things take, what was not put back, and the verdict."""
-        flags = ", ".join(
-            f"{suite.FLAGS[result.check.permit]} ({result.check.title})"
-            for result in report.results
-            if result.check.permit is not None and result.is_without_flag
-        )
-        if flags:
-            self._console.print(Text(f"\nNot without a flag: {flags}", style="dim"))
+        self._flush()
+        left_out = {result.check.permit for result in report.results if result.is_without_flag}
+        acts = [f"{act} ({suite.FLAGS[it]})" for it, act in suite.ACTS.items() if it in left_out]
+        if acts:
+            self._console.print(Text(f"\nOnly with a flag: {', '.join(acts)}", style="dim"))
         self._timings(report)
         for name in report.not_restored:
             self._console.print(Text(f"\nNot put back: {name}", style="red"))

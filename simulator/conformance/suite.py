@@ -214,6 +214,14 @@ def _carry_out(
     return results, broke_off
 
 
+# What each permit allows, and by which flag.
+ACTS: Final = {
+    Permit.PIN: "a PIN",
+    Permit.WRITE: "a draft",
+    Permit.USSD: "a USSD code",
+    Permit.SEND: "an SMS",
+    Permit.REBOOT: "a restart",
+}
 FLAGS: Final = {
     Permit.SEND: "--send-to",
     Permit.PIN: "--pin",

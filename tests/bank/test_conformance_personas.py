@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from simulator import persona
-from simulator.conformance import persona_draft, suite
-from simulator.conformance.check import Verdict, Wishes
+from simulator.conformance import checks, persona_draft, suite
+from simulator.conformance.check import Check, Verdict, Wishes
 from simulator.conformance.guard import Permit
 from simulator.conformance.port import open_port
 from simulator.conformance.suite import Outcome, Report
@@ -41,16 +41,23 @@ def tries_left(tour: Tour) -> set[tuple[object, object]]:
     return {(card["pin_tries"], card["puk_tries"]) for card in cards if isinstance(card, dict)}
 
 
-def examine(port: str, *permits: Permit) -> Report:
+def examine(port: str, *permits: Permit, only: Sequence[Check] = checks.ALL) -> Report:
     return suite.run(
         lambda: open_port(port),
-        wishes=Wishes(listen_seconds=0.1),
+        wishes=Wishes(listen_seconds=0.1, pin="1234" if Permit.PIN in permits else ""),
+        chosen=only,
         permits=frozenset(permits),
         patience=0.4,
     )
 
 
-def tour(folder: Path, personas: Sequence[str], *permits: Permit, is_locked: bool = False) -> Tour:
+def tour(
+    folder: Path,
+    personas: Sequence[str],
+    *permits: Permit,
+    is_locked: bool = False,
+    only: Sequence[Check] = checks.ALL,
+) -> Tour:
     lock = "on" if is_locked else "off"
     flags = ("--modems", str(len(personas)), "--persona", ",".join(personas), "--latency", "0")
     with BankProcess(folder, *flags, "--pin-lock", lock, "--pin", "1234") as bank:
@@ -60,7 +67,9 @@ def tour(folder: Path, personas: Sequence[str], *permits: Permit, is_locked: boo
         )
         modems = [str(modem["modem"]) for modem in bank.control.state()]
         with ThreadPoolExecutor(len(modems)) as pool:
-            reports = list(pool.map(lambda modem: examine(bank.port(modem), *permits), modems))
+            reports = list(
+                pool.map(lambda modem: examine(bank.port(modem), *permits, only=only), modems)
+            )
         cards = [dict(modem) for modem in bank.control.state()]
         runs = {
             name: Run(report=report, card=card)
@@ -200,3 +209,26 @@ def test_the_tries_of_a_locked_card_are_read_wherever_there_is_a_way(
     else:
         found = {result.check.name: result.finding for result in locked.runs[name].report.results}
         assert found["card.tries"].verdict is Verdict.CANNOT
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Tour:
+    only = [
+        check for check in checks.ALL if check.name.startswith(("card.", "network.reg", "sms.st"))
+    ]
+    folder = tmp_path_factory.mktemp("opened") / "bank"
+    return tour(folder, NAMES, Permit.PIN, is_locked=True, only=only)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_right_pin_opens_every_card_whose_tries_are_known(opened: Tour, name: str) -> None:
+    report = opened.runs[name].report
+    found = {result.check.name: result.finding for result in report.results}
+    typed = [data for data in report.typed if b"+CPIN=" in data]
+    if report.seen.counter_command is None:
+        assert typed == []
+        assert "nobody knows" in found["card.pin"].says
+    else:
+        assert typed == [b'AT+CPIN="1234"\r']
+        assert report.outcome is Outcome.USABLE, report.lacking
+        assert tries_left(opened) == {(3, 10)}

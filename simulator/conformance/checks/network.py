@@ -65,7 +65,8 @@ def registration_of(reply: Reply, name: str) -> tuple[int | None, list[str]]:
 def _registration(bench: Bench) -> Finding:
     stat, _ = registration_of(bench.ask("AT+CREG?"), "+CREG")
     for _ in range(_WAIT_TURNS if bench.has_card else 0):
-        if stat != 2:
+        # Right after the PIN it says 0 until it begins to search.
+        if stat not in {0, 2}:
             break
         bench.client.listen(1.0)
         stat, _ = registration_of(bench.ask("AT+CREG?"), "+CREG")
