@@ -220,7 +220,7 @@ class Reader:
         self._is_overlong[Sender.MODEM] = is_cut
         if was_overlong or is_cut:
             what, made = What.ANSWER, self._masker.unknown(core)
-        elif "\x1a" in tail or "\x1b" in tail:
+        elif data[-1:] in {"\x1a", "\x1b"}:
             what, made = self._echoed(core)
         else:
             what, made = self._line(core)

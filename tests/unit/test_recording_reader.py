@@ -35,6 +35,14 @@ def test_echo_answer_and_result_are_told_apart() -> None:
     ]
 
 
+def test_echo_of_an_escape_is_an_echo() -> None:
+    records = read((">", "\x1b\r"), ("<", "\x1b\r"), (">", "AT\r"), ("<", "AT\r\r\nOK\r\n"))
+    assert [(record.what, record.data) for record in records][2:] == [
+        (What.ECHO, "\x1b"), (What.COMMAND, "AT\r"), (What.ECHO, "\rAT\r"),
+        (What.RESULT, "\r\nOK\r\n"),
+    ]  # fmt: skip
+
+
 def test_line_of_itself_is_no_answer() -> None:
     records = read(
         ("<", "\r\n^RSSI:18\r\n"),
