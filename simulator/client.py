@@ -203,6 +203,50 @@ class BankControl:
         """Take all network rules away."""
         self.request("clear_network_errors", {})
 
+    def remove_rule(self, **fields: object) -> bool:
+        """Take the rule with these fields away; False where there is none."""
+        return bool(self.request("remove_network_error", {"rule": fields})["removed"])
+
+    def add_call_rule(self, **fields: object) -> None:
+        """Add a rule for calls to numbers outside: `simulator.exchange.CallRule`."""
+        self.request("add_call_rule", {"rule": fields})
+
+    def clear_call_rules(self) -> None:
+        """Take all rules for calls away."""
+        self.request("clear_call_rules", {})
+
+    def set_carrier_latency(self, carrier: str, **latency: object) -> None:
+        """Change how long a carrier takes: `simulator.latency.Latency`; none = as configured."""
+        self.request("set_carrier_latency", {"carrier": carrier, "latency": latency or None})
+
+    def lose_coverage(self, *, carrier: str = "", modem: str = "") -> None:
+        """Take the network away: of a carrier, at a modem, or everywhere."""
+        self.request("lose_coverage", {"carrier": carrier, "modem": modem})
+
+    def restore_coverage(self, *, carrier: str = "", modem: str = "") -> None:
+        """Bring it back."""
+        self.request("restore_coverage", {"carrier": carrier, "modem": modem})
+
+    def set_signal(self, signal: int | None, *, carrier: str = "", modem: str = "") -> None:
+        """Change what is heard, 0–31, -1 nothing; None = as configured."""
+        self.request("set_signal", {"carrier": carrier, "modem": modem, "signal": signal})
+
+    def cut_off(self, modem: str, *, cms: int = 21, denied: bool = False) -> None:
+        """Let the carrier cut the card in a modem off."""
+        self.request("cut_off", {"modem": modem, "cms": cms, "denied": denied})
+
+    def lift(self, modem: str) -> None:
+        """Let it send again."""
+        self.request("lift", {"modem": modem})
+
+    def set_balance(self, modem: str, balance: str) -> None:
+        """Set the money of the card in a modem, as `"3.50"`."""
+        self.request("set_balance", {"modem": modem, "balance": balance})
+
+    def push_ussd(self, modem: str, text: str) -> None:
+        """Let the network begin a USSD session."""
+        self.request("push_ussd", {"modem": modem, "text": text})
+
     # ------------------------------------------------------------ power and cards
 
     def reboot(self, modem: str) -> None:

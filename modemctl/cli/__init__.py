@@ -46,6 +46,7 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "modems": ("modems", "The bank's bays and their modems."),
         "opt-outs": ("traffic", "Numbers that want no promotions."),
         "record": ("local", "Record a modem's session to a file, without its secrets."),
+        "replay": ("local", "Serve a recording as a modem."),
         "run": ("local", "Run the daemon in the foreground (systemd starts it so)."),
         "sim": ("local", "The simulator: serve a bank, act on it, read its ledger."),
         "simulate": ("local", "Serve a simulated bank of modems until stopped."),

@@ -76,6 +76,12 @@ record = _simulator(
     "\n\nExample: modemctl record /dev/ttyUSB2 --to e1750.jsonl --pty /tmp/e1750",
     "record",
 )
+replay = _simulator(
+    "replay",
+    "Serve a recording as a modem (--help shows its options)."
+    "\n\nExample: modemctl replay e1750.jsonl --pty /tmp/e1750",
+    "replay",
+)
 conformance = _simulator(
     "conformance",
     "Check what a modem can, cannot and does oddly (--help shows its options)."
@@ -178,6 +184,7 @@ COMMANDS: Final = {
     "simulate": simulate,
     "sim": sim,
     "record": record,
+    "replay": replay,
     "conformance": conformance,
     "check-config": check_config,
     "db": db,

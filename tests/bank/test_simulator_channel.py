@@ -1,6 +1,7 @@
 """The control socket: large and endless requests, clients that are slow or die, followers."""
 
 import contextlib
+import inspect
 import json
 import resource
 import socket
@@ -14,7 +15,7 @@ import pytest
 from simulator.client import BankControl, ControlError
 from simulator.control import MAX_REQUEST
 from simulator.faults import Fault, FaultKind
-from simulator.verbs import Source
+from simulator.verbs import VERBS, Source
 from tests.support.simulated import BankProcess, wait_until
 
 FLAGS = ("--modems", "3", "--persona", "generic", "--pin-lock", "off", "--latency", "0")
@@ -218,6 +219,43 @@ def test_typed_client_does_every_verb(bank: BankProcess) -> None:
     control.unplug("modem01", keeps_power=True)
     control.plug("modem01", renumbered=True)
     assert control.state("modem01")[0]["is_on"] is True
+
+
+def test_typed_client_moves_the_network(bank: BankProcess) -> None:
+    control = bank.control
+    control.lose_coverage(modem="modem01")
+    wait_until(lambda: control.state("modem01")[0]["registration"] == 2, what="it is lost")
+    control.restore_coverage(modem="modem01")
+    wait_until(lambda: control.state("modem01")[0]["registration"] == 1, what="it is back")
+    control.set_signal(9, modem="modem02")
+    assert "+CSQ: 9," in control.type("modem02", "AT+CSQ")
+    control.set_signal(None, modem="modem02")
+    control.cut_off("modem02", cms=28)
+    control.send_sms("modem02", "+491712345678", "x")
+    refused = control.wait_for(lambda _: True, where={"kind": "refused", "modem": "modem02"})
+    assert refused["outcome"] == "cms:28"
+    control.lift("modem02")
+    control.set_balance("all", "3.50")
+    control.push_ussd("modem03", "您的余额不足")
+    told = control.wait_for(lambda _: True, where={"kind": "ussd", "modem": "modem03"})
+    assert told["text"] == "您的余额不足"
+    control.add_rule(destination="+49", cms=1)
+    assert control.remove_rule(destination="+49", cms=1) is True
+    assert control.remove_rule(destination="+49", cms=1) is False
+    control.add_call_rule(outcome="busy")
+    control.type("modem01", "ATD13911111111;")
+    call = control.wait_for(lambda _: True, where={"kind": "call", "modem": "modem01"})
+    assert call["outcome"] == "busy"
+    control.clear_call_rules()
+    control.set_carrier_latency("CHINA MOBILE", seconds=0.01)
+    control.set_carrier_latency("CHINA MOBILE")
+    with pytest.raises(ControlError, match="no carrier"):
+        control.lose_coverage(carrier="O2")
+
+
+def test_typed_client_knows_every_verb() -> None:
+    source = inspect.getsource(BankControl)
+    assert [verb for verb in VERBS if f'"{verb}"' not in source] == []
 
 
 def test_client_of_a_bank_that_ended_says_so(tmp_path: Path) -> None:

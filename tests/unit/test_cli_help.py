@@ -38,7 +38,7 @@ def test_table_of_commands_tells_what_the_commands_tell() -> None:
             assert " ".join((command.help or "").split()).startswith(words.rstrip(".")), name
 
 
-PASSED_ON = {("simulate",), ("sim",), ("record",), ("conformance",)}
+PASSED_ON = {("simulate",), ("sim",), ("record",), ("replay",), ("conformance",)}
 """What another program answers; in this process they would replace it."""
 
 
@@ -73,6 +73,7 @@ def test_main_help_lists_all_and_loads_none() -> None:
         (("sim",), "modemctl sim [OPTIONS] COMMAND", "ledger"),
         (("sim", "serve"), "modemctl sim serve [OPTIONS]", "--modems"),
         (("record",), "modemctl record [OPTIONS] PORT", "--pty"),
+        (("replay",), "modemctl replay [OPTIONS] FILE", "--tcp"),
         (("conformance",), "modemctl conformance [OPTIONS] PORT", "--json"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
