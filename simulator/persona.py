@@ -87,6 +87,11 @@ class Moment(StrEnum):
     REGISTERED = "registered"
     UNREGISTERED = "unregistered"
     FULL = "full"  # a message found no room
+    DIALLING = "dialling"  # a call leaves
+    ALERTING = "alerting"  # its other side rings
+    RINGING = "ringing"  # a call comes in, before RING
+    CONNECTED = "connected"  # somebody answered
+    ENDED = "ended"  # a call is over, before V.250's words
     RADIO_ON = "radio_on"
     RADIO_OFF = "radio_off"
     OFF = "off"  # it switches itself off, as it was told to
@@ -95,8 +100,11 @@ class Moment(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """Lines that come at a moment, `seconds` later.
+    """Lines that come at a moment, `seconds` later (those of calls and noise: at once).
 
+    Words in braces stand for what is true now, as in a persona's answers; also `{memory}` when it
+    is full, and of a call `{call_id}`, `{far_number}`, `{far_type}`, `{is_incoming}`, `{talked}`
+    (seconds), `{cause}` (Q.850).
     Only while the setting named `setting` has one of `values` (empty: anything but 0); with `bit`,
     only while that bit of its value is set.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from simulator import commands
 from simulator.card import CardState
 from simulator.line import Refused
 from simulator.persona import Moment, Told
+from simulator.phone import Call
 
 if TYPE_CHECKING:
     from simulator.modem import Modem
@@ -50,6 +52,32 @@ def noise(modem: Modem) -> tuple[str, ...]:
         if told.when is Moment.NOISE and _is_on(modem, told)
         for line in told.lines
     )
+
+
+def of_call(
+    modem: Modem, moment: Moment, call: Call, *, talked: int = 0, cause: int = 0
+) -> list[str]:
+    """What the model's file has it say of a call."""
+    words = {
+        "{call_id}": str(call.call_id),
+        "{far_number}": call.plan.number,
+        "{far_type}": str(call.number_type),
+        "{is_incoming}": str(int(call.is_incoming)),
+        "{talked}": str(talked),
+        "{cause}": str(cause),
+    }
+    return [
+        commands.filled(modem, _worded(line, words))
+        for told in modem.persona.told
+        if told.when is moment and _is_on(modem, told)
+        for line in told.lines
+    ]
+
+
+def _worded(line: str, words: Mapping[str, str]) -> str:
+    for word, value in words.items():
+        line = line.replace(word, value)
+    return line
 
 
 def _say(modem: Modem, told: Told, memory: str) -> None:

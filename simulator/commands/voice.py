@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from simulator import telling
 from simulator.commands.settings import keep
 from simulator.commands.sim import card_code
 from simulator.line import OK, Answer, Outcome, Refused, cme
+from simulator.persona import Moment
 from simulator.phone import Call, CallState
 from simulator.syntax import Command, Op
 
@@ -16,37 +18,34 @@ if TYPE_CHECKING:
 
 
 class PlainCalls:
-    """A model without call lines of its own: a client that wants to know asks `+CLCC`."""
+    """A model without call lines of its own but what its file has; a client asks `+CLCC`."""
 
     def __init__(self, modem: Modem) -> None:
         self._modem = modem
 
     def dialling(self, call: Call) -> list[str]:
-        """Nothing is said."""
-        del call
-        return []
+        """The call leaves."""
+        return telling.of_call(self._modem, Moment.DIALLING, call)
 
     def alerting(self, call: Call) -> list[str]:
-        """Nothing is said."""
-        del call
-        return []
+        """The other side rings."""
+        return telling.of_call(self._modem, Moment.ALERTING, call)
 
     def ringing(self, call: Call) -> list[str]:
-        """Nothing beside RING."""
-        del call
-        return []
+        """Lines beside RING."""
+        return telling.of_call(self._modem, Moment.RINGING, call)
 
     def connected(self, call: Call) -> list[str]:
-        """Nothing is said."""
-        del call
-        return []
+        """Somebody answered."""
+        return telling.of_call(self._modem, Moment.CONNECTED, call)
 
     def ended(self, call: Call, *, seconds: int, cause: int, is_local: bool) -> list[str]:
         """The far end's hang-up, in V.250's words."""
-        del call, seconds
+        told = telling.of_call(self._modem, Moment.ENDED, call, talked=seconds, cause=cause)
         if is_local:
-            return []
-        return [{17: "BUSY", 19: "NO ANSWER"}.get(cause, self._modem.persona.call_end)]
+            return told
+        plain = {17: "BUSY", 19: "NO ANSWER"}.get(cause, self._modem.persona.call_end)
+        return [*told, plain]
 
 
 # Source: Q.850 §2.2.7; at-dialects §3.7.

@@ -734,3 +734,56 @@ def test_cards_are_swapped_between_modems_that_are_on_and_each_says_so(tmp_path:
         assert cards[1].subscription.imsi in seats[one].take()
     finally:
         bank.close()
+
+
+# ---------------------------------------------------------------- the rarer makers
+
+
+RARER = [
+    row("3.3", "Icera: pin,puk,pin2,puk2", "others/icera",
+        ('AT+CPIN="0000"', "+CME ERROR: 16"), ("AT%PINNUM?", "%PINNUM: 2,10,3,10", "OK"),
+        is_locked=True),
+    row("3.8", "Icera: %IRESET", "others/icera",
+        ("AT%IRESET", "OK"), ("~3",), ("ATE0", "ATE0", "OK")),
+    row("3.3", "IFX: pin,pin2,puk,puk2; +XSIM", "others/ifx",
+        ('AT+CPIN="0000"', "+CME ERROR: 16"), ("AT+XPINCNT", "+XPINCNT: 2,3,10,10", "OK"),
+        ("AT+XSIMSTATE=1", "OK"), ("!pull", "+XSIM: 9"), ("!insert", "+XSIM: 1"),
+        ('AT+CPIN="{pin}"', "OK"), ("~3", "+XSIM: 2", "+XSIM: 3", "+XSIM: 7"), is_locked=True),
+    row("3.7", "IFX: +XCALLSTAT", "others/ifx",
+        ("AT+XCALLSTAT=1", "OK"), ("!answered", "+XCALLSTAT: 1,2"), ("~1", "+XCALLSTAT: 1,3"),
+        ("~2", "+XCALLSTAT: 1,0"), ("~3", "+XCALLSTAT: 1,6", "NO CARRIER")),
+    row("3.3", "MBM: *EPEV, *EMRDY, *E2RESET", "others/mbm",
+        ("AT*EPEE=1", "OK"), ('AT+CPIN="{pin}"', "OK"), ("~1", "*EPEV"),
+        ("AT*E2RESET", "OK"), ("~3", "*EMRDY: 1"), is_locked=True),
+    row("3.7", "MBM: *ECAV", "others/mbm",
+        ("AT*ECAM=1", "OK"), ("!call", "*ECAV: 1,6,0", "RING"),
+        ("~6", "*ECAV: 1,0,0", "NO CARRIER")),
+    row("3.3", "Option: pin,puk", "others/option",
+        ('AT+CPIN="0000"', "+CME ERROR: 16"), ("AT_OERCN?", "_OERCN: 2,10", "OK"),
+        is_locked=True),
+    row("3.3", "SpeedUp: words", "others/speedup",
+        ("AT+CPNNUM", "PIN1=3; PUK1=10; PIN2=3; PUK2=10", "OK"),
+        ("AT+CRSM=192,12258", "+CME ERROR: 50")),
+    row("3.5", "Nokia: no storage", "others/nokia",
+        ("AT+CPMS=?", "+CPMS: (),(),()", "OK"), ('AT+CPMS="ME"', "+CMS ERROR: 302"),
+        ("AT+CNMI=2,2", "OK")),
+    row("3.5", "Novatel: ds 1 taken, its +CNMA refused", "others/novatel",
+        ("AT+CNMI=2,1,0,1,0", "ERROR"), ("AT+CNMI=1,1,0,1,0", "OK"),
+        ("AT+CNMA", "+CMS ERROR: 340"), ("AT+CREG=2", "OK"), ("AT+CREG?", "+CREG: 2,1,,", "OK")),
+    row("3.4", "Gobi: blanks for commas", "others/gobi",
+        ("AT+CREG=2", "OK"), ("AT+CREG?", "+CREG: 2, 1, 0 5, 2715", "OK"),
+        ("AT+CNMI=2,1,0,2,0", "ERROR")),
+    row("3.4", "Iridium: zeros in front", "others/iridium",
+        ("AT+CREG=2", "OK"), ("AT+CREG?", '+CREG: 002,001,"18d8","ffff"', "OK")),
+    row("3.4", "Samsung: a field more", "others/samsung",
+        ("AT+CREG=2", "OK"), ("AT+CREG?", '+CREG: 2,1,"000b","2816","B","C2816"', "OK")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RARER, ids=lambda case: f"{case.section}-{case.name}-{case.fact}")
+def test_rarer_maker(tmp_path: Path, case: Row) -> None:
+    play(OneModem(tmp_path, case.name, is_locked=case.is_locked), case.steps)
+
+
+def test_rarer_makers_are_no_part_of_all() -> None:
+    assert not any("/" in name for name in persona.names())
