@@ -32,6 +32,8 @@ _LEAST_TRIES: Final = 3
 _LEAST_FORCED: Final = 2
 # An EG06 answered after 135 s; u-blox' manual says up to 180.
 _SUBMIT_SECONDS: Final = 180.0
+_READY_SECONDS: Final = 30
+_HUAWEI_PAUSE: Final = 3.0
 _REPORT_SECONDS: Final = 30
 _USSD_SECONDS: Final = 60
 _RESTART_SECONDS: Final = 90.0
@@ -57,13 +59,14 @@ def _enter_pin(bench: Bench) -> Finding:
     if not reply.is_ok:
         seen.pin_tries = None
         return cannot(f"{reply.told}; it will not be tried again")
-    state = ask_state(bench).value("+CPIN") or ""
-    for _ in range(_REPORT_SECONDS):
-        if state == "READY":
+    if seen.family == "huawei":
+        # Old firmware restarts when it is asked too much too early.
+        bench.client.listen(_HUAWEI_PAUSE)
+    for _ in range(_READY_SECONDS):
+        seen.pin_state = (ask_state(bench).value("+CPIN") or "").strip('"')
+        if bench.has_card:
             break
         bench.client.listen(1.0)
-        state = ask_state(bench).value("+CPIN") or ""
-    seen.pin_state = state.strip('"')
     says = f"taken in {milliseconds(reply.seconds)}, now {seen.pin_state}"
     return can(says) if bench.has_card else odd(says)
 
