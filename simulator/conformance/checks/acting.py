@@ -33,7 +33,7 @@ _LEAST_FORCED: Final = 2
 # An EG06 answered after 135 s; u-blox' manual says up to 180.
 _SUBMIT_SECONDS: Final = 180.0
 _READY_SECONDS: Final = 30
-_HUAWEI_PAUSE: Final = 3.0
+_PAUSE: Final = 3.0
 _REPORT_SECONDS: Final = 30
 _USSD_SECONDS: Final = 60
 _RESTART_SECONDS: Final = 90.0
@@ -59,9 +59,9 @@ def _enter_pin(bench: Bench) -> Finding:
     if not reply.is_ok:
         seen.pin_tries = None
         return cannot(f"{reply.told}; it will not be tried again")
-    if seen.family == "huawei":
-        # Old firmware restarts when it is asked too much too early.
-        bench.client.listen(_HUAWEI_PAUSE)
+    if seen.family in {"huawei", "generic"}:
+        # Old firmware of Huawei restarts when it is asked too much too early.
+        bench.client.listen(_PAUSE)
     for _ in range(_READY_SECONDS):
         seen.pin_state = (ask_state(bench).value("+CPIN") or "").strip('"')
         if bench.has_card:
