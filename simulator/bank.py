@@ -128,6 +128,7 @@ class Bank:
 
     def close(self) -> None:
         """Take everything away."""
+        self.ledger.close()
         for place in self._places.values():
             self._hide(place)
             place.modem.switch_off()
@@ -135,7 +136,6 @@ class Bank:
             self._watcher.close()
         if self._keeper is not None:
             self._keeper.flush()
-        self.ledger.close()
 
     @property
     def clock(self) -> Clock:

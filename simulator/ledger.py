@@ -34,7 +34,12 @@ class Ledger:
         return self._count
 
     def add(self, kind: str, **facts: Fact) -> None:
-        """Write one line; it is visible to every reader when this returns."""
+        """Write one line; it is visible to every reader when this returns.
+
+        After `close` nothing is written: that the bank ends is no event of its world.
+        """
+        if self._fd < 0:
+            return
         self._count += 1
         line = _encode({"n": self._count, "kind": kind, **facts})
         os.write(self._fd, f"{line}\n".encode("ascii"))
@@ -47,8 +52,10 @@ class Ledger:
         return [line for line in read(self.path) if matches(line, wanted)]
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
+        """Close the file; harmless when it is closed."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def read(path: Path) -> Iterator[dict[str, Fact]]:

@@ -191,6 +191,8 @@ def _write(
     render = writers[form]
     if form == "csv":
         file.write((_BOM if bom else "") + ",".join(_COLUMNS) + "\n")
+    elif form is None and file.isatty():
+        file.write(f"{'time':<24}  {'kind':<12}  {'modem':<9}  what\n")
     for line in lines:
         file.write(render(line) + "\n")
         file.flush()

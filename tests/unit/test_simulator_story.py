@@ -107,3 +107,16 @@ def test_start_is_the_moment_of_the_first_line(tmp_path: Path) -> None:
     first = next(iter(ledger.read(tmp_path / "ledger.jsonl")))
     assert str(first["time"])[:20] == "2027-03-03T21:06:07."
     assert str(first["time"])[-6:] == "+00:00"
+
+
+def test_end_of_a_run_is_no_event_of_its_world(tmp_path: Path) -> None:
+    serving.play(Scenario(modems=3, pin_lock=scenario.PinLock.OFF), tmp_path, until=10)
+    lines = list(ledger.read(tmp_path / "ledger.jsonl"))
+    assert [(line["kind"], line["stat"]) for line in lines] == [("registration", 1)] * 3
+
+
+def test_events_end_a_run_at_that_line(tmp_path: Path) -> None:
+    chosen = scenario.load(scenario.find("chatter"))
+    played = serving.play(chosen, tmp_path, until=86400, events=500)
+    assert 500 <= played.lines < 520  # what one moment brings is not torn apart
+    assert played.lines == len(list(ledger.read(tmp_path / "ledger.jsonl")))
