@@ -99,7 +99,8 @@ class Bank:
                 loop, factor=self.scenario.time_factor, start=self.scenario.start
             )
             self._watcher = Watcher(loop)
-            self._keeper = Keeper(self.folder / "cards", clock=self._clock)
+            # Real time: where the bank lives faster, its files need not.
+            self._keeper = Keeper(self.folder / "cards", clock=LoopClock(loop))
             if self._is_fresh:
                 self._keeper.forget()
         else:

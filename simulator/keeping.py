@@ -7,8 +7,7 @@ Messages follow within a second. Each file is replaced whole: no reader sees hal
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -44,7 +43,7 @@ class _Kept:
     messages: tuple[_Message, ...]
 
 
-_READER: Final = TypeAdapter(_Kept)
+_FORM: Final = TypeAdapter(_Kept)
 
 
 class Keeper:
@@ -96,12 +95,12 @@ class Keeper:
         self._unwritten.pop(card.iccid, None)
         path = self._path(card.iccid)
         new = path.with_suffix(".new")
-        new.write_text(json.dumps(asdict(_kept(card, self._issued[card.iccid]))), "ascii")
+        new.write_bytes(_FORM.dump_json(_kept(card, self._issued[card.iccid])))
         new.replace(path)
 
     def _read(self, iccid: str) -> _Kept | None:
         try:
-            return _READER.validate_json(self._path(iccid).read_bytes())
+            return _FORM.validate_json(self._path(iccid).read_bytes())
         except FileNotFoundError:
             return None
         except ValidationError:

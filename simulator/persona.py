@@ -126,7 +126,7 @@ class Persona:
     `errors`: final results in the same way. `keeps`: commands of this model that only keep a value;
     those in `nonvolatile` keep it over restarts. `resets`, `offs`: commands that restart it, or
     switch it off. `sms_codes`: its `+CMS ERROR` numbers where they are not the standard's, by the
-    names of `simulator.commands.sms.CODES`. `link_seconds`: how long `+CMMS` holds the link.
+    names of `simulator.commands.messaging.CODES`. `link_seconds`: how long `+CMMS` holds the link.
 
     Storages: `memories` of the first parameter of `+CPMS`, `write_memories` of the others (empty:
     the same), which has `n_memories`; reports lie in `report_memory` (empty: where messages lie).

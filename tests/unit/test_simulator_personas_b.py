@@ -5,6 +5,7 @@ A step is what is done, then what the client must see: `AT…` types a line, `~2
 pass, `!…` is done from outside (`_ACTS`). `{iccid}` and `{pin}` are the card's.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from simulator import pdu, persona, scenario
+from simulator import commands, pdu, persona, scenario
 from simulator.bank import Bank
 from simulator.card import Card, Subscription
 from simulator.clock import VirtualClock
+from simulator.commands.messaging import CODES
 from simulator.faults import Fault, FaultKind
 from simulator.persona import PortRole
 from simulator.phone import CallOutcome, CallPlan
@@ -787,3 +789,30 @@ def test_rarer_maker(tmp_path: Path, case: Row) -> None:
 
 def test_rarer_makers_are_no_part_of_all() -> None:
     assert not any("/" in name for name in persona.names())
+
+
+# ---------------------------------------------------------------- the files themselves
+
+
+OTHERS = sorted(
+    f"others/{path.stem}" for path in Path(persona.__file__).parent.glob("personas/others/*")
+)
+_CALL_WORDS = {"call_id", "far_number", "far_type", "is_incoming", "talked", "cause", "memory"}
+
+
+@pytest.mark.parametrize("name", [*persona.names(), *OTHERS])
+def test_words_settings_and_codes_of_a_file_are_known(name: str) -> None:
+    """A slip in a file would only show on the wire, as braces or as a line that never comes."""
+    described = persona.load(name)
+    lines = [line for lines in described.answers.values() for line in lines]
+    lines += [line for told in described.told for line in told.lines]
+    lines += described.identification
+    words = {word for line in lines for word in re.findall(r"\{([a-z][a-z0-9_]*)\}", line)}
+    assert words <= {*commands.facts, *_CALL_WORDS}
+    known = {*commands.default_settings(described), *described.keeps, *described.settings}
+    used = {told.setting for told in described.told if told.setting}
+    used |= {word for line in lines for word in re.findall(r"\{=([^}]+)\}", line)}
+    assert {word for word in used if "/" not in word} <= known
+    assert {*described.sms_codes} <= {*CODES}
+    assert {*described.nonvolatile} <= {*known, "+CPMS"}
+    assert described.name == name
