@@ -33,7 +33,7 @@ enum { INIT_COUNT = 8, ROW_ROOM = 1024, INPUT_ROOM = 8192, EVENTS = 256, COLUMNS
 enum { LATENCIES = 1 << 23 };
 
 enum { SECOND = 1000000 }; /* all times are in microseconds */
-static const int64_t SETUP_LIMIT = 120L * SECOND, DRAIN_LIMIT = 30L * SECOND;
+static const int64_t SETUP_LIMIT = 60L * SECOND, DRAIN_LIMIT = 30L * SECOND;
 static const int64_t RETRY = SECOND / 5; /* the card is busy, the network is being searched */
 static const int64_t WAKE_RETRY = SECOND; /* a modem that boots answers nothing */
 
@@ -123,14 +123,10 @@ static void ask(struct modem *modem, enum step step) {
 }
 
 static void next_load(struct modem *modem) {
-    int64_t moment = now();
-    if (moment >= deadline) {
-        n_busy--;
-        ask(modem, READY);
-        return;
-    }
-    modem->began = moment;
-    ask(modem, options.load == SMS ? PROMPT : ANSWER);
+    modem->began = now();
+    bool is_over = modem->began >= deadline;
+    n_busy -= is_over;
+    ask(modem, is_over ? READY : options.load == SMS ? PROMPT : ANSWER);
 }
 
 static void count(struct modem *modem, bool is_ok, const char *line) {
@@ -184,14 +180,15 @@ static void take_final(struct modem *modem, bool is_ok, const char *line) {
 }
 
 static void take_information(struct modem *modem, const char *line) {
-    const char *comma = strchr(line, ',');
+    const char *stat = strchr(line, ',') ? strchr(line, ',') + 1 : line + strspn(line, "+CREG: ");
     if (starts(line, "+CMT") || starts(line, "+CDS")) {
         result.n_unsolicited++;
     } else if (modem->step == ASK_PIN && starts(line, "+CPIN:")) {
         modem->is_told = true;
-        modem->is_marked = starts(line, "+CPIN: SIM PIN");
+        modem->retry_at = now() + RETRY; /* for those that say no OK after it */
+        modem->is_marked = strstr(line, "SIM PIN") != NULL; /* with quotes, without blank, … */
     } else if (modem->step == REGISTER && starts(line, "+CREG:")) {
-        modem->is_marked |= comma != NULL && (comma[1] == '1' || comma[1] == '5');
+        modem->is_marked |= *stat == '1' || *stat == '5'; /* some leave <n> out */
     } else {
         modem->is_marked |= modem->step == TAKEN && starts(line, "+CMGS:");
         modem->is_marked |= modem->step == MEMORY && starts(line, "+CPMS:");
@@ -376,7 +373,7 @@ static void set_up(size_t n_driven) {
                 die("%s: not ready within %d s (step %d)", modem->name,
                     (int)(SETUP_LIMIT / SECOND), modem->step);
             if (modem->retry_at != 0 && moment >= modem->retry_at)
-                ask(modem, modem->step);
+                modem->is_told ? take_final(modem, true, "") : ask(modem, modem->step);
         }
     }
 }
@@ -391,7 +388,7 @@ static void run(size_t n_driven) {
     while (now() < deadline + (n_busy > 0 ? DRAIN_LIMIT : 0))
         turn(deadline + DRAIN_LIMIT);
     /* The last messages' delivery reports are still to come. */
-    for (int64_t limit = now() + RETRY; options.load != IDLE && now() < limit;)
+    for (int64_t limit = now() + SECOND; options.load != IDLE && now() < limit;)
         turn(limit);
 }
 

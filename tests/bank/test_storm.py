@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from simulator import persona as personas
 from tests.support.simulated import BankProcess
 from tests.support.tools import require_tool
 
@@ -39,6 +40,17 @@ def test_every_completed_sms_is_in_the_ledger(storm: str, transport: str, tmp_pa
     assert result["completed"] == len(submits) > 4
     assert {line["modem"] for line in submits} == {f"modem0{n}" for n in range(1, 5)}
     assert result["p50_ms"] <= result["p99_ms"] <= result["max_ms"]
+
+
+def test_modems_of_every_persona_send(storm: str, tmp_path: Path) -> None:
+    n_modems = len(personas.names())
+    flags = ("--persona", "all", "--modems", str(n_modems), *_FLAGS[2:])
+    with BankProcess(tmp_path / "bank", *flags) as bank:
+        status, result = run(storm, "--seconds", "1", str(bank.folder))
+        submits = bank.ledger(kind="submit")
+    assert status == 0, result
+    assert result["completed"] == len(submits)
+    assert len({line["modem"] for line in submits}) == n_modems
 
 
 def test_what_the_network_refuses_is_counted_apart(storm: str, tmp_path: Path) -> None:
