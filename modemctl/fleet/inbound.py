@@ -55,6 +55,7 @@ class Inbound:
         self._numbers = numbers
         self._calls = CallFolder(bay=bay, iccid=iccid, number_of=self._e164)
         self._unsaved: deque[Incoming | calls.CallState] = deque(maxlen=_MAX_UNSAVED)
+        self._drained: set[tuple[str, int]] = set()  # slots whose lines may still be on their way
 
     async def handle(self, driver: Driver, event: DriverEvent) -> bool:
         """Take an event; False where it is none of ours.
@@ -109,6 +110,7 @@ class Inbound:
             raise StoreError(f"the storage stays as it is: {first}") from failures
         for one in found:
             await self._delete(driver, one.memory, one.index)
+        self._drained |= {(one.memory, one.index) for one in found}
         return len(found)
 
     async def tick(self, driver: Driver) -> None:
@@ -187,9 +189,16 @@ class Inbound:
                 return self._raw(tpdu)
 
     async def _take_stored(self, driver: Driver, event: SmsStored) -> None:
-        stored: StoredMessage | None = await driver.read_message(event.memory, event.index)
+        slot = (event.memory, event.index)
+        stored: StoredMessage | None = await driver.read_message(*slot)
         if stored is None or stored.status in _SENT_STATUSES:
-            return  # an empty slot: it was drained before its line came
+            if slot in self._drained:
+                self._drained.discard(slot)
+            else:
+                # Some announce a slot that the message is not in (EC25: a report in SR as SM, 0).
+                await self.drain_storage(driver)
+            return
+        self._drained.discard(slot)
         await self._store_one(self.read(stored.tpdu))
         await self._delete(driver, event.memory, event.index)
 

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from drivers.errors import CommandError
 from drivers.generic import GenericDriver
 from drivers.interface import (
+    Accepted,
     CallEvent,
     Driver,
     DriverEvent,
@@ -34,6 +35,8 @@ from tests.support.simulated import BankProcess
 from tests.support.stores import TestClock, open_store
 
 MOTHER = "+8613800000001"
+# To +8613912345678, status report asked, GSM-7 "hello".
+SUBMIT = bytes.fromhex("21000D91683119325476F8000005E8329BFD06")
 LONG = "很长的一条消息，" * 30
 
 
@@ -44,9 +47,14 @@ class Ordered:
         self.driver = driver
         self._store = store
         self.seen: list[tuple[str, int]] = []
+        self.n_lists = 0
 
     def __getattr__(self, name: str):
         return getattr(self.driver, name)
+
+    async def list_messages(self):
+        self.n_lists += 1
+        return await self.driver.list_messages()
 
     async def delete_message(self, memory: str, index: int) -> None:
         self.seen.append(("delete", await n_rows(self._store)))
@@ -296,3 +304,38 @@ async def test_events_of_others_are_left_to_them(tmp_path: Path):
     async with scene(tmp_path, ready=False) as here:
         assert not await here.inbound.handle(here.driver, Rebooted(evidence="x"))
         assert here.inbound.due_in() is None
+
+
+async def test_a_report_announced_where_it_is_not_is_found_and_deleted(tmp_path):
+    """EC25: the report lies in SR, the line says slot 0 of SM, where nothing is."""
+    async with scene(tmp_path, "quectel") as bench:
+
+        async def payload() -> bytes:
+            return SUBMIT
+
+        outcome = await bench.driver.submit(len(SUBMIT), payload())
+        assert isinstance(outcome, Accepted)
+        async with asyncio.timeout(30):
+            while not isinstance(event := await bench.events.get(), SmsStored):
+                pass
+        assert (event.memory, event.index) == ("SM", 0)
+        await bench.inbound.handle(bench.driver, event)
+        assert await n_rows(bench.store) == 1
+        assert bench.driver.seen == [("delete", 1)]
+        assert await bench.driver.list_messages() == []
+
+
+async def test_lines_that_come_after_their_messages_were_drained_list_nothing_again(tmp_path):
+    async with scene(tmp_path) as bench:
+        bench.bank.control.inject_sms("modem01", "hello", origin=MOTHER)
+        async with asyncio.timeout(30):
+            while not isinstance(event := await bench.events.get(), SmsStored):
+                pass
+        assert await bench.inbound.drain_storage(bench.driver) == 1
+        assert bench.driver.n_lists == 1
+        await bench.inbound.handle(bench.driver, event)
+        assert bench.driver.n_lists == 1
+        # Nobody drained it this time: where is it?
+        await bench.inbound.handle(bench.driver, event)
+        assert bench.driver.n_lists == 2
+        assert await n_rows(bench.store) == 1

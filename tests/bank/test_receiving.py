@@ -174,12 +174,17 @@ async def test_nobody_reads_a_slot_while_the_storage_is_listed(tmp_path: Path):
         await turns()
         here.receiver.pause()
         here.driver.acts.clear()
-        here.driver.on_list = lambda: here.mailbox.put(SmsStored(memory="SM", index=1))
+
+        def announce() -> None:
+            here.driver.on_list = lambda: None
+            here.mailbox.put(SmsStored(memory="SM", index=1))
+
+        here.driver.on_list = announce
         await here.receiver.begin(OLD)
         async with asyncio.timeout(30):
             while "read" not in here.driver.acts:
                 await asyncio.sleep(0.02)
-    assert here.driver.acts == ["listed", "read"]
+    assert here.driver.acts[:2] == ["listed", "read"]
 
 
 async def test_what_the_store_refused_outlives_a_recovery_of_the_link(tmp_path: Path):
