@@ -84,6 +84,7 @@ class Observed:
     cpin_has_ok: bool = True
     registration: int | None = None
     creg_is_quoted: bool | None = None
+    tells_no_cell: bool = False
     creg_is_short: bool = False  # the answer lacks its first field, as the unsolicited line
     csq_separator: str = ","
     crsm_is_short: bool = True  # 192 without its further parameters is enough
@@ -114,7 +115,6 @@ class Observed:
     noise_seconds: float | None = None
     boot_lines: tuple[str, ...] = ()
     boot_seconds: float | None = None
-    has_ussd: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +127,22 @@ class Wishes:
     pin: str = ""
     is_forced: bool = False
     ussd: str = ""
+    is_writing: bool = False
+    is_restarting: bool = False
     listen_seconds: float = 10.0
     has_scan: bool = True
+
+    @property
+    def permits(self) -> frozenset[Permit]:
+        """What the flags that were given allow."""
+        given = {
+            Permit.SEND: self.number,
+            Permit.PIN: self.pin,
+            Permit.WRITE: self.is_writing,
+            Permit.USSD: self.ussd,
+            Permit.REBOOT: self.is_restarting,
+        }
+        return frozenset(permit for permit, is_given in given.items() if is_given)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,7 +13,6 @@ from rich.console import Console
 from simulator.conformance import draft as drafts
 from simulator.conformance import masks, report, suite
 from simulator.conformance.check import Observed, Result, Wishes
-from simulator.conformance.guard import Permit
 from simulator.conformance.port import PortError, open_port
 
 _NUMBER: Final = re.compile(r"\+\d{7,15}")
@@ -83,35 +82,32 @@ def command(
     """
     wishes = Wishes(
         number=send_to, text=text, is_ucs2=is_ucs2, pin=pin, is_forced=is_forced, ussd=ussd,
-        listen_seconds=listen, has_scan=not no_scan,
+        is_writing=write, is_restarting=reboot, listen_seconds=listen, has_scan=not no_scan,
     )  # fmt: skip
-    flags = {Permit.SEND: send_to, Permit.PIN: pin, Permit.WRITE: write, Permit.USSD: ussd,
-             Permit.REBOOT: reboot}  # fmt: skip
-    permits = frozenset(permit for permit, given in flags.items() if given)
-    console = Console(highlight=False, stderr=is_json)
-    printer = report.Printer(console, is_verbose=is_verbose)
+    printer = report.Printer(Console(highlight=False), is_verbose=is_verbose)
 
     def tell(result: Result, seen: Observed) -> None:
-        printer.result(result, masks.shows_all if show_secrets else masks.of(seen))
+        printer.result(result, _mask(seen, shows_all=show_secrets))
 
     if not is_json:
-        console.print(port, style="bold")
+        click.echo(port)
     try:
         found = suite.run(
-            lambda: open_port(port, baud=baud), wishes=wishes, permits=permits,
-            patience=patience, on_result=tell if not is_json else suite.unheard,
+            lambda: open_port(port, baud=baud), wishes=wishes, permits=wishes.permits,
+            patience=patience, on_result=suite.unheard if is_json else tell,
         )  # fmt: skip
     except PortError as error:
-        click.echo(f"conformance: {error}", err=True)
-        if error.cure:
-            click.echo(f"  {error.cure}", err=True)
+        click.echo(f"conformance: {error}\n  {error.cure}".rstrip(), err=True)
         context.exit(int(suite.Outcome.MUTE))
-    mask = masks.shows_all if show_secrets else masks.of(found.seen)
+    mask = _mask(found.seen, shows_all=show_secrets)
     if is_json:
         sys.stdout.write(report.as_json(found, port, mask) + "\n")
     else:
         printer.summary(found, mask)
-    if draft is not None:
-        for path in drafts.write(draft, found, port):
-            click.echo(f"written: {path}", err=is_json)
+    for path in drafts.write(draft, found, port) if draft is not None else ():
+        click.echo(f"written: {path}", err=is_json)
     context.exit(int(found.outcome))
+
+
+def _mask(seen: Observed, *, shows_all: bool) -> masks.Mask:
+    return masks.shows_all if shows_all else masks.of(seen)

@@ -84,7 +84,6 @@ class Client:
         self.is_numeric = False
         self.replies: list[Reply] = []
         self.heard: list[Heard] = []
-        self.n_realigned = 0
 
     def ask(
         self,
@@ -112,9 +111,7 @@ class Client:
         if not reply.prompt:
             self.guard.prompt_is_over()
         if reply.is_silent and not (buffer.has_own_line and "PIN" in command):
-            late = self.realign(avoid=command)
-            if late:
-                reply = replace(reply, is_late=True)
+            self.realign(avoid=command)
         return reply
 
     def probe(self, limit: float) -> Reply:
@@ -157,27 +154,25 @@ class Client:
         self._unasked(self._read_for(seconds))
         return self.heard[before:]
 
-    def realign(self, *, avoid: str) -> bytes:
-        """Find the beginning of an answer again; what came in the meantime.
+    def realign(self, *, avoid: str) -> None:
+        """Find the beginning of an answer again; what comes in the meantime is nobody's answer.
 
         Raises:
             LineLost: no question gets its own answer.
             PortGone: the port vanished.
         """
-        self.n_realigned += 1
         markers = [name for name in _MARKERS if name not in avoid.upper()]
-        late = b""
         for turn in range(_ROUNDS):
             self._type(ESC)
-            late += self._read_for(0.3 * self._patience)
+            self._read_for(0.3 * self._patience)
             # Its result may be anything: it only clears what an earlier command left behind.
             self._type(b"ATQ0V1\r")
-            late += self._read_for(0.5 * self._patience)
+            self._read_for(0.5 * self._patience)
             is_last = turn == _ROUNDS - 1
             if self._is_aligned(f"AT{markers[turn % len(markers)]}?", is_refusal_enough=is_last):
                 self.is_numeric = False
                 self.guard.prompt_is_over()
-                return late
+                return
         raise LineLost("it answers nothing any more")
 
     def wait_back(self, limit: float) -> float | None:

@@ -176,6 +176,8 @@ def _asked(report: Report, drafted: Persona) -> tuple[dict[str, Value], dict[str
         lines = [_templated(line, seen) for line in _counters(reply, name, rest)]
         if all(mask(line) == line for line in lines):
             answers[key] = lines
+    if seen.tells_no_cell:
+        answers["+CREG?"] = ["+CREG: {=+CREG},{registration}"]
     return answers, errors
 
 
@@ -222,8 +224,18 @@ def _is_refusal_of_model(report: Report, reply: Reply) -> bool:
 def _counters(reply: Reply, name: str, rest: str) -> Iterable[str]:
     """The answer's lines with words for the tries that a card has left."""
     form = tries.form_of(f"{name}{rest}", reply)
+    if form.startswith("PIN1="):
+        for line in reply.lines:
+            yield re.sub(r"(PIN|PUK)([12])=\d+", _numbered, line)
+        return
     for line in reply.lines:
         yield _with_words(line, form) if form and line.upper().startswith(f"{name}:") else line
+
+
+def _numbered(match: re.Match[str]) -> str:
+    kind, number = match.groups()
+    word = kind.lower() if number == "1" else f"{kind.lower()}2"
+    return f"{kind}{number}={{{_WORDS[word]}}}"
 
 
 def _with_words(line: str, form: str) -> str:

@@ -50,7 +50,6 @@ class Reply:
     seconds: float = 0.0
     is_echoed: bool = False
     prompt: bytes = b""
-    is_late: bool = False
 
     @property
     def is_ok(self) -> bool:

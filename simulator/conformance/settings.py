@@ -79,6 +79,8 @@ class Settings:
         """Put everything back; what could not be, in words."""
         failed: list[str] = []
         for name in [name for name in _KEPT if name in self._values]:
+            if not self._values[name] and not self._was_set(name):
+                continue
             if not self._values[name]:
                 failed.append(f"{name} (its value could not be read before)")
             elif not self.put_back(name):
@@ -98,12 +100,18 @@ class Settings:
     @property
     def changed(self) -> list[str]:
         """What may have been changed and is not put back yet."""
-        return [f"{name} (it was {value or 'not known'})" for name, value in self._values.items()]
+        values = {name: value for name, value in self._values.items() if self._was_set(name)}
+        return [f"{name} (it was {value or 'not known'})" for name, value in values.items()]
 
     def forget(self) -> None:
         """The modem restarted: what was changed is gone with all other settings."""
         self._values.clear()
         self._is_echoing = None
+
+    def _was_set(self, name: str) -> bool:
+        head = f"AT{name}=".encode()
+        typed = self._client.guard.typed
+        return any(data.startswith(head) and b"=?" not in data for data in typed)
 
     def _read(self, name: str) -> str:
         value = self._client.ask(f"AT{name}?").value(name)

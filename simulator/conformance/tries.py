@@ -130,6 +130,11 @@ def _cinterion(reply: Reply, _state: str) -> tuple[int, int | None, str] | None:
     return (values[0], None, "pin") if values else None
 
 
+def _speedup(reply: Reply, _state: str) -> tuple[int, int | None, str] | None:
+    match = re.search(r"PIN1=(\d+);\s*PUK1=(\d+)", " ".join(reply.lines))
+    return (int(match.group(1)), int(match.group(2)), "PIN1=,PUK1=") if match else None
+
+
 _FOUR: Final = "pin,pin2,puk,puk2"
 _WAYS: Final[tuple[tuple[str, _Parse], ...]] = (
     ("+CPINR", _cpinr),
@@ -142,6 +147,7 @@ _WAYS: Final[tuple[tuple[str, _Parse], ...]] = (
     ("+CPINC?", _fields("+CPINC", 0, 2, _FOUR)),
     ('^SPIC="SC"', _cinterion),
     ("+QTRPIN", _fields("+QTRPIN", 0, 2, _FOUR)),
+    ("+CPNNUM", _speedup),
     ("%PINNUM?", _fields("%PINNUM", 0, 1, "pin,puk,pin2,puk2")),
     ("+XPINCNT", _fields("+XPINCNT", 0, 2, _FOUR)),
     ("_OERCN?", _fields("_OERCN", 0, 1, "pin,puk")),

@@ -97,6 +97,7 @@ def test_a_line_after_the_prompt_is_noise() -> None:
         ("+CPINC?", ("+CPINC: 1,2,9,8",), 1, 9),
         ('^SPIC="SC"', ("^SPIC: 3",), 3, None),
         ("+QTRPIN", ("+QTRPIN: 2,3,10,10",), 2, 10),
+        ("+CPNNUM", ("PIN1=2; PUK1=9; PIN2=3; PUK2=10",), 2, 9),
     ],
 )
 def test_every_vendors_counter_is_read(

@@ -51,7 +51,6 @@ def _vendor_lines(bench: Bench) -> Finding:
 
 def _ussd(bench: Bench) -> Finding:
     value = bench.ask("AT+CUSD=?").value("+CUSD")
-    bench.seen.has_ussd = value is not None
     return can(value) if value is not None else cannot("+CUSD=? is not known")
 
 

@@ -87,7 +87,8 @@ def _cell(bench: Bench) -> Finding:
         return cannot(f"+CREG={refused[0]} is refused: no word of a change")
     if stat not in _REGISTERED:
         return not_tried("not registered")
-    if len(rest) < 2:
+    if len(rest) < 2 or not rest[0]:
+        bench.seen.tells_no_cell = True
         return odd("+CREG=2 is taken, but tells no cell")
     bench.seen.creg_is_quoted = rest[0].startswith('"')
     if len(rest) > 2 and rest[2].isdigit():
