@@ -111,7 +111,7 @@ def test_card_that_was_issued_otherwise_is_another_card(
     tmp_path: Path, clock: VirtualClock, facts: dict[str, object]
 ) -> None:
     fail(kept(tmp_path, clock))
-    assert kept(tmp_path, clock, **facts).pin_tries == 3  # type: ignore[arg-type]
+    assert kept(tmp_path, clock, **facts).pin_tries == 3
 
 
 def test_cards_of_two_banks_in_one_folder_do_not_mix(tmp_path: Path, clock: VirtualClock) -> None:
