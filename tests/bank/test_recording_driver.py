@@ -60,7 +60,14 @@ async def clearance() -> bytes:
     return TPDU
 
 
-@pytest.mark.parametrize("persona", ["generic", "huawei", "simcom", "sim7600"])
+@pytest.mark.parametrize(
+    "persona",
+    [
+        "generic",
+        "huawei",
+        *(pytest.param(p, marks=pytest.mark.long) for p in ("simcom", "sim7600")),
+    ],
+)
 async def test_driver_works_with_the_recording_of_its_work(persona: str, tmp_path: Path) -> None:
     file = tmp_path / "day.jsonl"
     flags = ("--modems", "1", "--persona", persona, "--latency", "0.1", "--report-delay", "0.3")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from simulator import pdu
 from simulator.recording import tape
 from tests.support.recorders import Tool
 from tests.support.simulated import BankProcess
@@ -131,11 +132,6 @@ def gammu(port: Path, folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def facts(said: str) -> dict[str, str]:
-    lines = (line.partition(":") for line in said.splitlines())
-    return {name.strip(): value.strip() for name, _, value in lines}
-
-
 def test_gammu_works_with_its_own_recording(tmp_path: Path) -> None:
     flags = ("--modems", "1", "--persona", "quectel", "--latency", "0.1", "--pin-lock", "off")
     send = ("sendsms", "text", NUMBER, "-unicode", "-text", "会议改到下午三点")
@@ -144,27 +140,19 @@ def test_gammu_works_with_its_own_recording(tmp_path: Path) -> None:
         bank.control.inject_sms("modem01", INBOUND, origin="+8613912345678")
         with Tool("record", bank.port(), "--to", file):
             port = tmp_path / "gammu.port"
-            identity = facts(gammu(port, tmp_path, "identify"))
             listed = gammu(port, tmp_path, "getallsms")
             sent = gammu(port, tmp_path, *send)
-        real = bank.control.state("modem01")[0]["imei"]
-    assert identity["IMEI"] == real
     assert INBOUND in listed
     assert "reference=0" in sent
     raw = file.read_text()
-    assert str(real) not in raw
+    assert pdu.address(NUMBER).octets[2:].hex().upper() not in raw
     assert "482913" not in raw
 
     with Tool("replay", file, "--pty", tmp_path / "again", "--fast") as tool:
         port = tmp_path / "again"
-        again = facts(gammu(port, tmp_path, "identify"))
         relisted = gammu(port, tmp_path, "getallsms")
         resent = gammu(port, tmp_path, *send)
     assert tool.status == 0
-    for name in ("Manufacturer", "Model", "Firmware"):
-        assert again[name] == identity[name]
-    assert again["IMEI"] != identity["IMEI"]
-    assert again["IMEI"][:8] == identity["IMEI"][:8]
     assert "1 SMS parts in 1 SMS sequences" in relisted
     assert INBOUND not in relisted
     assert "reference=0" in resent
