@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -25,7 +25,11 @@ _ENDINGS: Final = ("\r", "\x1a", "\x1b")
 
 
 class Controller:
-    """Does verbs, and tells the scenario's story from the beginning. `on_stop` is for `stop`."""
+    """Does verbs, and tells the scenario's story from the beginning. `on_stop` is for `stop`.
+
+    Each verb is the method of its name: with the arguments alone, or after one modem (several in
+    turn), or after all chosen modems, as `Verb.modem` says.
+    """
 
     def __init__(self, bank: Bank, *, on_stop: Callable[[], None]) -> None:
         self._bank = bank
@@ -34,48 +38,6 @@ class Controller:
         self._typists: dict[str, Typist] = {}
         self._flows: dict[str, Flow] = {}
         self._n_flows = 0
-        self._many: Mapping[str, Callable[..., Result]] = {
-            "state": self._state,
-            "clear_faults": self._clear_faults,
-            "traffic": self._traffic,
-        }
-        self._each: Mapping[str, Callable[..., Result]] = {
-            "send_sms": self._send_sms,
-            "type": self._type,
-            "inject_call": self._inject_call,
-            "dial": self._dial,
-            "hang_up": self._hang_up,
-            "set_fault": self._set_fault,
-            "set_registration": self._set_registration,
-            "cut_off": self._cut_off,
-            "lift": self._lift,
-            "set_balance": self._set_balance,
-            "push_ussd": self._push_ussd,
-            "reboot": self._reboot,
-            "unplug": self._unplug,
-            "plug": self._plug,
-            "pull_card": self._pull_card,
-            "insert_card": self._insert_card,
-            "swap_cards": self._swap_cards,
-        }
-        self._bare: Mapping[str, Callable[..., Result]] = {
-            "inject_sms": self._inject_sms,
-            "set_latency": self._set_latency,
-            "set_network_error": self._set_network_error,
-            "clear_network_errors": self._clear_network_errors,
-            "remove_network_error": self._remove_network_error,
-            "add_call_rule": self._add_call_rule,
-            "clear_call_rules": self._clear_call_rules,
-            "set_carrier_latency": self._set_carrier_latency,
-            "lose_coverage": self._lose_coverage,
-            "restore_coverage": self._restore_coverage,
-            "set_signal": self._set_signal,
-            "unplug_hub": self._unplug_hub,
-            "plug_hub": self._plug_hub,
-            "stop_traffic": self._stop_traffic,
-            "ledger": self._ledger,
-            "stop": self._stop,
-        }
         self._story = Story(
             bank.scenario.entries,
             clock=bank.clock,
@@ -102,13 +64,16 @@ class Controller:
             NoSuchThing: no such modem, card or hub.
             ValueError: it cannot be done now; with several modems: with none of them.
         """
-        modems, value = verbs.verb(do).read(args)
-        if do in self._bare:
-            return self._bare[do](value)
+        verb = verbs.verb(do)
+        modems, value = verb.read(args)
+        deed: Callable[..., Result] | None = getattr(self, f"_{do}", None)
+        if deed is None:
+            raise ValueError(f"{do} needs a connection of its own")
+        if verb.modem == "none":
+            return deed(value)
         chosen = self._choose(modems)
-        if do in self._many:
-            return self._many[do](chosen, value)
-        deed = self._each[do]
+        if verb.modem == "all":
+            return deed(chosen, value)
         if len(chosen) == 1:
             return {"modem": chosen[0].name, **deed(chosen[0], value)}
         return _for_each(chosen, lambda modem: deed(modem, value))

@@ -251,13 +251,14 @@ class Verb:
         Raises:
             ScenarioError: an unknown key, a missing one, a wrong value.
         """
+        allowed = self.keys()
+        for name in args:
+            if name not in allowed:
+                raise ScenarioError(unknown(name, allowed), path=(*at, name))
         rest = dict(args)
         modems = self._modems(rest, at)
-        table = dict(self.defaults)
-        for name, value in rest.items():
-            if name in self.names.values():
-                raise ScenarioError(unknown(name, self.keys()), path=(*at, name))
-            table[self.names.get(name, name)] = value
+        table = {self.names.get(name, name): value for name, value in rest.items()}
+        table = {**self.defaults, **table}
         if self.kind is Fault and _goes_on(table):
             table["count"] = None
         try:
@@ -291,8 +292,6 @@ class Verb:
         renamed = {value: key for key, value in self.names.items()}
         if len(path) > len(at) and path[len(at)] in renamed:
             path = (*at, renamed[str(path[len(at)])], *path[len(at) + 1 :])
-        elif error.problem.startswith("unknown key"):
-            return ScenarioError(unknown(str(path[-1]), self.keys()), path=path)
         return ScenarioError(error.problem, path=path)
 
 
