@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from pathlib import Path
@@ -84,6 +85,9 @@ def command(
         number=send_to, text=text, is_ucs2=is_ucs2, pin=pin, is_forced=is_forced, ussd=ussd,
         is_writing=write, is_restarting=reboot, listen_seconds=listen, has_scan=not no_scan,
     )  # fmt: skip
+    # A terminal that has not all the letters must not end the run.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     printer = report.Printer(Console(highlight=False), is_verbose=is_verbose)
 
     def tell(result: Result, seen: Observed) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -92,15 +93,18 @@ def run(
 ) -> Report:
     """Carry the checks out, tell each result as it comes, put everything back.
 
+    Settings are put back also where somebody breaks the run off (Ctrl-C, a closed pipe).
+
     Raises:
         PortError: the port cannot be opened, or nothing on it speaks AT.
     """
     guard = Guard(permits)
     client = Client(opener, guard, patience=patience)
+    bench = Bench(client=client, wishes=wishes, settings=Settings(client))
     try:
-        bench = Bench(client=client, wishes=wishes, settings=Settings(client))
         _meet(bench)
-        results, broke_off = _carry_out(bench, chosen, on_result)
+        with _put_back_if_broken_off(bench):
+            results, broke_off = _carry_out(bench, chosen, on_result)
         not_restored = bench.settings.changed
         if not broke_off:
             try:
@@ -119,6 +123,19 @@ def run(
         )
     finally:
         client.close()
+
+
+@contextlib.contextmanager
+def _put_back_if_broken_off(bench: Bench) -> Iterator[None]:
+    is_over = False
+    try:
+        yield
+        is_over = True
+    finally:
+        if not is_over:
+            with contextlib.suppress(LineLost, PortGone):
+                bench.client.realign(avoid="")
+                bench.settings.restore()
 
 
 def timings(replies: Sequence[Reply]) -> Timings:

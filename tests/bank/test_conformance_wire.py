@@ -10,6 +10,7 @@ import threading
 import tty
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import serial
 
 from simulator import persona
 from simulator.conformance import checks, persona_draft, suite
-from simulator.conformance.check import Check, Finding, Verdict, Wishes
+from simulator.conformance.check import Bench, Check, Finding, Verdict, Wishes
 from simulator.conformance.guard import Permit
 from simulator.conformance.port import PortError, open_port
 from simulator.conformance.suite import NoModem, Outcome, Report
@@ -167,6 +168,33 @@ def test_settings_are_left_as_they_were_found(bank: BankProcess) -> None:
     assert report.not_restored == ()
     assert [ask(port, f"AT{name}?") for name in questions] == before
     ask(port, "AT&F", "ATE1")
+
+
+@pytest.mark.parametrize("moment", ["sms.routes_taken", "sms.prompt"])
+def test_settings_are_put_back_where_a_person_breaks_the_run_off(
+    bank: BankProcess, moment: str
+) -> None:
+    port = bank.port()
+    ask(port, "ATE1", "AT+CMEE=2", "AT+CMGF=1", "AT+CNMI=2,1,0,1,0", "AT+CREG=2")
+    questions = ["+CMEE", "+CMGF", "+CNMI", "+CREG", "+CSMS"]
+    before = [ask(port, f"AT{name}?") for name in questions]
+
+    def interrupt(under_test: Bench) -> Finding:
+        # In the midst of things: the values are changed, or a prompt is up.
+        under_test.settings.keep("+CNMI")
+        under_test.client.ask("AT+CMEE=0")
+        under_test.client.ask("AT+CMGS=20" if moment == "sms.prompt" else "AT+CNMI=1,1,0,0,0")
+        raise KeyboardInterrupt
+
+    chosen = [
+        replace(check, run=interrupt) if check.name == moment else check
+        for check in of_fields("line", "card", "network", "sms")
+    ]
+    with pytest.raises(KeyboardInterrupt):
+        examine(port, only=chosen)
+    assert [ask(port, f"AT{name}?") for name in questions] == before
+    assert bank.ledger(kind="submit") == []
+    ask(port, "AT&F")
 
 
 def test_a_value_that_does_not_come_back_is_told(tmp_path: Path) -> None:
