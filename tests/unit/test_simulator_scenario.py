@@ -197,7 +197,9 @@ def test_persona_may_be_a_file_beside_the_scenario(tmp_path: Path) -> None:
     bays = scenario.bays(scenario.load(write(tmp_path, text)))
     assert [bay.persona.model for bay in bays] == ["MINE", "GM100"]
     (tmp_path / "mine.toml").write_text("nonsense = 1\n", encoding="utf-8")
-    with pytest.raises(ScenarioError, match=r"bank\.toml:2: persona: .*mine\.toml:1: nonsense: unknown key"):
+    with pytest.raises(
+        ScenarioError, match=r"bank\.toml:2: persona: .*mine\.toml:1: nonsense: unknown key"
+    ):
         scenario.load(tmp_path / "bank.toml")
     with pytest.raises(ScenarioError, match=r"none\.toml: No such file"):
         scenario.load(write(tmp_path, 'persona = "none.toml"\n'))
@@ -209,7 +211,13 @@ def test_all_personas_are_dealt_in_turn() -> None:
 
 
 def test_lengths_of_time_are_numbers_or_words() -> None:
-    for value, seconds in ((90, 90.0), ("90s", 90.0), ("1h30m", 5400.0), ("2d", 172800.0), ("50ms", 0.05)):
+    for value, seconds in (
+        (90, 90.0),
+        ("90s", 90.0),
+        ("1h30m", 5400.0),
+        ("2d", 172800.0),
+        ("50ms", 0.05),
+    ):
         assert scenario.override(Scenario(), {"latency": value}).latency == seconds
 
 
