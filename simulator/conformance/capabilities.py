@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from simulator.conformance import masks, toml
 from simulator.conformance.check import Observed, Verdict
 from simulator.conformance.checks.routing import best_route
 from simulator.conformance.suite import Report
+
+_PLAIN: Final = re.compile(r"AT(?:[+^*#$%!_][A-Z0-9]+(?:=…|=\?|\?)?)?|<text of .*>")
 
 
 def text(report: Report) -> str:
@@ -80,7 +85,7 @@ def _times(report: Report) -> str:
     slowest = {
         name: [round(value, 4) for value in (pace.minimum, pace.median, pace.maximum)]
         for name, pace in report.timings.items()
-        if "\x1b" not in name
+        if _PLAIN.fullmatch(name)
     }
     lines = ["[times]  # min, median, max"]
     lines += [

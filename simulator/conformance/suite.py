@@ -156,14 +156,13 @@ def timings(replies: Sequence[Reply]) -> Timings:
 
 
 def _kind(command: str) -> str:
-    name, is_set, _ = command.upper().partition("=")
-    return (
-        f"{name}=…"
-        if is_set and not command.endswith("=?")
-        else command.upper()[:12]
-        if command.upper().startswith("ATE0E0")
-        else command.upper()
-    )
+    if command.startswith("<text"):
+        return command
+    upper = command.upper()
+    name, is_set, _ = upper.partition("=")
+    if is_set and not upper.endswith("=?"):
+        return f"{name}=…"
+    return f"{upper[:12]}…" if upper.startswith("ATE0E0") else upper
 
 
 def _meet(bench: Bench) -> None:

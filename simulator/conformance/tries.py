@@ -39,6 +39,13 @@ def read_all(ask: Ask, *, pin_state: str) -> list[Way]:
     return found
 
 
+def fewest(ask: Ask) -> int | None:
+    """Tries that a card that asks for its PIN has left: the least that any way says."""
+    told = [way.pin for way in read_all(ask, pin_state="SIM PIN")]
+    by_card = of_status_word(status_word(ask('AT+CSIM=10,"0020000100"')) or "")
+    return min([*told, *([] if by_card is None else [by_card])], default=None)
+
+
 def form_of(command: str, reply: Reply) -> str:
     """What stands where in the answer to one of these commands; empty where it is none of them."""
     parse = dict(_WAYS).get(command)

@@ -503,6 +503,25 @@ def test_no_pin_is_tried_where_the_tries_are_unknown(tmp_path: Path) -> None:
         assert not any(b"+CPIN=" in data for data in report.typed)
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ('"+CPINR" = ["+CPINR: SIM PIN,10,10"]', "10 is no PIN's counter"),
+        ('"+UPINCNT" = ["+UPINCNT: 1,3,10,10"]', "1 left"),
+    ],
+)
+def test_the_most_cautious_counter_is_believed(tmp_path: Path, answer: str, reason: str) -> None:
+    text = 'name="x"\nvendor="generic"\nmanufacturer="x"\nmodel="x"\nrevision="x"\n'
+    text += f'tac="35600001"\nidentification=["x"]\n[answers]\n{answer}\n'
+    text += '[errors]\n"+CSIM=" = "ERROR"\n'
+    (tmp_path / "odd.toml").write_text(text)
+    persona = str(tmp_path / "odd.toml")
+    with serving(tmp_path / "bank", "--pin-lock", "on", persona=persona) as bank:
+        report = examine(bank.port(), Permit.PIN, only=CARD, wishes=entering(PIN, is_forced=True))
+        assert reason in findings(report)["card.pin"].says
+        assert tries(bank) == 3
+
+
 def sending(**more: object) -> Wishes:
     return Wishes(number="+8613900000001", text="one only", listen_seconds=0.0, **more)
 

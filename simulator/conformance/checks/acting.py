@@ -29,6 +29,7 @@ from simulator.conformance.guard import CTRL_Z, Permit
 from simulator.conformance.port import PortGone
 
 _LEAST_TRIES: Final = 3
+_MOST_TRIES: Final = 5
 _LEAST_FORCED: Final = 2
 # An EG06 answered after 135 s; u-blox' manual says up to 180.
 _SUBMIT_SECONDS: Final = 180.0
@@ -45,11 +46,12 @@ def _enter_pin(bench: Bench) -> Finding:
     if seen.pin_state != "SIM PIN":
         return not_tried("the card asks for no PIN")
     # Read again: what was read some time ago may no longer hold.
-    found = tries.read_all(bench.ask, pin_state="SIM PIN")
-    left = found[0].pin if found else seen.pin_tries
+    left = tries.fewest(bench.ask)
     least = _LEAST_FORCED if wishes.is_forced else _LEAST_TRIES
     if left is None:
         return cannot("not tried: nobody knows how many tries are left")
+    if left > _MOST_TRIES:
+        return cannot(f"not tried: {left} is no PIN's counter")
     if left < least:
         cure = "" if wishes.is_forced or left < _LEAST_FORCED else " (--force tries at 2)"
         return cannot(f"not tried: {left} left{cure}")
