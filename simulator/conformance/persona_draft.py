@@ -60,7 +60,7 @@ def text(report: Report, *, usb: tuple[str, int] | None = None) -> str:
     keeps, settings = _kept(report, _plain_persona(fields))
     parts = [
         f"# {seen.model or 'A modem'}: a draft by the conformance suite. What a run cannot see has",
-        "# the simulator's defaults: +CMGS timing, behaviour without a card, calls, USSD coding.",
+        "# the simulator's defaults: life without a card, calls, USSD's coding, other ports.",
         table(fields).rstrip("\n"),
     ]
     if usb is not None:

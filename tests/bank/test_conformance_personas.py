@@ -154,8 +154,8 @@ def test_the_habits_of_the_persona_file_are_seen(written: Tour, name: str) -> No
 def test_a_draft_written_and_deleted_leaves_an_empty_storage(written: Tour, name: str) -> None:
     report = written.runs[name].report
     found = {result.check.name: result.finding for result in report.results}
-    assert found["acts.draft"].verdict is Verdict.CAN, found["acts.draft"]
-    assert found["acts.draft"].says.endswith("deleted")
+    assert found["sms.draft"].verdict is Verdict.CAN, found["sms.draft"]
+    assert found["sms.draft"].says.endswith("deleted")
     assert report.not_restored == ()
 
 

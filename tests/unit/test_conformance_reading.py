@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from simulator.conformance import iccid, masks, toml, tries
 from simulator.conformance.check import Observed
 from simulator.conformance.checks.card import provider_name
+from simulator.conformance.checks.drafting import first_of
 from simulator.conformance.checks.identity import luhn_is_right
 from simulator.conformance.reply import Buffer, Reply
 
@@ -120,6 +121,23 @@ def test_telits_counter_means_nothing_once_the_card_is_open() -> None:
 def test_a_bare_ok_or_another_commands_line_is_no_counter() -> None:
     assert tries.read_all(answered, pin_state="SIM PIN") == []
     assert tries.read_all(lambda line: answered(line, "+CSQ: 3,3"), pin_state="SIM PIN") == []
+
+
+@pytest.mark.parametrize(
+    ("slot", "found", "is_all", "first"),
+    [
+        (0, set(), True, 0),
+        (1, set(), True, 1),
+        (4, {1, 2, 3}, True, 1),
+        (4, {0, 1, 2, 3}, True, 0),
+        (1, set(), False, None),
+        (0, {1, 2}, False, 0),
+    ],
+)
+def test_a_draft_tells_the_first_slot_only_where_all_others_are_known(
+    slot: int, found: set[int], is_all: bool, first: int | None
+) -> None:
+    assert first_of(slot, (len(found), found, is_all)) == first
 
 
 @pytest.mark.parametrize(("word", "left"), [("63C3", 3), ("63C0", 0), ("6983", 0), ("6D00", None)])

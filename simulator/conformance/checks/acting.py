@@ -155,52 +155,6 @@ def _reference_in(lines: list[str]) -> int | None:
     return None
 
 
-# ---------------------------------------------------------------- storing
-
-
-def _draft(bench: Bench) -> Finding:
-    """Write a draft, see where it lies, read it back, delete it: that one and no other."""
-    memory = bench.settings.keep("+CPMS").split(",")
-    if not to_pdu_mode(bench) or len(memory) < 2:
-        return not_tried("no PDU mode or no storage to write to")
-    # Reading and deleting go to the first place, writing to the second: make them one.
-    if not bench.ask(f"AT+CPMS={memory[1]},{memory[1]}").is_ok:
-        return not_tried("reading and writing storage cannot be made one")
-    finding = _draft_in(bench)
-    bench.settings.put_back("+CPMS")
-    return finding
-
-
-def _draft_in(bench: Bench) -> Finding:
-    parts = pdu.segments("conformance draft", reference=0)
-    submit = pdu.Submit(
-        first_octet=0x01, mr=0, destination=pdu.address("00000"), pid=0, validity=b"", data=parts[0]
-    )
-    tpdu = pdu.encode_submit(submit)
-    asked = bench.ask(f"AT+CMGW={len(tpdu)}")
-    if not asked.prompt:
-        return cannot(f"+CMGW: {asked.told}")
-    payload = b"00" + tpdu.hex().upper().encode()
-    bench.client.guard.announce_payload("+CMGW", payload)
-    reply = bench.client.enter(payload + CTRL_Z, limit=20.0)
-    value = reply.value("+CMGW")
-    if value is None or not value.strip().isdigit():
-        if reply.is_silent:
-            bench.client.realign(avoid="+CMGW")
-        return cannot(f"+CMGW: {reply.told}")
-    slot = int(value)
-    if slot == 0 or bench.seen.first_slot is None:
-        bench.seen.first_slot = min(slot, 1)
-    held = bench.ask(f"AT+CMGR={slot}")
-    if tpdu.hex().upper() not in "".join(held.lines).upper():
-        return odd(f"written to slot {slot}, but something else lies there: not deleted")
-    bench.client.guard.erasable.add(slot)
-    deleted = bench.ask(f"AT+CMGD={slot}")
-    bench.client.guard.erasable.discard(slot)
-    says = f"slot {slot}, read back"
-    return can(f"{says}, deleted") if deleted.is_ok else odd(f"{says}, NOT deleted: {deleted.told}")
-
-
 # ---------------------------------------------------------------- USSD and restart
 
 
@@ -253,7 +207,8 @@ def _restart(bench: Bench) -> Finding:
     if back is None:
         return cannot(f"not back within {_RESTART_SECONDS:.0f} s")
     lines = [heard.text for heard in client.unasked[before:]]
-    bench.seen.boot_lines = tuple(text for text in lines if not text.upper().startswith("AT"))
+    own = (text for text in lines if not text.upper().startswith("AT"))
+    bench.seen.boot_lines = tuple(dict.fromkeys(own))
     bench.seen.boot_seconds = round(back, 1)
     bench.seen.is_echoing = client.ask("AT").is_echoed
     said = ", ".join(bench.seen.boot_lines) or "nothing"
@@ -267,10 +222,6 @@ PIN: Final = (
     ),
 )  # fmt: skip
 CHECKS: Final = (
-    Check(
-        name="acts.draft", title="a draft (+CMGW, +CMGD)", clause="TS 27.005 §3.5.3",
-        run=_draft, need=Need.CARD, permit=Permit.WRITE, suffers="Drafts cannot be kept.",
-    ),
     Check(
         name="acts.ussd", title="a USSD code", clause="TS 27.007 §7.15", run=_ussd,
         need=Need.NETWORK, permit=Permit.USSD, suffers="Balances cannot be asked for.",

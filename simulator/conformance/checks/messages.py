@@ -87,7 +87,7 @@ def _storages(bench: Bench) -> Finding:
     return can(sizes) if is_back else odd(f"{sizes}; does not go back to {before}")
 
 
-def _slots(bench: Bench) -> tuple[int, set[int], bool]:
+def slots_of(bench: Bench) -> tuple[int, set[int], bool]:
     """How many messages the first storage holds, where they are, and if that is all of them."""
     value = bench.ask("AT+CPMS?").value("+CPMS") or ""
     numbers = re.findall(r",\s*(\d+)", value)
@@ -105,7 +105,10 @@ def _slots(bench: Bench) -> tuple[int, set[int], bool]:
 def _first_slot(bench: Bench) -> Finding:
     if not to_pdu_mode(bench):
         return not_tried("no PDU mode")
-    used, found, is_all = _slots(bench)
+    used, found, is_all = slots_of(bench)
+    if bench.seen.first_slot is not None:
+        says = f"{bench.seen.first_slot}, by the draft"
+        return can(says) if bench.seen.first_slot else odd(says)
     if 0 in found:
         bench.seen.first_slot = 0
         return odd("0: a message lies there")
@@ -117,7 +120,7 @@ def _first_slot(bench: Bench) -> Finding:
 
 def _empty_slot(bench: Bench) -> Finding:
     capacity = bench.seen.capacities.get(bench.seen.default_memory or "", 0)
-    _, found, is_all = _slots(bench) if to_pdu_mode(bench) else (-1, set[int](), False)
+    _, found, is_all = slots_of(bench) if to_pdu_mode(bench) else (-1, set[int](), False)
     # Far from where the next message will come in, and inside whether slots begin at 0 or at 1.
     slot = capacity - 1
     if not is_all or slot < 2 or slot in found or slot > 999:
@@ -228,6 +231,9 @@ CHECKS: Final = (
         need=Need.CARD, is_essential=True,
         suffers="Received messages cannot be found, a full storage is not seen.",
     ),
+)  # fmt: skip
+
+SLOTS: Final = (
     Check(
         name="sms.first_slot", title="first slot", clause="TS 27.005 §3.1 <index>",
         run=_first_slot, need=Need.CARD,
