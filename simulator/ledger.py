@@ -15,6 +15,8 @@ from typing import Final, TypeAlias
 # Made once: `json.dumps` with separators makes one for every line.
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
+_PIECE: Final = 1 << 20
+
 Fact: TypeAlias = str | int | float | bool | Mapping[str, "Fact"] | None
 
 
@@ -25,7 +27,7 @@ class Ledger:
         self.path = path
         self.listeners: set[Callable[[], None]] = set()
         # A folder that is served again keeps its story.
-        self._count = path.read_bytes().count(b"\n") if path.exists() else 0
+        self._count, self._is_torn = _counted(path) if path.exists() else (0, False)
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     @property
@@ -40,9 +42,13 @@ class Ledger:
         """
         if self._fd < 0:
             return
+        if self._is_torn:
+            self._end_line()
         self._count += 1
-        line = _encode({"n": self._count, "kind": kind, **facts})
-        os.write(self._fd, f"{line}\n".encode("ascii"))
+        line = f"{_encode({'n': self._count, 'kind': kind, **facts})}\n".encode("ascii")
+        written = os.write(self._fd, line)
+        if written < len(line):
+            self._finish(line[written:])
         if self.listeners:
             for listener in tuple(self.listeners):
                 listener()
@@ -57,6 +63,29 @@ class Ledger:
             os.close(self._fd)
             self._fd = -1
 
+    def _finish(self, rest: bytes) -> None:
+        self._is_torn = True  # until all of it is there: the next try may fail
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+        self._is_torn = False
+
+    def _end_line(self) -> None:
+        """A line that broke off, in this run or one that was killed, gets its end."""
+        if os.write(self._fd, b"\n"):
+            self._is_torn = False
+
+
+def _counted(path: Path) -> tuple[int, bool]:
+    """The lines of a file, and whether the last one broke off."""
+    count = 0
+    last = b"\n"
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            count += piece.count(b"\n")
+            last = piece[-1:]
+    is_torn = last != b"\n"
+    return count + is_torn, is_torn
+
 
 def read(path: Path) -> Iterator[dict[str, Fact]]:
     """The ledger's lines, oldest first; a line that is still being written is left out."""
@@ -70,8 +99,17 @@ def read_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Fact]]]:
         lines.seek(offset)
         for line in lines:
             offset += len(line)
-            if line.endswith(b"\n"):
-                yield offset, json.loads(line)
+            if line.endswith(b"\n") and (found := _parsed(line)) is not None:
+                yield offset, found
+
+
+def _parsed(line: bytes) -> dict[str, Fact] | None:
+    """A line's facts; None for one that broke off, or of which only the end was read."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def page(
