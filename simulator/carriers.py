@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Annotated, Final
+from itertools import count
+from operator import itemgetter
+from typing import Annotated, Final, Generic, TypeVar
 
 from simulator.latency import Latency
 from simulator.reading import Seconds, shaped
 from simulator.ussd import MENUS, Menu
+
+_T = TypeVar("_T")
 
 HOME: Final = 1
 SEARCHING: Final = 2
@@ -133,13 +137,47 @@ class Place:
     carrier: Carrier | None
 
 
+class _Changes(Generic[_T]):
+    """What is not as `usual`, by carrier and modem; an empty text stands for all of them.
+
+    The last word about a carrier at a modem counts, whether it was about that one or about more.
+    """
+
+    def __init__(self, *, usual: _T) -> None:
+        self._usual = usual
+        self._said: dict[tuple[str, str], tuple[int, _T]] = {}
+        self._order = count()
+
+    def set(self, carrier: str, modem: str, *, value: _T) -> None:
+        """From now on there."""
+        self._said = {
+            (name, place): said
+            for (name, place), said in self._said.items()
+            if carrier not in {"", name} or modem not in {"", place}
+        }
+        is_hidden = any(
+            (not name or carrier in {"", name}) and (not place or modem in {"", place})
+            for name, place in self._said
+        )
+        if value != self._usual or is_hidden:
+            self._said[carrier, modem] = (next(self._order), value)
+
+    def at(self, carrier: str, modem: str) -> _T:
+        """What holds for this carrier at this modem."""
+        if not self._said:
+            return self._usual
+        keys = ((carrier, modem), ("", modem), (carrier, ""), ("", ""))
+        found = [self._said[key] for key in keys if key in self._said]
+        return max(found, key=itemgetter(0))[1] if found else self._usual
+
+
 class Coverage:
     """All carriers, and where they are out of reach just now."""
 
     def __init__(self, carriers: Iterable[Carrier]) -> None:
         self.carriers = tuple(carriers) or (CMCC,)
-        self._lost: set[tuple[str, str]] = set()
-        self._signals: dict[tuple[str, str], int] = {}
+        self._lost: _Changes[bool] = _Changes(usual=False)
+        self._signals: _Changes[int | None] = _Changes(usual=None)
 
     def find(self, name: str) -> Carrier:
         """A carrier by name or numeric code.
@@ -159,34 +197,22 @@ class Coverage:
 
     def lose(self, carrier: str, modem: str) -> None:
         """Out of reach from now on; an empty text stands for all."""
-        self._lost.add((carrier, modem))
+        self._lost.set(carrier, modem, value=True)
 
     def restore(self, carrier: str, modem: str) -> None:
-        """In reach again; an empty text stands for all."""
-        self._lost = {
-            (lost, place)
-            for lost, place in self._lost
-            if (carrier and lost != carrier) or (modem and place != modem)
-        }
+        """In reach again, also where more than this was lost; an empty text stands for all."""
+        self._lost.set(carrier, modem, value=False)
 
     def set_signal(self, carrier: str, modem: str, signal: int | None) -> None:
         """Another signal from now on; None = as configured; an empty text stands for all."""
-        if signal is None:
-            self._signals.pop((carrier, modem), None)
-        else:
-            self._signals[carrier, modem] = signal
+        self._signals.set(carrier, modem, value=signal)
 
     def signal(self, carrier: Carrier, modem: str) -> int:
         """What the modem hears of the carrier, 0–31; negative = nothing."""
-        name = carrier.name
-        keys = ((name, modem), ("", modem), (name, ""), ("", ""))
-        if self._lost and any(key in self._lost for key in keys):
+        if self._lost.at(carrier.name, modem):
             return -1
-        if self._signals:
-            for key in keys:
-                if key in self._signals:
-                    return self._signals[key]
-        return carrier.signal_at(modem)
+        changed = self._signals.at(carrier.name, modem)
+        return carrier.signal_at(modem) if changed is None else changed
 
     def heard(self, modem: str) -> list[Carrier]:
         """The carriers that the modem hears, the strongest first."""
