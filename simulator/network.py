@@ -272,14 +272,20 @@ class Network:
         subscriber.reference = reference
         for data in parts:
             deliver = pdu.Deliver(origin=source, pid=pid, scts=self._centre.now(), data=data)
-            self._centre.put(subscriber, waiting_deliver(deliver))
+            self._centre.bring(subscriber, waiting_deliver(deliver))
         return len(parts)
 
     def send_raw(self, *, to: Card, tpdu: bytes) -> None:
-        """Send octets to a card as they are, whatever they hold."""
+        """Send octets to a card as they are, whatever they hold.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if not tpdu:
+            raise ValueError("a TPDU has at least one octet")
         facts: dict[str, Fact] = {"from": None, "text": None}
         waiting = Waiting(kind="deliver", tpdu=tpdu, facts=facts)
-        self._centre.put(self._subscribers[to.iccid], waiting)
+        self._centre.bring(self._subscribers[to.iccid], waiting)
 
     def send_ussd(self, *, to: Card, menu: Menu) -> bool:
         """The network begins a session; False where the card is away or has one."""

@@ -5,10 +5,11 @@ Source: TS 23.040 §3.2.1 (validity), §3.2.6 (alerting), §9.2.3.15 (TP-ST).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import cache
-from typing import Final
+from functools import cache, partial
+from typing import Final, TypeAlias
 
 from simulator import pdu, validity
 from simulator.clock import Clock
@@ -19,7 +20,13 @@ from simulator.subscriber import Subscriber, Verdict, Waiting
 
 _EXPIRED: Final = 0x46
 _GAVE_UP: Final = 0x62  # no response from the SME, the centre does not try again
+_DELETED: Final = 0x48  # by the centre's own decision
 _PERMANENT: Final = 0x40
+
+QUEUE_MOST: Final = 5000
+"""So many TPDUs may wait for one card; what comes beyond is given up."""
+
+_GivenUp: TypeAlias = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,32 +121,36 @@ class ServiceCentre:
         )
         waiting = waiting_deliver(deliver)
         waiting.then = lambda: self._report_end(message, message.rule.st)
-        self.put(recipient, waiting)
+        given_up = partial(self._expire, message)
+        self._put(recipient, waiting, given_up)
         if waiting.is_done:
             return
         if message.asked.single_shot and not recipient.is_awaiting:
-            self._give_up(recipient, waiting, message, st=_GAVE_UP)
+            self._give_up(recipient, waiting, partial(given_up, _GAVE_UP))
             return
-        left = self._seconds_until(message.expires)
+        self._limit(recipient, waiting, self._seconds_until(message.expires), given_up)
+
+    def _limit(
+        self, recipient: Subscriber, waiting: Waiting, seconds: float, given_up: _GivenUp
+    ) -> None:
+        told = partial(given_up, _EXPIRED)
         waiting.timer = self._clock.call_later(
-            left, lambda: self._give_up(recipient, waiting, message, st=_EXPIRED)
+            seconds, lambda: self._give_up(recipient, waiting, told)
         )
 
-    def _give_up(
-        self, recipient: Subscriber, waiting: Waiting, message: Message, *, st: int
-    ) -> None:
+    def _give_up(self, recipient: Subscriber, waiting: Waiting, told: Callable[[], None]) -> None:
         if waiting.is_done:
             return
         if recipient.is_awaiting and recipient.queue[0] is waiting:
             # It may still be acknowledged: then it was in time.
-            waiting.over = lambda: self._give_up(recipient, waiting, message, st=st)
+            waiting.over = lambda: self._give_up(recipient, waiting, told)
             return
         waiting.is_done = True
         recipient.queue.remove(waiting)
-        self._expire(message, st=st)
+        told()
         self.pump(recipient)
 
-    def _expire(self, message: Message, *, st: int = _EXPIRED) -> None:
+    def _expire(self, message: Message, st: int = _EXPIRED) -> None:
         offer = message.offer
         self._ledger.add(
             "expired",
@@ -149,6 +160,7 @@ class ServiceCentre:
             destination=offer.submit.destination.number,
             mr=offer.mr,
             st=st,
+            what="submit",
         )
         self._report_end(message, st)
 
@@ -196,14 +208,38 @@ class ServiceCentre:
             "st": st,
         }
         tpdu = pdu.encode_status_report(report)
-        self.put(message.sender, Waiting(kind="report", tpdu=tpdu, facts=facts))
+        self.bring(message.sender, Waiting(kind="report", tpdu=tpdu, facts=facts))
 
     # ------------------------------------------------------------ to the cards
 
-    def put(self, subscriber: Subscriber, waiting: Waiting) -> None:
-        """Queue a TPDU for a card, and bring it where the card can be reached."""
+    def bring(self, subscriber: Subscriber, waiting: Waiting) -> None:
+        """Bring a TPDU that no card sent, for as long as the recipient's carrier tries."""
+        given_up = partial(self._lapse, subscriber, waiting)
+        self._put(subscriber, waiting, given_up)
+        if not waiting.is_done:
+            carrier = subscriber.carrier
+            seconds = min(carrier.validity, carrier.validity_most)
+            self._limit(subscriber, waiting, seconds, given_up)
+
+    def _put(self, subscriber: Subscriber, waiting: Waiting, given_up: _GivenUp) -> None:
+        """Queue it, and bring it where the card can be reached."""
+        if len(subscriber.queue) >= QUEUE_MOST:
+            waiting.is_done = True
+            given_up(_DELETED)
+            return
         subscriber.queue.append(waiting)
         self.pump(subscriber)
+
+    def _lapse(self, subscriber: Subscriber, waiting: Waiting, st: int) -> None:
+        facts: dict[str, Fact] = {**waiting.facts, "st": st, "what": waiting.kind}
+        self._ledger.add(
+            "expired",
+            time=self.stamp(),
+            modem=None,
+            iccid=subscriber.card.iccid,
+            **facts,
+            tpdu=waiting.tpdu.hex().upper(),
+        )
 
     def pump(self, subscriber: Subscriber) -> None:
         """Bring what waits, as far as the modem takes it; try again later where it does not."""

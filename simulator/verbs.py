@@ -19,7 +19,7 @@ from simulator.faults import Fault, FaultKind
 from simulator.latency import Latency
 from simulator.network import Rule
 from simulator.phone import CallPlan
-from simulator.reading import Path, ScenarioError, Seconds, keys, read, unknown
+from simulator.reading import Path, ScenarioError, Seconds, keys, read, shaped, unknown
 from simulator.ussd import Menu
 
 Args: TypeAlias = Mapping[str, object]
@@ -27,6 +27,8 @@ Result: TypeAlias = dict[str, object]
 
 STRANGER: Final = "+8613900000000"
 _MODEM_KEYS: Final = ("modem", "modems")
+_OCTETS: Final = shaped(r"\s*(?:[0-9A-Fa-f]{2}\s*)+", "octets in hex, one at least")
+_Octet: TypeAlias = Annotated[int, Field(ge=0, le=255)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +43,9 @@ class IncomingSms:
     to: str
     text: str = ""
     origin: Annotated[str, Field(alias="from")] = STRANGER
-    dcs: int | None = None
-    pid: int = 0
-    tpdu: str | None = None
+    dcs: _Octet | None = None
+    pid: _Octet = 0
+    tpdu: Annotated[str, _OCTETS] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
