@@ -7,25 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import fcntl
 import itertools
 import resource
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from simulator import scenario as scenarios
 from simulator.card import Card, Subscription
-from simulator.clock import Clock, LoopClock
+from simulator.clock import Clock, LoopClock, Timer
 from simulator.dice import Dice
 from simulator.keeping import Keeper
 from simulator.ledger import Fact, Ledger
-from simulator.modem import Modem, World
+from simulator.modem import Modem
 from simulator.network import Network
 from simulator.persona import PersonaPort, PortRole
 from simulator.ports import BankPort, Listener, PtyPort, SocketKind, SocketPort, Watcher
 from simulator.scenario import Bay, PortSets, Scenario, ScenarioError, Transport
+from simulator.world import World
 
 
 class NoSuchThing(LookupError):
@@ -39,6 +41,7 @@ class _Place:
     numbers: list[int] = field(default_factory=list)
     hub: int = 1
     is_plugged: bool = True
+    coming: Timer | None = None
 
 
 class Bank:
@@ -64,6 +67,7 @@ class Bank:
         self._is_fresh = is_fresh
         self._keeper: Keeper | None = None
         self._watcher: Watcher | None = None
+        self._lock: IO[bytes] | None = None
         self._places: dict[str, _Place] = {}
         self._next_number = itertools.count()
         self.cards: dict[str, Card] = {}
@@ -84,7 +88,8 @@ class Bank:
         """Put everything in its place and switch it on.
 
         Raises:
-            ScenarioError: the system does not allow as many open files as the ports need.
+            ScenarioError: the system does not allow as many open files as the ports need, or
+                another bank serves this folder.
         """
         bays = scenarios.bays(self.scenario)
         if self._given_clock is None:
@@ -92,8 +97,9 @@ class Bank:
             self._raise_file_limit(bays)
             for name in ("ports", "tty"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self.folder / "lock")
             # What an earlier run left behind when it was killed.
-            for left in (self.folder / "tty").iterdir():
+            for left in (*(self.folder / "ports").iterdir(), *(self.folder / "tty").iterdir()):
                 left.unlink()
             self._clock: Clock = LoopClock(
                 loop, factor=self.scenario.time_factor, start=self.scenario.start
@@ -137,6 +143,8 @@ class Bank:
             self._watcher.close()
         if self._keeper is not None:
             self._keeper.flush()
+        if self._lock is not None:
+            self._lock.close()
 
     @property
     def clock(self) -> Clock:
@@ -191,7 +199,7 @@ class Bank:
         place.is_plugged = False
         self._hide(place)
         if not keeps_power:
-            place.modem.switch_off()
+            place.modem.lose_power()
 
     def plug(self, name: str, *, is_renumbered: bool = False) -> None:
         """Bring a modem's ports back; a modem that had lost power boots.
@@ -209,7 +217,7 @@ class Bank:
             self._show(place)
             return
         place.modem.boot()
-        self._clock.call_later(place.modem.persona.boot_seconds, lambda: self._appear(place))
+        self._come_back(place, place.modem.persona.boot_seconds)
 
     def hub(self, number: int) -> list[str]:
         """The modems of a hub.
@@ -264,6 +272,7 @@ class Bank:
         modem = Modem(name=bay.name, persona=bay.persona, imei=bay.imei, world=world)
         if bay.has_card:
             modem.insert(self._add_card(bay.subscription, is_locked=bay.is_locked))
+        modem.has_power = bay.is_present
         place = _Place(modem=modem, hub=bay.hub, is_plugged=bay.is_present)
         if self._watcher is not None:
             for spec in self._served(bay):
@@ -320,6 +329,9 @@ class Bank:
                 link.symlink_to(port.node)
 
     def _hide(self, place: _Place) -> None:
+        if place.coming is not None:
+            place.coming.cancel()
+            place.coming = None
         for port in place.ports.values():
             port.unplug()
         for number in place.numbers:
@@ -327,18 +339,22 @@ class Bank:
 
     def _reenumerate(self, place: _Place, seconds: float) -> None:
         self._hide(place)
-        self._clock.call_later(seconds, lambda: self._appear(place))
+        self._come_back(place, seconds)
 
     def _lose_port(self, place: _Place, seconds: float, is_renumbered: bool) -> None:  # noqa: FBT001 - a callback's argument
         self._hide(place)
         if is_renumbered:
             place.numbers.clear()
-        self._clock.call_later(seconds, lambda: self._appear(place))
+        self._come_back(place, seconds)
 
-    def _appear(self, place: _Place) -> None:
-        # It may have been pulled while it was booting.
-        if place.is_plugged:
-            self._show(place)
+    def _come_back(self, place: _Place, seconds: float) -> None:
+        def appear() -> None:
+            place.coming = None
+            # It may have been switched off meanwhile.
+            if place.is_plugged and place.modem.has_power:
+                self._show(place)
+
+        place.coming = self._clock.call_later(seconds, appear)
 
     def _place(self, name: str) -> _Place:
         place = self._places.get(name)
@@ -374,6 +390,18 @@ class Bank:
             raise ScenarioError(f"the ports need {needed} open files, {hard} are allowed: {cure}")
         if soft < needed:
             resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """The file, locked for as long as it is open."""
+    file = path.open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        place = path.parent
+        raise ScenarioError(f"{place}: another bank serves this folder; stop it first") from error
+    return file
 
 
 def _card_state(card: Card, network: Network) -> dict[str, Fact]:

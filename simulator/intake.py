@@ -21,6 +21,7 @@ from simulator.subscriber import Subscriber
 
 _CONGESTION: Final = 42
 _TIMEOUT: Final = 332
+_SILENCE_SECONDS: Final = 150.0
 _PLAIN: Final = Rule()
 
 
@@ -121,9 +122,13 @@ class Intake:
         rule = self._rule(offer, subscriber) if self.rules else _PLAIN
         answer = self._decide(offer, subscriber, rule, refusal)
         air.timer = None
-        if answer is not None and rule.answer_delay <= 0:
+        if answer is None:
+            # The modem gives up by itself. Source: at-dialects §1.5.
+            lost = NotTaken(code=_TIMEOUT)
+            air.timer = self._clock.call_later(_SILENCE_SECONDS, lambda: done(lost))
+        elif rule.answer_delay <= 0:
             done(answer)
-        elif answer is not None:
+        else:
             air.timer = self._clock.call_later(rule.answer_delay, lambda: done(answer))
 
     def _decide(

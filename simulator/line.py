@@ -31,6 +31,8 @@ _NUMERIC: Final = {
     "NO ANSWER": "8",
 }
 _ABORT_AFTER: Final = timedelta(milliseconds=125)
+_MAX_INPUT: Final = 65536
+_MAX_HELD: Final = 1000
 _STATUS: Final = "\r\n+CIEV: 2,3\r\n"
 
 
@@ -153,6 +155,7 @@ class Line:
         self._held: list[str] = []
         self._asked = ""
         self._is_leaky = False
+        self._is_holding = False
         self._output.reset()
         self._prompt: Prompt | None = None
         self._is_abortable = False
@@ -184,17 +187,16 @@ class Line:
             data = data[1:]
             self._cancel_timer()
             self._finish(Answer())
-        self._input += data
-        self._pump()
-        self._leave()
+        # A client that types for ever at a busy modem must not fill our memory.
+        self._input += data[: max(0, _MAX_INPUT - len(self._input))]
+        self._turn()
 
     def finish(self, answer: Answer) -> None:
         """End the command that runs."""
         self._executor.speaks(self)
         self._depth += 1
         self._finish(answer)
-        self._pump()
-        self._leave()
+        self._turn()
 
     def ticket(self) -> Callable[[Answer], None]:
         """A `finish` that is good for the running command only, not after a reset."""
@@ -209,14 +211,26 @@ class Line:
     def urc(self, *lines: str) -> None:
         """Send unsolicited lines; while a prompt's command runs they wait for its end."""
         text = "".join(f"\r\n{line}\r\n" for line in lines)
-        if self._prompt is not None and not self._is_leaky:
-            self._held.append(text)
+        if self._is_holding and not self._is_leaky:
+            if len(self._held) < _MAX_HELD:
+                self._held.append(text)
             return
         self._depth += 1
         self._out += text.encode("utf-8", "replace")
         self._leave()
 
     # ------------------------------------------------------------ input
+
+    def _turn(self) -> None:
+        """Take what was typed and send what was said; inside a turn the outer one does both."""
+        try:
+            if self._depth == 1:
+                self._pump()
+        except BaseException:
+            self._state = _State.COMMAND
+            raise
+        finally:
+            self._leave()
 
     def _pump(self) -> None:
         while self._input and self._state is not _State.BUSY:
@@ -233,16 +247,18 @@ class Line:
             self._out += chunk
         self._typed += chunk
         typed = self._typed
-        if end < 0 and typed[-2:].upper() != b"A/":
+        repeats = bytes(typed).strip(b"\r\n ").upper() == b"A/"
+        if end < 0 and not repeats:
             # A client that types for ever without CR must not fill our memory.
             if len(typed) > 4 * self._max_line:
                 del typed[: -self._max_line]
             return
         self._typed = bytearray()
-        if end < 0:
+        if repeats:
             self._run(self._last)
             return
-        text = _edited(bytes(typed[:-1]))
+        # V.250 §5.1: IRA characters; what is none must not pass for a digit ("²").
+        text = edited(bytes(typed[:-1]).decode("ascii", "replace"))
         found = body(text)
         if found is not None:
             self._last = found
@@ -309,6 +325,7 @@ class Line:
         self._timer = self._clock.call_later(self.prompt_seconds, self._prompt_expired)
         faults = self._faults
         self._is_leaky = False
+        self._is_holding = True
         text = self._prompt_text
         if not faults.is_any:
             self._out += text
@@ -389,13 +406,13 @@ class Line:
                 self._executor.speaks(self)
                 self._depth += 1
                 self._answer(final)
-                self._pump()
-                self._leave()
+                self._turn()
 
         self._timer = self._clock.call_later(slow.seconds, come)
 
     def _answer(self, final: str) -> None:
         self._state = _State.COMMAND
+        self._is_holding = False
         lines, self._lines = self._lines, ()
         faults = self._faults
         if faults.is_any:
@@ -447,9 +464,8 @@ class Line:
             self._timer = None
 
 
-def _edited(typed: bytes) -> str:
-    # V.250 §5.1: IRA characters; what is none must not pass for a digit ("²").
-    text = typed.decode("ascii", "replace")
+def edited(text: str) -> str:
+    """What was typed, after its backspaces."""
     while "\b" in text:
         at = text.index("\b")
         text = text[: max(0, at - 1)] + text[at + 1 :]

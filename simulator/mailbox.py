@@ -61,7 +61,7 @@ class Mailbox:
         self.phase2plus = False
         self.default_memories()
         self._pending.clear()
-        self._stop_waiting()
+        self.stop_waiting()
 
     def default_memories(self) -> None:
         """Choose the model's usual memories, unless it keeps the choice."""
@@ -73,7 +73,7 @@ class Mailbox:
         self.card = card
         if card is not None:
             card.storage.first = self._persona.first_slot
-        self._stop_waiting()
+        self.stop_waiting()
         self.radio_changed()
 
     def radio_changed(self) -> None:
@@ -105,8 +105,10 @@ class Mailbox:
     def set_cnmi(self, values: tuple[int, int, int, int, int]) -> None:
         """Route from now on; what was buffered in mode 0 comes now, or is dropped (bfr 1)."""
         self.cnmi = values
+        if not values[0]:
+            return
         pending, self._pending = self._pending, []
-        if values[0] and not values[4]:
+        if not values[4]:
             for line in pending:
                 self._urc(line)
 
@@ -122,7 +124,7 @@ class Mailbox:
         """`+CNMA`; False where nothing waits for it."""
         if self._ack_timer is None:
             return False
-        self._stop_waiting()
+        self.stop_waiting()
         if self.card is not None:
             self._network.acknowledge(self.card, is_taken=is_taken)
         return True
@@ -224,7 +226,8 @@ class Mailbox:
             self._is_full = True
             self._full(name)
 
-    def _stop_waiting(self) -> None:
+    def stop_waiting(self) -> None:
+        """No acknowledgement is expected any more."""
         if self._ack_timer is not None:
             self._ack_timer.cancel()
             self._ack_timer = None

@@ -4,44 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Protocol
 
 from simulator import commands, telling
 from simulator.autobaud import AutoBaud
 from simulator.card import Card, CardState
 from simulator.chatter import Chatter
-from simulator.clock import Clock, Timer
-from simulator.dice import Dice
+from simulator.clock import Timer
 from simulator.faults import Fault, FaultKind, Faults
-from simulator.ledger import Fact, Ledger
-from simulator.line import OK, Later, Line, Outcome, Refused, cme
+from simulator.ledger import Fact
+from simulator.line import OK, Answer, Later, Line, Outcome, Refused, cme
 from simulator.mailbox import Mailbox
-from simulator.network import Network, Verdict
+from simulator.network import Verdict
 from simulator.persona import COMMAND_ROLES, Moment, Persona, PortRole
 from simulator.phone import Phone
 from simulator.syntax import Command
 from simulator.ussd import Reply
-
-
-class Port(Protocol):
-    """What the modem's octets go out by."""
-
-    def write(self, data: bytes) -> None:
-        """Send; dropped where nobody listens."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """What all modems of a bank share."""
-
-    clock: Clock
-    network: Network
-    ledger: Ledger
-    dice: Dice = field(default_factory=lambda: Dice(0))
+from simulator.world import Port, World
 
 
 class Modem:
@@ -89,6 +69,7 @@ class Modem:
         self._reading_timer: Timer | None = None
         self._submit_timers: dict[Line, Timer] = {}
         self._chatter = Chatter(self)
+        self.has_power = True
         self.is_on = False
         self.is_hung = False
         self._mr = -1
@@ -108,6 +89,8 @@ class Modem:
 
     def reboot(self) -> None:
         """Restart: every setting and every unfinished thing is gone, the boot lines come."""
+        if not self.has_power:
+            return
         self._note("power", event="reboot")
         self.switch_off()
         if self.persona.reenumerates:
@@ -117,6 +100,7 @@ class Modem:
 
     def boot(self) -> None:
         """Power is back: the boot lines come after the persona's time."""
+        self.has_power = True
         if self.persona.autobaud and self.settings["+IPR"] == "0":
             self._baud.forget()
         self.after(self.persona.boot_seconds, self._booted)
@@ -127,15 +111,20 @@ class Modem:
         def leave() -> None:
             telling.tell(self, Moment.OFF)
             self._note("power", event="off")
-            self.switch_off()
+            self.lose_power()
             if self.persona.reenumerates:
                 self.on_shut_down()
 
         # The OK goes out first.
         self.after(0.02, leave)
 
+    def lose_power(self) -> None:
+        """Be off until `boot`."""
+        self.has_power = False
+        self.switch_off()
+
     def switch_off(self) -> None:
-        """Lose power."""
+        """Stop, and forget what was going on."""
         self.is_on = False
         self.is_hung = False
         for timer in self._timers:
@@ -403,7 +392,8 @@ class Modem:
         self.tell(self.persona.unlock_lines)
         telling.tell(self, Moment.READY)
         if self.persona.messaging_seconds:
-            self.after(self.persona.messaging_seconds, self._messaging_ready)
+            seconds = self.persona.messaging_seconds
+            self._reading_timer = self.after(seconds, self._messaging_ready)
         else:
             self._messaging_ready()
         self._search()
@@ -418,7 +408,10 @@ class Modem:
         self.is_messaging_ready = True
 
     def _search(self) -> None:
-        if not self.radio or self.card is None or self.card.state is not CardState.READY:
+        card = self.card
+        if not (self.is_on and self.radio) or self.faults.has(FaultKind.RADIO_OFF):
+            return
+        if card is None or card.state is not CardState.READY:
             return
         self._set_registration(2)
         if self._register_timer is not None:
@@ -437,8 +430,14 @@ class Modem:
         if self._register_timer is not None:
             self._register_timer.cancel()
             self._register_timer = None
+        self.mailbox.stop_waiting()
         if self.card is not None:
             self.world.network.detach(self.card)
+        lost, self._submit_timers = self._submit_timers, {}
+        for line, timer in lost.items():
+            # It was still on the air: the network has not taken it.
+            timer.cancel()
+            line.finish(Answer(final=commands.no_network(self)))
 
     def _set_registration(self, stat: int) -> None:
         if stat == self.registration:
@@ -468,7 +467,7 @@ class Modem:
 
     def _fault_changed(self, kind: FaultKind) -> None:
         match kind:
-            case FaultKind.RADIO_OFF:
+            case FaultKind.RADIO_OFF if self.is_on:
                 self.set_radio(is_on=not self.faults.has(kind))
             case FaultKind.CNMI_LOST if self.faults.take(kind):
                 self.mailbox.set_cnmi((0, 0, 0, 0, 0))

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import select
 import socket
 import struct
 import termios
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 _BACKLOG: Final = 65536
+_TIOCGEXCL: Final = 0x80045440
 _IN_OPEN: Final = 0x20
 _IN_CLOSE: Final = 0x18
 _EVENT: Final = struct.Struct("iIII")
@@ -69,11 +71,13 @@ class Watcher:
         self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             raise _exhausted(ctypes.get_errno(), "inotify", "fs.inotify.max_user_instances")
-        self._watched: dict[int, Callable[[int], None]] = {}
+        self._watched: dict[int, Callable[[int, int], None]] = {}
         loop.add_reader(self._fd, self.drain)
 
-    def watch(self, path: str, changed: Callable[[int], None]) -> int:
-        """Tell `changed` by how many the clients of `path` grew, after each open or close.
+    def watch(self, path: str, changed: Callable[[int, int], None]) -> int:
+        """Tell `changed` how often `path` was opened and how often closed.
+
+        Equal events that follow each other are merged by the kernel: the numbers may be too low.
 
         Raises:
             OSError: the kernel refuses.
@@ -97,16 +101,19 @@ class Watcher:
             return
         at = 0
         # Summed: a close that a new open has overtaken must not flush the new client's octets.
-        grown: dict[int, int] = {}
+        seen: dict[int, tuple[int, int]] = {}
         while at < len(data):
             watch, mask, _, length = _EVENT.unpack_from(data, at)
             at += _EVENT.size + length
-            if mask & (_IN_OPEN | _IN_CLOSE):
-                grown[watch] = grown.get(watch, 0) + (1 if mask & _IN_OPEN else -1)
-        for watch, by in grown.items():
+            opens, closes = seen.get(watch, (0, 0))
+            if mask & _IN_OPEN:
+                seen[watch] = opens + 1, closes
+            elif mask & _IN_CLOSE:
+                seen[watch] = opens, closes + 1
+        for watch, (opens, closes) in seen.items():
             changed = self._watched.get(watch)
             if changed is not None:
-                changed(by)
+                changed(opens, closes)
 
     def close(self) -> None:
         """End it."""
@@ -201,12 +208,31 @@ class PtyPort:
             self._clients = max(1, self._clients)
         self._listener.received(data)
 
-    def _changed(self, by: int) -> None:
-        before, self._clients = self._clients, max(0, self._clients + by)
+    def _changed(self, opens: int, closes: int) -> None:
+        before, self._clients = self._clients, max(0, self._clients + opens - closes)
+        if closes and self._clients:
+            # Some closes may have been told as one.
+            self._clients = 0 if self._is_deserted() else self._clients
         if not self._clients:
             self._last_close()
         elif not before:
             self._listener.came()
+
+    def _is_deserted(self) -> bool:
+        """Ask the kernel: the master hangs up while nobody at all has the slave open."""
+        self._watcher.forget(self._watch)
+        is_exclusive = fcntl.ioctl(self._slave, _TIOCGEXCL, b"\0" * 4) != b"\0" * 4
+        # Else nobody could open it again, we neither.
+        fcntl.ioctl(self._slave, termios.TIOCNXCL)
+        os.close(self._slave)
+        poll = select.poll()
+        poll.register(self._master, 0)
+        is_deserted = any(event & select.POLLHUP for _, event in poll.poll(0))
+        self._slave = os.open(self.node, os.O_RDWR | os.O_NOCTTY)
+        if is_exclusive and not is_deserted:
+            fcntl.ioctl(self._slave, termios.TIOCEXCL)
+        self._watch = self._watcher.watch(self.node, self._changed)
+        return is_deserted
 
     def _last_close(self) -> None:
         # What the kernel does for a real serial line on its last close: exclusive use and odd

@@ -12,6 +12,7 @@ from simulator.commands import (
     data,
     huawei,
     messages,
+    messaging,
     quectel,
     radio,
     settings,
@@ -91,6 +92,7 @@ def dialect(modem: Modem) -> Dialect:
     return make(modem)
 
 
+no_network = messaging.no_network
 arrived = messages.arrived
 default_settings = settings.defaults
 facts = data.FACTS

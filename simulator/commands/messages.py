@@ -28,9 +28,16 @@ def arrived(modem: Modem, tpdu: bytes) -> str:
     """`+CMT` or `+CDS` with what follows on the next line."""
     persona = modem.persona
     is_report = tpdu[0] & 3 == _REPORT
-    if modem.settings["+CMGF"] == "0":
-        head = persona.report_line if is_report else persona.message_line
-        return f"{head.format(length=len(tpdu))}\r\n{modem.mailbox.with_sca(tpdu)}"
+    if modem.settings["+CMGF"] != "0":
+        try:
+            return _arrived_text(modem, tpdu, is_report=is_report)
+        except pdu.PduError:
+            pass  # What is no message has no text: its octets are shown.
+    head = persona.report_line if is_report else persona.message_line
+    return f"{head.format(length=len(tpdu))}\r\n{modem.mailbox.with_sca(tpdu)}"
+
+
+def _arrived_text(modem: Modem, tpdu: bytes, *, is_report: bool) -> str:
     if is_report:
         return f"+CDS: {_report(modem, tpdu)}"
     got = pdu.decode_deliver(tpdu)
@@ -43,9 +50,16 @@ def arrived(modem: Modem, tpdu: bytes) -> str:
 
 def stored(modem: Modem, message: Stored, *, is_listed: bool) -> str:
     """What follows `+CMGR: `, or the index of `+CMGL:` (`is_listed`)."""
-    if modem.settings["+CMGF"] == "0":
-        pdu_hex = (message.sca + message.tpdu).hex().upper()
-        return f"{message.status.value},,{len(message.tpdu)}\r\n{pdu_hex}"
+    if modem.settings["+CMGF"] != "0":
+        try:
+            return _stored_text(modem, message, is_listed=is_listed)
+        except pdu.PduError:
+            pass  # What is no message has no text: its octets are shown.
+    pdu_hex = (message.sca + message.tpdu).hex().upper()
+    return f"{message.status.value},,{len(message.tpdu)}\r\n{pdu_hex}"
+
+
+def _stored_text(modem: Modem, message: Stored, *, is_listed: bool) -> str:
     word = f'"{WORDS[message.status]}"'
     tpdu = message.tpdu
     kind = tpdu[0] & 3

@@ -36,6 +36,11 @@ def refusal(modem: Modem, what: str) -> Refused:
     return cms(modem.persona.sms_codes.get(what, CODES[what]))
 
 
+def no_network(modem: Modem) -> str:
+    """The final result of a segment whose network went away while it was on the air."""
+    return refusal(modem, "no_network").final
+
+
 def require_messaging(modem: Modem) -> Card:
     """The card, or the refusal of SMS commands while it is not usable.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from simulator import pdu
 from simulator.commands.messaging import is_ucs2, refusal, require_messaging
 from simulator.faults import FaultKind
-from simulator.line import OK, Answer, Later, Outcome, Prompt, cms
+from simulator.line import OK, Answer, Later, Outcome, Prompt, cms, edited
 from simulator.network import NotTaken, Offer, Taken
 from simulator.storage import Status, Stored
 from simulator.syntax import Command, Op
@@ -43,8 +43,10 @@ def text_prompt(modem: Modem, number: str, concat: pdu.Concat | None = None) -> 
         Refused: 305 that is no number.
     """
     try:
-        destination = pdu.address(number)
-    except pdu.PduError as error:
+        # The number is in the character set too. Source: TS 27.005 §3.1 <da>.
+        plain = bytes.fromhex(number).decode("utf-16-be") if is_ucs2(modem) else number
+        destination = pdu.address(plain)
+    except ValueError as error:
         raise cms(305) from error
 
     def take(payload: bytes) -> Answer | Later:
@@ -57,7 +59,7 @@ def _text_submit(
     modem: Modem, destination: pdu.Address, payload: bytes, concat: pdu.Concat | None
 ) -> bytes:
     first_octet, validity, pid = _text_parameters(modem.settings["+CSMP"])
-    text = payload.decode("latin-1").replace("\r", "\n")
+    text = edited(payload.decode("latin-1")).replace("\r", "\n")
     if is_ucs2(modem):
         try:
             text = bytes.fromhex(text).decode("utf-16-be")

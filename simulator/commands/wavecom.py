@@ -76,7 +76,7 @@ def _dial(modem: Modem, command: Command) -> Outcome:
 def _functionality(modem: Modem, command: Command) -> Outcome:
     # Full functionality out of any other is a restart; a module that has it already stays up.
     if command.op is Op.SET and command.text == "1" and not modem.radio:
-        modem.world.clock.call_later(0.02, modem.reboot)
+        modem.after(0.02, modem.reboot)
         return OK
     return basic.TABLE["+CFUN"](modem, command)
 

@@ -454,6 +454,7 @@ def test_row_20_lost_octet_and_merged_writes(bank: BankProcess, wire: Wire) -> N
     wire.until(lambda said: len(said) == len(whole) - 1)
     bank.control.set_fault(GENERIC, Fault(kind=FaultKind.MERGED_WRITES, seconds=30))
     wire.type(b"AT+GCAP\r")
+    wait_until(lambda: bank.control.state(GENERIC)[0]["faults"] == "", what="the fault struck")
     wire.type(b"AT\r")
     wire.until(whole + b"\r\nOK\r\n")
     assert len(wire.reads) == 1

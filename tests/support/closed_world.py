@@ -12,10 +12,11 @@ from simulator.carriers import CMCC, Carrier
 from simulator.clock import VirtualClock
 from simulator.dice import Dice
 from simulator.ledger import Fact, Ledger
-from simulator.modem import Modem, World
+from simulator.modem import Modem
 from simulator.network import Network, Times
 from simulator.persona import PortRole
 from simulator.scenario import Scenario
+from simulator.world import World
 from tests.support.one_modem import Terminal
 
 DAY = b"\xa7"

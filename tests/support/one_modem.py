@@ -7,10 +7,11 @@ from simulator import persona, scenario
 from simulator.card import Card, Subscription
 from simulator.clock import VirtualClock
 from simulator.ledger import Ledger
-from simulator.modem import Modem, World
+from simulator.modem import Modem
 from simulator.network import Network, Times
 from simulator.persona import PortRole
 from simulator.scenario import Scenario
+from simulator.world import World
 
 # E1 of at-dialects §5.5: "hello world", report wanted, valid for 24 h.
 HELLO = "0031000C919471214365870000A70BE8329BFD06DDDF723619"
