@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from simulator import persona
-from tests.support.gammu import Smsd, facts, gammu
+from tests.support.gammu_program import Smsd, facts, gammu
 from tests.support.simulated import BankProcess, wait_until
 
 PERSONAS = persona.names()
