@@ -31,7 +31,7 @@ _PATIENCE: Final = 180.0  # seconds for a bank to come up, to be unlocked, to en
 _BUSY: Final = 0.75  # a bank under load that got less of a core was kept from it
 _SETTLE: Final = 3.0  # seconds after a start, before a rest is measured
 _EXAMPLES: Final = """examples:
-  .venv/bin/python bench/simulator.py                     all of it, about 5 minutes
+  .venv/bin/python bench/simulator.py                     all of it, about 11 minutes
   .venv/bin/python bench/simulator.py --only bank --modems 512 --port-sets all
   .venv/bin/python bench/simulator.py --only load --load-modems 64 --loads sms --json
 
