@@ -1,7 +1,6 @@
 """Kannel's bearerbox and smsbox, unmodified, on free loopback ports, with a web server behind."""
 
 import socket
-import subprocess
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from typing import Self
 from urllib.parse import unquote_plus, unquote_to_bytes, urlencode
 from urllib.request import urlopen
 
+from tests.support.programs import run
 from tests.support.simulated import wait_until
 from tests.support.tools import require_tool
 
@@ -115,9 +115,9 @@ class Kannel:
                 parts.append(_SMSC.format(folder=self._folder, is_storing=is_storing, **values))
             config = self._folder / "kannel.conf"
             config.write_text("".join(parts))
-            self._run(bearerbox, "-v", "4", str(config))
+            run(starting, bearerbox, "-v", "4", str(config))
             wait_until(lambda: _is_open(boxes), what="bearerbox listens")
-            self._run(smsbox, "-v", "4", str(config))
+            run(starting, smsbox, "-v", "4", str(config))
             wait_until(lambda: _is_open(self._web), what="smsbox listens")
             self._open = starting.pop_all()
         return self
@@ -146,21 +146,6 @@ class Kannel:
         self._open.callback(server.shutdown)
         self._hook = server.server_port
         return server.server_port
-
-    def _run(self, *command: str) -> None:
-        program = self._open.enter_context(
-            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        )
-
-        def stop() -> None:
-            program.terminate()
-            try:
-                program.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                program.kill()
-                raise
-
-        self._open.callback(stop)
 
     def send(self, modem: str, *, number: str, text: str) -> None:
         """Hand an SMS to smsbox for a modem, with a report asked for."""

@@ -9,24 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self, TypeAlias
 
+from tests.support.programs import run, run_bus
 from tests.support.simulated import wait_until
 from tests.support.tools import require_tool
 
 Facts: TypeAlias = dict[str, "Facts | list[str] | str"]
 
-_BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>session</type>
-  <listen>unix:path={socket}</listen>
-  <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow send_destination="*" eavesdrop="true"/>
-    <allow eavesdrop="true"/>
-    <allow own="*"/>
-  </policy>
-</busconfig>
-"""
 _pause = threading.Event()
 _NAME = "org.freedesktop.ModemManager1"
 _READY = frozenset({"disabled", "enabling", "enabled", "searching", "registered", "connected"})
@@ -45,44 +33,23 @@ class ModemManager:
 
     def __enter__(self) -> Self:
         self._mmcli, self._send = require_tool("mmcli"), require_tool("dbus-send")
-        bus, daemon = require_tool("dbus-daemon"), require_tool("ModemManager")
+        daemon = require_tool("ModemManager")
         self._folder.mkdir(parents=True)
-        socket, config = self._folder / "bus", self._folder / "bus.conf"
-        self.log = self._folder / "log"
-        config.write_text(_BUS.format(socket=socket))
-        self._address = f"unix:path={socket}"
-        self._environment = os.environ | {
-            "DBUS_SESSION_BUS_ADDRESS": self._address,
-            "LC_ALL": "C.UTF-8",
-        }
         with ExitStack() as starting:
-            self._programs = starting
-            self._run("bus.log", bus, f"--config-file={config}", "--nofork", "--nopidfile")
-            wait_until(socket.exists, what="a message bus")
+            self._address = run_bus(starting, self._folder)
+            self._environment = os.environ | {
+                "DBUS_SESSION_BUS_ADDRESS": self._address,
+                "LC_ALL": "C.UTF-8",
+            }
             flags = ("--test-session", "--test-enable", "--test-no-udev", "--no-auto-scan")
-            self._run("log", daemon, *flags)
+            log = self._folder / "log"
+            run(starting, daemon, *flags, log=log, environment=self._environment)
             self.wait(self._is_there, what="ModemManager on the bus")
             self._programs = starting.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._programs.close()
-
-    def _run(self, log: str, *command: str) -> None:
-        output = self._programs.enter_context((self._folder / log).open("wb"))
-        program = self._programs.enter_context(
-            subprocess.Popen(command, env=self._environment, stdout=output, stderr=output)
-        )
-
-        def stop() -> None:
-            program.terminate()
-            try:
-                program.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                program.kill()
-                raise
-
-        self._programs.callback(stop)
 
     def wait(self, holds: Callable[[], bool], *, what: str, seconds: float = 60) -> None:
         """Wait until something holds that mmcli is asked: without so many processes at once."""
