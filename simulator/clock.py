@@ -55,7 +55,7 @@ class LoopClock:
 
     def call_later(self, delay: float, action: Callable[[], None]) -> Timer:
         """Run `action` after `delay` seconds of this time."""
-        if delay <= 0:
+        if not delay > 0:  # NaN too: it would put the loop's own timers out of order
             # Before what clients write meanwhile, so that the order does not hang on their pace.
             return self._loop.call_soon(action)
         return self._loop.call_later(delay / self._factor, action)
@@ -76,7 +76,10 @@ class VirtualClock:
     def call_later(self, delay: float, action: Callable[[], None]) -> Timer:
         """Run `action` after `delay` seconds; equal times keep their order."""
         planned = _Planned(action)
-        moment = self._now + timedelta(seconds=delay)
+        try:
+            moment = self._now + timedelta(seconds=max(0.0, delay))
+        except OverflowError:  # there is no such date
+            return planned
         heapq.heappush(self._due, (moment, next(self._order), planned))
         return planned
 

@@ -10,7 +10,7 @@ from simulator import ledger, verbs
 from simulator.bank import Bank
 from simulator.bays import select
 from simulator.card import Card
-from simulator.dice import Chance
+from simulator.dice import Chance, Draws
 from simulator.faults import Fault
 from simulator.modem import Modem
 from simulator.phone import CallPlan
@@ -21,6 +21,7 @@ from simulator.typist import Typist
 from simulator.ussd import Menu
 from simulator.verbs import Args, Result
 
+_EVERYWHERE: Final = frozenset({"", "all", "*"})
 _ENDINGS: Final = ("\r", "\x1a", "\x1b")
 
 
@@ -34,7 +35,7 @@ class Controller:
     def __init__(self, bank: Bank, *, on_stop: Callable[[], None]) -> None:
         self._bank = bank
         self._on_stop = on_stop
-        self._any = Chance(bank.dice, ANY)
+        self._draws = self.draws("")
         self._typists: dict[str, Typist] = {}
         self._flows: dict[str, Flow] = {}
         self._n_flows = 0
@@ -56,8 +57,14 @@ class Controller:
         for flow in self._flows.values():
             flow.end()
 
-    def act(self, do: str, args: Args) -> Result:
+    def draws(self, who: str) -> Draws:
+        """What `any` is drawn from, for one connection or one entry of the story."""
+        return Draws(self._bank.dice, who)
+
+    def act(self, do: str, args: Args, draws: Draws | None = None) -> Result:
         """Carry one verb out; with several modems their answers are under `modems` by name.
+
+        `draws` say which modem `any` is.
 
         Raises:
             ScenarioError: a wrong verb or argument.
@@ -71,17 +78,28 @@ class Controller:
             raise ValueError(f"{do} needs a connection of its own")
         if verb.modem == "none":
             return deed(value)
-        chosen = self._choose(modems)
+        if isinstance(value, verbs.OfCard) and value.card:
+            return self._on_card(self._bank.card(value.card), deed, value)
+        chosen = self._choose(modems or "all", (draws or self._draws).of(do))
         if verb.modem == "all":
             return deed(chosen, value)
-        if len(chosen) == 1:
-            return {"modem": chosen[0].name, **deed(chosen[0], value)}
-        return _for_each(chosen, lambda modem: deed(modem, value))
+        if verb.modem == "place":
+            places = [""] if modems in _EVERYWHERE else [modem.name for modem in chosen]
+            deed(places, value)
+            return {"places": places}
+        if isinstance(value, verbs.OfCard):
+            return _each(chosen, lambda modem: self._on_card(_card(modem), deed, value))
+        return _each(chosen, lambda modem: deed(modem, value))
 
-    def _choose(self, modems: str) -> list[Modem]:
+    def _on_card(self, card: Card, deed: Callable[..., Result], value: verbs.OfCard) -> Result:
+        holder = self._bank.holder(card)
+        name = None if holder is None else holder.name
+        return {"modem": name, "iccid": card.iccid, **deed(card, value)}
+
+    def _choose(self, modems: str, chance: Chance) -> list[Modem]:
         everything = self._bank.modems
         if modems == ANY:
-            return [everything[int(self._any.draw() * len(everything))]]
+            return [everything[int(chance.draw() * len(everything))]]
         by_name = {modem.name: modem for modem in everything}
         return [by_name[name] for name in select(modems, list(by_name))]
 
@@ -171,9 +189,11 @@ class Controller:
                 modem.faults.clear(which.fault)
         return {}
 
-    def _set_registration(self, modem: Modem, wanted: verbs.Registration) -> Result:
-        self._bank.network.force_registration(_card(modem), wanted.stat)
-        modem.search_again()
+    def _set_registration(self, card: Card, wanted: verbs.Registration) -> Result:
+        self._bank.network.force_registration(card, wanted.stat)
+        holder = self._bank.holder(card)
+        if holder is not None:
+            holder.search_again()
         return {}
 
     def _set_latency(self, pace: verbs.Pace) -> Result:
@@ -209,38 +229,29 @@ class Controller:
         self._bank.network.set_carrier_latency(pace.carrier, pace.latency)
         return {"carrier": pace.carrier}
 
-    def _lose_coverage(self, where: verbs.Place) -> Result:
-        for modem in self._places(where.place):
-            self._bank.network.lose_coverage(carrier=where.carrier, modem=modem)
-        return {}
+    def _lose_coverage(self, places: Sequence[str], where: verbs.Place) -> None:
+        for place in places:
+            self._bank.network.lose_coverage(carrier=where.carrier, modem=place)
 
-    def _restore_coverage(self, where: verbs.Place) -> Result:
-        for modem in self._places(where.place):
-            self._bank.network.restore_coverage(carrier=where.carrier, modem=modem)
-        return {}
+    def _restore_coverage(self, places: Sequence[str], where: verbs.Place) -> None:
+        for place in places:
+            self._bank.network.restore_coverage(carrier=where.carrier, modem=place)
 
-    def _set_signal(self, how: verbs.Strength) -> Result:
-        for modem in self._places(how.place):
-            self._bank.network.set_signal(how.signal, carrier=how.carrier, modem=modem)
-        return {}
+    def _set_signal(self, places: Sequence[str], how: verbs.Strength) -> None:
+        for place in places:
+            self._bank.network.set_signal(how.signal, carrier=how.carrier, modem=place)
 
-    def _places(self, modems: str) -> list[str]:
-        """What the network takes for a place: a modem, or everywhere."""
-        if modems in {"", "all"}:
-            return [""]
-        return [modem.name for modem in self._choose(modems)]
-
-    def _cut_off(self, modem: Modem, how: verbs.CutOff) -> Result:
-        account = self._bank.network.account(_card(modem))
+    def _cut_off(self, card: Card, how: verbs.CutOff) -> Result:
+        account = self._bank.network.account(card)
         account.cut_off(cms=how.cms, is_denied=how.denied, lasts=None)
         return {}
 
-    def _lift(self, modem: Modem, _nothing: verbs.Nothing) -> Result:
-        self._bank.network.account(_card(modem)).lift()
+    def _lift(self, card: Card, _which: verbs.OfCard) -> Result:
+        self._bank.network.account(card).lift()
         return {}
 
-    def _set_balance(self, modem: Modem, money: verbs.Money) -> Result:
-        self._bank.network.account(_card(modem)).balance = money.balance
+    def _set_balance(self, card: Card, money: verbs.Money) -> Result:
+        self._bank.network.account(card).balance = money.balance
         return {}
 
     def _push_ussd(self, modem: Modem, menu: Menu) -> Result:
@@ -284,9 +295,10 @@ class Controller:
         return {}
 
     def _swap_cards(self, modem: Modem, with_: verbs.OtherModem) -> Result:
-        names = [one.name for one in self._bank.modems]
-        (other,) = select(with_.other, names)
-        self._bank.swap(modem, self._bank.modem(other))
+        found = select(with_.other, [one.name for one in self._bank.modems])
+        if len(found) != 1:
+            raise ScenarioError("the name or the number of one modem is needed", path=("other",))
+        self._bank.swap(modem, self._bank.modem(found[0]))
         return {}
 
     # ------------------------------------------------------------ looking
@@ -305,7 +317,9 @@ class Controller:
         return {}
 
 
-def _for_each(modems: Sequence[Modem], deed: Callable[[Modem], Result]) -> Result:
+def _each(modems: Sequence[Modem], deed: Callable[[Modem], Result]) -> Result:
+    if len(modems) == 1:
+        return {"modem": modems[0].name, **deed(modems[0])}
     done: Result = {}
     refused: dict[str, str] = {}
     for modem in modems:

@@ -20,6 +20,22 @@ class Dice:
         return (int.from_bytes(digest, "big") >> (64 - _BITS)) / (1 << _BITS)
 
 
+class Draws:
+    """What one entry of a story, one connection draws: for each verb a row of its own."""
+
+    def __init__(self, dice: Dice, who: str) -> None:
+        self._dice = dice
+        self._who = who
+        self._chances: dict[str, Chance] = {}
+
+    def of(self, what: str) -> Chance:
+        """The row for this verb."""
+        found = self._chances.get(what)
+        if found is None:
+            found = self._chances[what] = Chance(self._dice, f"any/{self._who}/{what}")
+        return found
+
+
 class Chance:
     """One entity's draws, counted: its first, its second, …"""
 

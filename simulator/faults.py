@@ -9,8 +9,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from simulator.dice import Chance, Dice
+from simulator.reading import Seconds
+
+_LEAST_GAP: Final = 0.001  # seconds; without any, time would stand still in a flood
 
 
 class FaultKind(StrEnum):
@@ -75,12 +81,18 @@ class Fault:
     """
 
     kind: FaultKind
-    count: int | None = 1
-    skip: int = 0
-    rate: float = 1.0
+    count: Annotated[int, Field(ge=1)] | None = 1
+    skip: Annotated[int, Field(ge=0)] = 0
+    rate: Annotated[float, Field(ge=0, le=1)] = 1.0
     on: str = ""
-    seconds: float = 1.0
-    code: int = 500
+    seconds: Seconds = 1.0
+    code: Annotated[int, Field(ge=0, le=999)] = 500
+
+    def __post_init__(self) -> None:
+        if self.seconds < 0:
+            raise ValueError("seconds: not below 0")
+        if self.kind is FaultKind.URC_FLOOD and self.seconds < _LEAST_GAP:
+            raise ValueError(f"seconds: at least {_LEAST_GAP} with {self.kind}")
 
 
 class Faults:

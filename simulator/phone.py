@@ -9,10 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from pydantic import Field
 
 from simulator.clock import Clock, Timer
 from simulator.ledger import Fact, Ledger
+from simulator.reading import Seconds
 
 
 class CallState(IntEnum):
@@ -44,9 +47,9 @@ class CallPlan:
 
     number: str
     outcome: CallOutcome
-    rings: int = 2
-    seconds: float = 5.0
-    ring_seconds: float = 5.0
+    rings: Annotated[int, Field(ge=0, le=1000)] = 2
+    seconds: Seconds = 5.0
+    ring_seconds: Annotated[Seconds, Field(ge=0.001)] = 5.0
     cause: int | None = None
 
     @property

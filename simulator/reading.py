@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import types
 import typing
@@ -12,7 +13,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Annotated, Final, TypeAlias, TypeVar, cast
 
-from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -20,7 +21,9 @@ Path: TypeAlias = tuple[str | int, ...]
 
 _T = TypeVar("_T")
 _MANY: Final = 40  # names that nobody reads to the end
+_FINITE: Final = "a finite number is needed"
 _UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_MOST_SECONDS: Final = 1_000_000_000  # 31 years; what is added to a date stays one
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 
 
@@ -37,14 +40,29 @@ def seconds(value: object) -> object:
     """`90`, `"90s"`, `"1h30m"`, `"2d"` as seconds; what is none of these stays as it is."""
     if isinstance(value, str) and _DURATION.fullmatch(value):
         parts = re.findall(r"([\d.]+)(ms|[dhms])", value)
-        return sum(float(amount) * _UNITS[unit] for amount, unit in parts)
+        value = sum(float(amount) * _UNITS[unit] for amount, unit in parts)
     if isinstance(value, bool | str):
         raise ValueError('seconds are needed, or a text as "90s", "1h30m", "2d"')  # noqa: TRY004 - pydantic tells ValueErrors
+    if isinstance(value, int | float):
+        _require_length(value)
     return value
 
 
+def _require_length(value: float) -> None:
+    if isinstance(value, float) and not math.isfinite(value):  # a whole number always is
+        raise ValueError(_FINITE)
+    if value < 0:
+        raise ValueError("not below 0")
+    if value > _MOST_SECONDS:
+        raise ValueError(f"at most {_MOST_SECONDS} seconds")
+
+
 Seconds: TypeAlias = Annotated[float, BeforeValidator(seconds)]
-"""A length of time: a number of seconds or a text as `"1h30m"`."""
+"""A length of time, never negative: a number of seconds or a text as `"1h30m"`."""
+
+
+Octet: TypeAlias = Annotated[int, Field(ge=0, le=255)]
+"""A number that goes over the air in eight bits."""
 
 
 def shaped(pattern: str, words: str) -> AfterValidator:
@@ -163,6 +181,8 @@ def _check(kind: object, value: object, at: Path) -> None:
     elif kind in {int, float} and isinstance(value, bool | str):
         whole = "whole " if kind is int else ""
         raise ScenarioError(f"{_shown(value)}: a {whole}number is needed", path=at)
+    elif kind in {int, float} and isinstance(value, float) and not math.isfinite(value):
+        raise ScenarioError(f"{_shown(value)}: {_FINITE}", path=at)
 
 
 def _check_table(
@@ -194,6 +214,7 @@ _CURES: Final = {
     "dataclass_type": "a table is needed",
     "dict_type": "a table is needed",
     "mapping_type": "a table is needed",
+    "finite_number": _FINITE,
     "greater_than_equal": "not below {ge}",
     "greater_than": "must be above {gt}",
     "less_than_equal": "not above {le}",

@@ -9,12 +9,14 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, Protocol, TypeVar
+from typing import Annotated, Generic, Protocol, TypeVar
+
+from pydantic import Field
 
 from simulator import pdu
 from simulator.card import Card
 from simulator.dice import Chance, Dice
-from simulator.reading import Seconds
+from simulator.reading import Octet, Seconds
 
 
 class ReportFate(StrEnum):
@@ -63,11 +65,11 @@ class Rule:
     modem: str = ""
     carrier: str = ""
     text: str = ""
-    cms: int | None = None
+    cms: Annotated[int, Field(ge=0, le=999)] | None = None
     outcome: Fate = Fate.NORMAL
     answer_delay: Seconds = 0.0
-    st: int = 0
-    temporary: tuple[int, ...] = ()
+    st: Octet = 0
+    temporary: tuple[Octet, ...] = ()
     report: ReportFate = ReportFate.NORMAL
     report_delay: Seconds | None = None
     unreachable: bool = False

@@ -89,9 +89,9 @@ class Scenario:
     bays: tuple[BayChange, ...] = ()
     cards: tuple[SpareCard, ...] = ()
     # network
-    latency: Annotated[Seconds, Field(ge=0)] = 0.5
-    report_delay: Annotated[Seconds, Field(ge=0)] = 1.0
-    zone: float = 8.0
+    latency: Seconds = 0.5
+    report_delay: Seconds = 1.0
+    zone: Annotated[float, Field(ge=-14, le=14)] = 8.0
     rules: tuple[Rule, ...] = ()
     call_rules: tuple[CallRule, ...] = ()
     carriers: Annotated[tuple[Carrier, ...], Field(min_length=1)] = (CMCC,)

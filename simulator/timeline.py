@@ -11,7 +11,7 @@ from pydantic import Field
 
 from simulator.bays import select
 from simulator.clock import Clock
-from simulator.dice import Chance, Dice
+from simulator.dice import Chance, Dice, Draws
 from simulator.ledger import Fact, Ledger
 from simulator.reading import Path, ScenarioError, Seconds, read, unknown
 from simulator.verbs import VERBS, Args, Result
@@ -19,7 +19,8 @@ from simulator.verbs import VERBS, Args, Result
 ANY: Final = "any"
 """Selects one modem by chance."""
 _DEEDS: Final = sorted(name for name, one in VERBS.items() if not one.is_question)
-_LENGTH: Final = Field(gt=0)
+_OBJECTS: Final = ("fault", "hub", "source", "card")
+_LENGTH: Final = Field(ge=0.001)  # seconds; with none, an entry would happen for ever at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +30,10 @@ class Timing:
     `jitter`: up to so many seconds later, drawn anew each time. `lasts`: taken back after so many.
     """
 
-    at: Annotated[Seconds, Field(ge=0)] = 0.0
+    at: Seconds = 0.0
     every: Annotated[Seconds, _LENGTH] | None = None
     times: Annotated[int, Field(ge=1)] | None = None
-    jitter: Annotated[Seconds, Field(ge=0)] = 0.0
+    jitter: Seconds = 0.0
     lasts: Annotated[Seconds, _LENGTH] | None = None
 
 
@@ -75,7 +76,10 @@ def require_modems(entry: Entry, names: Sequence[str], *, at: Path) -> None:
 
 
 class Story:
-    """Carries a scenario's entries out, each at its time. `act` does one verb on the bank."""
+    """Carries a scenario's entries out, each at its time. `act` does one verb on the bank.
+
+    Each entry draws for itself: what others do, in the story or beside it, changes nothing.
+    """
 
     def __init__(
         self,
@@ -84,7 +88,7 @@ class Story:
         clock: Clock,
         dice: Dice,
         ledger: Ledger,
-        act: Callable[[str, Args], Result],
+        act: Callable[[str, Args, Draws], Result],
     ) -> None:
         self._told = told
         self._clock = clock
@@ -97,45 +101,48 @@ class Story:
         """Set every entry's first time, from now."""
         self._start = self._clock.now()
         for number, entry in enumerate(self._told, 1):
-            self._plan(entry, 0, Chance(self._dice, f"story/{number}"))
+            name = f"story/{number}"
+            self._plan(entry, 0, Chance(self._dice, name), Draws(self._dice, name))
 
     def end(self) -> None:
         """Nothing more happens."""
         self._is_over = True
 
-    def _plan(self, entry: Entry, count: int, chance: Chance) -> None:
+    def _plan(self, entry: Entry, count: int, chance: Chance, draws: Draws) -> None:
         when = entry.timing
         # From the start, not from the last time: nothing drifts.
         due = when.at + count * (when.every or 0.0)
         if when.jitter:
             due += when.jitter * chance.draw()
         passed = (self._clock.now() - self._start).total_seconds()
-        self._clock.call_later(max(0.0, due - passed), lambda: self._run(entry, count, chance))
+        self._clock.call_later(
+            max(0.0, due - passed), lambda: self._run(entry, count, chance, draws)
+        )
 
-    def _run(self, entry: Entry, count: int, chance: Chance) -> None:
+    def _run(self, entry: Entry, count: int, chance: Chance, draws: Draws) -> None:
         if self._is_over:
             return
-        self._do(entry)
+        self._do(entry, draws)
         times = entry.timing.times or (1 if entry.timing.every is None else None)
         if times is None or count + 1 < times:
-            self._plan(entry, count + 1, chance)
+            self._plan(entry, count + 1, chance, draws)
 
-    def _do(self, entry: Entry) -> None:
+    def _do(self, entry: Entry, draws: Draws) -> None:
         lasts = entry.timing.lasts
-        result = self._carry_out(entry.do, entry.args)
+        result = self._carry_out(entry.do, entry.args, draws)
         if lasts is None or result is None:
             return
         for do, args in undoing(entry.do, entry.args, result):
-            self._clock.call_later(lasts, partial(self._take_back, do, args))
+            self._clock.call_later(lasts, partial(self._take_back, do, args, draws))
 
-    def _take_back(self, do: str, args: Args) -> None:
+    def _take_back(self, do: str, args: Args, draws: Draws) -> None:
         if not self._is_over:
-            self._carry_out(do, args)
+            self._carry_out(do, args, draws)
 
-    def _carry_out(self, do: str, args: Args) -> Result | None:
+    def _carry_out(self, do: str, args: Args, draws: Draws) -> Result | None:
         try:
-            result = self._act(do, args)
-        except (ValueError, LookupError) as error:
+            result = self._act(do, args, draws)
+        except (ValueError, LookupError, ArithmeticError, OSError) as error:
             self._record(do, args, f"refused: {error}")
             return None
         self._record(do, args, "done")
@@ -144,7 +151,7 @@ class Story:
     def _record(self, do: str, args: Args, outcome: str) -> None:
         modem = args.get("modem", args.get("modems"))
         facts: dict[str, Fact] = {"modem": None if modem is None else str(modem), "do": do}
-        named = args.get("fault", args.get("hub", args.get("source")))
+        named = next((args[name] for name in _OBJECTS if name in args), None)
         if isinstance(named, str | int):
             facts["what"] = named
         now = self._clock.now().isoformat(timespec="milliseconds")
@@ -166,13 +173,22 @@ def undoing(do: str, args: Args, result: Result) -> list[tuple[str, Args]]:
     return [(back, {name: value for name, value in args.items() if name in keys})]
 
 
+def _there(args: Args, result: Result) -> Args:
+    """The carrier that was asked for, at the very places that were chosen."""
+    places = result["places"]
+    assert isinstance(places, list)
+    at = {} if "" in places else {"modem": places}
+    return at if "carrier" not in args else {"carrier": args["carrier"], **at}
+
+
 _BACK: Final[Mapping[str, Callable[[Args, Result], Args]]] = {
     "set_fault": lambda args, result: {"modem": result["modem"], "fault": args["fault"]},
-    "set_registration": lambda _, result: {"modem": result["modem"]},
+    "set_registration": lambda _, result: {"card": result["iccid"]},
+    "lose_coverage": _there,
     "set_latency": lambda _, result: result,
     "set_carrier_latency": lambda _, result: result,
-    "set_signal": lambda args, _: {**args, "signal": None},
-    "cut_off": lambda _, result: {"modem": result["modem"]},
+    "set_signal": _there,
+    "cut_off": lambda _, result: {"card": result["iccid"]},
     "unplug": lambda _, result: {"modem": result["modem"]},
     "pull_card": lambda _, result: {"modem": result["modem"], "card": result["iccid"]},
     "swap_cards": lambda args, result: {"modem": result["modem"], "other": args["other"]},

@@ -12,14 +12,14 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Final, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from simulator.exchange import CallRule
 from simulator.faults import Fault, FaultKind
 from simulator.latency import Latency
 from simulator.network import Rule
 from simulator.phone import CallPlan
-from simulator.reading import Path, ScenarioError, Seconds, keys, read, shaped, unknown
+from simulator.reading import Octet, Path, ScenarioError, Seconds, keys, read, shaped, unknown
 from simulator.ussd import Menu
 
 Args: TypeAlias = Mapping[str, object]
@@ -28,7 +28,12 @@ Result: TypeAlias = dict[str, object]
 STRANGER: Final = "+8613900000000"
 _MODEM_KEYS: Final = ("modem", "modems")
 _OCTETS: Final = shaped(r"\s*(?:[0-9A-Fa-f]{2}\s*)+", "octets in hex, one at least")
-_Octet: TypeAlias = Annotated[int, Field(ge=0, le=255)]
+
+
+def _one_modem(value: object) -> object:
+    if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+        return str(value)
+    raise ValueError("the name or the number of one modem is needed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +48,8 @@ class IncomingSms:
     to: str
     text: str = ""
     origin: Annotated[str, Field(alias="from")] = STRANGER
-    dcs: _Octet | None = None
-    pid: _Octet = 0
+    dcs: Octet | None = None
+    pid: Octet = 0
     tpdu: Annotated[str, _OCTETS] | None = None
 
 
@@ -76,7 +81,14 @@ class FaultName:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
+class OfCard:
+    """`card` (ICCID or number): this one, wherever it is; else the one in the modem."""
+
+    card: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration(OfCard):
     """A `+CREG` status to force on the card; none = what the network would say."""
 
     stat: Annotated[int, Field(ge=0, le=10)] | None = None
@@ -86,8 +98,8 @@ class Registration:
 class Pace:
     """The network's pace; what is not named stays."""
 
-    seconds: Annotated[Seconds, Field(ge=0)] | None = None
-    report_delay: Annotated[Seconds, Field(ge=0)] | None = None
+    seconds: Seconds | None = None
+    report_delay: Seconds | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,23 +126,20 @@ class CarrierPace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A carrier at a modem; each of them empty = all."""
+    """A carrier (empty = all) at the places that are named."""
 
     carrier: str = ""
-    place: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Strength:
-    """The signal of a carrier at a modem (empty = all): 0–31, -1 none; none = as configured."""
+class Strength(Place):
+    """The signal of a carrier: 0–31, -1 none; none = as configured."""
 
-    carrier: str = ""
-    place: str = ""
     signal: Annotated[int, Field(ge=-1, le=31)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CutOff:
+class CutOff(OfCard):
     """What the card's submits get from now on; `denied`: it is thrown out of the network too."""
 
     cms: int = 21
@@ -138,7 +147,7 @@ class CutOff:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Money:
+class Money(OfCard):
     """The balance of a card."""
 
     balance: Decimal
@@ -174,9 +183,9 @@ class CardKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherModem:
-    """The second modem of an exchange."""
+    """The second modem of an exchange: its name or number."""
 
-    other: str
+    other: Annotated[str, BeforeValidator(_one_modem)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +223,7 @@ class Traffic:
     """
 
     source: Source
-    per_minute: Annotated[float, Field(gt=0)]
+    per_minute: Annotated[float, Field(gt=0, le=1_000_000)]
     name: str = ""
     chinese: Annotated[float, Field(ge=0, le=1)] = 0.5
     long: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -233,8 +242,9 @@ class TrafficName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verb:
-    """One verb. `modem`: `one` needed, `all` unless named, or `none`.
+    """One verb. `modem`: `one` needed, `all` unless named, `place` (none named = everywhere).
 
+    With a `kind` of `OfCard` a card may be named instead of the modem.
     `names`: keys that stand for another field. `undo`: the verb that takes it back.
     `is_question`: it changes nothing, and has no place in a timeline.
     """
@@ -264,9 +274,12 @@ class Verb:
         if self.kind is Fault and _goes_on(table):
             table["count"] = None
         try:
-            return modems, read(self.kind, table, at=at)
+            value: object = read(self.kind, table, at=at)
         except ScenarioError as error:
             raise self._renamed(error, at) from error
+        if isinstance(value, OfCard) and value.card and modems:
+            raise ScenarioError("either a card or a modem is meant", path=(*at, "card"))
+        return modems, value
 
     def keys(self) -> list[str]:
         """The keys that a request may have."""
@@ -279,6 +292,8 @@ class Verb:
             return ""
         given = [rest.pop(name) for name in _MODEM_KEYS if name in rest]
         found = given[0] if given else None
+        if self._may_lack(found, rest):
+            return ""
         if isinstance(found, list) and found:
             return ",".join(map(str, found))
         if isinstance(found, str | int) and not isinstance(found, bool) and found != "":
@@ -288,6 +303,12 @@ class Verb:
             raise ScenarioError(f"{problem}: its name, its number, `1-4`, `all` or `any`",
                                 path=(*at, "modem"))  # fmt: skip
         return "all"
+
+    def _may_lack(self, found: object, rest: Args) -> bool:
+        """True where no modem is named, and none need be."""
+        if self.modem == "place" and (found is None or found == ""):
+            return True
+        return found is None and bool(rest.get("card")) and issubclass(self.kind, OfCard)
 
     def _renamed(self, error: ScenarioError, at: Path) -> ScenarioError:
         path = error.path
@@ -330,14 +351,14 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType({
     "set_carrier_latency": Verb(summary="Change how long a carrier takes for a submit.",
                                 kind=CarrierPace, undo="set_carrier_latency"),
     "lose_coverage": Verb(summary="A carrier, a modem or everything has no network.", kind=Place,
-                          names={"modem": "place"}, undo="restore_coverage"),
-    "restore_coverage": Verb(summary="The network is back.", kind=Place,
-                             names={"modem": "place"}),
+                          modem="place", undo="restore_coverage"),
+    "restore_coverage": Verb(summary="The network is back.", kind=Place, modem="place"),
     "set_signal": Verb(summary="Change the signal of a carrier at a modem.", kind=Strength,
-                       names={"modem": "place"}, undo="set_signal"),
+                       modem="place", undo="set_signal"),
     "cut_off": Verb(summary="The carrier lets the card of a modem send nothing.", kind=CutOff,
                     modem="one", undo="lift"),
-    "lift": Verb(summary="The carrier lets the card of a modem send again.", modem="one"),
+    "lift": Verb(summary="The carrier lets the card of a modem send again.", kind=OfCard,
+                 modem="one"),
     "set_balance": Verb(summary="Set the money of the card in a modem.", kind=Money,
                         modem="one"),
     "push_ussd": Verb(summary="The network begins a USSD session with the card of a modem.",

@@ -166,7 +166,7 @@ def test_ended_story_does_nothing_more(tmp_path: Path) -> None:
         ({"do": "reboot", "modem": True}, "a modem is needed"),
         ({"do": "reboot", "modem": 1, "at": "soon"}, 'at: "soon": .*"1h30m"'),
         ({"do": "reboot", "modem": 1, "at": -1}, "at: -1: not below 0"),
-        ({"do": "reboot", "modem": 1, "every": 0}, "every: 0: must be above 0"),
+        ({"do": "reboot", "modem": 1, "every": 0}, "every: 0: not below 0.001"),
         ({"do": "reboot", "modem": 1, "times": 0}, "times: 0: not below 1"),
         ({"do": "reboot", "modem": 1, "lasts": 5}, "reboot cannot be taken back"),
         ({"do": "reboot", "modem": 1, "evry": 5}, "unknown key 'evry'; did you mean every"),
