@@ -9,6 +9,7 @@ import asyncio
 import csv
 import fcntl
 import itertools
+import os
 import resource
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from simulator import scenario as scenarios
+from simulator.bays import port_name
 from simulator.card import Card, Subscription
 from simulator.clock import Clock, LoopClock, Timer
 from simulator.dice import Dice
@@ -26,7 +28,7 @@ from simulator.modem import Modem
 from simulator.network import Network
 from simulator.persona import PersonaPort, PortRole
 from simulator.ports import BankPort, Listener, PtyPort, SocketKind, SocketPort, Watcher
-from simulator.scenario import Bay, PortSets, Scenario, ScenarioError, Transport
+from simulator.scenario import Bay, Scenario, ScenarioError, Transport
 from simulator.world import World
 
 
@@ -166,9 +168,7 @@ class Bank:
 
     def port_path(self, name: str, port: PersonaPort | None = None) -> Path:
         """Where a client finds one of the modem's ports; the first command port by default."""
-        if port is None or port.role is PortRole.AT:
-            return self.folder / "ports" / name
-        return self.folder / "ports" / f"{name}.if{port.interface:02x}-{port.role.value}"
+        return self.folder / "ports" / (name if port is None else port_name(name, port))
 
     def card(self, key: str) -> Card:
         """A card by ICCID, by number, or by the modem that it is in.
@@ -275,7 +275,7 @@ class Bank:
         modem.has_power = bay.is_present
         place = _Place(modem=modem, hub=bay.hub, is_plugged=bay.is_present)
         if self._watcher is not None:
-            for spec in self._served(bay):
+            for spec in self.scenario.served(bay.persona):
                 listener = Listener(
                     received=partial(modem.receive, role=spec.role),
                     came=partial(modem.client_came, spec.role),
@@ -295,11 +295,6 @@ class Bank:
         self.cards[card.iccid] = card
         self.network.subscribe(card)
         return card
-
-    def _served(self, bay: Bay) -> tuple[PersonaPort, ...]:
-        if self.scenario.port_sets is PortSets.ALL:
-            return bay.persona.ports
-        return tuple(port for port in bay.persona.ports if port.role is PortRole.AT)
 
     def _port(self, path: Path, watcher: Watcher, listener: Listener) -> BankPort:
         if self.scenario.transport is Transport.PTY:
@@ -364,27 +359,28 @@ class Bank:
 
     def _write_lists(self, bays: list[Bay]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "cards.csv").open("w", newline="", encoding="ascii") as file:
+        cards = self.folder / "cards.csv"
+        with open(cards, "w", newline="", encoding="ascii", opener=_private) as file:
             rows = csv.writer(file)
             rows.writerow(["iccid", "number", "pin", "imsi", "modem"])
-            for bay in bays:
-                card = bay.subscription
+            placed = [(bay.subscription, bay.name) for bay in bays if bay.has_card]
+            spare = [(one.subscription, "") for one in self.scenario.cards]
+            for card, modem in [*placed, *spare]:
                 # The PIN that it has now: an earlier run may have changed it.
-                kept = self.cards.get(card.iccid)
-                pin = kept.pin if kept is not None else card.pin
-                rows.writerow([card.iccid, card.number, pin, card.imsi, bay.name])
+                pin = self.cards[card.iccid].pin
+                rows.writerow([card.iccid, card.number, pin, card.imsi, modem])
         with (self.folder / "ports.csv").open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
             rows.writerow(["modem", "role", "interface", "usb_id", "path"])
             for bay in bays:
-                for port in self._served(bay):
+                for port in self.scenario.served(bay.persona):
                     path = self.port_path(bay.name, port)
                     usb_id = bay.persona.usb_id
                     rows.writerow([bay.name, port.role, f"{port.interface:02x}", usb_id, path])
 
     def _raise_file_limit(self, bays: list[Bay]) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        needed = 3 * sum(len(self._served(bay)) for bay in bays) + 64
+        needed = 3 * sum(len(self.scenario.served(bay.persona)) for bay in bays) + 64
         if hard != resource.RLIM_INFINITY and needed > hard:
             cure = f"raise it (`ulimit -Hn {needed}`), or take fewer modems or `port_sets = 'one'`"
             raise ScenarioError(f"the ports need {needed} open files, {hard} are allowed: {cure}")
@@ -402,6 +398,11 @@ def _locked(path: Path) -> IO[bytes]:
         place = path.parent
         raise ScenarioError(f"{place}: another bank serves this folder; stop it first") from error
     return file
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that, if it is new, only its owner may read: it holds PINs."""
+    return os.open(path, flags, 0o600)
 
 
 def _card_state(card: Card, network: Network) -> dict[str, Fact]:

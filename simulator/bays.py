@@ -16,7 +16,8 @@ from pydantic import Field
 from simulator import persona as personas
 from simulator.card import Subscription
 from simulator.carriers import Carrier
-from simulator.persona import Persona
+from simulator.numbers import national
+from simulator.persona import Persona, PersonaPort, PortRole
 from simulator.reading import ScenarioError, line_of, read, shaped, unknown
 
 if TYPE_CHECKING:
@@ -146,6 +147,13 @@ def bays(scenario: Scenario) -> list[Bay]:
             raise ScenarioError(error.problem, path=("bays", number, *error.path)) from error
     _require_different(found, scenario.cards)
     return found
+
+
+def port_name(modem: str, port: PersonaPort) -> str:
+    """What a port is called in the bank's folder; the first command port as its modem."""
+    if port.role is PortRole.AT:
+        return modem
+    return f"{modem}.if{port.interface:02x}-{port.role.value}"
 
 
 def deal(text: str, *, folder: Path = Path()) -> list[Persona]:
@@ -281,9 +289,11 @@ def _require_different(found: Sequence[Bay], spare: Sequence[SpareCard]) -> None
         seen: set[str] = set()
         for card in cards:
             value = str(getattr(card, what))
-            if value in seen:
+            # +8613… and 13… are one subscriber.
+            key = national(value) if what == "number" else value
+            if key in seen:
                 raise ScenarioError(f"two cards with {what} {value}: give one of them another")
-            seen.add(value)
+            seen.add(key)
 
 
 def _bay(scenario: Scenario, persona: Persona, index: int, width: int) -> Bay:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from simulator.ledger import Fact
+from simulator.numbers import national
 from simulator.reading import ScenarioError, read
 
 Line: TypeAlias = Mapping[str, Fact]
@@ -172,12 +173,6 @@ def compare(lines: Iterable[Line], expected: Sequence[Expected]) -> Comparison:
         doubled=tuple(Doubled(expected=w, extra=tuple(ones)) for w, ones in doubled.items()),
         unexpected=tuple(unexpected),
     )
-
-
-def national(number: str) -> str:
-    """A number without what people write in front of it: `+86`, `0086`."""
-    digits = number.removeprefix("+").removeprefix("00")
-    return digits[2:] if digits.startswith("86") and len(digits) == 13 else digits
 
 
 # ---------------------------------------------------------------- inside

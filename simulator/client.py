@@ -7,18 +7,16 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Self, TypeAlias
 
 from simulator.faults import Fault, FaultKind
 from simulator.ledger import Fact
 from simulator.phone import CallPlan
-from simulator.verbs import Source
+from simulator.verbs import PAGE_MOST, Source
 
 Args: TypeAlias = Mapping[str, object]
 Result: TypeAlias = dict[str, object]
 Line: TypeAlias = dict[str, Fact]
-
-_PAGE: Final = 5000
 
 
 class ControlError(Exception):
@@ -89,7 +87,7 @@ class BankControl:
         found: list[Line] = []
         offset = 0
         while True:
-            args = {"where": where, "offset": offset, "limit": _PAGE}
+            args = {"where": where, "offset": offset, "limit": PAGE_MOST}
             answer = self.request("ledger", args)
             lines, after = answer["lines"], answer["offset"]
             assert isinstance(lines, list)

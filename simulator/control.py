@@ -8,6 +8,7 @@ lines come as `{"id": …, "line": {…}}` as they are written, until the connec
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Final
 from simulator import ledger, verbs
 from simulator.client import BankControl, ControlError
 from simulator.controller import Controller
+from simulator.dice import Draws
 from simulator.ledger import Ledger
 from simulator.reading import ScenarioError
 from simulator.verbs import Result
@@ -27,8 +29,8 @@ MAX_REQUEST: Final = 8 * 1024 * 1024
 _BURST: Final = 500  # lines that a follower is sent at once: the modems want their turn too
 
 
-def answer(controller: Controller, line: bytes) -> Result:
-    """What one request line is answered; a `follow` is only checked."""
+def answer(controller: Controller, line: bytes, draws: Draws | None = None) -> Result:
+    """What one request line is answered; a `follow` is only checked. `draws` is for `any`."""
     given: Result = {"id": None}
     try:
         request = _request(line)
@@ -37,10 +39,10 @@ def answer(controller: Controller, line: bytes) -> Result:
         if do == "follow":
             verbs.verb(do).read(request)
             return given | {"ok": True}
-        return given | {"ok": True, **controller.act(str(do), request)}
+        return given | {"ok": True, **controller.act(str(do), request, draws)}
     except RecursionError:
         return given | {"ok": False, "error": "nested too deeply"}
-    except (ValueError, LookupError) as error:
+    except (ValueError, LookupError, ArithmeticError, OSError) as error:
         return given | {"ok": False, "error": str(error)}
 
 
@@ -54,14 +56,21 @@ def _request(line: bytes) -> dict[str, object]:
 async def serve(controller: Controller, path: Path, *, book: Ledger) -> asyncio.Server:
     """Listen for requests on a Unix socket that does not exist yet; `book` can be followed."""
     loop = asyncio.get_running_loop()
-    return await loop.create_unix_server(lambda: _Connection(controller, book), str(path))
+    number = itertools.count(1)
+
+    def connection() -> _Connection:
+        draws = controller.draws(f"control/{next(number)}")
+        return _Connection(controller, book, draws)
+
+    return await loop.create_unix_server(connection, str(path))
 
 
 class _Connection(asyncio.Protocol):
     """One client. What it does not read makes nobody else wait, and does not pile up."""
 
-    def __init__(self, controller: Controller, book: Ledger) -> None:
+    def __init__(self, controller: Controller, book: Ledger, draws: Draws) -> None:
         self._controller = controller
+        self._draws = draws
         self._book = book
         self._buffer = bytearray()
         self._searched = 0
@@ -121,7 +130,7 @@ class _Connection(asyncio.Protocol):
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
             self._searched = 0
-            reply = answer(self._controller, line)
+            reply = answer(self._controller, line, self._draws)
             self.send(reply)
             if reply["ok"] and b'"follow"' in line:
                 self._follow(line, reply["id"])

@@ -18,6 +18,7 @@ from simulator.exchange import Caller, CallRule, Exchange
 from simulator.intake import Done, Intake, NotTaken, Taken
 from simulator.latency import Latency
 from simulator.ledger import Fact, Ledger
+from simulator.numbers import national
 from simulator.rules import Fate, Offer, ReportFate, Rule
 from simulator.service_centre import ServiceCentre, Times, waiting_deliver
 from simulator.subscriber import Account, Receiver, Subscriber, Verdict, Waiting
@@ -84,7 +85,7 @@ class Network:
         )
         subscriber = Subscriber(card=card, account=account)
         self._subscribers[card.iccid] = subscriber
-        self._by_number[_national(card.subscription.number)] = subscriber
+        self._by_number[national(card.subscription.number)] = subscriber
 
     def admission(self, card: Card, seeker: Receiver | None = None) -> int:
         """The `+CREG` status that this card gets at this modem."""
@@ -358,7 +359,7 @@ class Network:
         return self._coverage.find(carrier).name if carrier else ""
 
     def _of_number(self, number: str) -> Subscriber | None:
-        return self._by_number.get(_national(number))
+        return self._by_number.get(national(number))
 
     def _party(self, subscriber: Subscriber, receiver: Receiver) -> Party:
         account = subscriber.account
@@ -377,9 +378,3 @@ class Network:
             },
             show=receiver.take_ussd,
         )
-
-
-def _national(number: str) -> str:
-    # A person dials +8613…, 008613… or 13…: all are the same subscriber.
-    digits = number.removeprefix("+").removeprefix("00")
-    return digits[2:] if digits.startswith("86") and len(digits) == 13 else digits

@@ -18,6 +18,7 @@ from simulator.bays import Bay, BayChange, PinLock, SpareCard, bays, deal
 from simulator.carriers import CMCC, Carrier
 from simulator.exchange import CallRule
 from simulator.network import Rule, Times
+from simulator.persona import Persona, PersonaPort, PortRole
 from simulator.reading import ScenarioError, Seconds, keys, line_of, read, shaped, unknown
 from simulator.timeline import Entry
 
@@ -105,6 +106,12 @@ class Scenario:
     def times(self) -> Times:
         """The network's pace."""
         return Times(latency=self.latency, report_delay=self.report_delay, zone=self.zone)
+
+    def served(self, persona: Persona) -> tuple[PersonaPort, ...]:
+        """The ports of such a modem that clients find."""
+        if self.port_sets is PortSets.ALL:
+            return persona.ports
+        return tuple(port for port in persona.ports if port.role is PortRole.AT)
 
     @property
     def entries(self) -> tuple[Entry, ...]:

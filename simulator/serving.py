@@ -12,6 +12,7 @@ from typing import Final
 
 from simulator import control
 from simulator.bank import Bank
+from simulator.bays import bays, port_name
 from simulator.clock import VirtualClock
 from simulator.controller import Controller
 from simulator.reading import ScenarioError
@@ -107,7 +108,11 @@ def play(scenario: Scenario, folder: Path, *, until: float, events: int | None =
 def _require_short(scenario: Scenario, folder: Path) -> None:
     names = ["control.sock"]
     if scenario.transport is Transport.UNIX:
-        names.append(f"ports/modem{scenario.modems:02d}")
+        names += [
+            f"ports/{port_name(bay.name, port)}"
+            for bay in bays(scenario)
+            for port in scenario.served(bay.persona)
+        ]
     longest = max(len(str(folder / name).encode()) for name in names)
     if longest > _PATH_LIMIT:
         surplus = longest - _PATH_LIMIT

@@ -26,6 +26,8 @@ Args: TypeAlias = Mapping[str, object]
 Result: TypeAlias = dict[str, object]
 
 STRANGER: Final = "+8613900000000"
+PAGE_MOST: Final = 5000
+"""Lines of the ledger that one request reads: the modems want their turn too."""
 _MODEM_KEYS: Final = ("modem", "modems")
 _OCTETS: Final = shaped(r"\s*(?:[0-9A-Fa-f]{2}\s*)+", "octets in hex, one at least")
 
@@ -190,11 +192,14 @@ class OtherModem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerQuery:
-    """Which lines: each of `where` has that value; from an octet of the file, at most so many."""
+    """Which lines: each of `where` has that value; from an octet of the file on.
+
+    `limit` lines are looked at; the answer's `offset` is where the next ones begin.
+    """
 
     where: Mapping[str, object] = field(default_factory=dict)
-    offset: int = 0
-    limit: int | None = None
+    offset: Annotated[int, Field(ge=0, le=2**62)] = 0
+    limit: Annotated[int, Field(ge=1, le=PAGE_MOST)] = PAGE_MOST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

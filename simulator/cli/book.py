@@ -20,6 +20,7 @@ from simulator.checking import Comparison, Taken
 from simulator.cli.show import cell, connect, show_json
 from simulator.client import ControlError
 from simulator.ledger import Fact
+from simulator.numbers import national
 
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 _EXPECTED: Final = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -54,9 +55,9 @@ class Filter:
         return self._is_in_time(line)
 
     def _has_number(self, line: Mapping[str, Fact]) -> bool:
-        wanted = checking.national(self.number)
+        wanted = national(self.number)
         found = (line.get(name) for name in ("destination", "from", "number"))
-        return any(checking.national(str(one)) == wanted for one in found if one)
+        return any(national(str(one)) == wanted for one in found if one)
 
     def _is_in_time(self, line: Mapping[str, Fact]) -> bool:
         if self.since is None and self.until is None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from simulator import ledger, persona, scenario, serving
-from simulator.checking import national
 from simulator.faults import FaultKind
 from simulator.ledger import Fact
+from simulator.numbers import national
 from simulator.scenario import Scenario
 
 IS_LONG = bool(os.environ.get("MODEMCTL_LONG"))
