@@ -129,7 +129,7 @@ def test_network(shell: Shell, bank: BankProcess) -> None:
 
 def test_any_verb_can_be_done(shell: Shell) -> None:
     answer = json.loads(shell("do", "set_signal", "modem=modem01", "signal=5"))
-    assert answer == {}
+    assert answer == {"places": ["modem01"]}
     assert "+CSQ: 5," in shell("type", "1", "AT+CSQ")
     assert "KEY=VALUE is needed" in shell("do", "reboot", "modem01", status=2)
     assert "did you mean reboot" in shell("do", "rebot", status=1)
