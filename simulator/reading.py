@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
+import pathlib
 import re
+import tomllib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -20,10 +23,12 @@ Path: TypeAlias = tuple[str | int, ...]
 """Where in the table: names, and places in lists counted from 1."""
 
 _T = TypeVar("_T")
-_MANY: Final = 40  # names that nobody reads to the end
+_MANY: Final = 25  # names that nobody reads to the end
 _FINITE: Final = "a finite number is needed"
 _UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _MOST_SECONDS: Final = 1_000_000_000  # 31 years; what is added to a date stays one
+_HEAD: Final = re.compile(r"\s*\[\[?\s*([\w.-]+)\s*\]\]?\s*(?:#.*)?")
+_AT: Final = re.compile(r" \(at line (\d+), column (\d+)\)")
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 
 
@@ -89,6 +94,9 @@ def read(kind: type[_T], table: Mapping[str, object], *, at: Path = ()) -> _T:
     except ValidationError as error:
         first = error.errors()[0]
         path = at + tuple(item + 1 if isinstance(item, int) else item for item in first["loc"])
+        if path[-1:] == ("int",):  # pydantic's name for one of two kinds that would do
+            path = path[:-1]
+            raise ScenarioError(f"{_shown(first['input'])}: {_PLACES}", path=path) from error
         value = "" if first["type"] == "missing" else f"{_shown(first['input'])}: "
         raise ScenarioError(value + _cure(dict(first)), path=path) from error
     return found
@@ -118,22 +126,49 @@ def place(path: Path) -> str:
 
 
 def line_of(text: str, path: Path) -> int | None:
-    """The line of a TOML text in which a path's key stands, as far as it can be told."""
+    """The line of a TOML text in which a path's key stands; that of its table where it lacks it."""
     lines = text.splitlines()
-    at = 0
-    found = None
+    heads = [(n, match[1]) for n, line in enumerate(lines) if (match := _HEAD.fullmatch(line))]
+    found: int | None = None
+    first, last, dotted = 0, len(lines), ""
     for depth, item in enumerate(path):
         if isinstance(item, int):
             continue
-        count = path[depth + 1] if depth + 1 < len(path) else 1
-        head = re.compile(rf"\s*(\[\[?\s*)?([\w-]+\.)*{re.escape(str(item))}\s*(\]|=)")
-        hits = [n for n in range(at, len(lines)) if head.match(lines[n])]
-        wanted = count if isinstance(count, int) and len(hits) >= count else 1
-        if len(hits) < wanted:
-            break
-        at = found = hits[wanted - 1]
-        at += 0 if "=" in lines[found] else 1
+        dotted = f"{dotted}.{item}".removeprefix(".")
+        after = path[depth + 1] if depth + 1 < len(path) else 1
+        own = [n for n, name in heads if name == dotted and first <= n < last]
+        if 0 < (count := after if isinstance(after, int) else 1) <= len(own):
+            found = own[count - 1]
+            first = found + 1
+            inner = f"{dotted}."
+            outside = (n for n, name in heads if n >= first and not name.startswith(inner))
+            last = min(last, next(outside, last))
+            continue
+        end = next((n for n, _ in heads if n >= first), last)
+        key = re.compile(rf"""\s*["']?{re.escape(item)}["']?\s*[=.]""")
+        found = next((n for n in range(first, min(end, last)) if key.match(lines[n])), found)
+        break
     return None if found is None else found + 1
+
+
+def toml(path: pathlib.Path) -> tuple[dict[str, object], str]:
+    """A TOML file's table, and its text for `line_of`.
+
+    Raises:
+        ScenarioError: it is no TOML; with file and line.
+        OSError: it cannot be read.
+    """
+    try:
+        text = path.read_text("utf-8")
+        return tomllib.loads(text), text
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: not UTF-8 text (octet {error.start})") from error
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        match = _AT.search(message)
+        line = int(match[1]) if match else max(1, len(text.splitlines()))
+        what = _AT.sub(r" at column \2", message).replace(" (at end of document)", " at the end")
+        raise ScenarioError(f"{path}:{line}: not TOML: {what}") from error
 
 
 # ---------------------------------------------------------------- inside
@@ -200,26 +235,43 @@ def _check_table(
 
 
 def _shown(value: object) -> str:
-    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    """A value as TOML writes it; a table only by that word."""
+    match value:
+        case Mapping():
+            return "a table"
+        case str():
+            text = f'"{value}"'
+        case bool() | list() | tuple() | None:
+            text = json.dumps(value, ensure_ascii=False, default=str)
+        case _:
+            text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+_PLACES: Final = 'a number or a text as "1-4,7" is needed'
+_MOMENT: Final = "a moment is needed, as 2026-01-01T08:00:00Z"
 _CURES: Final = {
     "missing": "is missing",
     "string_type": "a text is needed (in quotes)",
     "int_from_float": "a whole number is needed",
     "bool_parsing": "true or false is needed",
     "bool_type": "true or false is needed",
-    "tuple_type": "a list is needed",
-    "dataclass_type": "a table is needed",
-    "dict_type": "a table is needed",
-    "mapping_type": "a table is needed",
+    "tuple_type": "a list is needed, as [ … ]",
+    "too_short": "at least one is needed",
+    "dataclass_type": "a table is needed, as {{ key = … }}",
+    "dict_type": "a table is needed, as {{ key = … }}",
+    "mapping_type": "a table is needed, as {{ key = … }}",
     "finite_number": _FINITE,
     "greater_than_equal": "not below {ge}",
     "greater_than": "must be above {gt}",
     "less_than_equal": "not above {le}",
     "int_type": "a whole number is needed",
     "float_type": "a number is needed",
+    "datetime_type": _MOMENT,
+    "datetime_parsing": _MOMENT,
+    "datetime_from_date_parsing": _MOMENT,
+    "decimal_type": "a number is needed",
+    "decimal_parsing": "a number is needed",
 }
 
 
@@ -229,12 +281,14 @@ def _cure(error: Mapping[str, object]) -> str:
     if kind in {"enum", "literal_error"}:
         allowed = str(context["expected"]).replace("'", "").replace(" or ", ", ")
         near = difflib.get_close_matches(str(error["input"]), allowed.split(", "), n=1)
+        if near and allowed.count(",") > _MANY:
+            return f"unknown; did you mean {near[0]}?"
         hint = f"did you mean {near[0]}? " if near else ""
         return f"{hint}one of {allowed}"
     if kind == "value_error":
         return str(context["error"])
     pattern = _CURES.get(kind)
-    return str(error["msg"]) if pattern is None else pattern.format(**context)
+    return "something else is needed" if pattern is None else pattern.format(**context)
 
 
 def closed(kind: type[StrEnum]) -> str:

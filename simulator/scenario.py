@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from simulator.carriers import CMCC, Carrier
 from simulator.exchange import CallRule
 from simulator.network import Rule, Times
 from simulator.persona import Persona, PersonaPort, PortRole
-from simulator.reading import ScenarioError, Seconds, keys, line_of, read, shaped, unknown
+from simulator.reading import ScenarioError, Seconds, keys, line_of, read, shaped, toml, unknown
 from simulator.timeline import Entry
 
 __all__ = [
@@ -126,11 +125,7 @@ def load(path: Path) -> Scenario:
         ScenarioError: not TOML, an unknown key, a wrong value; with file, line and key.
         OSError: the file cannot be read.
     """
-    text = path.read_text("utf-8")
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(f"{path}: {error}") from error
+    table, text = toml(path)
     try:
         return override(Scenario(folder=path.parent), table)
     except ScenarioError as error:
@@ -215,7 +210,23 @@ def _check(scenario: Scenario) -> None:
     for number, name in enumerate(carriers, 1):
         if carriers.index(name) != number - 1:
             raise ScenarioError(f"two carriers {name!r}", path=("carriers", number, "name"))
-    found = [bay.name for bay in bays(scenario)]
+    known = _known(scenario)
+    for number, one in enumerate(scenario.rules, 1):
+        named = {"modem": one.modem, "carrier": one.carrier}
+        stories.require_rule(named, known, at=("rules", number))
     for name in _VERB_OF:
         for number, entry in enumerate(getattr(scenario, name), 1):
-            stories.require_modems(entry, found, at=(name, number))
+            stories.require_known(entry, known, at=(name, number))
+
+
+def _known(scenario: Scenario) -> stories.Known:
+    found = bays(scenario)
+    cards = [bay.subscription for bay in found if bay.has_card]
+    cards += [spare.subscription for spare in scenario.cards]
+    return stories.Known(
+        modems=[bay.name for bay in found],
+        cards=frozenset(name for card in cards for name in (card.iccid, card.number)),
+        carriers=frozenset(name for one in scenario.carriers for name in one.names),
+        serving=frozenset(one.name for one in scenario.carriers),
+        hubs=max(bay.hub for bay in found),
+    )

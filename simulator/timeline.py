@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Annotated, Final
@@ -20,6 +20,12 @@ ANY: Final = "any"
 """Selects one modem by chance."""
 _DEEDS: Final = sorted(name for name, one in VERBS.items() if not one.is_question)
 _OBJECTS: Final = ("fault", "hub", "source", "card")
+_CARDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "inject_sms": ("to",),
+    **dict.fromkeys(("insert_card", "set_registration", "cut_off", "lift", "set_balance"),
+                    ("card",)),
+}  # fmt: skip
+"""Keys that name a card, by verb; `to` of other verbs may be anybody's number."""
 _LENGTH: Final = Field(ge=0.001)  # seconds; with none, an entry would happen for ever at once
 
 
@@ -62,23 +68,73 @@ def entries(tables: object, *, do: str, at: Path) -> tuple[Entry, ...]:
     return tuple(_entry(table, do, (*at, number)) for number, table in enumerate(tables, 1))
 
 
-def require_modems(entry: Entry, names: Sequence[str], *, at: Path) -> None:
-    """See that an entry's modems exist.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """The names of a bank that entries may use.
+
+    `cards` are ICCIDs and numbers, `carriers` all their names, `serving` the one that rules go by.
+    """
+
+    modems: Sequence[str]
+    cards: frozenset[str]
+    carriers: frozenset[str]
+    serving: frozenset[str]
+    hubs: int
+
+
+def require_known(entry: Entry, known: Known, *, at: Path) -> None:
+    """See that what an entry names exists.
 
     Raises:
-        ScenarioError: one does not.
+        ScenarioError: something does not; with its key.
     """
+    args = entry.args
     if entry.modems not in {"", ANY}:
-        try:
-            select(entry.modems, names)
-        except ScenarioError as error:
-            raise ScenarioError(error.problem, path=(*at, "modem")) from error
+        written = "modem" if "modem" in args else "modems"
+        _require_modems(entry.modems, known, (*at, written))
+    if "other" in args:
+        _require_modems(str(args["other"]), known, (*at, "other"))
+    for key in _CARDS.get(entry.do, ()):
+        name = str(args.get(key, ""))
+        if name and name not in known.cards and name not in known.modems:
+            names = f"{known.modems[0]} to {known.modems[-1]}, an ICCID or a number of a card"
+            raise ScenarioError(f"no card {name!r}: {names}", path=(*at, key))
+    _require(args.get("carrier"), known.carriers, "carrier", (*at, "carrier"))
+    hub = args.get("hub")
+    if isinstance(hub, int) and hub > known.hubs:
+        raise ScenarioError(f"no hub {hub}: there are 1 to {known.hubs}", path=(*at, "hub"))
+    rule = args.get("rule")
+    if isinstance(rule, Mapping):
+        require_rule(rule, known, at=(*at, "rule"))
+
+
+def require_rule(rule: Mapping[str, object], known: Known, *, at: Path) -> None:
+    """See that the modem and the carrier that a rule names exist.
+
+    Raises:
+        ScenarioError: one does not; with its key.
+    """
+    _require(rule.get("carrier"), known.serving, "carrier", (*at, "carrier"))
+    _require(rule.get("modem"), known.modems, "modem", (*at, "modem"))
+
+
+def _require(name: object, names: Collection[str], what: str, at: Path) -> None:
+    if name and name not in names:
+        raise ScenarioError(unknown(str(name), names, what=what), path=at)
+
+
+def _require_modems(wanted: str, known: Known, at: Path) -> None:
+    try:
+        select(wanted, known.modems)
+    except ScenarioError as error:
+        raise ScenarioError(error.problem, path=at) from error
 
 
 class Story:
     """Carries a scenario's entries out, each at its time. `act` does one verb on the bank.
 
     Each entry draws for itself: what others do, in the story or beside it, changes nothing.
+    `n_refused` counts what could not be done; `first_refusal` says what, and why.
     """
 
     def __init__(
@@ -96,6 +152,8 @@ class Story:
         self._ledger = ledger
         self._act = act
         self._is_over = False
+        self.n_refused = 0
+        self.first_refusal = ""
 
     def begin(self) -> None:
         """Set every entry's first time, from now."""
@@ -144,6 +202,8 @@ class Story:
             result = self._act(do, args, draws)
         except (ValueError, LookupError, ArithmeticError, OSError) as error:
             self._record(do, args, f"refused: {error}")
+            self.n_refused += 1
+            self.first_refusal = self.first_refusal or f"{do}: {error}"
             return None
         self._record(do, args, "done")
         return result

@@ -371,7 +371,7 @@ def test_stop_tells_whoever_runs_the_bank(bank: VirtualBank) -> None:
         (b'{"id":7,"do":"inject_sms","to":"modem01","from":"x y z x y z x"}', "address"),
         (b'{"id":7,"do":"inject_sms","to":"modem01","tpdu":"xyz"}', "hex"),
         (b'{"id":7,"do":"set_fault","modem":1,"fault":"silense"}', "did you mean silence"),
-        (b'{"id":7,"do":"set_latency","seconds":true}', "seconds: True: seconds are needed"),
+        (b'{"id":7,"do":"set_latency","seconds":true}', "seconds: true: seconds are needed"),
         (b'{"id":7,"do":"set_latency","seconds":-1}', "not below 0"),
         (b'{"id":7,"do":"set_network_error","rule":{"cmss":1}}', "rule.cmss: unknown key"),
         (b'{"id":7,"do":"set_balance","modem":1,"balance":"much"}', "balance"),

@@ -117,10 +117,28 @@ def write(folder: Path, text: str) -> Path:
         ('[[cards]]\niccid = "x"\nnumber = "1"\n', "2: cards[1].iccid: "),
         ('start = 2026-01-01T00:00:00\n', "1: start: 2026-01-01 00:00:00: write it with its zone"),
         ('latency = "soon"\n', '1: latency: "soon": seconds are needed, or a text as "90s"'),
-        ("latency = true\n", "1: latency: True: seconds are needed"),
+        ("latency = true\n", "1: latency: true: seconds are needed"),
         ("time_factor = 0\n", "1: time_factor: 0: must be above 0"),
         ("[[traffic]]\nsource = 'strangers'\n", "1: traffic[1].per_minute: is missing"),
         ("[[timeline]]\ndo = 'unplug'\nmodem = 99\n", "3: timeline[1].modem: no bay 99"),
+        ("[[timeline]]\ndo = 'reboot'\n[[timeline]]\ndo = 'reboot'\nmodem = 1\n",
+         "1: timeline[1].modem: is missing"),
+        ("[[timeline]]\ndo = 'reboot'\nmodems = 'x'\n", "3: timeline[1].modems: no modem 'x'"),
+        ("[[timeline]]\ndo = 'inject_sms'\nto = 'modem99'\n", "3: timeline[1].to: no card"),
+        ("[[timeline]]\ndo = 'lose_coverage'\ncarrier = 'O2'\n", "3: timeline[1].carrier: unknown"),
+        ("[[timeline]]\ndo = 'unplug_hub'\nhub = 2\n", "3: timeline[1].hub: no hub 2: there are 1"),
+        ("[[timeline]]\ndo = 'swap_cards'\nmodem = 1\nother = 'x'\n", "4: timeline[1].other: no"),
+        ("[[traffic]]\nsource = 'callers'\nper_minute = 1\nmodems = 'x'\n", "4: traffic[1].modems"),
+        ("[[rules]]\nmodem = 'x'\n", "2: rules[1].modem: unknown modem 'x'"),
+        ("[[rules]]\ncarrier = 'CMCC'\n", "2: rules[1].carrier: unknown carrier 'CMCC'"),
+        ("[[faults]]\nmodem = 1\nfault = 'silense'\n", "3: faults[1].fault: \"silense\": unk"),
+        ("about = 'x'\nmodems = [\n", "2: not TOML: "),
+        ("about = 'x'\nmodems = ?\n", "2: not TOML: Invalid value at column 10"),
+        ("[[bays]]\nbay = [1]\n", '2: bays[1].bay: [1]: a number or a text as "1-4,7" is needed'),
+        ("bays = ['a']\n", '1: bays[1]: "a": a table is needed, as { key = … }'),
+        ("carriers = []\n", "1: carriers: []: at least one is needed"),
+        ("start = 'noon'\n", '1: start: "noon": a moment is needed, as 2026-01-01T08:00:00Z'),
+        ("[[timeline]]\ndo = 'set_network_error'\nrule = {cms = {}}\n", "cms: a table: a whole"),
         ("folder = '/'\n", "1: folder: unknown key 'folder'"),
     ],
 )  # fmt: skip
@@ -230,3 +248,32 @@ def test_named_scenarios_are_found_and_others_are_paths(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=r"none\.toml: no such file"):
         scenario.find("none.toml")
     assert scenario.summary("quiet").startswith("Four modems")
+
+
+def test_file_in_another_encoding_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "bank.toml"
+    file.write_bytes('about = "您好"'.encode("gb18030"))
+    with pytest.raises(ScenarioError, match="not UTF-8"):
+        scenario.load(file)
+
+
+def test_names_that_the_bank_has_may_be_used(tmp_path: Path) -> None:
+    text = """
+[[rules]]
+modem = "modem02"
+carrier = "CHINA MOBILE"
+[[timeline]]
+do = "inject_sms"
+to = "+8613800000002"
+[[timeline]]
+do = "set_signal"
+carrier = "CMCC"
+modem = 1
+signal = 5
+[[timeline]]
+do = "send_sms"
+modem = "any"
+to = "+491701"
+text = "anybody"
+"""
+    assert len(scenario.load(write(tmp_path, text)).timeline) == 3

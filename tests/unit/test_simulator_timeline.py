@@ -128,13 +128,14 @@ def test_card_that_was_not_there_does_not_come_back(tmp_path: Path) -> None:
 
 def test_what_cannot_be_done_is_told_and_the_story_goes_on(tmp_path: Path) -> None:
     tables = [
-        {"at": 1, "do": "insert_card", "modem": 1, "card": "89"},
-        {"at": 2, "do": "reboot", "modem": 1},
+        {"at": 1, "do": "pull_card", "modem": 1},
+        {"at": 2, "do": "cut_off", "modem": 1},
+        {"at": 3, "do": "reboot", "modem": 1},
     ]
     with virtual_bank(tmp_path, timeline=tables) as bank:
         bank.wait(10)
         outcomes = [line["outcome"] for line in bank.ledger(kind="story")]
-        assert outcomes == ["refused: no card '89'", "done"]
+        assert outcomes == ["done", "refused: modem01 has no card", "done"]
 
 
 def test_faults_and_traffic_are_entries_without_a_verb(tmp_path: Path) -> None:
