@@ -17,18 +17,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from simulator import scenario as scenarios
-from simulator.bays import port_name
-from simulator.card import Card, Subscription
+from simulator.cards.card import Card, Subscription
+from simulator.cards.keeping import Keeper
 from simulator.clock import Clock, LoopClock, Timer
 from simulator.dice import Dice
-from simulator.keeping import Keeper
 from simulator.ledger import Fact, Ledger
 from simulator.modem import Modem
-from simulator.network import Network
+from simulator.network.network import Network
 from simulator.persona import PersonaPort, PortRole
-from simulator.ports import BankPort, Listener, PtyPort, SocketKind, SocketPort, Watcher
-from simulator.scenario import Bay, Scenario, ScenarioError, Transport
+from simulator.story import scenario as scenarios
+from simulator.story.bays import port_name
+from simulator.story.scenario import Bay, Scenario, ScenarioError, Transport
+from simulator.wire.ports import BankPort, Listener, PtyPort, SocketKind, SocketPort, Watcher
 from simulator.world import World
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from simulator.ledger import Fact
-from simulator.numbers import national
-from simulator.reading import ScenarioError, read
+from simulator.network.numbers import national
+from simulator.story.reading import ScenarioError, read
 
 Line: TypeAlias = Mapping[str, Fact]
 

@@ -28,7 +28,7 @@ class Ledger:
         self.listeners: set[Callable[[], None]] = set()
         # A folder that is served again keeps its story.
         self._count, self._is_torn = _counted(path) if path.exists() else (0, False)
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     @property
     def count(self) -> int:

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from simulator import pdu
-from simulator.card import Card
+from simulator.cards.card import Card
+from simulator.cards.storage import Status, Storage, Stored, Union
 from simulator.clock import Clock, Timer
 from simulator.faults import FaultKind, Faults
-from simulator.network import Network, Verdict
+from simulator.network.network import Network, Verdict
 from simulator.persona import Persona
-from simulator.storage import Status, Storage, Stored, Union
 
 ACK_SECONDS: Final = 15.0
 Memory: TypeAlias = Storage | Union

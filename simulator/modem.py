@@ -8,19 +8,19 @@ from datetime import datetime
 from functools import partial
 
 from simulator import commands, telling
-from simulator.autobaud import AutoBaud
-from simulator.card import Card, CardState
+from simulator.cards.card import Card, CardState
 from simulator.chatter import Chatter
 from simulator.clock import Timer
 from simulator.faults import Fault, FaultKind, Faults
 from simulator.ledger import Fact
-from simulator.line import OK, Answer, Later, Line, Outcome, Refused, cme
 from simulator.mailbox import Mailbox
-from simulator.network import Verdict
+from simulator.network.network import Verdict
+from simulator.network.ussd import Reply
 from simulator.persona import COMMAND_ROLES, Moment, Persona, PortRole
 from simulator.phone import Phone
-from simulator.syntax import Command
-from simulator.ussd import Reply
+from simulator.wire.autobaud import AutoBaud
+from simulator.wire.line import OK, Answer, Later, Line, Outcome, Refused, cme
+from simulator.wire.syntax import Command
 from simulator.world import Port, World
 
 

@@ -8,10 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from simulator import commands
-from simulator.card import CardState
-from simulator.line import Refused
+from simulator.cards.card import CardState
 from simulator.persona import Moment, Told
 from simulator.phone import Call
+from simulator.wire.line import Refused
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

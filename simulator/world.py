@@ -8,7 +8,7 @@ from typing import Protocol
 from simulator.clock import Clock
 from simulator.dice import Dice
 from simulator.ledger import Ledger
-from simulator.network import Network
+from simulator.network.network import Network
 
 
 class Port(Protocol):

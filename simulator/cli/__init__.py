@@ -134,8 +134,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from simulator.client import ControlError
-    from simulator.reading import ScenarioError
+    from simulator.control.client import ControlError
+    from simulator.story.reading import ScenarioError
 
     program = os.environ.get("SIMULATOR_PROGRAM", "python -m simulator")
     try:

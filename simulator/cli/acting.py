@@ -9,9 +9,9 @@ import click
 
 from simulator.cli.serving import Duration
 from simulator.cli.show import ask, bank_option, connect, json_option, show_json
+from simulator.control.verbs import Source
 from simulator.faults import FaultKind
 from simulator.phone import CallOutcome
-from simulator.verbs import Source
 
 
 @click.command(epilog="Example: sms modem01 退订 --from +8613912345678 --dir /tmp/bank")

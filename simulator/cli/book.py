@@ -18,9 +18,9 @@ from simulator import checking
 from simulator import ledger as books
 from simulator.checking import Comparison, Taken
 from simulator.cli.show import cell, connect, show_json
-from simulator.client import ControlError
+from simulator.control.client import ControlError
 from simulator.ledger import Fact
-from simulator.numbers import national
+from simulator.network.numbers import national
 
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 _EXPECTED: Final = click.Path(path_type=Path, dir_okay=False, exists=True)

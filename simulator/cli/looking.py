@@ -11,11 +11,11 @@ from typing import Final
 import click
 
 from simulator import persona as models
-from simulator import scenario as scenarios
-from simulator.bays import deal, persona_file
 from simulator.cli.show import bank_option, connect, json_option, show_json, show_table
+from simulator.control.verbs import VERBS
 from simulator.ledger import Fact
-from simulator.verbs import VERBS
+from simulator.story import scenario as scenarios
+from simulator.story.bays import deal, persona_file
 
 _STATS: Final = {0: "off", 1: "home", 2: "searching", 3: "denied", 4: "unknown", 5: "roaming"}
 

@@ -10,11 +10,11 @@ from typing import Final
 
 import click
 
-from simulator import scenario as scenarios
-from simulator import serving
-from simulator.bays import PinLock
-from simulator.reading import seconds as read_seconds
-from simulator.scenario import PortSets, Scenario, Transport
+from simulator.control import serving
+from simulator.story import scenario as scenarios
+from simulator.story.bays import PinLock
+from simulator.story.reading import seconds as read_seconds
+from simulator.story.scenario import PortSets, Scenario, Transport
 
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 

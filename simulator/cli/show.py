@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 import click
 
-from simulator.client import BankControl, ControlError
+from simulator.control.client import BankControl, ControlError
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _WIDE: Final = 10_000  # columns, where nobody looks at the table's width

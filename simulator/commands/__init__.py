@@ -28,10 +28,10 @@ from simulator.commands import (
     wavecom,
     zte,
 )
-from simulator.line import Outcome
 from simulator.persona import Persona
 from simulator.phone import Dialect
-from simulator.syntax import Command
+from simulator.wire.line import Outcome
+from simulator.wire.syntax import Command
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from simulator.commands import data
-from simulator.line import OK, Answer, Outcome, cme
-from simulator.syntax import Command, Op
+from simulator.wire.line import OK, Answer, Outcome, cme
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

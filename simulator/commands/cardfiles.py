@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from simulator import files
-from simulator.card import Card, CardState, PinRefused, Secret
+from simulator.cards import files
+from simulator.cards.card import Card, CardState, PinRefused, Secret
+from simulator.cards.files import EF_ICCID
 from simulator.faults import FaultKind
-from simulator.files import EF_ICCID
-from simulator.line import OK, Answer, Outcome, Refused, cme
-from simulator.syntax import Command, Op
+from simulator.wire.line import OK, Answer, Outcome, Refused, cme
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from simulator.card import Card, CardState, Secret
+from simulator.cards.card import Card, CardState, Secret
 from simulator.commands.sim import ask_card, card_of
 from simulator.commands.voice import PlainCalls
-from simulator.line import OK, Answer, Outcome, cme
 from simulator.phone import Call
-from simulator.syntax import Command, Op
+from simulator.wire.line import OK, Answer, Outcome, cme
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

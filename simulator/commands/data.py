@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from simulator.card import Card, CardState, Subscription
+from simulator.cards.card import Card, CardState, Subscription
 from simulator.commands import cardfiles
-from simulator.line import OK, Answer, Outcome, Refused, cme
-from simulator.syntax import Command, Op
+from simulator.wire.line import OK, Answer, Outcome, Refused, cme
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

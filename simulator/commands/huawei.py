@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from simulator.commands import basic, settings, sim, sms, variants
-from simulator.line import OK, Answer, Later, Outcome, cme
 from simulator.phone import Call
-from simulator.syntax import Command, Op
+from simulator.wire.line import OK, Answer, Later, Outcome, cme
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from simulator import pdu
+from simulator.cards.storage import Status, Stored
 from simulator.commands.messaging import is_ucs2
-from simulator.storage import Status, Stored
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from simulator.card import Card, CardState
+from simulator.cards.card import Card, CardState
 from simulator.faults import FaultKind
-from simulator.line import Refused, cms
+from simulator.wire.line import Refused, cms
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

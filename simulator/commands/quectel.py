@@ -10,10 +10,10 @@ from simulator.commands import submit
 from simulator.commands.settings import keep
 from simulator.commands.sim import card_of
 from simulator.commands.voice import PlainCalls
-from simulator.line import OK, Answer, Outcome, cme, cms
 from simulator.persona import PortRole
 from simulator.phone import Call
-from simulator.syntax import Command, Op
+from simulator.wire.line import OK, Answer, Outcome, cme, cms
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

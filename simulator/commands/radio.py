@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from simulator.line import OK, Answer, Outcome, cme
-from simulator.syntax import Command, Op
+from simulator.wire.line import OK, Answer, Outcome, cme
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

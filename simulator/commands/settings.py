@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from simulator.line import OK, Answer, Outcome, cme
 from simulator.persona import Persona
-from simulator.syntax import Command, Op
+from simulator.wire.line import OK, Answer, Outcome, cme
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

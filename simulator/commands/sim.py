@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from simulator import telling
-from simulator.card import Card, CardState, PinRefused
+from simulator.cards.card import Card, CardState, PinRefused
 from simulator.commands import cardfiles
 from simulator.faults import FaultKind
-from simulator.line import OK, Answer, Outcome, Refused, cme
-from simulator.syntax import Command, Op
+from simulator.wire.line import OK, Answer, Outcome, Refused, cme
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from simulator.commands.settings import keep
 from simulator.commands.voice import PlainCalls, clcc
-from simulator.line import Answer, Outcome, cme
 from simulator.phone import Call
-from simulator.syntax import Command
+from simulator.wire.line import Answer, Outcome, cme
+from simulator.wire.syntax import Command
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from simulator.cards.storage import Status
 from simulator.commands import messages, submit
 from simulator.commands.messaging import is_ucs2, refusal, require_messaging
-from simulator.line import OK, Answer, Outcome, Prompt, Refused, cms
 from simulator.mailbox import Memory
-from simulator.storage import Status
-from simulator.syntax import Command, Op
+from simulator.wire.line import OK, Answer, Outcome, Prompt, Refused, cms
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from simulator import pdu
+from simulator.cards.storage import Status, Stored
 from simulator.commands.messaging import is_ucs2, refusal, require_messaging
 from simulator.faults import FaultKind
-from simulator.line import OK, Answer, Later, Outcome, Prompt, cms, edited
-from simulator.network import NotTaken, Offer, Taken
-from simulator.storage import Status, Stored
-from simulator.syntax import Command, Op
+from simulator.network.network import NotTaken, Offer, Taken
+from simulator.wire.line import OK, Answer, Later, Outcome, Prompt, cms, edited
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

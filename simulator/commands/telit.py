@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from simulator.card import CardState
+from simulator.cards.card import CardState
 from simulator.commands.sim import card_of
 from simulator.commands.voice import PlainCalls
-from simulator.line import OK, Answer, Outcome
 from simulator.phone import Call
-from simulator.syntax import Command, Op
+from simulator.wire.line import OK, Answer, Outcome
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from simulator.commands.voice import PlainCalls
-from simulator.line import Answer, Outcome
 from simulator.phone import Call
-from simulator.syntax import Command
+from simulator.wire.line import Answer, Outcome
+from simulator.wire.syntax import Command
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from simulator import alphabet
-from simulator.line import OK, Answer, Outcome, cme
+from simulator.network.ussd import Progress, Reply
 from simulator.persona import UssdCoding
-from simulator.syntax import Command, Op
-from simulator.ussd import Progress, Reply
+from simulator.wire.line import OK, Answer, Outcome, cme
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

@@ -16,9 +16,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from simulator.commands import data, radio, sim, sms
-from simulator.line import Answer, Outcome, Refused, cms
 from simulator.persona import EmptySlot, RegistrationForm
-from simulator.syntax import Command, Op
+from simulator.wire.line import Answer, Outcome, Refused, cms
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

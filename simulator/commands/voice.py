@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 from simulator import telling
 from simulator.commands.settings import keep
 from simulator.commands.sim import card_code
-from simulator.line import OK, Answer, Outcome, Refused, cme
 from simulator.persona import Moment
 from simulator.phone import Call, CallState
-from simulator.syntax import Command, Op
+from simulator.wire.line import OK, Answer, Outcome, Refused, cme
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from simulator.commands import basic, voice
 from simulator.commands.voice import PlainCalls
-from simulator.line import OK, Answer, Later, Outcome
 from simulator.phone import Call
-from simulator.syntax import Command, Op
+from simulator.wire.line import OK, Answer, Later, Outcome
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from simulator.commands import settings, sms, voice
-from simulator.line import OK, Answer, Later, Outcome, Prompt, cme, cms
 from simulator.phone import Call
-from simulator.syntax import Command, Op
+from simulator.wire.line import OK, Answer, Later, Outcome, Prompt, cme, cms
+from simulator.wire.syntax import Command, Op
 
 if TYPE_CHECKING:
     from simulator.modem import Modem

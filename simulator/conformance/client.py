@@ -17,7 +17,7 @@ from typing import Final
 
 from simulator.conformance.guard import ESC, Guard
 from simulator.conformance.port import Port, PortError, PortGone
-from simulator.conformance.reply import Buffer, Reply, announces_body
+from simulator.conformance.reply import Buffer, Reply, announces_body, is_unasked
 
 # Seconds. Source: at-dialects §1.5, from manuals and from what other programs wait.
 _LIMIT: Final = 5.0
@@ -102,7 +102,8 @@ class Client:
             PortGone: the port vanished.
         """
         self._drop_pending()
-        self._type(command.encode("ascii") + b"\r")
+        # What is no ASCII (a modem's own odd names) is the guard's to refuse.
+        self._type(command.encode() + b"\r")
         buffer = Buffer(command, is_numeric=self.is_numeric, ends_on_call=ends_on_call)
         reply = self._answer(buffer, self._limit_of(command) if limit is None else limit)
         if secret:
@@ -164,10 +165,11 @@ class Client:
         markers = [name for name in _MARKERS if name not in avoid.upper()]
         for turn in range(_ROUNDS):
             self._type(ESC)
-            self._read_for(0.3 * self._patience)
+            said = self._read_for(0.3 * self._patience)
             # Its result may be anything: it only clears what an earlier command left behind.
             self._type(b"ATQ0V1\r")
-            self._read_for(0.5 * self._patience)
+            said += self._read_for(0.5 * self._patience)
+            self._overheard(said)
             is_last = turn == _ROUNDS - 1
             if self._is_aligned(f"AT{markers[turn % len(markers)]}?", is_refusal_enough=is_last):
                 self.is_numeric = False
@@ -286,6 +288,11 @@ class Client:
         for piece in data.replace(b"\0", b"").decode("latin-1").splitlines():
             if piece.strip():
                 self._hear(piece.strip())
+
+    def _overheard(self, said: bytes) -> None:
+        """Of what came too late for its question: the lines that answer none, as a `+CUSD`."""
+        lines = said.decode("latin-1").splitlines()
+        self._unasked("\n".join(filter(is_unasked, map(str.strip, lines))).encode("latin-1"))
 
     def _hear(self, text: str) -> None:
         before = self.heard[-1] if self.heard else None

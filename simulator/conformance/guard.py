@@ -84,6 +84,12 @@ _PIECES: Final = re.compile(r'(?:"[^"]*"|[^";])+')
 _JUNK: Final = re.compile(rb"[0-9B-SU-Z]*")
 
 
+def is_settable(name: str, value: str) -> bool:
+    """Whether `AT<name>=<value>` is among what is harmless."""
+    pattern = _SETS.get(name)
+    return pattern is not None and re.fullmatch(pattern, value) is not None
+
+
 class Guard:
     """Looks at all that is typed; `typed` keeps it for the record."""
 
@@ -147,6 +153,8 @@ class Guard:
             raise Forbidden("Ctrl-Z")
 
     def _check_line(self, data: bytes) -> None:
+        if not data.isascii():
+            raise Forbidden("octets that are no ASCII")
         line = data.decode("ascii").strip("\r\n\x1b")
         if line in self._lines:
             self._lines.remove(line)
@@ -179,7 +187,7 @@ class Guard:
             if name not in _RUNS:
                 raise Forbidden(f"{name} is not on the list")
             return
-        if name not in _SETS or not re.fullmatch(_SETS[name], value):
+        if not is_settable(name, value):
             raise Forbidden(f"{name} with this value is not on the list")
         if name == "+CMGD" and int(value) not in self.erasable:
             raise Forbidden("deletes a slot that was not seen empty")

@@ -38,6 +38,11 @@ def announces_body(line: str) -> bool:
     return _ANNOUNCING.match(line) is not None
 
 
+def is_unasked(line: str) -> bool:
+    """Whether it looks like a line that modems say without being asked."""
+    return _NOISE.match(line) is not None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """One command's answer. `final` is empty where none came in time; `seconds` up to it."""
@@ -164,7 +169,7 @@ class Buffer:
 
     def _is_noise(self, line: str) -> bool:
         is_own = bool(self._own) and line.upper().startswith(self._own)
-        return not is_own and _NOISE.match(line) is not None
+        return not is_own and is_unasked(line)
 
     def _ends(self, line: str) -> bool:
         if self._is_numeric and _NUMERIC.fullmatch(line):

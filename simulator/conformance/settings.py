@@ -1,7 +1,8 @@
 """What the suite changes at the modem, and how it puts it back.
 
 A value is read the first time a check is about to change it, so that a card that was unlocked in
-the meantime is no trouble; what cannot be read cannot be put back, and is told.
+the meantime is no trouble. What cannot be read, or reads as nothing that may be typed, cannot be
+put back: `keep` is empty then, and a check leaves it alone. What was changed all the same is told.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from simulator.conformance.client import Client
+from simulator.conformance.client import Client, LineLost
+from simulator.conformance.guard import is_settable
 
 
 def _first(value: str) -> str:
@@ -30,6 +32,12 @@ def _whole(value: str) -> str:
     return value.replace(" ", "")
 
 
+def _mode(value: str) -> str:
+    # Some modems tell the state without the mode before it.
+    match = re.match(r"\s*(\d)\s*,\s*\d{1,2}\s*(?:,|$)", value)
+    return match.group(1) if match else ""
+
+
 # What of the answer to `?` goes behind `=`.
 _KEPT: Final[Mapping[str, Callable[[str], str]]] = {
     "+CSCS": _whole,
@@ -37,7 +45,7 @@ _KEPT: Final[Mapping[str, Callable[[str], str]]] = {
     "+CPMS": _names,
     "+CSMS": _first,
     "+CNMI": _whole,
-    "+CREG": _first,
+    "+CREG": _mode,
     "+COPS": _form,
     "^CURC": _first,
     "+CMEE": _first,
@@ -50,6 +58,7 @@ class Settings:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._values: dict[str, str] = {}
+        self._n_forgotten = 0
         self._is_echoing: bool | None = None
         self._was_numeric = False
         self._was_quiet = False
@@ -61,10 +70,10 @@ class Settings:
         self._was_numeric = is_numeric
 
     def keep(self, name: str) -> str:
-        """Remember a value before it is changed; empty where it cannot be read."""
-        if name not in self._values:
+        """Remember a value before it is changed; empty where it cannot be: then leave it alone."""
+        if not self._values.get(name) and not self._was_set(name):
             self._values[name] = self._read(name)
-        return self._values[name]
+        return self._values.get(name, "")
 
     def put_back(self, name: str) -> bool:
         """Set a value to what it was; whether it is so again."""
@@ -76,15 +85,13 @@ class Settings:
         return self._read(name) == value
 
     def restore(self) -> list[str]:
-        """Put everything back; what could not be, in words."""
-        failed: list[str] = []
-        for name in [name for name in _KEPT if name in self._values]:
-            if not self._values[name] and not self._was_set(name):
-                continue
-            if not self._values[name]:
-                failed.append(f"{name} (its value could not be read before)")
-            elif not self.put_back(name):
-                failed.append(f"{name} (it was {self._values[name]})")
+        """Put everything back; what could not be, in words.
+
+        Raises:
+            LineLost: the modem answers nothing any more.
+            PortGone: the port vanished.
+        """
+        failed = self._restore_values()
         if self._is_echoing is not None:
             self._client.ask(f"ATE{int(self._is_echoing)}")
             if self._client.ask("AT").is_echoed is not self._is_echoing:
@@ -100,19 +107,41 @@ class Settings:
     @property
     def changed(self) -> list[str]:
         """What may have been changed and is not put back yet."""
-        values = {name: value for name, value in self._values.items() if self._was_set(name)}
-        return [f"{name} (it was {value or 'not known'})" for name, value in values.items()]
+        names = [name for name in _KEPT if self._was_set(name)]
+        return [f"{name} (it was {self._values.get(name) or 'not known'})" for name in names]
 
     def forget(self) -> None:
         """The modem restarted: what was changed is gone with all other settings."""
         self._values.clear()
         self._is_echoing = None
+        self._n_forgotten = len(self._client.guard.typed)
 
     def _was_set(self, name: str) -> bool:
-        head = f"AT{name}=".encode()
-        typed = self._client.guard.typed
-        return any(data.startswith(head) and b"=?" not in data for data in typed)
+        # Also further on in a line of several commands.
+        setting = re.compile(re.escape(name.encode()) + rb"=(?!\?)", re.IGNORECASE)
+        typed = self._client.guard.typed[self._n_forgotten :]
+        return any(setting.search(data) for data in typed)
+
+    def _restore_values(self) -> list[str]:
+        failed: list[str] = []
+        is_lost = False
+        for name in _KEPT:
+            value = self._values.get(name)
+            try:
+                if value and not self.put_back(name):
+                    failed.append(f"{name} (it was {value})")
+                elif not value and self._was_set(name):
+                    failed.append(f"{name} (its value could not be read before)")
+            except LineLost:
+                # One answer that never came must not keep the others changed; two are a dead modem.
+                if is_lost:
+                    raise
+                is_lost = True
+                failed.append(f"{name} (it was {value})")
+        return failed
 
     def _read(self, name: str) -> str:
-        value = self._client.ask(f"AT{name}?").value(name)
-        return _KEPT[name](value) if value is not None else ""
+        told = self._client.ask(f"AT{name}?").value(name)
+        value = _KEPT[name](told) if told is not None else ""
+        # Noise within the line, a lost quote: no value to go back to.
+        return value if is_settable(name, value) else ""

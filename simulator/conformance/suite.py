@@ -13,6 +13,7 @@ from simulator.conformance import checks
 from simulator.conformance.check import (
     Bench,
     Check,
+    Finding,
     Need,
     Observed,
     Pace,
@@ -104,14 +105,10 @@ def run(
     try:
         _meet(bench)
         with _put_back_if_broken_off(bench):
-            results, broke_off = _carry_out(bench, chosen, on_result)
-        not_restored = bench.settings.changed
-        if not broke_off:
-            try:
-                _repeat(bench)
-                not_restored = bench.settings.restore()
-            except (LineLost, PortGone) as error:
-                broke_off = str(error)
+            broke_off = _try(bench, _settle)
+            results, broke_off = _carry_out(bench, chosen, on_result, broke_off)
+            broke_off = broke_off or _try(bench, _repeat)
+            not_restored, broke_off = _put_back(bench, broke_off)
         return Report(
             results=tuple(results),
             seen=bench.seen,
@@ -133,9 +130,26 @@ def _put_back_if_broken_off(bench: Bench) -> Iterator[None]:
         is_over = True
     finally:
         if not is_over:
-            with contextlib.suppress(LineLost, PortGone):
-                bench.client.realign(avoid="")
-                bench.settings.restore()
+            _put_back(bench, "broken off")
+
+
+def _put_back(bench: Bench, broke_off: str) -> tuple[list[str], str]:
+    """Restore all that can be; what could not be, and why the run broke off, if it did."""
+    try:
+        if broke_off:
+            bench.client.realign(avoid="")
+        return bench.settings.restore(), broke_off
+    except (LineLost, PortGone) as error:
+        return bench.settings.changed, broke_off or str(error)
+
+
+def _try(bench: Bench, act: Callable[[Bench], None]) -> str:
+    """Why the line was lost over it; empty where it was not."""
+    try:
+        act(bench)
+    except (LineLost, PortGone) as error:
+        return str(error)
+    return ""
 
 
 def timings(replies: Sequence[Reply]) -> Timings:
@@ -185,9 +199,13 @@ def _meet(bench: Bench) -> None:
         said += woken + reply.raw
     else:
         raise _nobody(said)
-    client.ask("ATQ0V1")
-    bench.settings.keep("+CMEE")
-    client.ask("AT+CMEE=1")
+
+
+def _settle(bench: Bench) -> None:
+    """Have results in words and errors in numbers."""
+    bench.ask("ATQ0V1")
+    if bench.settings.keep("+CMEE"):
+        bench.ask("AT+CMEE=1")
 
 
 def _nobody(said: bytes) -> NoModem:
@@ -205,17 +223,19 @@ def _nobody(said: bytes) -> NoModem:
 
 
 def _carry_out(
-    bench: Bench, chosen: Sequence[Check], on_result: Callable[[Result, Observed], None]
+    bench: Bench,
+    chosen: Sequence[Check],
+    on_result: Callable[[Result, Observed], None],
+    broke_off: str,
 ) -> tuple[list[Result], str]:
     results: list[Result] = []
-    broke_off = ""
     for check in chosen:
         reason = _why_not(bench, check, broke_off)
         with bench.client.recorded() as replies:
             finding = not_tried(reason)
             if not reason:
                 try:
-                    finding = check.run(bench)
+                    finding = _find(bench, check)
                 except (LineLost, PortGone) as error:
                     broke_off = str(error)
                     finding = not_tried(f"broken off: {broke_off}")
@@ -228,6 +248,17 @@ def _carry_out(
         results.append(result)
         on_result(result, bench.seen)
     return results, broke_off
+
+
+def _find(bench: Bench, check: Check) -> Finding:
+    try:
+        return check.run(bench)
+    except (LineLost, PortGone):
+        raise
+    except Exception as error:  # noqa: BLE001  # one check's defect must not leave a modem changed
+        # A prompt may be up, or half an answer on its way. The error's text may quote the card.
+        bench.client.realign(avoid="")
+        return not_tried(f"an answer nobody thought of: {type(error).__name__}")
 
 
 # What each permit allows, and by which flag.

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import click
 
-from simulator.ports import SocketKind
 from simulator.recording import tape, vectors
 from simulator.recording.stage import Applause, play
 from simulator.recording.tap import STOPPED, Plan, Summary, Tap
 from simulator.recording.tape import TapeError
 from simulator.recording.wire import WireError, source
+from simulator.wire.ports import SocketKind
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)

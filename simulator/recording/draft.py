@@ -19,7 +19,7 @@ from simulator.conformance.toml import Value
 from simulator.recording.exchanges import Exchange, Reaction, Story, shape, story
 from simulator.recording.masking import name_of, split
 from simulator.recording.tape import Tape, What
-from simulator.syntax import Command, Op, SyntaxFault, body, parse
+from simulator.wire.syntax import Command, Op, SyntaxFault, body, parse
 
 _VENDORS: Final = (
     "huawei", "zte", "quectel", "simcom", "telit", "sierra", "u-blox", "cinterion",

@@ -32,6 +32,8 @@ class Kind(StrEnum):
     PDU = "pdu"
     FILE = "card file"
     APDU = "apdu"
+    REPLY = "card's answer"
+    """What the card says to an APDU: data and a status word."""
     DTMF = "tone"
     IDENTITY = "identity"
     """A model's own words: kept, but for long runs of digits."""
@@ -61,6 +63,7 @@ _K: Final = Kind.SHORT
 _PARTIES: Final = _fields(rest=Kind.PARTY)
 UNKNOWN: Final = _fields(rest=Kind.GUARD)
 _HARMLESS: Final = Fields()
+_BRIEF: Final = _fields()
 
 ICCID_NAMES: Final = _names(
     "+CCID +ICCID +CICCID +QCCID +ZICCID ^ICCID #CCID !ICCID ^SCID ICCID CCID"
@@ -91,6 +94,11 @@ _HARMLESS_NAMES: Final = _names("""
     +XCALLSTAT *ECAM +CLAN +CALM +CRSL +CLVL +CMUT +CSTA +CTFR +VTD +CMUX +CGCLASS
     """)
 
+_WORDY_NAMES: Final = _names(
+    "+IPR +COPS +CPOL +CSCS +QCFG +QURCCFG +QINDCFG ^SYSCFG ^SYSCFGEX ^U2DIAG ^SIND ^SSET +UBANDSEL"
+)
+"""Commands of which a longer word or number is a setting: a speed, a network, a band."""
+
 STATUS_WORDS: Final = frozenset(
     {"REC UNREAD", "REC READ", "STO UNSENT", "STO SENT", "ALL", "GSM", "IRA", "UCS2"}
 )
@@ -99,6 +107,8 @@ _SECRETS_ASKED: Final[dict[str, Fields]] = {
     "+CPIN": _fields(Kind.PIN, Kind.PIN, rest=Kind.PIN),
     "+CPIN2": _fields(Kind.PIN, Kind.PIN, rest=Kind.PIN),
     "^CPIN": _fields(Kind.PIN, Kind.PIN, rest=Kind.PIN),
+    "*EPIN": _fields(Kind.PIN, rest=Kind.PIN),
+    "+CPBS": _fields(_K, Kind.PIN),
     "+CLCK": _fields(_K, _K, Kind.PIN),
     "+CPWD": _fields(_K, Kind.PIN, Kind.PIN, rest=Kind.PIN),
     "+CMGS": _fields(Kind.NUMBER),
@@ -107,6 +117,7 @@ _SECRETS_ASKED: Final[dict[str, Fields]] = {
     "+UCMGS": _fields(Kind.NUMBER),
     "+CMGC": _fields(_K, _K, _K, _K, Kind.NUMBER),
     "+CMSS": _fields(_K, Kind.NUMBER),
+    "+CTFR": _fields(Kind.NUMBER),
     "+CSCA": _fields(Kind.NUMBER),
     "+CUSD": _fields(_K, Kind.USSD),
     "+CRSM": _fields(_K, Kind.KEEP, _K, _K, _K, Kind.FILE, rest=Kind.GUARD),
@@ -116,7 +127,6 @@ _SECRETS_ASKED: Final[dict[str, Fields]] = {
     "^DTMF": _fields(_K, rest=Kind.DTMF),
     "+CPBW": _fields(_K, Kind.NUMBER, _K, Kind.TEXT, rest=Kind.PARTY),
     "+CPBF": _fields(Kind.TEXT, rest=Kind.TEXT),
-    "+CPBR": _HARMLESS,
     "+CCFC": _fields(_K, _K, Kind.NUMBER, _K, _K, Kind.NUMBER),
     "+CLIP": _PARTIES,
     "+CCWA": _PARTIES,
@@ -125,7 +135,8 @@ _SECRETS_ASKED: Final[dict[str, Fields]] = {
     "^DSCI": _PARTIES,
     "^SLCC": _PARTIES,
     "#ECAM": _PARTIES,
-    "+CGSN": _HARMLESS,
+    "+CGSN": _BRIEF,
+    "+CPBR": _BRIEF,
     "+EGMR": _fields(_K, _K, Kind.IMEI),
 }
 _SECRETS_TOLD: Final[dict[str, Fields]] = {
@@ -142,8 +153,8 @@ _SECRETS_TOLD: Final[dict[str, Fields]] = {
     "+CSCA": _fields(Kind.NUMBER),
     "+CUSD": _fields(_K, Kind.USSD),
     "+CRSM": _fields(_K, _K, Kind.FILE, rest=Kind.GUARD),
-    "+CSIM": _fields(_K, Kind.APDU),
-    "+CGLA": _fields(_K, Kind.APDU),
+    "+CSIM": _fields(_K, Kind.REPLY),
+    "+CGLA": _fields(_K, Kind.REPLY),
     "+CNUM": _fields(Kind.TEXT, Kind.NUMBER),
     "+CPBR": _fields(_K, Kind.NUMBER, _K, Kind.TEXT, rest=Kind.PARTY),
     "+CPBF": _fields(_K, Kind.NUMBER, _K, Kind.TEXT, rest=Kind.PARTY),
@@ -158,6 +169,11 @@ _SECRETS_TOLD: Final[dict[str, Fields]] = {
     "^SLCC": _PARTIES,
     "#ECAM": _PARTIES,
     "*ECAV": _PARTIES,
+    "*ECAM": _PARTIES,
+    "+CSSU": _PARTIES,
+    "#STN": _fields(_K, _K, rest=Kind.TEXT),
+    "+UDTMFD": _fields(Kind.DTMF),
+    "+UUDTMFD": _fields(Kind.DTMF),
     "+QIND": _fields(Kind.KEEP, rest=Kind.PARTY),
     "MISSED_CALL": _PARTIES,
     "+VTS": _HARMLESS,
@@ -216,9 +232,11 @@ UNASKED: Final = _names("""
 def asked(name: str) -> Fields:
     """The parameters of `AT<name>=…`."""
     found = _SECRETS_ASKED.get(name)
-    if found is None:
-        return _HARMLESS if name in _HARMLESS_NAMES else UNKNOWN
-    return found
+    if found is not None:
+        return found
+    if name in _WORDY_NAMES:
+        return _HARMLESS
+    return _BRIEF if name in _HARMLESS_NAMES else UNKNOWN
 
 
 def told(name: str) -> Fields:

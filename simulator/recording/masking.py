@@ -25,7 +25,12 @@ _SERIAL: Final = re.compile(r"(?i)\b(?:s/?n|fsn|esn|meid|serial)\b")
 _TOLD: Final = re.compile(rf"\s*({_NAME}|[A-Za-z][A-Za-z_ /]{{1,23}})\s*:\s?")
 _PIECES: Final = re.compile(r"[0-9A-Za-z\x80-\U0010ffff]+")
 _RUN: Final = re.compile(r"\d{10,}")
-_IDENTITY_RUN: Final = re.compile(r"\d(?:-?\d){6,}")
+_IDENTITY_RUN: Final = re.compile(
+    # A long run, or a shorter one that is no part of a version, a date or a model's name.
+    r"\d(?:-?\d){6,}|(?<![0-9A-Za-z_])(?<!\d[./-])\d{4,6}(?![0-9A-Za-z_])(?![./-]\d)"
+)
+_BANDS: Final = re.compile(r"(?i)\b(?:(?:multi|dual|tri|quad)-?band|e?gsm|dcs|pcs|umts|lte|mhz)")
+_BAND: Final = frozenset({"1700", "1800", "1900", "2100", "2300", "2500", "2600"})
 _SENTENCE: Final = re.compile(r"(?:\b[A-Za-z']+\W+){4,}[A-Za-z']+\b|\b[a-z]{2,}\b.*\b[a-z]{2,}\b")
 _NUMBER: Final = re.compile(r"\+?[0-9*#abcABC]*\d[0-9*#abcABC]*")
 _TIME: Final = re.compile(r"\d{2,4}/\d\d/\d\d(?:,\d\d:\d\d:\d\d(?:[+-]\d{1,3})?)?")
@@ -36,7 +41,7 @@ _UCS2_NUMBER: Final = re.compile(r"(?:00(?:2[ABab3]|3[0-9]))+")
 _SECOND: Final = re.compile(
     r"[+^*#$%!_][A-Za-z]{2,}[A-Za-z0-9]* ?[:=?]|[0-9A-Za-z][+^*#$%!][A-Za-z]{2,}"
 )
-_NAMES: Final = {Kind.PARTY: Kind.NUMBER, Kind.SHORT: Kind.GUARD}
+_NAMES: Final = {Kind.PARTY: Kind.NUMBER, Kind.SHORT: Kind.GUARD, Kind.REPLY: Kind.APDU}
 _PLANES: Final = (
     (0x000A, 0x000E), (0x0020, 0x007F), (0x00A0, 0x0180), (0x0370, 0x0500), (0x2000, 0x2100),
     (0x3000, 0x3100), (0x4E00, 0xA000), (0xD800, 0xE000), (0xFF00, 0xFFF0),
@@ -115,7 +120,11 @@ class Masker:
         ):
             if names & known and (kind is Kind.IDENTITY or any(map(str.isdigit, line))):
                 return self.value(kind, line)
-        return self.value(Kind.GUARD, line, quoted=False) if names else self.unknown(line)
+        # Half of a quoted value: the other half may be anywhere, and this one short.
+        is_half = line.count('"') % 2 == 1
+        if is_half or not names:
+            return self.unknown(line)
+        return self.value(Kind.GUARD, line, quoted=False)
 
     def payload(self, data: str, *, is_text: bool) -> str:
         """What was typed behind a prompt."""
@@ -166,7 +175,9 @@ class Masker:
             args = rest[extended.end() : end]
             known = fields.asked(name) if op == "=" else fields.UNKNOWN
             asked = Asked(name=name, op=op, args=args)
-            return extended.group() + self._args(args, known), asked, rest[end:]
+            is_half = args.count('"') % 2 == 1  # it may be an echo that was cut within a PIN
+            made = self.unknown(args) if is_half else self._args(args, known)
+            return extended.group() + made, asked, rest[end:]
         dial = _DIAL.match(rest)
         if dial is not None:
             end = _end(rest, dial.end())
@@ -221,7 +232,11 @@ class Masker:
             return self._unquoted(value, Kind.GUARD)
         value = _LONG_HEX.sub(lambda match: self._standins.opaque(match.group()), value)
 
+        has_bands = _BANDS.search(value) is not None
+
         def masked(match: re.Match[str]) -> str:
+            if has_bands and match.group() in _BAND:
+                return match.group()
             digits = match.group().replace("-", "")
             is_imei = kind is Kind.IDENTITY and 14 <= len(digits) <= 16
             made = self._standins.imei(digits) if is_imei else self._standins.number(digits)
@@ -282,7 +297,7 @@ class Masker:
         return self._standins.text(value)
 
     def _pin(self, value: str) -> str:
-        if not value.isdigit():
+        if not (value.isascii() and value.isdigit()):
             return self._standins.opaque(value)
         return self._standins.digits(Kind.PIN, value)
 
@@ -326,6 +341,11 @@ class Masker:
             return self._standins.opaque(value)
         return _as_hex(messages.apdu(bytes.fromhex(value), self._standins), value)
 
+    def _reply(self, value: str) -> str:
+        if not _HEX.fullmatch(value):
+            return self._standins.opaque(value)
+        return _as_hex(messages.reply(bytes.fromhex(value), self._standins), value)
+
     _makers: Final[dict[Kind, Callable[[Masker, str], str]]] = {
         Kind.SHORT: _short,
         Kind.PARTY: _party,
@@ -339,6 +359,7 @@ class Masker:
         Kind.USSD: _ussd,
         Kind.PDU: _pdu,
         Kind.APDU: _apdu,
+        Kind.REPLY: _reply,
         Kind.DTMF: _tones,
     }
 

@@ -25,6 +25,7 @@ _EF_PLAIN: Final = frozenset({28486, 28589, 28599, 28478, 28479, 28539, 28421, 1
 _PIN_INSTRUCTIONS: Final = frozenset({0x20, 0x24, 0x26, 0x28, 0x2C})
 _CONTROLS: Final = b"\x00\x0a\x0d\x1b"
 _SELECT: Final = 0xA4
+_STATUS_NIBBLES: Final = frozenset({0x6, 0x9})
 
 
 class NotUnderstood(ValueError):
@@ -270,19 +271,32 @@ def _alpha(octets: bytes, standins: Standins) -> bytes:
 
 
 def apdu(octets: bytes, standins: Standins) -> bytes:
-    """A command to the card (its data replaced), or the card's answer (all but the status word).
+    """A command to the card, its data replaced; whole where its lengths do not fit.
 
     A selection stays: it names files. A PIN's digits stay digits. Source: TS 51.011 §9.2.
     """
-    if len(octets) < 3:
+    if len(octets) < 5 or octets[0] & 0x7C not in {0x00, 0x20}:
+        return standins.octets(octets)
+    head, data = octets[:5], octets[5:]
+    if not data:  # the fifth octet says how much is asked for
         return octets
-    if len(octets) >= 5 and octets[0] & 0x7C in {0x00, 0x20} and octets[4] == len(octets) - 5:
-        head, data = octets[:5], octets[5:]
-        if head[1] == _SELECT or not data:
-            return octets
-        if head[1] in _PIN_INSTRUCTIONS:
-            return head + standins.digits(Kind.PIN, data.decode("latin-1")).encode("latin-1")
-        return head + standins.octets(data)
-    if len(octets) == 5 and octets[4] == 0:
+    size = head[4]
+    data, expected = data[:size], data[size:]
+    if len(data) != size or len(expected) > 1:
+        return standins.octets(octets)
+    if head[1] == _SELECT:
         return octets
-    return standins.octets(octets[:-2]) + octets[-2:]
+    if head[1] in _PIN_INSTRUCTIONS:
+        made = standins.digits(Kind.PIN, data.decode("latin-1")).encode("latin-1")
+        return head + made + expected
+    return head + standins.octets(data) + expected
+
+
+def reply(octets: bytes, standins: Standins) -> bytes:
+    """The card's answer to an APDU: all is replaced but its status word.
+
+    Source: TS 51.011 §9.4 (status words).
+    """
+    has_status = len(octets) >= 2 and octets[-2] >> 4 in _STATUS_NIBBLES
+    cut = len(octets) - 2 if has_status else len(octets)
+    return standins.octets(octets[:cut]) + octets[cut:]

@@ -31,6 +31,8 @@ _RESULT: Final = re.compile(
     r"|\+(?:CME|CMS|EXT) ERROR ?: ?(?:\d{1,4}|[A-Za-z ,()/-]{2,60})|MODEM ERROR: ?\d{1,4}"
     r"|CONNECT(?: \d{1,9})?|[0-9]"
 )
+_CODE: Final = re.compile(r"(?<=:)[0-9]{4}$|(?<=: )[0-9]{4}$")
+"""A code that no standard and no known vendor has; it may be a PIN's digits."""
 _OF_CALLS: Final = frozenset({"NO CARRIER", "BUSY", "NO ANSWER", "CONNECT"})
 _HEADER: Final = re.compile(
     r'\+CMGL: ?\d{1,4},(?:"(?:REC UNREAD|REC READ|STO UNSENT|STO SENT)"|\d{1,2})(?:,.*)?'
@@ -63,13 +65,16 @@ class _Waiting:
         return {command.name for command in self.commands}
 
     @property
-    def fid(self) -> int | None:
-        """The file that a `+CRSM` of it asks for."""
-        for command in self.commands:
-            parts = command.args.split(",")
-            if command.name == "+CRSM" and len(parts) > 1 and parts[1].strip().isdigit():
-                return int(parts[1])
-        return None
+    def files(self) -> list[int | None]:
+        """The file that each `+CRSM` of it asks for; None where that cannot be told."""
+        return [_file_of(command.args) for command in self.commands if command.name == "+CRSM"]
+
+    @property
+    def has_pin(self) -> bool:
+        return any(
+            command.op == "=" and Kind.PIN in fields.asked(command.name).kinds
+            for command in self.commands
+        )
 
     @property
     def dials(self) -> bool:
@@ -91,6 +96,7 @@ class Reader:
         self._body = _Body.NONE
         self._may_be_text = False
         self._open_ussd = False
+        self._has_lost_file = False
         self._is_overlong = {Sender.HOST: False, Sender.MODEM: False}
         self._made: list[Record] = []
 
@@ -166,6 +172,8 @@ class Reader:
                 waiting.prompts = True
                 waiting.is_text = _is_text(command)
                 self._prompting = waiting
+        if len(self._waiting) == _MAX_WAITING and self._waiting[0].files:
+            self._has_lost_file = True  # its answer may still come
         self._waiting.append(waiting)
         self._may_be_text = self._open_ussd = False
 
@@ -244,11 +252,19 @@ class Reader:
                 return What.ECHO, made
         result = self._result(line)
         if result is not None:
-            return result, line
-        if self._body is _Body.LISTING and not (_HEADER.fullmatch(line) or _STORED.fullmatch(line)):
+            return result, _CODE.sub(lambda code: self._masker.unknown(code.group()), line)
+        is_header = _HEADER.fullmatch(line) or _STORED.fullmatch(line)
+        if self._body in {_Body.PDU, _Body.LISTING} and not is_header:
+            # Behind a header stands a PDU, or somebody's text, whatever the header looked like.
+            self._body = _Body.LISTING if self._is_listing else _Body.NONE
             self._may_be_text = True
             return What.PAYLOAD, self._masker.value(Kind.TEXT, line)
         return self._plain(line)
+
+    @property
+    def _is_listing(self) -> bool:
+        """True where messages are being read: texts go on until the final result."""
+        return any(waiting.names & {"+CMGR", "+CMGL"} for waiting in self._waiting)
 
     @property
     def _is_listed(self) -> bool:
@@ -273,14 +289,16 @@ class Reader:
         if self._prompting is not None and self._prompting.is_text:
             # A text that is echoed piece by piece.
             return What.ECHO, self._masker.value(Kind.TEXT, line)
-        if self._may_be_text:
+        if self._may_be_text or any(waiting.has_pin for waiting in self._waiting):
             return asked, self._masker.unknown(line)
         return asked, self._masker.bare(line, names)
 
     def _named(self, name: str, line: str) -> str:
-        files = [waiting.fid for waiting in self._waiting if waiting.fid is not None]
+        # An answer does not say which file it is of: only a single question tells.
+        files = [file for waiting in self._waiting for file in waiting.files]
+        fid = files[0] if len(files) == 1 and not self._has_lost_file else None
         is_sure = not self._may_be_text or _HEADER.fullmatch(line) is not None
-        made = self._masker.answer(line, fid=files[0] if files else None, is_sure=is_sure)
+        made = self._masker.answer(line, fid=fid, is_sure=is_sure)
         if name == "+CUSD":
             self._open_ussd = line.count('"') % 2 == 1
         elif name in {"+CMT", "+CDS", "+CBM", "+CMGR", "+CMGL"}:
@@ -310,6 +328,7 @@ class Reader:
         if line in _OF_CALLS and not first.dials:
             return What.URC  # the command that waits is not over
         self._waiting.popleft()
+        self._has_lost_file = self._has_lost_file and bool(self._waiting)
         self._body = _Body.NONE
         if self._prompting is first:
             self._prompting = None
@@ -350,7 +369,13 @@ def _prompts(command: Asked) -> bool:
 
 def _is_text(command: Asked) -> bool:
     first = command.args.partition(",")[0].strip()
-    return command.name != "+CNMA" and not (first.isdigit() and len(first) <= 3)
+    return command.name != "+CNMA" and not re.fullmatch("[0-9]{1,3}", first)
+
+
+def _file_of(args: str) -> int | None:
+    parts = args.split(",")
+    found = parts[1].strip() if len(parts) > 1 else ""
+    return int(found) if found.isascii() and found.isdigit() else None
 
 
 def _has_text_header(name: str, line: str) -> bool:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from simulator.clock import LoopClock
-from simulator.ports import BankPort, Listener, PtyPort, SocketKind, SocketPort, Watcher
 from simulator.recording.exchanges import story
 from simulator.recording.player import Player
 from simulator.recording.tape import Tape
+from simulator.wire.ports import BankPort, Listener, PtyPort, SocketKind, SocketPort, Watcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,12 @@ _GREEK: Final = "ΔΦΓΛΩΠΨΣΘΞ"
 _EXTENSION: Final = "^{}[~]|"
 _HAN: Final = "".join(map(chr, range(0x4E00, 0x4E00 + 2000)))
 _FACES: Final = "".join(map(chr, range(0x1F600, 0x1F640)))
+_WIDE_DIGITS: Final = "".join(map(chr, range(0xFF10, 0xFF1A)))
+_WIDE_UPPER: Final = "".join(map(chr, range(0xFF21, 0xFF3B)))
+_WIDE_LOWER: Final = "".join(map(chr, range(0xFF41, 0xFF5B)))
+_NUMERALS: Final = "\u3007" + "".join(map(chr, range(0x3021, 0x302A)))
+_NARROW: Final = "".join(map(chr, range(0xFF66, 0xFFDD)))  # katakana, Hangul
+_NARROW_DRAWN: Final = "".join(map(chr, range(0xFF71, 0xFF9E)))
 _TAIL: Final = 8
 _Choices: TypeAlias = Callable[[str], str | None]
 _REDRAWS: Final = 8
@@ -157,6 +163,17 @@ def luhn(digits: str) -> str:
 _ASCII: Final = (_DIGITS, "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
+_WIDE: Final = (
+    (_WIDE_DIGITS, _WIDE_DIGITS), (_WIDE_UPPER, _WIDE_UPPER), (_WIDE_LOWER, _WIDE_LOWER),
+    (_NUMERALS, _NUMERALS), (_NARROW, _NARROW_DRAWN),
+)  # fmt: skip
+_WIDE_MARKS: Final = (
+    (0x3000, 0x3003), (0x3008, 0x3011), (0x3014, 0x301F), (0x3030, 0x3030), (0xFF00, 0xFF65),
+    (0xFFE0, 0xFFFF),
+)  # fmt: skip
+"""Punctuation of wide alphabets; digits and letters between it are in the groups."""
+
+
 def _alike(char: str) -> str | None:
     """The characters that may stand for this one; None where it stays."""
     for group, drawn in zip(_ASCII, (_DIGITS, _UPPER, _LOWER), strict=True):
@@ -169,9 +186,12 @@ def _alike(char: str) -> str | None:
         return _ACCENTS
     if char in _GREEK:
         return _GREEK
-    if 0x3000 <= code < 0x3040 or code >= 0xFF00:  # punctuation of wide alphabets
-        return _FACES if code > 0xFFFF else None
-    return _HAN
+    if code > 0xFFFF:
+        return _FACES
+    for group, drawn in _WIDE:
+        if char in group:
+            return drawn
+    return None if any(first <= code <= last for first, last in _WIDE_MARKS) else _HAN
 
 
 def _base(septet: int) -> str:

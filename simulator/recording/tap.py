@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from simulator.clock import LoopClock
-from simulator.ports import Listener, PtyPort, Watcher
 from simulator.recording import wire
 from simulator.recording.reader import Reader
 from simulator.recording.tape import Header, Record, Sender, What, Writer
 from simulator.recording.wire import Source, Wire
+from simulator.wire.ports import Listener, PtyPort, Watcher
 
 STOPPED: Final = "stopped"
 GONE: Final = "the modem went away"

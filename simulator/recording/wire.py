@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import re
 import socket
 import termios
 import tty
@@ -56,7 +57,7 @@ def source(text: str, *, baud: int = 115200, has_flow_control: bool = False) -> 
         transport, place = Transport.UNIX, text
     else:
         transport, place = Transport.TTY, text
-    if transport is Transport.TCP and not place.rpartition(":")[2].isdigit():
+    if transport is Transport.TCP and not re.fullmatch(r"[0-9]{1,5}", place.rpartition(":")[2]):
         raise WireError(f"{text}: write tcp:HOST:PORT")
     if not hasattr(termios, f"B{baud}"):
         raise WireError(f"{baud} is no speed of a serial line; 115200 is the usual one")

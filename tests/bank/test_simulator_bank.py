@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import serial
 
-from simulator.control import BankControl, ControlError
+from simulator.control.server import BankControl, ControlError
 from simulator.faults import Fault, FaultKind
 from simulator.phone import CallOutcome, CallPlan
 from tests.support.one_modem import HELLO

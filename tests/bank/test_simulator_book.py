@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 
 import simulator
-from simulator import ledger, scenario
+from simulator import ledger
 from simulator.cli import HOMES, main
-from simulator.client import BankControl
+from simulator.control.client import BankControl
+from simulator.control.verbs import VERBS
 from simulator.faults import FaultKind
-from simulator.scenario import PortSets, Scenario, Transport
-from simulator.verbs import VERBS
+from simulator.story import scenario
+from simulator.story.scenario import PortSets, Scenario, Transport
 from tests.support.simulated import wait_until
 
 PAGE = Path(__file__).parents[2] / "docs" / "simulator.md"

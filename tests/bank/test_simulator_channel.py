@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from simulator.client import BankControl, ControlError
-from simulator.control import MAX_REQUEST
+from simulator.control.client import BankControl, ControlError
+from simulator.control.server import MAX_REQUEST
+from simulator.control.verbs import VERBS, Source
 from simulator.faults import Fault, FaultKind
-from simulator.verbs import VERBS, Source
 from tests.support.simulated import BankProcess, wait_until
 
 FLAGS = ("--modems", "3", "--persona", "generic", "--pin-lock", "off", "--latency", "0")

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import serial
 
-from simulator.card import Card, PinRefused, Subscription
+from simulator.cards.card import Card, PinRefused, Subscription
+from simulator.cards.keeping import FLUSH_SECONDS, Keeper
+from simulator.cards.storage import Status, Stored
 from simulator.clock import VirtualClock
-from simulator.control import BankControl
-from simulator.keeping import FLUSH_SECONDS, Keeper
-from simulator.storage import Status, Stored
+from simulator.control.server import BankControl
 from tests.support.simulated import BankProcess, wait_until
 
 FLAGS = ("--modems", "1", "--persona", "generic", "--pin", "1234", "--latency", "0.01")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from simulator.bank import Bank
-from simulator.scenario import Scenario
+from simulator.story.scenario import Scenario
 
 
 def served(limit: str, folder: Path) -> subprocess.Popen[str]:

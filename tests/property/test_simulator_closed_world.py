@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from simulator.card import Card
-from simulator.carriers import Carrier
-from simulator.latency import Latency, Shape
+from simulator.cards.card import Card
 from simulator.ledger import Fact
 from simulator.modem import Modem
-from simulator.network import ReportFate, Rule
+from simulator.network.carriers import Carrier
+from simulator.network.latency import Latency, Shape
+from simulator.network.network import ReportFate, Rule
 from tests.support.closed_world import OUTSIDE, ClosedWorld, submit_tpdu
 
 N_WALKS = 300 if os.environ.get("MODEMCTL_LONG") else 20

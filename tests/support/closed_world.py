@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from simulator import pdu, persona, scenario
-from simulator.card import Card
-from simulator.carriers import CMCC, Carrier
+from simulator import pdu, persona
+from simulator.cards.card import Card
 from simulator.clock import VirtualClock
 from simulator.dice import Dice
 from simulator.ledger import Fact, Ledger
 from simulator.modem import Modem
-from simulator.network import Network, Times
+from simulator.network.carriers import CMCC, Carrier
+from simulator.network.network import Network, Times
 from simulator.persona import PortRole
-from simulator.scenario import Scenario
+from simulator.story import scenario
+from simulator.story.scenario import Scenario
 from simulator.world import World
 from tests.support.one_modem import Terminal
 

@@ -3,14 +3,15 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from simulator import persona, scenario
-from simulator.card import Card, Subscription
+from simulator import persona
+from simulator.cards.card import Card, Subscription
 from simulator.clock import VirtualClock
 from simulator.ledger import Ledger
 from simulator.modem import Modem
-from simulator.network import Network, Times
+from simulator.network.network import Network, Times
 from simulator.persona import PortRole
-from simulator.scenario import Scenario
+from simulator.story import scenario
+from simulator.story.scenario import Scenario
 from simulator.world import World
 
 # E1 of at-dialects §5.5: "hello world", report wanted, valid for 24 h.

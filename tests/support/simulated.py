@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from simulator import ledger
-from simulator.control import BankControl
+from simulator.control.server import BankControl
 from simulator.ledger import Fact
 
 _FACTOR = float(os.environ.get("MODEMCTL_TIME_FACTOR", "1"))

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from simulator import scenario
 from simulator.bank import Bank
 from simulator.clock import VirtualClock
-from simulator.controller import Controller
+from simulator.control.controller import Controller
 from simulator.ledger import Fact
-from simulator.scenario import Scenario
+from simulator.story import scenario
+from simulator.story.scenario import Scenario
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

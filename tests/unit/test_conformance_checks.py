@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import pytest
 
 from simulator.conformance import checks
-from simulator.conformance.check import Bench, Finding, Verdict, Wishes
+from simulator.conformance.check import Bench, Check, Finding, Verdict, Wishes
 from simulator.conformance.client import Client, LineLost
-from simulator.conformance.guard import Guard, Permit
+from simulator.conformance.guard import Forbidden, Guard, Permit
+from simulator.conformance.reply import Reply
 from simulator.conformance.settings import Settings
 
 OK = b"\r\nOK\r\n"
@@ -53,10 +54,17 @@ class Peculiar:
         pass
 
 
-def bench_of(answers: Mapping[str, bytes], *, other: bytes = ERROR, **seen: object) -> Bench:
+def bench_of(
+    answers: Mapping[str, bytes],
+    *,
+    other: bytes = ERROR,
+    permits: frozenset[Permit] = frozenset(Permit),
+    **seen: object,
+) -> Bench:
     modem = Peculiar(answers, other)
-    client = Client(lambda: modem, Guard(frozenset(Permit)), now=modem.now)
-    bench = Bench(client=client, wishes=Wishes(listen_seconds=0.0), settings=Settings(client))
+    client = Client(lambda: modem, Guard(permits), now=modem.now)
+    wishes = Wishes(listen_seconds=0.0, ussd="*100#")
+    bench = Bench(client=client, wishes=wishes, settings=Settings(client))
     bench.seen.pin_state = "READY"
     bench.seen.registration = 1
     for name, value in seen.items():
@@ -97,6 +105,8 @@ CSQ = told("+CSQ: 20,99")
         ("line.ctrl_z", {"\x1a": ERROR}, ODD, "answers it"),
         ("line.ctrl_z", {"AT": ERROR}, NOT_TRIED, "not sure"),
         ("line.repeat", {"AT+CSQ": CSQ}, CANNOT, "not known"),
+        ("line.repeat", {"AT+CSQ": MUTE}, NOT_TRIED, "nothing"),
+        ("line.repeat", {}, NOT_TRIED, "ERROR"),
         ("line.long", {}, CAN, "takes 0 characters, refuses 64 with ERROR"),
         ("errors.unknown", {"AT+CMEE=1": OK, "AT+NOSUCHCOMMAND": OK}, ODD, "does not exist"),
         ("errors.levels", {}, CANNOT, "+CMEE=1 is refused"),
@@ -146,21 +156,32 @@ CSQ = told("+CSQ: 20,99")
         ("card.number", {"AT+CNUM": told('+CNUM: "x","+86139",145')}, CAN, "+86139"),
         ("card.codes", {"AT+CRSM=176,28589,0,0,4": told('+CRSM: 144,0,"000000"')}, ODD, "old card"),
         ("card.codes", {"AT+CRSM=176,28589,0,0,4": told('+CRSM: 144,0,"00000009"')}, ODD, "9"),
+        ("card.codes", {"AT+CRSM=176,28589,0,0,4": told('+CRSM: 144,0,"0000000Z"')}, CANNOT, "not"),
+        ("card.provider", {"AT+CRSM=176,28486,0,0,17": told('+CRSM: 144,0,"0043484')}, CANNOT,
+         "names none"),
         ("network.radio", {"AT+CFUN?": told("+CFUN: 4")}, ODD, "switched off"),
         ("network.signal", {"AT+CSQ": told("+CSQ: 99,99")}, ODD, "not known (99)"),
         ("network.signal", {"AT+CSQ": told("+CSQ: good")}, ODD, "good"),
         ("network.registration", {"AT+CREG?": told("+CREG: 0,3")}, CANNOT, "denied"),
         ("network.registration", {"AT+CREG?": told("+CREG: 0,2")}, CANNOT, "searching"),
         ("network.registration", {}, CANNOT, "no state"),
-        ("network.cell", {}, CANNOT, "no word of a change"),
+        ("network.cell", {}, CANNOT, "could not be put back"),
+        ("network.cell", {"AT+CREG?": told("+CREG: 1")}, CANNOT, "could not be put back"),
+        ("network.cell", {"AT+CREG?": told("+CREG: 0,1")}, CANNOT, "no word of a change"),
         ("network.packet", {}, CANNOT, "neither"),
         ("network.operator", {"AT+COPS?": told("+COPS: 0")}, ODD, "no name"),
         ("network.operator", {"AT+COPS?": told('+COPS: 0,2,"46000"')}, ODD, "got 2"),
         ("network.scan", {"AT+COPS=?": told('+COPS: (2,"a")')}, CAN, "over before"),
         ("network.clock", {"AT+CCLK?": told('+CCLK: "x"')}, ODD, "x"),
         ("sms.pdu_mode", {}, CANNOT, "not read back"),
-        ("sms.charsets", {"AT+CSCS=?": told('+CSCS: ("GSM","HEX")'), 'AT+CSCS="GSM"': OK}, ODD,
-         "refuses HEX"),
+        ("sms.charsets", {"AT+CSCS=?": told('+CSCS: ("GSM","HEX")'), 'AT+CSCS="GSM"': OK,
+                          "AT+CSCS?": told('+CSCS: "GSM"')}, ODD, "refuses HEX"),
+        ("sms.charsets", {"AT+CSCS=?": told('+CSCS: ("GSM","UC\x80S2")'),
+                          "AT+CSCS?": told('+CSCS: "GSM"')}, ODD, "no alphabet's name"),
+        ("sms.storages", {"AT+CPMS=?": told('+CPMS: ("SM"),("SM"),("SM")'),
+                          "AT+CPMS?": told('+CPMS: SM,0,50,SM,0,50,SM,0,50')}, CANNOT,
+         "could not be put back"),
+        ("sms.text_mode", {"AT+CMGF=1": OK}, CANNOT, "could not be put back"),
         ("sms.centre", {"AT+CSCA?": told('+CSCA: "",129')}, ODD, "none is stored"),
         ("sms.acknowledge", {"AT+CNMA": OK}, ODD, "nothing waits"),
         ("sms.acknowledge", {"AT+CNMA": told(final="+CMS ERROR: 302")}, ODD, "not 340"),
@@ -245,3 +266,109 @@ def test_a_mute_modem_is_given_up_after_some_questions_that_differ() -> None:
     assert len(set(asked)) == len(asked) == 4
     assert b"AT+CSQ?\r" not in asked
     assert not any(b"\x1a" in data for data in bench.client.guard.typed)
+
+
+VERIFY = 'AT+CSIM=10,"0020000100"'
+
+
+@pytest.mark.parametrize(("known", "permits", "is_typed"), [
+    (None, frozenset(), False), (2, frozenset(), False), (3, frozenset(), True),
+    (None, frozenset({Permit.PIN}), True),
+])  # fmt: skip
+def test_an_empty_verify_is_typed_only_where_it_may_cost_a_try(
+    known: int | None, permits: frozenset[Permit], is_typed: bool
+) -> None:
+    bench = bench_of({VERIFY: told('+CSIM: 4,"63C3"')}, permits=permits, pin_tries=known)
+    found = check_of("card.tries_apdu").run(bench)
+    assert (VERIFY.encode() + b"\r" in bench.client.guard.typed) is is_typed
+    assert found.verdict is (CAN if is_typed else NOT_TRIED)
+
+
+def check_of(name: str) -> Check:
+    return next(check for check in checks.ALL if check.name == name)
+
+
+# A setting, what `?` tells of it where it can be put back, odd answers, and who changes it.
+ODD_ANSWERS = [
+    ("sms.charsets", "+CSCS", '""GSM"'), ("sms.charsets", "+CSCS", "GSM"),
+    ("sms.routes_taken", "+CNMI", "0,0,0,0,0^RSSI:18"), ("sms.service", "+CSMS", ""),
+    ("network.cell", "+CREG", "1"), ("network.cell", "+CREG", '2,1^RSSI:18'),
+    ("network.operator", "+COPS", "0,7,"), ("sms.text_mode", "+CMGF", "PDU"),
+    ("sms.pdu_mode", "+CMGF", "PDU"), ("sms.storages", "+CPMS", "SM,0,50"),
+    ("errors.levels", "+CMEE", "?"), ("line.mixed", "+CMEE", ""),
+    ("line.broken_chain", "+CMEE", ""), ("noise.hush", "^CURC", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "setting", "value"), ODD_ANSWERS)
+def test_what_could_not_be_put_back_is_left_alone(name: str, setting: str, value: str) -> None:
+    answers = {
+        f"AT{setting}?": told(f"{setting}: {value}"),
+        "AT+CSCS=?": told('+CSCS: ("GSM","UCS2")'),
+        "AT+CPMS=?": told('+CPMS: ("SM","ME"),("SM"),("SM")'),
+        "AT+CNMI=?": told("+CNMI: (0-2),(0-3),(0),(0-2),(0)"),
+    }
+    bench = bench_of(answers, other=OK, family="huawei", has_phase_2_plus=True)
+    check_of(name).run(bench)
+    assert bench.settings.changed == []
+    assert not [line for line in bench.client.guard.typed if f"{setting}=".encode() in
+                line.replace(b"=?", b"")]  # fmt: skip
+    assert bench.settings.restore() == []
+
+
+def test_what_was_changed_without_a_look_before_is_told() -> None:
+    bench = bench_of({}, other=OK)
+    bench.ask("AT+CMEE?;+CREG=2")
+    assert bench.settings.changed == ["+CREG (it was not known)"]
+    assert bench.settings.restore() == ["+CREG (its value could not be read before)"]
+    bench.settings.forget()
+    assert bench.settings.changed == []
+
+
+def test_one_answer_lost_while_putting_back_keeps_no_other_setting_changed() -> None:
+    answers = {"AT+CSMS?": told("+CSMS: 0,1,1,1"), "AT+CREG?": told("+CREG: 0,1")}
+    bench = bench_of(answers, other=OK)
+    assert bench.settings.keep("+CSMS") == bench.settings.keep("+CREG") == "0"
+
+    def lost(command: str, **_: object) -> Reply:
+        if command == "AT+CSMS=0":
+            raise LineLost
+        return asked(command)
+
+    asked, bench.client.ask = bench.client.ask, lost
+    assert bench.settings.restore() == ["+CSMS (it was 0)"]
+    assert b"AT+CREG=0\r" in bench.client.guard.typed
+
+
+@pytest.mark.parametrize("setting", ["+CSMS", "+CREG"])
+def test_what_ascii_does_not_hold_is_refused_before_an_octet_leaves(setting: str) -> None:
+    bench = bench_of({}, other=OK)
+    with pytest.raises(Forbidden):
+        bench.ask(f"AT{setting}=ß")
+    assert bench.client.guard.typed == []
+
+
+USSD = 'AT+CUSD=1,"*100#",15'
+
+
+def test_a_ussd_code_whose_answer_was_lost_is_not_sent_again() -> None:
+    bench = bench_of({USSD: MUTE})
+    found = check_of("acts.ussd").run(bench)
+    assert found.verdict is CANNOT
+    assert "do not ask again" in found.says
+    assert [line for line in bench.client.guard.typed if b"+CUSD=1" in line] == [
+        USSD.encode() + b"\r"
+    ]
+
+
+def test_what_the_network_says_to_it_is_heard_though_the_result_was_lost() -> None:
+    late = told('+CUSD: 0,"12 yuan",15', final="")
+    bench = bench_of({USSD: MUTE, "ATQ0V1": late + OK})
+    found = check_of("acts.ussd").run(bench)
+    assert (found.verdict, found.says) == (CAN, "asked in plain form, 7 characters, dcs 15")
+
+
+def test_a_ussd_code_takes_its_next_form_only_after_a_refusal() -> None:
+    bench = bench_of({})
+    assert check_of("acts.ussd").run(bench).says == "ERROR"
+    assert sum(b"+CUSD=1" in line for line in bench.client.guard.typed) == 2

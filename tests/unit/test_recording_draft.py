@@ -10,7 +10,7 @@ from drivers.at.command import Bare, Command
 from drivers.at.session import Completed, PromptUp, Session
 from drivers.at.urcs import SHARED
 from simulator import persona as personas
-from simulator.card import Card
+from simulator.cards.card import Card
 from simulator.modem import Modem
 from simulator.persona import Persona, PortRole
 from simulator.recording.draft import draft

@@ -297,3 +297,91 @@ def test_ussd_is_masked_in_plain_packed_and_ucs2_form(masker: Masker, code: str)
         assert re.fullmatch(r"\*\d\d\d#", alphabet.from_septets(septets))
     if code.startswith("002A"):
         assert re.fullmatch(r"\*\d{5}#", bytes.fromhex(made).decode("utf-16-be"))
+
+
+@pytest.mark.parametrize(
+    ("line", "secret"),
+    [
+        ('AT+CPBS="FD","8251"', "8251"),
+        ('AT*EPIN="8251"', "8251"),
+        ("AT+CTFR=7654321", "7654321"),
+        ("AT+CHLD=4*7654321", "7654321"),
+        ('AT+CFUN="8251"', "8251"),
+        ('AT+CPIN="825', "825"),
+        ("AT+CPIN=\xb2\xb2\xb2\xb28251", "8251"),
+        ('AT+CSIM=18,"002000010838323531"', "3531"),
+        ('AT+CSIM=26,"0C200001083132333435363738"', "3738"),
+        ('AT+CSIM=28,"002000010838323531FFFFFFFF00"', "38323531"),
+    ],
+)
+def test_secret_in_a_command_known_as_harmless_is_masked(
+    masker: Masker, line: str, secret: str
+) -> None:
+    made, _ = masker.command(line)
+    assert secret not in made
+    assert len(made) == len(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'AT+CSCS="8859-1"', "AT+IPR=460800", 'AT+COPS=1,2,"46000"', 'AT^SYSCFGEX="00",3FFFFFFF,1,2',
+        'AT+QURCCFG="urcport","usbat"', 'AT+CCLK="26/11/22,12:00:00+32"', "AT+CHLD=2",
+        'AT+CSIM=10,"00B0000003"', 'AT+CMGL="REC UNREAD"',
+    ],
+)  # fmt: skip
+def test_setting_of_a_command_stays(masker: Masker, line: str) -> None:
+    assert (masker.command(line)[0], masker.taken()) == (line, ())
+
+
+@pytest.mark.parametrize(
+    ("line", "secrets"),
+    [
+        ('+CSSU: 2,,"654321",129', ["654321"]),
+        ('#STN: 33,128,"Ihr Guthaben 17,23 EUR"', ["Ihr", "Guthaben", "17", "23", "EUR"]),
+        ("+UUDTMFD: 8,100", [" 8"]),
+        ('+CSIM: 10,"1234569000"', ["123456"]),
+        ('+CSIM: 8,"12345678"', ["1234", "5678"]),
+    ],
+)
+def test_secret_in_an_answer_known_as_harmless_is_masked(
+    masker: Masker, line: str, secrets: list[str]
+) -> None:
+    made = masker.answer(line)
+    assert not [secret for secret in secrets if secret in made]
+    assert len(made) == len(line)
+
+
+@pytest.mark.parametrize("status", ["9000", "6700", "63C3", "9F1A"])
+def test_status_word_of_a_card_stays(masker: Masker, status: str) -> None:
+    assert masker.answer(f'+CSIM: 4,"{status}"') == f'+CSIM: 4,"{status}"'
+    assert re.fullmatch(
+        rf'\+CSIM: 10,"(?!123456)[0-9A-F]{{6}}{status}"',
+        masker.answer(f'+CSIM: 10,"123456{status}"'),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["８２５１４６", "〇〡〢〣〤〥", "ＡＢＣｘｙｚ", "ｱｲｳｴｵ", "㈠①卄々", "验证码：８２５１"],
+)  # fmt: skip
+def test_digits_and_letters_of_wide_alphabets_are_masked(masker: Masker, text: str) -> None:
+    made = masker.value(Kind.USSD, text.encode("utf-16-be").hex())
+    drawn = bytes.fromhex(made).decode("utf-16-be")
+    assert len(drawn) == len(text)
+    alike = [new for new, old in zip(drawn, text, strict=True) if new == old and old != "："]
+    assert len(alike) <= 1, "one character may be drawn again by chance"
+    digits = [char for char in text if "０" <= char <= "９"]
+    assert len([char for char in drawn if "０" <= char <= "９"]) == len(digits)
+
+
+def test_punctuation_of_wide_alphabets_stays() -> None:
+    marks = "，。：！？（）【】「」、～\u3000"
+    assert Standins(KEY).text(marks) == marks
+
+
+def test_short_code_in_an_identity_is_masked(masker: Masker) -> None:
+    for line in ("PIN 8251", "8251", "SIM:8251", "code 82514"):
+        assert not re.search("8251", masker.bare(line, {"I"})), line
+    for line in ("r27038 2015/03/04 21:30:23", "GSM 1800 MHz", "SWI9X15C_05.05.58.00"):
+        assert masker.bare(line, {"I"}) == line

@@ -200,3 +200,95 @@ def test_times_are_those_of_the_first_octet_and_never_run_back() -> None:
     assert [(record.ms, record.what) for record in records] == [
         (2000, What.COMMAND), (2000, What.URC), (4000, What.RESULT),
     ]  # fmt: skip
+
+
+ICCID_FILE = "98944000000102030405"
+IMSI_FILE = "082926101032547698"
+
+
+def test_answer_of_a_card_file_is_masked_whole_unless_one_question_waits() -> None:
+    """An answer does not say which file it is of: both are masked as if it were the worst."""
+    chained = read(
+        (">", "AT+CRSM=176,28486,0,0,17;+CRSM=176,12258,0,0,10\r"),
+        ("<", f'\r\n+CRSM: 144,0,"0054656C"\r\n\r\n+CRSM: 144,0,"{ICCID_FILE}"\r\n\r\nOK\r\n'),
+    )
+    assert ICCID_FILE not in "".join(record.data for record in chained)
+    stale = read(
+        (">", "AT+CRSM=176,28486,0,0,17\r"),
+        (">", "AT+CRSM=176,28423,0,0,9\r"),
+        ("<", f'\r\n+CRSM: 144,0,"{IMSI_FILE}"\r\n\r\nOK\r\n'),
+        (">", "AT+CRSM=176,12258,0,0,10\r"),
+        ("<", f'\r\n+CRSM: 144,0,"{ICCID_FILE}"\r\n\r\nOK\r\n'),
+    )
+    assert not re.search(f"{IMSI_FILE}|{ICCID_FILE}", "".join(record.data for record in stale))
+    one = read(
+        (">", "AT+CRSM=176,28486,0,0,17\r"), ("<", '\r\n+CRSM: 144,0,"0054656C"\r\n\r\nOK\r\n')
+    )
+    assert "0054656C" in one[1].data
+
+
+def test_late_answer_of_a_file_that_is_no_longer_waited_for_is_masked() -> None:
+    records = read(
+        (">", "AT+CRSM=176,12258,0,0,10\r"),
+        (">", "AT\r"),
+        (">", "AT+CSQ\r"),
+        (">", "AT+CRSM=176,28486,0,0,17\r"),
+        ("<", f'\r\n+CRSM: 144,0,"{ICCID_FILE}"\r\n'),
+    )
+    assert ICCID_FILE not in records[-1].data
+
+
+@pytest.mark.parametrize(
+    ("command", "header"),
+    [
+        ("ATI", '+CMT: "+491700000","24/01/01,00:00:00+00"'),
+        ("AT+CMGR=1;+CGMR", "+CMGR: 1,,30"),
+        ("AT+CGMM", "+CMT: ,30"),
+    ],
+)
+def test_body_that_is_no_pdu_is_a_text_though_an_identity_was_asked(
+    command: str, header: str
+) -> None:
+    said = f"\r\n{header}\r\nPin 8251 X7\r\nNo 99 B4\r\n\r\nOK\r\n"
+    records = read((">", f"{command}\r"), ("<", said))
+    assert not re.search("Pin|8251|X7|99|B4", "".join(record.data for record in records[2:]))
+    assert records[-1].what is What.RESULT
+
+
+def test_slot_without_a_message_is_read_as_such() -> None:
+    records = read((">", "AT+CMGR=1\r"), ("<", "\r\n+CMGR: 0,,0\r\n\r\nOK\r\n"))
+    assert [record.what for record in records] == [What.COMMAND, What.ANSWER, What.RESULT]
+
+
+@pytest.mark.parametrize("start", ['AT+CPIN="825', 'AT+CPIN="82', "AT+CPIN=8"])
+def test_echo_that_a_line_cuts_in_two_tells_no_digit_of_a_pin(start: str) -> None:
+    whole = 'AT+CPIN="8251"' if '"' in start else "AT+CPIN=8251"
+    rest = whole[len(start) :]
+    records = read(
+        (">", start),
+        ("<", f"{start}\r\n+CREG: 1\r\n"),
+        (">", f"{rest}\r"),
+        ("<", f"{rest}\r\r\nOK\r\n"),
+    )
+    kept = [record.line for record in records if record.sender is Sender.MODEM]
+    assert kept[1] == "+CREG: 1"
+    assert kept[0] != start
+    assert kept[2] != rest
+
+
+@pytest.mark.parametrize("head", ["+CME ERROR: ", "+CMS ERROR:", "MODEM ERROR: "])
+def test_code_that_no_modem_has_may_be_a_pin(head: str) -> None:
+    records = read((">", 'AT+CPIN="8251"\r'), ("<", f"\r\n{head}8251\r\n"))
+    assert records[1].what is What.RESULT
+    assert re.fullmatch(rf"{re.escape(head)}(?!8251)\d{{4}}", records[1].line)
+    known = read((">", "AT+CPIN?\r"), ("<", "\r\n+CME ERROR: 515\r\n"))
+    assert known[1].line == "+CME ERROR: 515"
+
+
+def test_digit_that_is_none_stops_nothing() -> None:
+    records = read(
+        (">", "AT+CRSM=176,\xb2,0,0,9\r"),
+        ("<", f'\r\n+CRSM: 144,0,"{IMSI_FILE}"\r\n\r\nOK\r\n'),
+        (">", 'AT+CMGS=\xb2\r\nAT+CPIN="\xb2\xb2\xb2\xb2"\r'),
+    )
+    assert IMSI_FILE not in "".join(record.data for record in records)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from simulator import control, scenario
 from simulator.clock import VirtualClock
+from simulator.control import server as control
 from simulator.faults import Fault, FaultKind
-from simulator.reading import ScenarioError
-from simulator.scenario import Scenario
+from simulator.story import scenario
+from simulator.story.reading import ScenarioError
+from simulator.story.scenario import Scenario
 from tests.support.virtual_bank import virtual_bank
 
 _FAULT = {"do": "set_fault", "modem": 1}

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator import files, scenario
-from simulator.card import Card, CardState, PinRefused, Subscription
+from simulator.cards import files
+from simulator.cards.card import Card, CardState, PinRefused, Subscription
+from simulator.cards.storage import Status, Storage, Stored
 from simulator.faults import Fault, FaultKind
-from simulator.storage import Status, Storage, Stored
+from simulator.story import scenario
 from tests.support.one_modem import OneModem
 
 PUK = "87654321"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from simulator import scenario
-from simulator.carriers import CMCC, Beyond, Carrier, Coverage, Limit, Period
-from simulator.latency import Latency, Shape
 from simulator.ledger import Fact
+from simulator.network.carriers import CMCC, Beyond, Carrier, Coverage, Limit, Period
+from simulator.network.latency import Latency, Shape
+from simulator.story import scenario
 from tests.support.closed_world import OUTSIDE, ClosedWorld
 
 MOBILE = Carrier(name="CHINA MOBILE", short="CMCC", numeric="46000")
@@ -329,7 +329,7 @@ def test_a_card_can_be_thrown_out(tmp_path: Path) -> None:
 
 
 def test_refused_segments_do_not_count(tmp_path: Path) -> None:
-    from simulator.network import Rule
+    from simulator.network.network import Rule
 
     world = limited(tmp_path)
     world.network.set_rules([Rule(cms=38, count=5)])

@@ -9,7 +9,7 @@ import pytest
 from simulator import checking, pdu
 from simulator.checking import Comparison, Expected
 from simulator.ledger import Fact
-from simulator.reading import ScenarioError
+from simulator.story.reading import ScenarioError
 
 Line = dict[str, Fact]
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from simulator import control, verbs
 from simulator.bank import NoSuchThing
-from simulator.reading import ScenarioError
+from simulator.control import server as control
+from simulator.control import verbs
+from simulator.story.reading import ScenarioError
 from tests.support.virtual_bank import VirtualBank, virtual_bank
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from simulator.carriers import Carrier, Coverage
+from simulator.network.carriers import Carrier, Coverage
 
 _A = Carrier(name="A", numeric="46000", signal=20)
 _B = Carrier(name="B", numeric="46001", signal=12)

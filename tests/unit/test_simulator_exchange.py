@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.exchange import CallRule
+from simulator.network.exchange import CallRule
 from simulator.phone import CallOutcome, CallPlan
 from tests.support.closed_world import OUTSIDE, ClosedWorld
 

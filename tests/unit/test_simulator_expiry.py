@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator import service_centre
+from simulator.network import service_centre
 from tests.support.virtual_bank import VirtualBank, virtual_bank
 
 _DAY = 86_400.0

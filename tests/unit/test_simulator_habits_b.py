@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from simulator import commands, pdu, persona, scenario
+from simulator import commands, pdu, persona
 from simulator.bank import Bank
-from simulator.card import Card, Subscription
+from simulator.cards.card import Card, Subscription
 from simulator.clock import VirtualClock
 from simulator.commands.messaging import CODES
 from simulator.persona import PortRole
-from simulator.scenario import Scenario
+from simulator.story import scenario
+from simulator.story.scenario import Scenario
 from tests.support.dialogues import Row, play, row
 from tests.support.one_modem import HELLO, HELLO_LENGTH, OneModem, Terminal
 

@@ -6,7 +6,7 @@ from statistics import fmean, median
 import pytest
 
 from simulator.dice import Chance, Dice
-from simulator.latency import Latency, Shape
+from simulator.network.latency import Latency, Shape
 
 
 def sample(latency: Latency, n: int = 4000) -> list[float]:

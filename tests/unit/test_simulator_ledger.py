@@ -7,6 +7,7 @@ import pytest
 
 from simulator import ledger
 from simulator.ledger import Ledger
+from tests.support.virtual_bank import virtual_bank
 
 
 def test_line_that_a_killed_run_left_torn_spoils_nothing(tmp_path: Path) -> None:
@@ -52,3 +53,9 @@ def test_page_from_the_middle_of_a_line_begins_with_the_next(tmp_path: Path) -> 
     found, _ = ledger.page(book.path, {}, offset=5, limit=10)
     assert [line["event"] for line in found] == ["off"]
     book.close()
+
+
+def test_ledger_and_cards_are_for_their_owner_alone(tmp_path: Path) -> None:
+    with virtual_bank(tmp_path, modems=1):
+        modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("cards.csv", "ledger.jsonl")]
+    assert modes == [0o600, 0o600]

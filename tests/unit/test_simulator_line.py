@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator import syntax
-from simulator.syntax import Command, Op, SyntaxFault
+from simulator.wire import syntax
+from simulator.wire.syntax import Command, Op, SyntaxFault
 from tests.support.one_modem import HELLO, OneModem
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from simulator import persona, scenario
+from simulator import persona
 from simulator.bank import Bank
 from simulator.clock import VirtualClock
 from simulator.modem import Modem
 from simulator.persona import PersonaError, PersonaPort, PortRole
-from simulator.scenario import Scenario
+from simulator.story import scenario
+from simulator.story.scenario import Scenario
 from tests.support.one_modem import HELLO, HELLO_LENGTH, OneModem, Terminal
 
 PORTS = (

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from simulator import pdu
-from simulator.carriers import Beyond, Carrier, Limit, Period
-from simulator.exchange import CallRule
-from simulator.latency import Latency, Shape
-from simulator.network import Fate, ReportFate, Rule, Times
+from simulator.network.carriers import Beyond, Carrier, Limit, Period
+from simulator.network.exchange import CallRule
+from simulator.network.latency import Latency, Shape
+from simulator.network.network import Fate, ReportFate, Rule, Times
 from simulator.phone import CallOutcome
 from tests.support.closed_world import OUTSIDE, ClosedWorld
 from tests.support.one_modem import OneModem

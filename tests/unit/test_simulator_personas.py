@@ -6,7 +6,7 @@ import pytest
 
 from simulator import persona
 from simulator.persona import PersonaError
-from simulator.scenario import Scenario, bays
+from simulator.story.scenario import Scenario, bays
 from tests.support.one_modem import OneModem
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from simulator.carriers import CMCC
 from simulator.dice import Dice
-from simulator.network import Fate, ReportFate, Rule
-from simulator.rules import Rulebook
+from simulator.network.carriers import CMCC
+from simulator.network.network import Fate, ReportFate, Rule
+from simulator.network.rules import Rulebook
 from tests.support.closed_world import OUTSIDE, ClosedWorld, submit_tpdu
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from simulator import scenario
-from simulator.network import Rule
-from simulator.scenario import PinLock, Scenario, ScenarioError, Transport
+from simulator.network.network import Rule
+from simulator.story import scenario
+from simulator.story.scenario import PinLock, Scenario, ScenarioError, Transport
 
 
 def has_luhn_digit(digits: str) -> bool:
@@ -209,7 +209,7 @@ def test_two_cards_may_not_be_the_same() -> None:
 
 
 def test_persona_may_be_a_file_beside_the_scenario(tmp_path: Path) -> None:
-    generic = (Path(scenario.__file__).parent / "personas" / "generic.toml").read_text("utf-8")
+    generic = (Path(scenario.__file__).parents[1] / "personas" / "generic.toml").read_text("utf-8")
     (tmp_path / "mine.toml").write_text(generic.replace("GM100", "MINE"), encoding="utf-8")
     text = 'modems = 2\npersona = "mine.toml,generic"\n'
     bays = scenario.bays(scenario.load(write(tmp_path, text)))

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from simulator import pdu
-from simulator.carriers import Carrier
-from simulator.latency import Latency, Shape
-from simulator.network import Rule
+from simulator.network.carriers import Carrier
+from simulator.network.latency import Latency, Shape
+from simulator.network.network import Rule
 from tests.support.closed_world import OUTSIDE, ClosedWorld, submit_tpdu
 
 HOUR = b"\x0b"

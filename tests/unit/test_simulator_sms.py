@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from simulator import pdu
-from simulator.network import Rule
+from simulator.network.network import Rule
 from tests.support.one_modem import HELLO, OneModem
 
 

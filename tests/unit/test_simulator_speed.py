@@ -11,7 +11,7 @@ from types import FrameType
 from simulator.bank import Bank
 from simulator.clock import VirtualClock
 from simulator.persona import PortRole
-from simulator.scenario import PinLock, Scenario
+from simulator.story.scenario import PinLock, Scenario
 
 _PAYLOAD = b"0011000D91683109000000F10000A705E8329BFD06\x1a"
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from simulator import ledger, scenario, serving
-from simulator.reading import ScenarioError
-from simulator.scenario import Scenario
+from simulator import ledger
+from simulator.control import serving
+from simulator.story import scenario
+from simulator.story.reading import ScenarioError
+from simulator.story.scenario import Scenario
 
 KINDS = {"submit", "refused", "deliver", "report", "call", "ussd", "fault", "power", "card",
          "registration", "story", "account"}  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from simulator import ledger
-from simulator.network import Rule
+from simulator.network.network import Rule
 from simulator.phone import CallOutcome, CallPlan
 from tests.support.one_modem import HELLO, HELLO_LENGTH, OneModem
 

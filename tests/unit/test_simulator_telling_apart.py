@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from simulator import control, scenario, serving
-from simulator.reading import ScenarioError
-from simulator.scenario import Scenario
-from simulator.verbs import PAGE_MOST
+from simulator.control import server as control
+from simulator.control import serving
+from simulator.control.verbs import PAGE_MOST
+from simulator.story import scenario
+from simulator.story.reading import ScenarioError
+from simulator.story.scenario import Scenario
 from tests.support.virtual_bank import VirtualBank, virtual_bank
 
 _SPARE = {"iccid": "89860000000000000001", "number": "+8613911111111", "pin": "4321"}

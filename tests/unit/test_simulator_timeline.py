@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from simulator import timeline
-from simulator.reading import ScenarioError
-from simulator.timeline import Entry
+from simulator.story import timeline
+from simulator.story.reading import ScenarioError
+from simulator.story.timeline import Entry
 from tests.support.virtual_bank import virtual_bank
 
 

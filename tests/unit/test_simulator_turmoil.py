@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from simulator import ledger, persona, scenario, serving
+from simulator import ledger, persona
+from simulator.control import serving
 from simulator.faults import FaultKind
 from simulator.ledger import Fact
-from simulator.numbers import national
-from simulator.scenario import Scenario
+from simulator.network.numbers import national
+from simulator.story import scenario
+from simulator.story.scenario import Scenario
 
 IS_LONG = bool(os.environ.get("MODEMCTL_LONG"))
 COMMANDS = {

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from simulator.typist import Typist
+from simulator.story.typist import Typist
 from tests.support.one_modem import OneModem
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from simulator.faults import Fault, FaultKind
-from simulator.rules import Fate, Rule
+from simulator.network.rules import Fate, Rule
 from tests.support.one_modem import HELLO, OneModem
 
 

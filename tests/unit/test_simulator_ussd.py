@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from simulator import alphabet
-from simulator.carriers import Carrier
 from simulator.ledger import Fact
-from simulator.ussd import Ending, Menu
+from simulator.network.carriers import Carrier
+from simulator.network.ussd import Ending, Menu
 from tests.support.closed_world import OUTSIDE, ClosedWorld
 
 

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from simulator import pdu, validity
-from simulator.validity import Validity
+from simulator import pdu
+from simulator.network import validity
+from simulator.network.validity import Validity
 from tests.support.closed_world import submit_tpdu
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

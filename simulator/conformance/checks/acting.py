@@ -27,6 +27,7 @@ from simulator.conformance.checks.line import milliseconds
 from simulator.conformance.checks.messages import to_pdu_mode
 from simulator.conformance.guard import CTRL_Z, Permit
 from simulator.conformance.port import PortGone
+from simulator.conformance.reply import Reply
 
 _LEAST_TRIES: Final = 3
 _MOST_TRIES: Final = 5
@@ -37,6 +38,8 @@ _READY_SECONDS: Final = 30
 _PAUSE: Final = 3.0
 _REPORT_SECONDS: Final = 30
 _USSD_SECONDS: Final = 60
+# Some modems hold their OK back until the network has answered.
+_USSD_LIMIT: Final = 30.0
 _RESTART_SECONDS: Final = 90.0
 _HAN: Final = "测试"
 
@@ -113,11 +116,18 @@ def _send_text(bench: Bench, text: str) -> Finding:
     if reply.is_silent:
         bench.client.realign(avoid="+CMGS")
         return cannot("no result: it may have been sent or not. Do not send it again by itself")
+    return _sent(bench, reply, route)
+
+
+def _sent(bench: Bench, reply: Reply, route: str) -> Finding:
     value = reply.value("+CMGS")
     if not reply.is_ok or value is None:
         return cannot(f"{reply.told} after {milliseconds(reply.seconds)}")
     bench.seen.submit_seconds = reply.seconds
-    mr = int(re.findall(r"\d+", value)[0])
+    number = re.match(r"\d+", value)
+    if number is None:
+        return odd(f"sent after {milliseconds(reply.seconds)}, but its reference is “{value}”")
+    mr = int(number.group())
     says = f"reference {mr} after {milliseconds(reply.seconds)}"
     return can(f"{says}; {_report(bench, mr)}" if route else f"{says}; no report route")
 
@@ -163,6 +173,7 @@ def _ussd(bench: Bench) -> Finding:
     packed = alphabet.pack(alphabet.to_septets(code)).hex().upper()
     forms = {"plain": code, "UCS2": code.encode("utf-16-be").hex().upper(), "packed": packed}
     before = bench.settings.keep("+CSCS")
+    n_heard = len(bench.client.unasked)
     order = ["packed", "plain"] if bench.seen.family == "huawei" else ["plain", "packed"]
     if before == '"UCS2"':
         order = ["UCS2"]
@@ -170,23 +181,26 @@ def _ussd(bench: Bench) -> Finding:
     for form in order:
         line = f'AT+CUSD=1,"{forms[form]}",15'
         bench.client.guard.announce_line(Permit.USSD, line)
-        reply = bench.ask(line)
+        reply = bench.client.ask(line, limit=_USSD_LIMIT)
         told = reply.told
-        if reply.is_ok:
-            return _ussd_answer(bench, form, reply.value("+CUSD"))
+        # Silence is no refusal: the code may have been carried out, and may cost money.
+        if reply.is_ok or reply.is_silent:
+            return _ussd_answer(bench, form, reply.value("+CUSD"), n_heard)
     return cannot(told)
 
 
-def _ussd_answer(bench: Bench, form: str, value: str | None) -> Finding:
+def _ussd_answer(bench: Bench, form: str, value: str | None, n_heard: int) -> Finding:
     for _ in range(_USSD_SECONDS):
-        heard = [line.text for line in bench.client.unasked if line.text.startswith("+CUSD")]
+        lines = bench.client.unasked[n_heard:]
+        heard = [line.text for line in lines if line.text.startswith("+CUSD")]
         value = value or (heard[-1].partition(":")[2] if heard else None)
         if value is not None:
             break
         bench.client.listen(1.0)
     bench.ask("AT+CUSD=2")
     if value is None:
-        return cannot(f"asked in {form} form, no answer within {_USSD_SECONDS} s")
+        says = f"asked in {form} form, no answer within {_USSD_SECONDS} s"
+        return cannot(f"{says}. It may have been carried out: do not ask again by itself")
     match = re.match(r'\s*(\d)(?:,\s*"(.*)"(?:,\s*(\d+))?)?', value, re.DOTALL)
     if match is None or match.group(2) is None:
         return odd(f"asked in {form} form: {value.strip()}")

@@ -19,10 +19,12 @@ from simulator.conformance.check import (
     not_tried,
     odd,
 )
+from simulator.conformance.guard import Permit
 from simulator.conformance.reply import Reply
 
 _ASKS_AGAIN: Final = 15
 _READING_SECONDS: Final = 20
+_LEAST_TRIES: Final = 3
 _NO_CARD: Final = frozenset({"NOT INSERTED", "NOT READY"})
 _LOCKS: Final = {
     "PS": "a lock to this card",
@@ -80,6 +82,15 @@ def _counter(bench: Bench) -> Finding:
 
 
 def _counter_apdu(bench: Bench) -> Finding:
+    known = bench.seen.pin_tries
+    # A card that takes the empty VERIFY for a wrong PIN must have tries to lose.
+    if bench.allows(Permit.PIN) or (known is not None and known >= _LEAST_TRIES):
+        return _told_by_card(bench)
+    why = "nobody knows how many tries are left" if known is None else f"{known} left"
+    return not_tried(f"{why}, and asking so may cost one (see --pin)")
+
+
+def _told_by_card(bench: Bench) -> Finding:
     pin = bench.ask('AT+CSIM=10,"0020000100"')
     word = tries.status_word(pin)
     if word is None:
@@ -165,7 +176,9 @@ def _file(bench: Bench, fid: int, length: int) -> str:
     value = bench.ask(f"AT+CRSM=176,{fid},0,0,{length}").value("+CRSM")
     if value is None or not tries.is_good_crsm(value):
         return ""
-    return value.rpartition(",")[2].strip('" ').upper()
+    data = value.rpartition(",")[2].strip('" ').upper()
+    # A line cut short or with noise in it is no file.
+    return data if re.fullmatch(r"(?:[0-9A-F]{2})+", data) else ""
 
 
 def _number(bench: Bench) -> Finding:

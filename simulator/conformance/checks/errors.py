@@ -12,7 +12,8 @@ _WRONG: Final = ("AT+CMEE=9", 'AT+CLCK="ZZ",2', "AT+CRSM=999", 'AT+CSCS="NONE"')
 
 
 def _unknown(bench: Bench) -> Finding:
-    bench.ask("AT+CMEE=1")
+    if bench.settings.keep("+CMEE"):
+        bench.ask("AT+CMEE=1")
     reply = bench.ask("AT+NOSUCHCOMMAND")
     if reply.is_silent:
         return cannot("an unknown command gets no result")
@@ -25,6 +26,8 @@ def _unknown(bench: Bench) -> Finding:
 
 
 def _levels(bench: Bench) -> Finding:
+    if not bench.settings.keep("+CMEE"):
+        return cannot("+CMEE? tells nothing: it could not be put back, so it is not set")
     found: dict[int, Reply] = {}
     wrong = _WRONG[0]
     for level in (1, 0, 2):
@@ -48,6 +51,8 @@ def _levels(bench: Bench) -> Finding:
 
 def _first_refused(bench: Bench) -> str:
     for wrong in _WRONG:
+        if "+CSCS" in wrong and not bench.settings.keep("+CSCS"):
+            continue
         if bench.ask(wrong).cme is not None:
             return wrong
     return _WRONG[0]

@@ -89,7 +89,8 @@ def _chain(bench: Bench) -> Finding:
 
 def _mixed(bench: Bench) -> Finding:
     joined = bench.ask("ATE0V1Q0")
-    blank = bench.ask("ATE0 +CMEE=1")
+    is_kept = bench.settings.keep("+CMEE") != ""
+    blank = bench.ask("ATE0 +CMEE=1" if is_kept else "ATE0 +CMEE?")
     if joined.is_ok and blank.is_ok:
         return can("with and without ;")
     if joined.is_ok:
@@ -98,6 +99,8 @@ def _mixed(bench: Bench) -> Finding:
 
 
 def _broken_chain(bench: Bench) -> Finding:
+    if not bench.settings.keep("+CMEE"):
+        return not_tried("+CMEE? tells nothing")
     reply = bench.ask("AT+CMEE=9;+CSQ")
     if reply.is_ok:
         return odd("the first refusal does not end the line")
@@ -152,7 +155,10 @@ def _ctrl_z(bench: Bench) -> Finding:
 
 
 def _repeat(bench: Bench) -> Finding:
-    bench.ask("AT+CSQ")
+    # Where it was silent, other lines were typed to wake it: A/ would repeat one of those.
+    reply = bench.ask("AT+CSQ")
+    if not reply.is_ok or reply.value("+CSQ") is None:
+        return not_tried(f"AT+CSQ: {reply.told}")
     raw = bench.client.say(b"A/", listen=1.0)
     bench.ask("AT")
     return can("repeats the line at once") if b"+CSQ:" in raw else cannot("not known")

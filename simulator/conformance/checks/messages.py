@@ -20,7 +20,7 @@ from simulator.conformance.check import (
     odd,
 )
 from simulator.conformance.checks.line import milliseconds
-from simulator.conformance.guard import ESC
+from simulator.conformance.guard import ESC, is_settable
 from simulator.conformance.reply import Reply
 
 _QUOTED: Final = re.compile(r'"([^"]*)"')
@@ -28,7 +28,8 @@ _QUOTED: Final = re.compile(r'"([^"]*)"')
 
 def to_pdu_mode(bench: Bench) -> bool:
     """Make sure of PDU mode; False where the modem does not say so."""
-    bench.settings.keep("+CMGF")
+    if not bench.settings.keep("+CMGF"):
+        return False
     bench.ask("AT+CMGF=0")
     return bench.ask("AT+CMGF?").value("+CMGF") == "0"
 
@@ -40,7 +41,8 @@ def _pdu_mode(bench: Bench) -> Finding:
 
 
 def _text_mode(bench: Bench) -> Finding:
-    bench.settings.keep("+CMGF")
+    if not bench.settings.keep("+CMGF"):
+        return cannot("+CMGF? tells nothing: it could not be put back, so it is not set")
     reply = bench.ask("AT+CMGF=1")
     bench.ask("AT+CMGF=0")
     return can("too") if reply.is_ok else cannot(reply.told)
@@ -51,10 +53,12 @@ def _charsets(bench: Bench) -> Finding:
     if not offered:
         return cannot("+CSCS=? tells none")
     bench.seen.charsets = tuple(offered)
-    before = bench.settings.keep("+CSCS")
+    if not bench.settings.keep("+CSCS"):
+        return cannot(f"{', '.join(offered)}; +CSCS? tells nothing, so none is tried")
+    if strange := [name for name in offered if not is_settable("+CSCS", f'"{name}"')]:
+        return odd(f"offers {shown(strange[0])}, which is no alphabet's name")
     refused = [name for name in offered if not bench.ask(f'AT+CSCS="{name}"').is_ok]
-    if before:
-        bench.settings.put_back("+CSCS")
+    bench.settings.put_back("+CSCS")
     if refused:
         return odd(f"{', '.join(offered)}; refuses {', '.join(refused)} all the same")
     return can(", ".join(offered))
@@ -74,11 +78,15 @@ def _storages(bench: Bench) -> Finding:
     second = tuple(_QUOTED.findall(groups[1])) if len(groups) > 1 else ()
     bench.seen.write_memories = second if second != offered else ()
     before = bench.settings.keep("+CPMS")
-    for name in offered:
+    for name in offered if before else ():
+        if not is_settable("+CPMS", f'"{name}"'):
+            return odd(f"offers {shown(name)}, which is no storage's name")
         numbers = re.findall(r"\d+", bench.ask(f'AT+CPMS="{name}"').value("+CPMS") or "")
         if len(numbers) > 1:
             bench.seen.capacities[name] = int(numbers[1])
-    is_back = not before or bench.settings.put_back("+CPMS")
+    if not before:
+        return cannot(f"+CPMS: {shown(read)} could not be put back, so none is tried")
+    is_back = bench.settings.put_back("+CPMS")
     sizes = ", ".join(f"{name} {size}" for name, size in bench.seen.capacities.items())
     if not offered or not bench.seen.capacities:
         return cannot("no storage: messages come directly or not at all")

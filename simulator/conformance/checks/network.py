@@ -81,6 +81,8 @@ def _registration(bench: Bench) -> Finding:
 
 
 def _cell(bench: Bench) -> Finding:
+    if not bench.settings.keep("+CREG"):
+        return cannot("+CREG? does not tell its mode: it could not be put back, so it is not set")
     refused = [n for n in (1, 2) if not bench.ask(f"AT+CREG={n}").is_ok]
     stat, rest = registration_of(bench.ask("AT+CREG?"), "+CREG")
     if refused:
@@ -111,6 +113,9 @@ def _packet(bench: Bench) -> Finding:
 
 
 def _operator(bench: Bench) -> Finding:
+    if not bench.settings.keep("+COPS"):
+        value = bench.ask("AT+COPS?").value("+COPS") or "nothing"
+        return odd(f"tells no name: {value}")
     names: list[str] = []
     for form in (0, 1, 2):
         bench.ask(f"AT+COPS=3,{form}")

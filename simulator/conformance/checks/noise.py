@@ -37,12 +37,10 @@ def _watch(bench: Bench) -> Finding:
 def _hush(bench: Bench) -> Finding:
     if bench.seen.family != "huawei":
         return not_tried("Huawei's modems only")
-    before = bench.settings.keep("^CURC")
+    if not bench.settings.keep("^CURC"):
+        return not_tried("AT^CURC? tells nothing: it could not be put back, so it is not set")
     reply = bench.ask("AT^CURC=0")
-    if before:
-        bench.settings.put_back("^CURC")
-    else:
-        bench.ask("AT^CURC=1")
+    bench.settings.put_back("^CURC")
     return can("AT^CURC=0 is taken") if reply.is_ok else cannot(f"AT^CURC=0: {reply.told}")
 
 

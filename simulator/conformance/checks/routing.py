@@ -28,14 +28,13 @@ def best_route(seen: Observed) -> str:
 
 
 def _service(bench: Bench) -> Finding:
-    before = bench.settings.keep("+CSMS")
+    if not bench.settings.keep("+CSMS"):
+        return cannot("+CSMS? tells nothing: it could not be put back, so nothing is tried")
     reply = bench.ask("AT+CSMS=1")
     now = bench.ask("AT+CSMS?").value("+CSMS") or ""
     bench.settings.put_back("+CSMS")
     bench.seen.has_phase_2_plus = reply.is_ok
     bench.seen.is_service_stuck = reply.is_ok and not now.startswith("1")
-    if not before:
-        return cannot("+CSMS? tells nothing")
     if bench.seen.is_service_stuck:
         return odd("takes 1, but +CSMS? goes on saying 0")
     return can("0 and 1") if reply.is_ok else cannot(f"1: {reply.told}")

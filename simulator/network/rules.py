@@ -14,9 +14,9 @@ from typing import Annotated, Generic, Protocol, TypeVar
 from pydantic import Field
 
 from simulator import pdu
-from simulator.card import Card
+from simulator.cards.card import Card
 from simulator.dice import Chance, Dice
-from simulator.reading import Octet, Seconds
+from simulator.story.reading import Octet, Seconds
 
 
 class ReportFate(StrEnum):

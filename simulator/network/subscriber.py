@@ -10,14 +10,14 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
-from simulator.card import Card
-from simulator.carriers import Beyond, Carrier
+from simulator.cards.card import Card
 from simulator.clock import Clock, Timer
 from simulator.dice import Chance, Dice
 from simulator.ledger import Fact
+from simulator.network.carriers import Beyond, Carrier
+from simulator.network.ussd import Reply
 from simulator.persona import Persona
 from simulator.phone import Phone
-from simulator.ussd import Reply
 
 
 class Verdict(StrEnum):

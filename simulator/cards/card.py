@@ -10,9 +10,9 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
-from simulator import files
-from simulator.files import EF_SMS, OPEN_FILES, SMS_RECORD, File, Subscription
-from simulator.storage import Status, Storage
+from simulator.cards import files
+from simulator.cards.files import EF_SMS, OPEN_FILES, SMS_RECORD, File, Subscription
+from simulator.cards.storage import Status, Storage
 
 __all__ = ["Card", "CardState", "PinRefused", "Secret", "Subscription", "require_pin"]
 

@@ -9,12 +9,12 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from simulator.bays import select
 from simulator.clock import Clock
+from simulator.control.verbs import VERBS, Args, Result
 from simulator.dice import Chance, Dice, Draws
 from simulator.ledger import Fact, Ledger
-from simulator.reading import Path, ScenarioError, Seconds, read, unknown
-from simulator.verbs import VERBS, Args, Result
+from simulator.story.bays import select
+from simulator.story.reading import Path, ScenarioError, Seconds, read, unknown
 
 ANY: Final = "any"
 """Selects one modem by chance."""

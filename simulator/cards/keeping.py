@@ -13,9 +13,9 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from simulator.card import Card
+from simulator.cards.card import Card
+from simulator.cards.storage import Status, Stored
 from simulator.clock import Clock, Timer
-from simulator.storage import Status, Stored
 
 FLUSH_SECONDS: Final = 1.0
 

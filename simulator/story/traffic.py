@@ -9,11 +9,11 @@ from typing import Final, TypeVar
 from simulator import alphabet
 from simulator.bank import Bank
 from simulator.clock import Timer
+from simulator.control.verbs import Source, Traffic
 from simulator.dice import Chance
 from simulator.modem import Modem
 from simulator.phone import CallOutcome, CallPlan
-from simulator.typist import Typist
-from simulator.verbs import Source, Traffic
+from simulator.story.typist import Typist
 
 GSM7_TEXTS: Final = (
     "Your code is {code}. Do not tell it to anybody.",

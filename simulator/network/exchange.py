@@ -11,11 +11,11 @@ from typing import Final, Protocol
 
 from simulator.clock import Clock, Timer
 from simulator.dice import Dice
+from simulator.network.rules import Rulebook
+from simulator.network.subscriber import Subscriber
 from simulator.persona import Persona
 from simulator.phone import CallOutcome, CallPlan, Phone
-from simulator.reading import Seconds
-from simulator.rules import Rulebook
-from simulator.subscriber import Subscriber
+from simulator.story.reading import Seconds
 
 BARRED: Final = 8
 BUSY: Final = 17

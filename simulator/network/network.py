@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from simulator import pdu
-from simulator.card import Card
-from simulator.carriers import CMCC, Carrier, Coverage, Place
+from simulator.cards.card import Card
 from simulator.clock import Clock, Timer
 from simulator.dice import Dice
-from simulator.exchange import Caller, CallRule, Exchange
-from simulator.intake import Done, Intake, NotTaken, Taken
-from simulator.latency import Latency
 from simulator.ledger import Fact, Ledger
-from simulator.numbers import national
-from simulator.rules import Fate, Offer, ReportFate, Rule
-from simulator.service_centre import ServiceCentre, Times, waiting_deliver
-from simulator.subscriber import Account, Receiver, Subscriber, Verdict, Waiting
-from simulator.ussd import Menu, Party, Progress, Reply, UssdDesk
+from simulator.network.carriers import CMCC, Carrier, Coverage, Place
+from simulator.network.exchange import Caller, CallRule, Exchange
+from simulator.network.intake import Done, Intake, NotTaken, Taken
+from simulator.network.latency import Latency
+from simulator.network.numbers import national
+from simulator.network.rules import Fate, Offer, ReportFate, Rule
+from simulator.network.service_centre import ServiceCentre, Times, waiting_deliver
+from simulator.network.subscriber import Account, Receiver, Subscriber, Verdict, Waiting
+from simulator.network.ussd import Menu, Party, Progress, Reply, UssdDesk
 
 __all__ = (
     "Fate",

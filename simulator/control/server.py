@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from simulator import ledger, verbs
-from simulator.client import BankControl, ControlError
-from simulator.controller import Controller
+from simulator import ledger
+from simulator.control import verbs
+from simulator.control.client import BankControl, ControlError
+from simulator.control.controller import Controller
+from simulator.control.verbs import Result
 from simulator.dice import Draws
 from simulator.ledger import Ledger
-from simulator.reading import ScenarioError
-from simulator.verbs import Result
+from simulator.story.reading import ScenarioError
 
 __all__ = ["BankControl", "ControlError", "Controller", "serve"]
 

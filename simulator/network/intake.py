@@ -13,11 +13,11 @@ from typing import Final, TypeAlias
 from simulator import pdu
 from simulator.clock import Clock, Timer
 from simulator.dice import Dice
-from simulator.latency import Latency
 from simulator.ledger import Fact, Ledger
-from simulator.rules import Fate, Offer, Rule, Rulebook
-from simulator.service_centre import Message, ServiceCentre, concat
-from simulator.subscriber import Subscriber
+from simulator.network.latency import Latency
+from simulator.network.rules import Fate, Offer, Rule, Rulebook
+from simulator.network.service_centre import Message, ServiceCentre, concat
+from simulator.network.subscriber import Subscriber
 
 _CONGESTION: Final = 42
 _TIMEOUT: Final = 332

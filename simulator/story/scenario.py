@@ -12,14 +12,23 @@ from typing import Annotated, Final, TypeAlias
 
 from pydantic import Field, InstanceOf
 
-from simulator import timeline as stories
-from simulator.bays import Bay, BayChange, PinLock, SpareCard, bays, deal
-from simulator.carriers import CMCC, Carrier
-from simulator.exchange import CallRule
-from simulator.network import Rule, Times
+from simulator.network.carriers import CMCC, Carrier
+from simulator.network.exchange import CallRule
+from simulator.network.network import Rule, Times
 from simulator.persona import Persona, PersonaPort, PortRole
-from simulator.reading import ScenarioError, Seconds, keys, line_of, read, shaped, toml, unknown
-from simulator.timeline import Entry
+from simulator.story import timeline as stories
+from simulator.story.bays import Bay, BayChange, PinLock, SpareCard, bays, deal
+from simulator.story.reading import (
+    ScenarioError,
+    Seconds,
+    keys,
+    line_of,
+    read,
+    shaped,
+    toml,
+    unknown,
+)
+from simulator.story.timeline import Entry
 
 __all__ = [
     "Bay",

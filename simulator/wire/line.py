@@ -14,8 +14,8 @@ from typing import Final, Protocol, TypeAlias
 
 from simulator.clock import Clock, Timer
 from simulator.faults import FaultKind, Faults
-from simulator.output import Output, damaged, truncated
-from simulator.syntax import NOTHING, Command, SyntaxFault, body, parse
+from simulator.wire.output import Output, damaged, truncated
+from simulator.wire.syntax import NOTHING, Command, SyntaxFault, body, parse
 
 _ESC: Final = 0x1B
 _CTRL_Z: Final = 0x1A

@@ -6,20 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from simulator import ledger, verbs
+from simulator import ledger
 from simulator.bank import Bank
-from simulator.bays import select
-from simulator.card import Card
+from simulator.cards.card import Card
+from simulator.control import verbs
+from simulator.control.verbs import Args, Result
 from simulator.dice import Chance, Draws
 from simulator.faults import Fault
 from simulator.modem import Modem
+from simulator.network.ussd import Menu
 from simulator.phone import CallPlan
-from simulator.reading import ScenarioError
-from simulator.timeline import ANY, Story
-from simulator.traffic import Flow
-from simulator.typist import Typist
-from simulator.ussd import Menu
-from simulator.verbs import Args, Result
+from simulator.story.bays import select
+from simulator.story.reading import ScenarioError
+from simulator.story.timeline import ANY, Story
+from simulator.story.traffic import Flow
+from simulator.story.typist import Typist
 
 _EVERYWHERE: Final = frozenset({"", "all", "*"})
 _ENDINGS: Final = ("\r", "\x1a", "\x1b")

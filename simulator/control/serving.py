@@ -10,13 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from simulator import control
 from simulator.bank import Bank
-from simulator.bays import bays, port_name
 from simulator.clock import VirtualClock
-from simulator.controller import Controller
-from simulator.reading import ScenarioError
-from simulator.scenario import VIRTUAL_START, Scenario, Transport
+from simulator.control import server as control
+from simulator.control.controller import Controller
+from simulator.story.bays import bays, port_name
+from simulator.story.reading import ScenarioError
+from simulator.story.scenario import VIRTUAL_START, Scenario, Transport
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _PATH_LIMIT: Final = 107  # octets of a Unix socket's path; see unix(7)

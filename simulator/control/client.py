@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
+from simulator.control.verbs import PAGE_MOST, Source
 from simulator.faults import Fault, FaultKind
 from simulator.ledger import Fact
 from simulator.phone import CallPlan
-from simulator.verbs import PAGE_MOST, Source
 
 Args: TypeAlias = Mapping[str, object]
 Result: TypeAlias = dict[str, object]
@@ -162,7 +162,7 @@ class BankControl:
 
     def traffic(self, source: Source, *, per_minute: float, modem: str = "all",
                 **more: object) -> str:  # fmt: skip
-        """Start traffic; its name. `more`: the fields of `simulator.verbs.Traffic`."""
+        """Start traffic; its name. `more`: the fields of `simulator.control.verbs.Traffic`."""
         args = {"source": source.value, "per_minute": per_minute, "modem": modem, **more}
         return str(self.request("traffic", args)["name"])
 
@@ -194,7 +194,7 @@ class BankControl:
         self.request("set_latency", args)
 
     def add_rule(self, **fields: object) -> None:
-        """Add a network rule; the fields are those of `simulator.network.Rule`."""
+        """Add a network rule; the fields are those of `simulator.network.network.Rule`."""
         self.request("set_network_error", {"rule": fields})
 
     def clear_rules(self) -> None:
@@ -206,7 +206,7 @@ class BankControl:
         return bool(self.request("remove_network_error", {"rule": fields})["removed"])
 
     def add_call_rule(self, **fields: object) -> None:
-        """Add a rule for calls to numbers outside: `simulator.exchange.CallRule`."""
+        """Add a rule for calls to numbers outside: `simulator.network.exchange.CallRule`."""
         self.request("add_call_rule", {"rule": fields})
 
     def clear_call_rules(self) -> None:
@@ -214,7 +214,7 @@ class BankControl:
         self.request("clear_call_rules", {})
 
     def set_carrier_latency(self, carrier: str, **latency: object) -> None:
-        """Change how long a carrier takes: `simulator.latency.Latency`; none = as configured."""
+        """Change how long a carrier takes, as `network.latency.Latency`; none = as configured."""
         self.request("set_carrier_latency", {"carrier": carrier, "latency": latency or None})
 
     def lose_coverage(self, *, carrier: str = "", modem: str = "") -> None:

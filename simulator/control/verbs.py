@@ -14,13 +14,13 @@ from typing import Annotated, Final, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from simulator.exchange import CallRule
 from simulator.faults import Fault, FaultKind
-from simulator.latency import Latency
-from simulator.network import Rule
+from simulator.network.exchange import CallRule
+from simulator.network.latency import Latency
+from simulator.network.network import Rule
+from simulator.network.ussd import Menu
 from simulator.phone import CallPlan
-from simulator.reading import Octet, Path, ScenarioError, Seconds, keys, read, shaped, unknown
-from simulator.ussd import Menu
+from simulator.story.reading import Octet, Path, ScenarioError, Seconds, keys, read, shaped, unknown
 
 Args: TypeAlias = Mapping[str, object]
 Result: TypeAlias = dict[str, object]

@@ -11,9 +11,9 @@ from itertools import count
 from operator import itemgetter
 from typing import Annotated, Final, Generic, TypeVar
 
-from simulator.latency import Latency
-from simulator.reading import Seconds, shaped
-from simulator.ussd import MENUS, Menu
+from simulator.network.latency import Latency
+from simulator.network.ussd import MENUS, Menu
+from simulator.story.reading import Seconds, shaped
 
 _T = TypeVar("_T")
 

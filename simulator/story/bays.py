@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 from pydantic import Field
 
 from simulator import persona as personas
-from simulator.card import Subscription
-from simulator.carriers import Carrier
-from simulator.numbers import national
+from simulator.cards.card import Subscription
+from simulator.network.carriers import Carrier
+from simulator.network.numbers import national
 from simulator.persona import Persona, PersonaPort, PortRole
-from simulator.reading import ScenarioError, line_of, read, shaped, unknown
+from simulator.story.reading import ScenarioError, line_of, read, shaped, unknown
 
 if TYPE_CHECKING:
-    from simulator.scenario import Scenario
+    from simulator.story.scenario import Scenario
 
 MIXED: Final = ("generic", "huawei", "quectel", "simcom", "sim7600")
 EMPTY: Final = "none"
@@ -50,7 +50,7 @@ class PinLock(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardFacts:
-    """What may be in a card besides its numbers; see `simulator.files.Subscription`."""
+    """What may be in a card besides its numbers; see `simulator.cards.files.Subscription`."""
 
     pin2: Pin | None = None
     puk2: Puk | None = None

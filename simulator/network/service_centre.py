@@ -11,12 +11,13 @@ from datetime import datetime, timedelta, timezone
 from functools import cache, partial
 from typing import Final, TypeAlias
 
-from simulator import pdu, validity
+from simulator import pdu
 from simulator.clock import Clock
 from simulator.dice import Dice
 from simulator.ledger import Fact, Ledger
-from simulator.rules import Offer, ReportFate, Rule
-from simulator.subscriber import Subscriber, Verdict, Waiting
+from simulator.network import validity
+from simulator.network.rules import Offer, ReportFate, Rule
+from simulator.network.subscriber import Subscriber, Verdict, Waiting
 
 _EXPIRED: Final = 0x46
 _GAVE_UP: Final = 0x62  # no response from the SME, the centre does not try again

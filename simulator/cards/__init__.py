@@ -1,0 +1,1 @@
+"""A SIM card: its states and files, what it stores, and how that is kept."""

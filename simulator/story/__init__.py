@@ -1,0 +1,1 @@
+"""What a bank consists of, and what happens to it when."""

@@ -1,0 +1,1 @@
+"""How octets travel between a client and a modem: ports, lines, and what spoils them."""
