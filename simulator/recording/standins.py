@@ -160,38 +160,31 @@ def luhn(digits: str) -> str:
     return str(-total % 10)
 
 
-_ASCII: Final = (_DIGITS, "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
-
-
-_WIDE: Final = (
+_GROUPS: Final = (
+    (_DIGITS, _DIGITS), ("ABCDEFGHIJKLMNOPQRSTUVWXYZ", _UPPER),
+    ("abcdefghijklmnopqrstuvwxyz", _LOWER), (_EXTENSION, _EXTENSION), (_GREEK, _GREEK),
     (_WIDE_DIGITS, _WIDE_DIGITS), (_WIDE_UPPER, _WIDE_UPPER), (_WIDE_LOWER, _WIDE_LOWER),
     (_NUMERALS, _NUMERALS), (_NARROW, _NARROW_DRAWN),
 )  # fmt: skip
+"""Characters of one sort, and those that are drawn for them."""
 _WIDE_MARKS: Final = (
     (0x3000, 0x3003), (0x3008, 0x3011), (0x3014, 0x301F), (0x3030, 0x3030), (0xFF00, 0xFF65),
     (0xFFE0, 0xFFFF),
 )  # fmt: skip
-"""Punctuation of wide alphabets; digits and letters between it are in the groups."""
+"""Punctuation of wide alphabets."""
 
 
 def _alike(char: str) -> str | None:
     """The characters that may stand for this one; None where it stays."""
-    for group, drawn in zip(_ASCII, (_DIGITS, _UPPER, _LOWER), strict=True):
+    for group, drawn in _GROUPS:
         if char in group:
             return drawn
     code = ord(char)
-    if code < 0x80:
-        return _EXTENSION if char in _EXTENSION else None
+    if code < 0x80 or any(first <= code <= last for first, last in _WIDE_MARKS):
+        return None
     if code < 0x100:
         return _ACCENTS
-    if char in _GREEK:
-        return _GREEK
-    if code > 0xFFFF:
-        return _FACES
-    for group, drawn in _WIDE:
-        if char in group:
-            return drawn
-    return None if any(first <= code <= last for first, last in _WIDE_MARKS) else _HAN
+    return _FACES if code > 0xFFFF else _HAN
 
 
 def _base(septet: int) -> str:
