@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import tty
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +19,9 @@ import serial
 from simulator import persona
 from simulator.conformance import checks, persona_draft, suite
 from simulator.conformance.check import Bench, Check, Finding, Verdict, Wishes
+from simulator.conformance.checks.messages import to_pdu_mode
 from simulator.conformance.guard import Permit
-from simulator.conformance.port import PortError, open_port
+from simulator.conformance.port import Port, PortError, open_port
 from simulator.conformance.suite import NoModem, Outcome, Report
 from simulator.faults import Fault, FaultKind
 from tests.support.simulated import BankProcess, wait_until
@@ -155,11 +156,12 @@ def test_a_unix_socket_is_a_port_too(tmp_path: Path) -> None:
         assert examine(bank.port(), only=picked("line.at")).outcome is Outcome.USABLE
 
 
-def test_settings_are_left_as_they_were_found(bank: BankProcess) -> None:
+@pytest.mark.parametrize(("mode", "form"), [(0, 0), (1, 1), (2, 2)])
+def test_settings_are_left_as_they_were_found(bank: BankProcess, mode: int, form: int) -> None:
     port = bank.port()
     wanted = [
         "ATE0", "AT+CMEE=2", "AT+CMGF=1", 'AT+CSCS="UCS2"', 'AT+CPMS="ME","SM","MT"',
-        "AT+CNMI=2,1,0,1,0", "AT+CREG=2", "AT+COPS=3,2", "AT+CSMS=1",
+        "AT+CNMI=2,1,0,1,0", f"AT+CREG={mode}", f"AT+COPS=3,{form}", "AT+CSMS=1",
     ]  # fmt: skip
     ask(port, *wanted)
     questions = ["+CMEE", "+CMGF", "+CSCS", "+CPMS", "+CNMI", "+CREG", "+COPS", "+CSMS"]
@@ -197,7 +199,7 @@ def test_settings_are_put_back_where_a_person_breaks_the_run_off(
     ask(port, "AT&F")
 
 
-def test_a_value_that_does_not_come_back_is_told(tmp_path: Path) -> None:
+def test_a_value_that_cannot_be_put_back_is_not_changed(tmp_path: Path) -> None:
     text = 'name="x"\nvendor="x"\nmanufacturer="x"\nmodel="x"\nrevision="x"\ntac="35600001"\n'
     text += 'identification=["x"]\n[answers]\n"+CNMI?" = ["+CNMI: 0,0,0,0,0"]\n'
     text += '"+CSCS?" = ["+CSCS: \\"NONE\\""]\n'
@@ -212,7 +214,72 @@ def test_a_value_that_does_not_come_back_is_told(tmp_path: Path) -> None:
     (tmp_path / "mute.toml").write_text(broken)
     with serving(tmp_path / "bank2", persona=str(tmp_path / "mute.toml")) as bank:
         found = examine(bank.port(), only=picked("card.state", "sms.charsets"))
-        assert found.not_restored == ("+CSCS (its value could not be read before)",)
+        assert found.not_restored == ()
+        assert not any(b"+CSCS=" in line.replace(b"=?", b"") for line in found.typed)
+
+
+class Garbled:
+    """A port that changes what comes for one command, and notes what goes out."""
+
+    def __init__(self, port: Port, command: bytes, change: Callable[[bytes], bytes]) -> None:
+        self._port, self._command, self._change = port, command, change
+        self._is_it = False
+
+    def write(self, data: bytes) -> None:
+        self._is_it = data == self._command + b"\r"
+        self._port.write(data)
+
+    def read(self, limit: float) -> bytes:
+        data = self._port.read(limit)
+        return self._change(data) if self._is_it and data else data
+
+    def close(self) -> None:
+        self._port.close()
+
+
+@pytest.mark.parametrize(("command", "name", "before", "after"), [
+    (b"AT+CSCS?", "+CSCS", b': "', b': ""'), (b"AT+CSCS?", "+CSCS", b'"', b""),
+    (b"AT+CSCS=?", "+CSCS", b"UCS2", b"UC\x80S2"), (b"AT+CSMS?", "+CSMS", b"+CSMS", b"+QQQ"),
+    (b"AT+CNMI?", "+CNMI", b"\r\n\r\nOK", b"^RSSI:18\r\n\r\nOK"),
+    (b"AT+CREG?", "+CREG", b"+CREG", b"+CREG: 9"),
+])  # fmt: skip
+def test_an_odd_answer_ends_no_run_and_leaves_nothing_changed(
+    bank: BankProcess, command: bytes, name: str, before: bytes, after: bytes
+) -> None:
+    port = bank.port()
+    ask(port, "ATE1", "AT&F")
+    found = ask(port, f"AT{name}?")
+    report = suite.run(
+        lambda: Garbled(open_port(port), command, lambda data: data.replace(before, after)),
+        wishes=Wishes(listen_seconds=0.0),
+        patience=0.4,
+        chosen=of_fields("card", "network", "sms"),
+    )
+    assert report.broke_off == ""
+    assert report.not_restored == ()
+    assert ask(port, f"AT{name}?") == found
+
+
+def test_a_check_that_breaks_down_is_one_finding_and_the_rest_goes_on(bank: BankProcess) -> None:
+    port = bank.port()
+    ask(port, "ATE1", "AT&F", "AT+CMGF=1")
+
+    def stumble(under_test: Bench) -> Finding:
+        to_pdu_mode(under_test)
+        assert under_test.client.ask("AT+CMGS=20").prompt
+        raise ValueError
+
+    chosen = [
+        replace(check, run=stumble) if check.name == "sms.pdu_mode" else check
+        for check in picked(*READY, "sms.centre")
+    ]
+    report = examine(port, only=chosen)
+    assert findings(report)["sms.pdu_mode"].verdict is Verdict.NOT_TRIED
+    assert "ValueError" in findings(report)["sms.pdu_mode"].says
+    assert findings(report)["sms.centre"].verdict is Verdict.CAN
+    assert report.not_restored == ()
+    assert "+CMGF: 1" in ask(port, "AT+CMGF?")
+    ask(port, "AT&F")
 
 
 def test_unread_messages_stay_unread(tmp_path: Path) -> None:
@@ -430,7 +497,7 @@ def test_a_modem_that_dies_at_the_prompt_ends_the_run(tmp_path: Path) -> None:
         assert report.broke_off == "it answers nothing any more"
         assert findings(report)["sms.acknowledge"].says == "the modem fell silent"
         assert b"\x1a" not in b"".join(report.typed[-20:])
-        assert [name.split()[0] for name in report.not_restored] == ["+CMEE", "+CMGF"]
+        assert [name.split()[0] for name in report.not_restored] == ["+CMGF", "+CMEE"]
         assert bank.ledger(kind="submit") == []
 
 
