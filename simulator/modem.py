@@ -14,6 +14,7 @@ from simulator.clock import Timer
 from simulator.faults import Fault, FaultKind, Faults
 from simulator.ledger import Fact
 from simulator.mailbox import Mailbox
+from simulator.network.intake import OnAir
 from simulator.network.network import Verdict
 from simulator.network.ussd import Reply
 from simulator.persona import COMMAND_ROLES, Moment, Persona, PortRole
@@ -433,9 +434,11 @@ class Modem:
         self.mailbox.stop_waiting()
         if self.card is not None:
             self.world.network.detach(self.card)
-        lost, self._submit_timers = self._submit_timers, {}
-        for line, timer in lost.items():
+        for line, timer in list(self._submit_timers.items()):
+            if isinstance(timer, OnAir) and timer.is_decided:
+                continue
             # It was still on the air: the network has not taken it.
+            del self._submit_timers[line]
             timer.cancel()
             line.finish(Answer(final=commands.no_network(self)))
 

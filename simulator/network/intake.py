@@ -41,13 +41,17 @@ Done: TypeAlias = Callable[[Taken | NotTaken], None]
 _TAKEN: Final = Taken()
 
 
-class _OnAir:
-    """A segment between modem and service centre; it can be taken back until it is there."""
+class OnAir:
+    """A segment between modem and service centre; it can be taken back until it is there.
 
-    __slots__ = ("timer",)
+    `is_decided`: it has arrived, only the answer may still be on its way.
+    """
+
+    __slots__ = ("is_decided", "timer")
 
     def __init__(self) -> None:
         self.timer: Timer | None = None
+        self.is_decided = False
 
     def cancel(self) -> None:
         """Power failed: what has not arrived does not arrive, what comes back finds nobody."""
@@ -79,7 +83,7 @@ class Intake:
     def submit(self, subscriber: Subscriber, offer: Offer, done: Done) -> Timer | None:
         """Take a segment; `done` is told. Cancel the timer to take it back."""
         delay, refusal = self._delay(subscriber)
-        air = _OnAir()
+        air = OnAir()
         if delay <= 0:
             self._settle(offer, subscriber, refusal, done, air)
             return air if air.timer is not None else None
@@ -117,9 +121,10 @@ class Intake:
         subscriber: Subscriber,
         refusal: int | None,
         done: Done,
-        air: _OnAir,
+        air: OnAir,
     ) -> None:
         rule = self._rule(offer, subscriber) if self.rules else _PLAIN
+        air.is_decided = True
         answer = self._decide(offer, subscriber, rule, refusal)
         air.timer = None
         if answer is None:
