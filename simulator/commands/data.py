@@ -53,6 +53,7 @@ _OF_CARD: Final[Mapping[str, Callable[[Card], str]]] = {
     "asked_tries": _asked,
     "number": lambda card: _readable(card).number,
     "provider": lambda card: _readable(card).provider,
+    "imsi": lambda card: _readable(card).imsi,
     "plmn": lambda card: _readable(card).imsi[:5],
 }
 

@@ -1,7 +1,7 @@
 """Rows of a table: a fact of the dialects, the persona that shows it, and how it shows.
 
 A step is what is done, then what the client must see: `AT…` types a line, `~2` lets two seconds
-pass, `!…` is done from outside (`_ACTS`). `{iccid}`, `{half}`, `{imei}`, `{pin}`: the
+pass, `!…` is done from outside (`_ACTS`). `{iccid}`, `{imsi}`, `{half}`, `{imei}`, `{pin}`: the
 bench's.
 """
 
@@ -67,6 +67,7 @@ def play(bench: OneModem, steps: Steps) -> None:
     facts = {
         "{half}": bench.card.iccid[:10],
         "{iccid}": bench.card.iccid,
+        "{imsi}": bench.card.subscription.imsi,
         "{pin}": bench.card.pin,
         "{imei}": bench.modem.imei,
     }

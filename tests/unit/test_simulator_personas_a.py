@@ -99,6 +99,10 @@ ROWS = [
         "3.2 provider, Quectel", "quectel", "AT+QSPN",
         '+QSPN: "CMCC","CMCC","CMCC",0,"46000"', OK,
     ),
+    row(
+        "3.2 provider, Quectel LTE", "ec20", "AT+QSPN",
+        '+QSPN: "CMCC","CMCC","CMCC",0,"46000"', OK,
+    ),
     # §3.2 ICCID
     locked("3.2 ICCID by file", "huawei", "AT+CRSM=176,12258,0,0,10",
            '+CRSM: 144,0,"{swapped}"', OK),

@@ -236,7 +236,7 @@ NETWORK = [
         ("AT+CFUN=4", "OK"), ("AT+COPS?", "+COPS: 0", "OK")),
     row("3.4", "others' signal: Telit", "le910",
         ("AT#RFSTS",
-         '#RFSTS: "460 00",1850,-81,-52,-10,8BE3,,255,,128,0,0,"2BAF","460000000000001","CMCC",3,3',
+         '#RFSTS: "460 00",1850,-81,-52,-10,8BE3,,255,,128,0,0,"2BAF","{imsi}","CMCC",3,3',
          "OK")),
     row("3.4", "others' signal: Cinterion", "bgs2",
         ("AT^SMONI", "^SMONI: 2G,71,-61,460,00,8BE3,2BAF,33,33,3,6,G,NOCONN", "OK")),
