@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
-from collections import Counter
+import re
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,14 +90,16 @@ def load_expected(path: Path) -> list[Expected]:
     """Read a CSV (with a header line) or JSONL file of expected messages.
 
     Columns: destination, text; optional: from, iccid, modem, times; others are not looked at.
+    As Excel writes them: UTF-8, UTF-16 or GB18030 (GBK), cut by commas, semicolons or tabs.
 
     Raises:
         ScenarioError: a line is wrong; with its number.
         OSError: the file cannot be read.
     """
-    text = path.read_text("utf-8-sig")
+    text = _decoded(path)
     found: list[Expected] = []
-    rows = _json_rows(path, text) if path.suffix in {".jsonl", ".ndjson", ".json"} else _rows(text)
+    is_json = path.suffix in {".jsonl", ".ndjson", ".json"}
+    rows = _json_rows(path, text) if is_json else _rows(path, text)
     for number, row in rows:
         try:
             found.append(_expected(row))
@@ -106,7 +111,11 @@ def load_expected(path: Path) -> list[Expected]:
 def messages(lines: Iterable[Line]) -> list[Taken]:
     """The messages in a ledger's submits, long ones joined; in the order of their first segment.
 
-    A segment that comes a second time begins another message, which lacks the others.
+    A segment that comes a second time begins another message, which lacks the others; if its text
+    is another one, the reference has come round and what was open before it stays incomplete.
+
+    Raises:
+        ScenarioError: a line is not as the ledger writes it.
     """
     found: list[_Growing] = []
     open_ones: dict[tuple[str, str, int, int], list[_Growing]] = {}
@@ -117,21 +126,20 @@ def messages(lines: Iterable[Line]) -> list[Taken]:
         if not isinstance(concat, Mapping):
             found.append(_Growing(total=1, parts={1: line}))
             continue
-        total, sequence = _whole(concat["total"]), _whole(concat["seq"])
-        place = (
-            str(line["iccid"]),
-            national(str(line["destination"])),
-            _whole(concat["ref"]),
-            total,
-        )
-        growing = next((one for one in open_ones.get(place, []) if sequence not in one.parts), None)
+        total, sequence = _whole(concat, "total"), _whole(concat, "seq")
+        to = national(str(line.get("destination")))
+        place = (str(line.get("iccid")), to, _whole(concat, "ref"), total)
+        waiting = open_ones.setdefault(place, [])
+        if any(one.contradicts(sequence, line) for one in waiting):
+            waiting.clear()
+        growing = next((one for one in waiting if sequence not in one.parts), None)
         if growing is None:
             growing = _Growing(total=total)
             found.append(growing)
-            open_ones.setdefault(place, []).append(growing)
+            waiting.append(growing)
         growing.parts[sequence] = line
         if len(growing.parts) == total:  # the reference may come again for another message
-            open_ones[place].remove(growing)
+            waiting.remove(growing)
     return [one.taken() for one in found]
 
 
@@ -143,16 +151,12 @@ def compare(lines: Iterable[Line], expected: Sequence[Expected]) -> Comparison:
         if not one.lacks:
             left.setdefault((national(one.destination), one.text), []).append(one)
     partial = [one for one in taken if one.lacks]
-    short: list[tuple[Expected, int]] = []
-    # Whoever asks for most is served first: a wildcard must not take what a named one needs.
-    for want, times in sorted(_summed(expected).items(), key=lambda pair: -_weight(pair[0])):
-        pool = left.get((national(want.destination), want.text), [])
-        got = [one for one in pool if _fits(want, one)][:times]
-        for one in got:
-            pool.remove(one)
-        if len(got) < times:
-            short.append((want, times - len(got)))
-    missing = tuple(_missing(want, times, partial) for want, times in short)
+    short: dict[Expected, int] = {}
+    for place, wants in _pools(expected).items():
+        matching = _Matching(wants, left.get(place, []))
+        short.update(matching.short())
+        left[place] = matching.left()
+    missing = tuple(_missing(want, times, partial) for want, times in short.items())
     by_place: dict[str, list[Expected]] = {}
     for want in expected:
         by_place.setdefault(national(want.destination), []).append(want)
@@ -186,18 +190,23 @@ class _Growing:
     total: int
     parts: dict[int, Line] = field(default_factory=dict)
 
+    def contradicts(self, sequence: int, line: Line) -> bool:
+        """True where that segment is here already and says something else."""
+        here = self.parts.get(sequence)
+        return here is not None and here.get("text") != line.get("text")
+
     def taken(self) -> Taken:
         first = next(iter(self.parts.values()))
         texts = [self.parts[number].get("text") for number in sorted(self.parts)]
         return Taken(
-            destination=str(first["destination"]),
+            destination=str(first.get("destination") or ""),
             text=None if None in texts else _joined(map(str, texts)),
             sender=str(first.get("from") or ""),
             iccid=str(first.get("iccid") or ""),
             modem=str(first.get("modem") or ""),
-            time=str(first["time"]),
+            time=str(first.get("time") or ""),
             pieces=() if None in texts else tuple(map(str, texts)),
-            lines=tuple(_whole(part["n"]) for part in self.parts.values()),
+            lines=tuple(_whole(part, "n") for part in self.parts.values()),
             lacks=tuple(n for n in range(1, self.total + 1) if n not in self.parts),
         )
 
@@ -208,16 +217,89 @@ def _joined(texts: Iterable[str]) -> str:
     return units.decode("utf-16-le", "replace")
 
 
-def _whole(fact: Fact) -> int:
-    assert isinstance(fact, int)
+def _whole(facts: Line, name: str) -> int:
+    fact = facts.get(name)
+    if not isinstance(fact, int):
+        raise ScenarioError(f"a submit in the ledger has no {name}; the file is damaged")
     return fact
 
 
-def _summed(expected: Sequence[Expected]) -> Counter[Expected]:
-    counts: Counter[Expected] = Counter()
+def _pools(expected: Sequence[Expected]) -> dict[tuple[str, str | None], Counter[Expected]]:
+    """What is expected by number and text, and how often."""
+    pools: dict[tuple[str, str | None], Counter[Expected]] = {}
     for want in expected:
-        counts[want] += want.times
-    return counts
+        place = (national(want.destination), want.text)
+        pools.setdefault(place, Counter())[want] += want.times
+    return pools
+
+
+class _Matching:
+    """Gives as many messages of one number and text as can be to who expects them.
+
+    Source: augmenting paths in a bipartite graph (H. W. Kuhn, 1955).
+    """
+
+    def __init__(self, wants: Counter[Expected], pool: list[Taken]) -> None:
+        # Whoever asks for most is served first: then paths are seldom needed.
+        self._wants = sorted(wants.items(), key=lambda pair: -_weight(pair[0]))
+        self._pool = pool
+        self._owner: dict[int, int] = {}
+        self._lack = [times for _, times in self._wants]
+        self._dead: set[int] = set()  # messages from which no path leads to a free one
+        for number, (want, _) in enumerate(self._wants):
+            self._serve(number, want)
+        for number in range(len(self._wants)):
+            while self._lack[number] and self._has_path(number):
+                self._lack[number] -= 1
+
+    def short(self) -> dict[Expected, int]:
+        """Who lacks how many."""
+        pairs = zip(self._wants, self._lack, strict=True)
+        return {want: lack for (want, _), lack in pairs if lack}
+
+    def left(self) -> list[Taken]:
+        """What nobody got."""
+        return [one for place, one in enumerate(self._pool) if place not in self._owner]
+
+    def _serve(self, number: int, want: Expected) -> None:
+        for place, one in enumerate(self._pool):
+            if not self._lack[number]:
+                return
+            if place not in self._owner and _fits(want, one):
+                self._owner[place] = number
+                self._lack[number] -= 1
+
+    def _has_path(self, start: int) -> bool:
+        """Find one more for `start`, where others can do with another one of theirs."""
+        asked_by: dict[int, int] = {}
+        gives_up: dict[int, int] = {}
+        queue = deque([start])
+        while queue:
+            number = queue.popleft()
+            for place, one in enumerate(self._pool):
+                is_seen = place in asked_by or place in self._dead
+                if is_seen or not _fits(self._wants[number][0], one):
+                    continue
+                asked_by[place] = number
+                owner = self._owner.get(place)
+                if owner is None:
+                    self._shift(place, start, asked_by, gives_up)
+                    return True
+                if owner != start and owner not in gives_up:
+                    gives_up[owner] = place
+                    queue.append(owner)
+        self._dead.update(asked_by)
+        return False
+
+    def _shift(
+        self, place: int, start: int, asked_by: dict[int, int], gives_up: dict[int, int]
+    ) -> None:
+        while True:
+            number = asked_by[place]
+            self._owner[place] = number
+            if number == start:
+                return
+            place = gives_up[number]
 
 
 def _weight(want: Expected) -> int:
@@ -254,31 +336,52 @@ def _expected(row: Mapping[str, object]) -> Expected:
     table = {_KEYS[name]: value for name, value in row.items() if name in _KEYS}
     if isinstance(table.get("times"), str):
         table["times"] = _times(str(table["times"]))
-    return read(Expected, {name: value for name, value in table.items() if value is not None})
+    found = read(Expected, {name: value for name, value in table.items() if value is not None})
+    if found.times < 0:
+        raise ScenarioError(f"{found.times}: not below 0", path=("times",))
+    return found
 
 
 def _times(text: str) -> int:
     if not text.strip():
         return 1
-    if not text.strip().isdigit():
+    if not re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
         raise ScenarioError(f'"{text}": a whole number is needed', path=("times",))
     return int(text)
 
 
-def _rows(text: str) -> Iterable[tuple[int, Mapping[str, object]]]:
-    # newline="" would keep a text's own line ends; the file was read as one string, so they are.
-    reader = csv.DictReader(text.splitlines(keepends=True))
-    for row in reader:
-        yield reader.line_num, {str(name).strip(): value for name, value in row.items()}
+def _decoded(path: Path) -> str:
+    """A file's text with its own line ends."""
+    octets = path.read_bytes()
+    is_wide = octets.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ("utf-16",) if is_wide else ("utf-8-sig", "gb18030"):
+        try:
+            return octets.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise ScenarioError(f"{path}: neither UTF-8 nor UTF-16 nor GB18030; save it as CSV UTF-8")
+
+
+def _rows(path: Path, text: str) -> Iterable[tuple[int, Mapping[str, object]]]:
+    head = text.partition("\n")[0]
+    delimiter = max(",;\t", key=head.count)
+    # newline="" keeps a text's own line ends.
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for row in reader:
+            yield reader.line_num, {str(name).strip(): value for name, value in row.items()}
+    except csv.Error as error:
+        raise ScenarioError(f"{path}:{reader.line_num}: no CSV: {error}") from error
 
 
 def _json_rows(path: Path, text: str) -> Iterable[tuple[int, Mapping[str, object]]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    # Only "\n" ends a line: a text may hold what else Unicode calls a line's end.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ScenarioError(f"{path}:{number}: not JSON: {error}") from error
         if not isinstance(row, dict):
             raise ScenarioError(f"{path}:{number}: an object is needed")

@@ -1,5 +1,7 @@
 """The checker: what the network took against what should have been sent."""
 
+import csv
+import itertools
 import json
 import random
 from pathlib import Path
@@ -179,3 +181,114 @@ def test_ten_thousand_messages_are_compared_at_once() -> None:
     result = checking.compare(lines, expected)
     assert [one.expected.text for one in result.missing] == ["text 10000"]
     assert [one.text for one in result.unexpected] == ["text 0"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a\r\nb", "a\nb", "a\rb", "a\u2028b", "a\x85b", "a\x0cb", "a\x1cb"]
+)
+@pytest.mark.parametrize("name", ["e.csv", "e.jsonl"])
+def test_text_keeps_its_own_line_ends(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if name.endswith("csv"):
+            csv.writer(file).writerows([("destination", "text"), ("1", text), ("2", "z")])
+        else:
+            for row in ({"destination": "1", "text": text}, {"destination": "2", "text": "z"}):
+                file.write(json.dumps(row, ensure_ascii=False) + "\r\n")
+    expected = checking.load_expected(path)
+    assert expected == [want("1", text), want("2", "z")]
+    assert checking.compare([submit(1, "1", text), submit(2, "2", "z")], expected).agrees
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gbk", "gb18030"])
+@pytest.mark.parametrize("cut", [",", ";", "\t"])
+def test_csv_is_read_as_excel_writes_it(tmp_path: Path, encoding: str, cut: str) -> None:
+    path = tmp_path / "e.csv"
+    path.write_bytes(f"destination{cut}text\r\n1{cut}您的验证码，谢谢\r\n".encode(encoding))
+    assert checking.load_expected(path) == [want("1", "您的验证码，谢谢")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("e.csv", b"destination,text\n1,\xff\xff\n", "neither UTF-8 nor UTF-16 nor GB18030"),
+        ("e.csv", b"\xff\xfe\x00", "neither UTF-8 nor UTF-16 nor GB18030"),
+        ("e.csv", "destination,text,times\n1,x,²\n".encode(), r"e\.csv:2: times: .*whole number"),
+        ("e.csv", b"destination,text,times\n1,x," + b"9" * 5000, "times: .*whole number"),
+        ("e.csv", b'destination,text\n1,"open\n2,y\n', r"e\.csv:\d: no CSV"),
+        (
+            "e.jsonl",
+            b'{"destination":"1","text":"a","times":-1}',
+            r"e\.jsonl:1: times: -1: not below",
+        ),
+    ],
+)
+def test_list_that_cannot_be_read_is_told(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ScenarioError, match=said):
+        checking.load_expected(path)
+
+
+def test_damaged_submit_is_told() -> None:
+    broken: Line = {"kind": "submit"}
+    with pytest.raises(ScenarioError, match="has no n; the file is damaged"):
+        checking.compare([broken], [])
+    with pytest.raises(ScenarioError, match="has no total"):
+        checking.compare([submit(1, "1", "a", concat={"ref": 7})], [])
+
+
+def test_reference_that_came_round_after_a_lost_segment_begins_another_message() -> None:
+    lines = [
+        submit(1, "1", "aa", concat={"ref": 7, "total": 2, "seq": 1}),
+        submit(2, "1", "cc", concat={"ref": 7, "total": 2, "seq": 1}),
+        submit(3, "1", "dd", concat={"ref": 7, "total": 2, "seq": 2}),
+    ]
+    result = checking.compare(lines, [want("1", "aabb"), want("1", "ccdd")])
+    assert [(one.expected.text, one.times) for one in result.missing] == [("aabb", 1)]
+    assert result.missing[0].parts is not None
+    assert result.missing[0].parts.lines == (1,)
+    assert (result.doubled, result.unexpected) == ((), ())
+
+
+def test_segment_that_is_repeated_before_the_last_leaves_the_message_whole() -> None:
+    parts = [("aa", 1), ("bb", 2), ("aa", 1), ("cc", 3)]
+    lines = [
+        submit(n, "1", text, concat={"ref": 7, "total": 3, "seq": seq})
+        for n, (text, seq) in enumerate(parts, 1)
+    ]
+    result = checking.compare(lines, [want("1", "aabbcc")])
+    assert result.missing == ()
+    assert [one.lines for one in result.doubled[0].extra] == [(3,)]
+
+
+def test_rows_of_equal_weight_share_messages_that_fit_both() -> None:
+    lines = [submit(1, "1", "x", iccid="A"), submit(2, "1", "x", iccid="A", modem="modem02")]
+    for rows in (["iccid", "modem"], ["modem", "iccid"]):
+        facts = {"iccid": "A", "modem": "modem01"}
+        expected = [want("1", "x", **{name: facts[name]}) for name in rows]
+        assert checking.compare(lines, expected).agrees, rows
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_as_many_rows_are_met_as_can_be(seed: int) -> None:
+    """Against all ways to hand the messages out."""
+    draw = random.Random(seed)
+    lines = [
+        submit(n, "1", "x", iccid=draw.choice("AB"), modem=draw.choice("mn")) for n in range(5)
+    ]
+    expected = [
+        want("1", "x", iccid=draw.choice(["", "A", "B"]), modem=draw.choice(["", "m", "n"]))
+        for _ in range(5)
+    ]
+    best = max(
+        sum(
+            row.iccid in {"", line["iccid"]} and row.modem in {"", line["modem"]}
+            for row, line in zip(expected, order, strict=True)
+        )
+        for order in itertools.permutations(lines)
+    )
+    result = checking.compare(lines, expected)
+    assert sum(one.times for one in result.missing) == 5 - best, f"seed {seed}"
