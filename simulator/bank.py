@@ -191,6 +191,10 @@ class Bank:
         """The modem that a card is in."""
         return next((modem for modem in self.modems if modem.card is card), None)
 
+    def is_plugged(self, name: str) -> bool:
+        """True while the modem's ports are there, or come back when it has booted."""
+        return self._place(name).is_plugged
+
     def unplug(self, name: str, *, keeps_power: bool = False) -> None:
         """Take a modem's ports away; without power it also forgets what it was doing."""
         place = self._place(name)

@@ -14,6 +14,8 @@ from typing import Final
 
 import click
 
+from simulator.cli.naming import program, with_program
+
 HOMES: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
     {
         "balance": ("simulator.cli.network", "balance", "Set the money on cards."),
@@ -76,6 +78,8 @@ class LazyGroup(click.Group):
             return None
         command = getattr(importlib.import_module(home[0]), home[1])
         assert isinstance(command, click.Command)
+        if command.epilog:
+            command.epilog = with_program(command.epilog, HOMES)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -83,6 +87,11 @@ class LazyGroup(click.Group):
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, HOMES[name][2]) for name in sorted(HOMES)])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The examples, as the user would type them."""
+        self.epilog = with_program(_EXAMPLES, HOMES)
+        super().format_epilog(ctx, formatter)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -99,12 +108,15 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
+_EXAMPLES: Final = (
+    "Example: serve --modems 4 --dir /tmp/bank; in another window: sms modem01 hello"
+    " --dir /tmp/bank; exit status: 0 done, 1 refused or different, 2 wrong usage or scenario."
+)
+
+
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: serve --modems 4 --dir /tmp/bank, and in another window:"
-    " sms modem01 hello --dir /tmp/bank."
-    " Exit status: 0 done, 1 refused or different, 2 wrong usage or scenario.",
 )
 def cli() -> None:
     """A pretend bank of GSM modems with cards, network and faults.
@@ -137,10 +149,11 @@ def _run(arguments: list[str]) -> int:
     from simulator.control.client import ControlError
     from simulator.story.reading import ScenarioError
 
-    program = os.environ.get("SIMULATOR_PROGRAM", "python -m simulator")
     try:
-        status = cli(arguments, prog_name=program, standalone_mode=False)
+        status = cli(arguments, prog_name=program(), standalone_mode=False)
     except click.UsageError as error:
+        if "--json" in arguments:
+            return _complain(error.format_message(), arguments, EXIT_USAGE)
         error.show()
         return EXIT_USAGE
     except click.ClickException as error:
@@ -161,5 +174,5 @@ def _complain(problem: str, arguments: Sequence[str], status: int) -> int:
     if "--json" in arguments:
         click.echo(json.dumps({"error": problem}, ensure_ascii=False), err=True)
     else:
-        click.echo(f"simulator: {problem}", err=True)
+        click.echo(f"{program()}: {problem}", err=True)
     return status

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from simulator.cli.naming import typed
 from simulator.cli.serving import Duration
 from simulator.cli.show import ask, bank_option, connect, json_option, show_json
-from simulator.control.verbs import Source
+from simulator.control.verbs import VERBS, Source
 from simulator.faults import FaultKind
 from simulator.phone import CallOutcome
+from simulator.story.reading import unknown
 
 
 @click.command(epilog="Example: sms modem01 退订 --from +8613912345678 --dir /tmp/bank")
@@ -107,7 +109,7 @@ def call(
     " take it away: fault modem01 lost_answer --clear --dir /tmp/bank"
 )
 @click.argument("modem")
-@click.argument("kind", required=False, type=click.Choice([item.value for item in FaultKind]))
+@click.argument("kind", required=False)
 @click.option("--count", type=int, help="Strike so often (default 1; 0 = until cleared).")
 @click.option("--skip", type=int, help="Let so many chances pass first.")
 @click.option("--rate", type=float, help="Strike with this probability, 0 to 1.")
@@ -122,14 +124,16 @@ def fault(
 ) -> None:
     """Give modems a fault, or take faults away (--clear).
 
-    docs/simulator.md explains each kind.
+    KIND is one of those that docs/simulator.md explains.
     """
+    kinds = [item.value for item in FaultKind]
+    if kind is not None and kind not in kinds:
+        raise click.UsageError(unknown(kind, kinds, what="fault"))
     if clear:
         ask(folder, "clear_faults", {"modem": modem, "fault": kind}, as_json=as_json, said="done")
         return
     if kind is None:
-        kinds = ", ".join(item.value for item in FaultKind)
-        raise click.UsageError(f"Missing argument 'KIND': one of {kinds}")
+        raise click.UsageError(f"Missing argument 'KIND': one of {', '.join(kinds)}")
     args = {"modem": modem, "fault": kind, **more}
     ask(folder, "set_fault", args, as_json=as_json, said="{modem}: has " + kind)
 
@@ -255,7 +259,13 @@ def traffic(
         raise click.UsageError("Missing argument 'SOURCE'")
     args = {"source": source, "per_minute": per_minute, "modem": modems, "chinese": chinese,
             "long": long_share, "name": name, "limit": limit}  # fmt: skip
-    ask(folder, "traffic", args, as_json=as_json, said="{name} goes on until: traffic --stop")
+    ask(
+        folder,
+        "traffic",
+        args,
+        as_json=as_json,
+        said="{name} goes on until: " + typed("traffic --stop"),
+    )
 
 
 @click.command(
@@ -269,7 +279,8 @@ def traffic(
 def do(*, verb: str, arguments: tuple[str, ...], folder: Path, as_json: bool) -> None:
     """Carry out any verb of the control socket; prints its answer as JSON.
 
-    A VALUE that is JSON is read as such, anything else is a text.
+    A VALUE that is JSON is read as such, anything else and what is a text anyway as a text:
+    text=123, to=13800000001, rule='{"cms": 38}', modem='["modem01", "modem03"]'.
     """
     del as_json  # what it prints is JSON anyway; problems are where it is given
     args: dict[str, object] = {}
@@ -277,18 +288,19 @@ def do(*, verb: str, arguments: tuple[str, ...], folder: Path, as_json: bool) ->
         name, equals, value = one.partition("=")
         if not equals:
             raise click.UsageError(f"{one!r}: KEY=VALUE is needed")
-        args[name] = _value(value)
+        args[name] = _value(verb, name, value)
     with connect(folder) as bank:
         answer = bank.request(verb, args)
     show_json({name: value for name, value in answer.items() if name != "id"})
 
 
-def _value(text: str) -> object:
+def _value(do: str, name: str, text: str) -> object:
     try:
         found: object = json.loads(text)
     except ValueError:
         return text
-    return found
+    is_text = do in VERBS and VERBS[do].wants_text(name)
+    return text if is_text and not isinstance(found, str | list) else found
 
 
 @click.command(epilog="Example: stop --dir /tmp/bank")

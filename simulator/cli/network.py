@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from simulator.cli.naming import typed
 from simulator.cli.serving import Duration
 from simulator.cli.show import ask, bank_option, connect, json_option, show_json
 
@@ -134,4 +135,4 @@ def ussd(*, modem: str, text: str, push: bool, folder: Path, as_json: bool) -> N
     if as_json:
         show_json({name: value for name, value in answer.items() if name != "id"})
         return
-    click.echo("asked; see: ledger --kind ussd")
+    click.echo(f"asked; see: {typed(f'ledger {folder} --kind ussd')}")

@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from simulator.cli.naming import program
 from simulator.control import serving
 from simulator.story import scenario as scenarios
 from simulator.story.bays import PinLock
@@ -81,7 +82,7 @@ def serve(folder: Path, name: str | None, *, is_fresh: bool, **flags: object) ->
     def ready() -> None:
         click.echo(f"ready {chosen.modems} modems in {folder}")
 
-    asyncio.run(serving.serve(chosen, folder, ready=ready, is_fresh=is_fresh))
+    _tell(asyncio.run(serving.serve(chosen, folder, ready=ready, is_fresh=is_fresh)))
 
 
 @click.command(epilog="Example: run chatter --dir /tmp/day --until 24h")
@@ -106,10 +107,11 @@ def run(
     events: int | None,
     as_json: bool,
     **flags: object,
-) -> None:
+) -> int:
     """Play a scenario in no time, without clients: a clock that jumps from event to event.
 
-    The same scenario and seed give the same ledger, octet by octet.
+    The same scenario and seed give the same ledger, octet by octet. Exit status 1: entries of its
+    timeline could not be done; the ledger's kind `story` says which.
     """
     chosen = _scenario(name, flags)
     began = time.monotonic()
@@ -117,13 +119,21 @@ def run(
     took = time.monotonic() - began
     if as_json:
         facts = {"events": played.events, "lines": played.lines, "seconds": played.seconds,
-                 "took": round(took, 3), "ledger": str(folder / "ledger.jsonl")}  # fmt: skip
+                 "took": round(took, 3), "ledger": str(folder / "ledger.jsonl"),
+                 "refusals": played.refusals}  # fmt: skip
         click.echo(json.dumps(facts))
-        return
+        return _tell(played.refusals)
     click.echo(
         f"{played.events} events and {played.lines} ledger lines in {played.seconds:.0f} s of the"
         f" bank's time; took {took:.1f} s; see {folder / 'ledger.jsonl'}"
     )
+    return _tell(played.refusals)
+
+
+def _tell(refusals: str) -> int:
+    if refusals:
+        click.echo(f"{program()}: {refusals}", err=True)
+    return 1 if refusals else 0
 
 
 def _scenario(name: str | None, flags: dict[str, object]) -> Scenario:

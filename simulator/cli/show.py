@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 import click
 
+from simulator.cli.naming import program, typed
 from simulator.control.client import BankControl, ControlError
 
 _F = TypeVar("_F", bound=Callable[..., object])
+_PATIENCE: Final = 5.0  # seconds for a bank that is being started
 _WIDE: Final = 10_000  # columns, where nobody looks at the table's width
 
 
@@ -36,17 +40,28 @@ def json_option(command: _F) -> _F:
 
 
 def connect(folder: Path, *, timeout: float = 30.0) -> BankControl:
-    """A connection to the bank that is served from a folder.
+    """A connection to the bank that is served from a folder, or will be in a moment.
 
     Raises:
         ControlError: none is.
     """
     path = folder / "control.sock"
-    try:
-        return BankControl(path, timeout=timeout)
-    except OSError as error:
-        cure = f"start one with: serve --dir {folder}"
-        raise ControlError(f"no bank is served from {folder} ({error.strerror}); {cure}") from error
+    end = time.monotonic() + (_PATIENCE if folder.exists() else _PATIENCE / 2)
+    while True:
+        try:
+            return BankControl(path, timeout=timeout)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            if time.monotonic() < end:  # it may be just about to be served
+                threading.Event().wait(0.05)
+                continue
+            raise ControlError(_gone(folder, error)) from error
+        except OSError as error:
+            raise ControlError(_gone(folder, error)) from error
+
+
+def _gone(folder: Path, error: OSError) -> str:
+    cure = f"start one with: {typed(f'serve --dir {folder}')}"
+    return f"no bank is served from {folder} ({error.strerror}); {cure}"
 
 
 def ask(folder: Path, do: str, args: Mapping[str, object], *, as_json: bool, said: str) -> None:
@@ -67,7 +82,7 @@ def ask(folder: Path, do: str, args: Mapping[str, object], *, as_json: bool, sai
     refused = answer.get("refused")
     if isinstance(refused, dict) and refused:
         for name, why in refused.items():
-            click.echo(f"simulator: {name}: {why}", err=True)
+            click.echo(f"{program()}: {name}: {why}", err=True)
         raise click.exceptions.Exit(1)
 
 

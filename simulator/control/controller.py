@@ -58,6 +58,13 @@ class Controller:
         for flow in self._flows.values():
             flow.end()
 
+    @property
+    def refusals(self) -> str:
+        """How many entries of the timeline could not be done, and the first; empty = none."""
+        found = self._story.refused
+        entries = "entry" if len(found) == 1 else "entries"
+        return f"{len(found)} {entries} refused; first: {found[0]}" if found else ""
+
     def draws(self, who: str) -> Draws:
         """What `any` is drawn from, for one connection or one entry of the story."""
         return Draws(self._bank.dice, who)
@@ -121,6 +128,8 @@ class Controller:
         return {"segments": self._typist(modem).send(sms.to, sms.text, report=sms.report)}
 
     def _type(self, modem: Modem, typing: verbs.Typing) -> Result:
+        if not self._bank.is_plugged(modem.name):
+            raise ValueError(f"{modem.name} is unplugged")
         text = typing.text
         card = modem.card
         if card is not None:
@@ -263,6 +272,8 @@ class Controller:
     # ------------------------------------------------------------ power and cards
 
     def _reboot(self, modem: Modem, _nothing: verbs.Nothing) -> Result:
+        if not modem.has_power:
+            raise ValueError(f"{modem.name} is unplugged")
         modem.reboot()
         return {}
 

@@ -24,17 +24,23 @@ _PATH_LIMIT: Final = 107  # octets of a Unix socket's path; see unix(7)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """What a virtual run did: events of the clock, lines of the ledger, seconds of its time."""
+    """What a virtual run did: events of the clock, lines of the ledger, seconds of its time.
+
+    `refusals`: which entries of the timeline could not be done; empty = none.
+    """
 
     events: int
     lines: int
     seconds: float
+    refusals: str = ""
 
 
 async def serve(
     scenario: Scenario, folder: Path, *, ready: Callable[[], None], is_fresh: bool = False
-) -> None:
-    """Serve a bank from a folder until SIGTERM, SIGINT or the verb `stop`; `ready` is then told.
+) -> str:
+    """Serve a bank from a folder until SIGTERM, SIGINT or the verb `stop`; its `refusals`.
+
+    `ready` is told when clients may come.
 
     Cards go on where an earlier run in the folder left them, unless the run `is_fresh`.
 
@@ -67,6 +73,7 @@ async def serve(
             controller.end()
             for name in ("ready", "control.sock"):
                 (folder / name).unlink(missing_ok=True)
+            return controller.refusals
 
 
 def play(scenario: Scenario, folder: Path, *, until: float, events: int | None = None) -> Played:
@@ -101,7 +108,10 @@ def play(scenario: Scenario, folder: Path, *, until: float, events: int | None =
     finally:
         bank.close()
     return Played(
-        events=count, lines=bank.ledger.count, seconds=(clock.now() - start).total_seconds()
+        events=count,
+        lines=bank.ledger.count,
+        seconds=(clock.now() - start).total_seconds(),
+        refusals=controller.refusals,
     )
 
 

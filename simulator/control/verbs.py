@@ -20,7 +20,17 @@ from simulator.network.latency import Latency
 from simulator.network.network import Rule
 from simulator.network.ussd import Menu
 from simulator.phone import CallPlan
-from simulator.story.reading import Octet, Path, ScenarioError, Seconds, keys, read, shaped, unknown
+from simulator.story.reading import (
+    Octet,
+    Path,
+    ScenarioError,
+    Seconds,
+    is_text,
+    keys,
+    read,
+    shaped,
+    unknown,
+)
 
 Args: TypeAlias = Mapping[str, object]
 Result: TypeAlias = dict[str, object]
@@ -286,6 +296,10 @@ class Verb:
             raise ScenarioError("either a card or a modem is meant", path=(*at, "card"))
         return modems, value
 
+    def wants_text(self, key: str) -> bool:
+        """True where a key's value is a text, even if it looks like a number."""
+        return key in _MODEM_KEYS or is_text(self.kind, self.names.get(key, key))
+
     def keys(self) -> list[str]:
         """The keys that a request may have."""
         renamed = {value: key for key, value in self.names.items()}
@@ -295,6 +309,7 @@ class Verb:
     def _modems(self, rest: dict[str, object], at: Path) -> str:
         if self.modem == "none":
             return ""
+        written = next((name for name in _MODEM_KEYS if name in rest), "modem")
         given = [rest.pop(name) for name in _MODEM_KEYS if name in rest]
         found = given[0] if given else None
         if self._may_lack(found, rest):
@@ -306,7 +321,7 @@ class Verb:
         if self.modem == "one" or found is not None:
             problem = "is missing" if found is None else "a modem is needed"
             raise ScenarioError(f"{problem}: its name, its number, `1-4`, `all` or `any`",
-                                path=(*at, "modem"))  # fmt: skip
+                                path=(*at, written))  # fmt: skip
         return "all"
 
     def _may_lack(self, found: object, rest: Args) -> bool:

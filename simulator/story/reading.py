@@ -107,6 +107,16 @@ def keys(kind: type) -> list[str]:
     return list(_hints(kind))
 
 
+def is_text(kind: type, key: str) -> bool:
+    """True where a table of this dataclass wants a text, and nothing else, for the key."""
+    hint = _hints(kind).get(key)
+    if typing.get_origin(hint) is Annotated:
+        hint = typing.get_args(hint)[0]
+    kinds = [one for one in typing.get_args(hint) if one is not types.NoneType] or [hint]
+    return [typing.get_args(one)[0] if typing.get_origin(one) is Annotated else one
+            for one in kinds] == [str]  # fmt: skip
+
+
 def unknown(name: str, known: Iterable[str], *, what: str = "key") -> str:
     """The sentence about a name that there is not, with the nearest ones that there are."""
     names = sorted(known)

@@ -130,11 +130,28 @@ def _require_modems(wanted: str, known: Known, at: Path) -> None:
         raise ScenarioError(error.problem, path=at) from error
 
 
+@dataclass(slots=True, kw_only=True)
+class _Thread:
+    """An entry on its way, with what it draws from and how it fared."""
+
+    entry: Entry
+    chance: Chance
+    draws: Draws
+    count: int = 0
+    n_done: int = 0
+    first_refusal: str = ""
+
+    @property
+    def is_refused(self) -> bool:
+        """Chance may well choose a modem that cannot: then only where none could."""
+        is_chance = self.entry.modems == ANY
+        return bool(self.first_refusal) and not (is_chance and self.n_done)
+
+
 class Story:
     """Carries a scenario's entries out, each at its time. `act` does one verb on the bank.
 
     Each entry draws for itself: what others do, in the story or beside it, changes nothing.
-    `n_refused` counts what could not be done; `first_refusal` says what, and why.
     """
 
     def __init__(
@@ -146,66 +163,74 @@ class Story:
         ledger: Ledger,
         act: Callable[[str, Args, Draws], Result],
     ) -> None:
-        self._told = told
+        self._threads = [
+            _Thread(entry=entry, chance=Chance(dice, name), draws=Draws(dice, name))
+            for name, entry in ((f"story/{number}", one) for number, one in enumerate(told, 1))
+        ]
         self._clock = clock
-        self._dice = dice
         self._ledger = ledger
         self._act = act
         self._is_over = False
-        self.n_refused = 0
-        self.first_refusal = ""
+
+    @property
+    def refused(self) -> list[str]:
+        """What could not be done and why, one for each such entry.
+
+        An entry for `any` modem is one only where none of those that were drawn could.
+        """
+        return [one.first_refusal for one in self._threads if one.is_refused]
 
     def begin(self) -> None:
         """Set every entry's first time, from now."""
         self._start = self._clock.now()
-        for number, entry in enumerate(self._told, 1):
-            name = f"story/{number}"
-            self._plan(entry, 0, Chance(self._dice, name), Draws(self._dice, name))
+        for thread in self._threads:
+            self._plan(thread)
 
     def end(self) -> None:
         """Nothing more happens."""
         self._is_over = True
 
-    def _plan(self, entry: Entry, count: int, chance: Chance, draws: Draws) -> None:
-        when = entry.timing
+    def _plan(self, thread: _Thread) -> None:
+        when = thread.entry.timing
         # From the start, not from the last time: nothing drifts.
-        due = when.at + count * (when.every or 0.0)
+        due = when.at + thread.count * (when.every or 0.0)
         if when.jitter:
-            due += when.jitter * chance.draw()
+            due += when.jitter * thread.chance.draw()
         passed = (self._clock.now() - self._start).total_seconds()
-        self._clock.call_later(
-            max(0.0, due - passed), lambda: self._run(entry, count, chance, draws)
-        )
+        self._clock.call_later(max(0.0, due - passed), lambda: self._run(thread))
 
-    def _run(self, entry: Entry, count: int, chance: Chance, draws: Draws) -> None:
+    def _run(self, thread: _Thread) -> None:
         if self._is_over:
             return
-        self._do(entry, draws)
-        times = entry.timing.times or (1 if entry.timing.every is None else None)
-        if times is None or count + 1 < times:
-            self._plan(entry, count + 1, chance, draws)
+        self._do(thread)
+        thread.count += 1
+        when = thread.entry.timing
+        times = when.times or (1 if when.every is None else None)
+        if times is None or thread.count < times:
+            self._plan(thread)
 
-    def _do(self, entry: Entry, draws: Draws) -> None:
+    def _do(self, thread: _Thread) -> None:
+        entry = thread.entry
         lasts = entry.timing.lasts
-        result = self._carry_out(entry.do, entry.args, draws)
+        result = self._carry_out(thread, entry.do, entry.args)
         if lasts is None or result is None:
             return
         for do, args in undoing(entry.do, entry.args, result):
-            self._clock.call_later(lasts, partial(self._take_back, do, args, draws))
+            self._clock.call_later(lasts, partial(self._take_back, thread, do, args))
 
-    def _take_back(self, do: str, args: Args, draws: Draws) -> None:
+    def _take_back(self, thread: _Thread, do: str, args: Args) -> None:
         if not self._is_over:
-            self._carry_out(do, args, draws)
+            self._carry_out(thread, do, args)
 
-    def _carry_out(self, do: str, args: Args, draws: Draws) -> Result | None:
+    def _carry_out(self, thread: _Thread, do: str, args: Args) -> Result | None:
         try:
-            result = self._act(do, args, draws)
+            result = self._act(do, args, thread.draws)
         except (ValueError, LookupError, ArithmeticError, OSError) as error:
             self._record(do, args, f"refused: {error}")
-            self.n_refused += 1
-            self.first_refusal = self.first_refusal or f"{do}: {error}"
+            thread.first_refusal = thread.first_refusal or f"{do}: {error}"
             return None
         self._record(do, args, "done")
+        thread.n_done += 1
         return result
 
     def _record(self, do: str, args: Args, outcome: str) -> None:

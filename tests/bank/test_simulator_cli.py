@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import click
 import pytest
 
 from simulator.cli import HOMES, cli, main
+from simulator.cli.show import connect
 from tests.support.simulated import BankProcess, wait_until
 
 FLAGS = ("--modems", "3", "--persona", "generic", "--pin-lock", "off", "--latency", "0",
@@ -135,13 +137,69 @@ def test_any_verb_can_be_done(shell: Shell) -> None:
     assert "did you mean reboot" in shell("do", "rebot", status=1)
 
 
+def test_do_takes_numbers_where_texts_are_wanted(shell: Shell, bank: BankProcess) -> None:
+    assert json.loads(shell("do", "set_signal", "modem=1", "signal=null")) == {
+        "places": ["modem01"]
+    }
+    shell("do", "inject_sms", "to=modem01", "text=4711", "from=10086")
+    line = bank.control.wait_for(lambda one: one["text"] == "4711", where={"kind": "deliver"})
+    assert line["from"] == "10086"
+    chosen = json.loads(shell("do", "clear_faults", 'modem=["modem01", "modem03"]'))
+    assert chosen == {}
+
+
+def test_what_is_unplugged_hears_nothing(shell: Shell) -> None:
+    shell("unplug", "modem03")
+    assert "modem03 is unplugged" in shell("type", "modem03", "AT", status=1)
+    assert "modem03 is unplugged" in shell("reboot", "modem03", status=1)
+    shell("plug", "modem03")
+    wait_until(lambda: shell.json("state", "modem03")[0]["is_on"] is True, what="it is on")
+
+
+def test_wrong_fault_is_told_in_short(shell: Shell) -> None:
+    said = shell("fault", "modem01", "silense", status=2)
+    assert said.endswith("unknown fault 'silense'; did you mean silence?\n")
+
+
+def test_client_waits_for_a_bank_that_is_being_started(tmp_path: Path) -> None:
+    folder = tmp_path / "bank"
+    command = [sys.executable, "-m", "simulator", "serve", "--modems", "1", "--dir", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        wait_until(folder.exists, what="its folder")
+        assert "modem01" in Shell(folder)("state")
+        Shell(folder)("stop")
+        assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "said"),
+    [
+        ("modemctl sim", "sms", "Example: modemctl sim sms modem01"),
+        ("modemctl sim", "unplug", "; a whole hub: modemctl sim unplug --hub 2"),
+        ("modemctl sim", "coverage", "; modemctl sim coverage restore"),
+        ("modemctl sim", "", "in another window: modemctl sim sms modem01 hello"),
+        ("modemctl", "record", "Example: modemctl record /dev/ttyUSB2"),
+        ("modemctl", "fault", "Example: modemctl sim fault modem01"),
+    ],
+)
+def test_examples_can_be_typed_as_they_stand(program: str, words: str, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "simulator", *words.split(), "--help"],
+        env=os.environ | {"SIMULATOR_PROGRAM": program, "COLUMNS": "80"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said in " ".join(done.stdout.split())
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "..." not in done.stdout.split("Commands:")[-1]
+
+
 def test_refusals_are_one_line_or_one_object(shell: Shell, tmp_path: Path) -> None:
-    assert shell("pull", "modem99", status=1).startswith("simulator: no modem 'modem99'")
+    assert shell("pull", "modem99", status=1).startswith("python -m simulator: no modem 'modem99'")
     problem = json.loads(shell("pull", "modem99", "--json", status=1))
     assert "no modem" in problem["error"]
     gone = shell("state", "--dir", str(tmp_path), status=1)
-    assert gone.startswith(f"simulator: no bank is served from {tmp_path}")
-    assert gone.rstrip().endswith(f"start one with: serve --dir {tmp_path}")
+    assert gone.startswith(f"python -m simulator: no bank is served from {tmp_path}")
+    assert gone.rstrip().endswith(f"start one with: python -m simulator serve --dir {tmp_path}")
     assert "Did you mean fault" in shell("fualt", status=2)
     assert "no ledger in" in shell("ledger", str(tmp_path), status=1)
     done = shell("serve", "--dir", str(tmp_path / ("x" * 120)), status=2)
@@ -265,8 +323,47 @@ def test_run_tells_how_much_happened(shell: Shell, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.toml"
     wrong.write_text('modems = 2\n\n[[timeline]]\ndo = "reboot"\nmodem = 3\n', encoding="utf-8")
     assert shell("run", str(wrong), "--dir", str(tmp_path / "c"), status=2) == (
-        f"simulator: {wrong}:5: timeline[1].modem: no bay 3: there are 1 to 2\n"
+        f"python -m simulator: {wrong}:5: timeline[1].modem: no bay 3: there are 1 to 2\n"
     )
+
+
+def test_story_that_cannot_be_told_is_no_success(shell: Shell, tmp_path: Path) -> None:
+    story = tmp_path / "story.toml"
+    story.write_text(
+        """
+modems = 2
+[[timeline]]
+do = "pull_card"
+modem = 1
+[[timeline]]
+at = 5
+do = "cut_off"
+modem = 1
+every = 5
+[[timeline]]
+at = 5
+every = 1
+times = 50
+do = "cut_off"
+modem = "any"
+""",
+        encoding="utf-8",
+    )
+    words = ["run", str(story), "--until", "1m", "--dir"]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert main([*words, str(tmp_path / "a")]) == 1
+        assert main([*words, str(tmp_path / "b"), "--json"]) == 1
+    refusals = "1 entry refused; first: cut_off: modem01 has no card"
+    assert err.getvalue() == f"python -m simulator: {refusals}\n" * 2
+    assert json.loads(out.getvalue().splitlines()[-1])["refusals"] == refusals
+    command = [sys.executable, "-m", "simulator", "serve", "--scenario", str(story), "--dir",
+               str(tmp_path / "c"), "--time-factor", "100"]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        with connect(tmp_path / "c") as control:
+            control.wait_for(lambda one: "refused" in str(one["outcome"]), where={"kind": "story"})
+            control.stop()
+        assert process.communicate(timeout=10)[1] == f"python -m simulator: {refusals}\n"
 
 
 def walk() -> Iterator[tuple[str, click.Command]]:
