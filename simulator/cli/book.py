@@ -135,7 +135,8 @@ def ledger(
 def check(*, folder: Path, expected: Path, as_json: bool) -> int:
     """Compare what the network took with a list: missing, doubled, unexpected.
 
-    EXPECTED is CSV or JSONL with destination and text, and where wanted from, iccid, modem, times.
+    EXPECTED is CSV or JSONL with destination and text, and where wanted from, iccid, modem, times;
+    in UTF-8, UTF-16 or GB18030 (GBK), as Excel writes them.
     Long texts are joined from their segments. Exit status 1: they differ.
     """
     path = folder / "ledger.jsonl"

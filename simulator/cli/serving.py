@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -29,12 +30,11 @@ class Duration(click.ParamType[float]):
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Seconds."""
+        number: object = value
+        with contextlib.suppress(ValueError):
+            number = float(str(value))
         try:
-            return float(str(value))
-        except ValueError:
-            pass
-        try:
-            found = read_seconds(value)
+            found = read_seconds(number)
         except ValueError as error:
             self.fail(f"{value}: {error}", param, ctx)
         assert isinstance(found, float)

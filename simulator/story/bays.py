@@ -205,7 +205,7 @@ def persona_file(path: Path) -> Persona:
         return personas.parse(text)
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path}: {error}") from error
     except personas.PersonaError as error:
         raise ScenarioError(f"{path}: {error}") from error
