@@ -121,7 +121,7 @@ class _Facts:
             found["default_memory"] = fields[0]
             for place in range(0, len(fields) - 2, 3):
                 key = {"ME": "me_slots", "SR": "sr_slots"}.get(fields[place])
-                if key and fields[place + 2].isdigit():
+                if key and re.fullmatch("[0-9]{1,5}", fields[place + 2]):
                     found[key] = int(fields[place + 2])
         slots = re.findall(
             r'\+(?:CMTI|CDSI): ?"?\w+"?,(\d+)|\+CMGL: ?(\d+),', "\n".join(self._lines())
@@ -354,8 +354,9 @@ def _unlabelled(text: str) -> str:
 def _numbers(text: str) -> list[int]:
     found: list[int] = []
     for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if first.isdigit():
+        limits = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part.strip())
+        if limits is not None:
+            first, last = limits.groups()
             found += range(int(first), int(last or first) + 1)
     return found
 

@@ -14,7 +14,7 @@ from simulator.cards.card import Card
 from simulator.modem import Modem
 from simulator.persona import Persona, PortRole
 from simulator.recording.draft import draft
-from simulator.recording.tape import Header, Tape
+from simulator.recording.tape import Header, Record, Sender, Tape, What
 from simulator.recording.vectors import vectors
 from tests.support.one_modem import Terminal
 from tests.support.recorded import PIN, recorded
@@ -167,3 +167,17 @@ def test_same_exchange_is_one_vector(tmp_path: Path) -> None:
     exchanges = vectors(tape)["exchanges"]
     assert isinstance(exchanges, list)
     assert [vector["command"] for vector in exchanges] == ["AT", "AT+CSQ"]
+
+
+@pytest.mark.parametrize(
+    "answer", ["(\xb2,1-x),(0),(0),(0),(0)", '"ME",0,\xb2', "(0-99999999999),(1)"]
+)
+def test_odd_numbers_of_a_modem_stop_no_draft(answer: str) -> None:
+    records: list[Record] = []
+    for ms, (command, name) in enumerate((("AT+CNMI=?", "+CNMI"), ("AT+CPMS?", "+CPMS"))):
+        said = ((Sender.HOST, What.COMMAND, f"{command}\r"),
+                (Sender.MODEM, What.ANSWER, f"\r\n{name}: {answer}\r\n"),
+                (Sender.MODEM, What.RESULT, "\r\nOK\r\n"))  # fmt: skip
+        records += [Record(ms=ms, sender=who, what=what, data=data) for who, what, data in said]
+    tape = Tape(header=Header(started="2026-11-22T12:00:00+00:00"), records=tuple(records))
+    assert 'name = "drafted"' in draft(tape, name="drafted")
