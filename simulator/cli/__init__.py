@@ -152,22 +152,24 @@ def _run(arguments: list[str]) -> int:
     try:
         status = cli(arguments, prog_name=program(), standalone_mode=False)
     except click.UsageError as error:
-        if "--json" in arguments:
-            return _complain(error.format_message(), arguments, EXIT_USAGE)
-        error.show()
-        return EXIT_USAGE
+        if "--json" not in arguments:
+            error.show()
+            return EXIT_USAGE
+        problem, status = error.format_message(), EXIT_USAGE
     except click.ClickException as error:
-        return _complain(error.format_message(), arguments, error.exit_code)
+        problem, status = error.format_message(), error.exit_code
     except ScenarioError as error:
-        return _complain(str(error), arguments, EXIT_USAGE)
+        problem, status = str(error), EXIT_USAGE
     except ControlError as error:
-        return _complain(str(error), arguments, EXIT_REFUSED)
+        problem, status = str(error), EXIT_REFUSED
     except BrokenPipeError:
         raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{where}{error.strerror or error}", arguments, EXIT_USAGE)
-    return status if isinstance(status, int) else 0
+        problem, status = f"{where}{error.strerror or error}", EXIT_USAGE
+    else:
+        return status if isinstance(status, int) else 0
+    return _complain(problem, arguments, status)
 
 
 def _complain(problem: str, arguments: Sequence[str], status: int) -> int:
