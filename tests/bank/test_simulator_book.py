@@ -8,18 +8,25 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
+import click
 import pytest
 
 import simulator
 from simulator import ledger
-from simulator.cli import HOMES, main
+from simulator.cli import HOMES, cli, main
 from simulator.control.client import BankControl
-from simulator.control.verbs import VERBS
+from simulator.control.verbs import VERBS, Source
 from simulator.faults import FaultKind
+from simulator.network.carriers import Beyond, Carrier, Limit, Period
+from simulator.network.latency import Latency, Shape
+from simulator.network.rules import Fate, ReportFate, Rule
+from simulator.network.ussd import Ending, Menu
+from simulator.persona import EmptySlot, Moment, Persona, RegistrationForm, UssdCoding
+from simulator.phone import CallOutcome
 from simulator.story import scenario
 from simulator.story.scenario import PortSets, Scenario, Transport
 from tests.support.simulated import wait_until
@@ -72,6 +79,10 @@ class Newcomer:
         Path(name.removeprefix("# ")).write_text(content, encoding="utf-8")
 
     def _type(self, line: str) -> None:
+        if line.startswith("until "):
+            done = subprocess.run(["/bin/sh", "-c", line], timeout=30, check=False)
+            assert done.returncode == 0, line
+            return
         words = shlex.split(line.removesuffix("&"))
         match words[:2]:
             case ["modemctl", "sim"]:
@@ -162,6 +173,10 @@ def test_page_is_typed_from_the_first_line_to_the_last(newcomer: Newcomer) -> No
     assert raw.startswith(b"\xef\xbb\xbfn,time,kind,")
     assert "Revision: 2.11" in said["modemctl sim type modem01 ATI --dir trial"]
     assert '+EXINFO: "35600001' in said["modemctl sim type modem01 AT+EXINFO? --dir trial"]
+    assert "+ICCID: 8986" in said["modemctl sim type modem01 AT+ICCID --dir trial"]
+    assert "+EXPIN: 3,10" in said["modemctl sim type modem01 AT+EXPIN --dir trial"]
+    lacking = said["modemctl sim type modem01 AT+CRSM=176,12258,0,0,10 --dir trial"]
+    assert lacking.split() == ["AT+CRSM=176,12258,0,0,10", "ERROR"]
     assert "1 expected, 1 taken: they agree" in said["modemctl sim check sent expected.csv"]
     assert {path.name for path in Path("bank").iterdir()} >= {"ports.csv", "cards.csv"}
     if shutil.which("gammu"):
@@ -173,7 +188,7 @@ def table(heading: str) -> list[list[str]]:
     section = TEXT.split(f"\n{heading}\n")[1]
     rows = re.search(r"^\|.*?(?=\n\n|\Z)", section, re.MULTILINE | re.DOTALL)
     assert rows is not None
-    cells = [re.split(r"(?<!\\) \| ", line.strip("| ") + " ") for line in rows[0].splitlines()[2:]]
+    cells = [re.split(r"(?<!\\)\|", line.strip()[1:-1]) for line in rows[0].splitlines()[2:]]
     return [[cell.strip() for cell in row] for row in cells]
 
 
@@ -207,7 +222,7 @@ def test_table_of_keys_names_them_all() -> None:
 
 def test_table_of_ledger_kinds_names_all_that_is_written() -> None:
     told = set(names("## The ledger"))
-    code = "".join(path.read_text(encoding="utf-8") for path in SOURCES.glob("*.py"))
+    code = "".join(path.read_text(encoding="utf-8") for path in SOURCES.rglob("*.py"))
     written = set(re.findall(r'(?:edger\.add|_note)\(\s*"(\w+)"', code))
     written |= set(re.findall(r'Waiting\(kind="(\w+)"', code))
     assert told == written
@@ -228,3 +243,69 @@ def test_files_of_the_page_that_are_named_exist() -> None:
     for name in re.findall(r"`((?:simulator|tests)/[\w/.]+)`", TEXT):
         root = SOURCES.parent if name.startswith("simulator") else PAGE.parents[1]
         assert (root / name).exists(), name
+
+
+@pytest.mark.parametrize(
+    ("heading", "kind"),
+    [
+        ("### Carriers", Carrier),
+        ("### Limits", Limit),
+        ("### Times that vary", Latency),
+        ("### USSD", Menu),
+        ("### Rules", Rule),
+        ("### Keys of a persona", Persona),
+    ],
+)
+def test_table_of_keys_is_that_of_the_dataclass(heading: str, kind: type) -> None:
+    rows = table(heading)
+    assert [row[0].strip("`") for row in rows] == [item.name for item in fields(kind)]
+    assert all(row[2] for row in rows)
+    for row, item in zip(rows, fields(kind), strict=True):
+        is_plain = isinstance(item.default, (int, float, str)) and item.default != ""
+        if is_plain and not isinstance(item.default, float):
+            told = row[1].strip("`").strip('"')
+            wanted = str(item.default).lower() if isinstance(item.default, bool) else item.default
+            assert told in {str(wanted), "…", repr(wanted).strip("'")} or "…" in told, item.name
+
+
+@pytest.mark.parametrize(
+    ("heading", "words"),
+    [
+        ("### Limits", [*Period, *Beyond]),
+        ("### Times that vary", Shape),
+        ("### USSD", Ending),
+        ("### Rules", [*Fate, *ReportFate]),
+        ("### Keys of a persona", [*Moment, *UssdCoding, *RegistrationForm, *EmptySlot]),
+        ("### Keys of the verbs", [*CallOutcome, *Source]),
+    ],
+)
+def test_words_of_closed_sets_are_all_told(heading: str, words: Iterable[str]) -> None:
+    told = {word for row in table(heading) for cell in row for word in re.findall(r"`(\w+)`", cell)}
+    assert {str(word) for word in words} <= told
+
+
+def test_table_of_the_verbs_keys_has_them_all() -> None:
+    rows = {row[0].strip("`"): (row[1], row[2] if len(row) > 2 else "")
+            for row in table("### Keys of the verbs")}  # fmt: skip
+    assert rows.keys() == VERBS.keys()
+    modems = {"one": "one", "all": "all", "place": "any place", "none": ""}
+    for name, verb in VERBS.items():
+        assert rows[name][0].strip("| ") == modems[verb.modem], name
+        heads = [re.sub(r"\([^)]*\)", "", part).split(":")[0] for part in rows[name][1].split("; ")]
+        told = {word for head in heads for word in re.findall(r"`(\w+)`", head)}
+        keys = set(verb.keys()) - {"modem", "modems"}
+        assert keys == told, name
+
+
+def test_commands_with_json_are_all_in_the_table() -> None:
+    told = {name for row in table("### `--json`") for name in re.findall(r"`([\w-]+)`", row[0])}
+    context = click.Context(cli)
+    commands = {name: cli.get_command(context, name) for name in HOMES}
+    wanted = {
+        name
+        for name, one in commands.items()
+        if one is not None
+        and HOMES[name][0].startswith("simulator.cli")
+        and any("--json" in param.opts for param in one.params)
+    }
+    assert told == wanted
