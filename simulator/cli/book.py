@@ -17,16 +17,21 @@ import click
 from simulator import checking
 from simulator import ledger as books
 from simulator.checking import Comparison, Taken
+from simulator.cli.naming import program
 from simulator.cli.show import cell, connect, show_json
 from simulator.control.client import ControlError
 from simulator.ledger import Fact
 from simulator.network.numbers import national
+from simulator.story.reading import unknown
 
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 _EXPECTED: Final = click.Path(path_type=Path, dir_okay=False, exists=True)
 _COLUMNS: Final = ("n", "time", "kind", "modem", "iccid", "from", "destination", "number", "text",
                    "outcome", "mr", "st", "coding", "direction", "seconds", "cause", "stat",
                    "carrier", "event", "fault", "do", "concat", "tpdu")  # fmt: skip
+KINDS: Final = ("submit", "refused", "deliver", "report", "expired", "call", "ussd",
+                "registration", "account", "power", "card", "fault", "story")  # fmt: skip
+"""What lines of the ledger are about."""
 _BOM: Final = "\ufeff"
 
 
@@ -111,6 +116,9 @@ def ledger(
 
     Times are the bank's, in UTC. `docs/simulator.md` explains the kinds.
     """
+    for kind in wanted["kinds"]:  # type: ignore[attr-defined]  # click gives a tuple
+        if kind not in KINDS:
+            raise click.UsageError(unknown(kind, KINDS, what="kind"))
     chosen = Filter(**wanted)  # type: ignore[arg-type]  # click has read and typed each option
     path = folder / "ledger.jsonl"
     if not path.is_file():
@@ -122,7 +130,8 @@ def ledger(
     if last is not None:
         found = deque(found, maxlen=last)
     with click.open_file(str(out or "-"), "w", encoding="utf-8") as file:
-        _write(found, file, form=form, bom=bom)
+        if not _write(found, file, form=form, bom=bom):
+            click.echo(f"{program()}: no line of {path} fits", err=True)
 
 
 @click.command(
@@ -184,7 +193,8 @@ def _followed(folder: Path) -> Iterator[Mapping[str, Fact]]:
 
 def _write(
     lines: Iterable[Mapping[str, Fact]], file: IO[str], *, form: str | None, bom: bool
-) -> None:
+) -> int:
+    """How many lines were written."""
     writers: dict[str | None, Callable[[Mapping[str, Fact]], str]] = {
         "json": lambda line: json.dumps(line, ensure_ascii=False),
         "csv": _row,
@@ -195,9 +205,12 @@ def _write(
         file.write((_BOM if bom else "") + ",".join(_COLUMNS) + "\n")
     elif form is None and file.isatty():
         file.write(f"{'time':<24}  {'kind':<12}  {'modem':<9}  what\n")
+    count = 0
     for line in lines:
+        count += 1
         file.write(render(line) + "\n")
         file.flush()
+    return count
 
 
 def _row(line: Mapping[str, Fact]) -> str:

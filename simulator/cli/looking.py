@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -32,8 +33,7 @@ def state(*, modem: str, folder: Path, as_json: bool) -> None:
         for one in found:
             show_json(one)
         return
-    columns = ("modem", "persona", "hub", "plugged", "on", "network", "number", "card", "call",
-               "faults")  # fmt: skip
+    columns = ("modem", "persona", "hub", "power", "network", "number", "card", "call", "faults")
     show_table(columns, map(_row, found))
 
 
@@ -43,8 +43,9 @@ def _row(one: Mapping[str, Fact]) -> list[object]:
     status = card["state"] if isinstance(card, Mapping) else "none"
     stat = one["registration"]
     network = _STATS.get(stat, stat) if isinstance(stat, int) else stat
-    return [one["modem"], one["persona"], one["hub"], one["is_plugged"], one["is_on"], network,
-            number, status, one["call"], one["faults"]]  # fmt: skip
+    power = "unplugged" if not one["is_plugged"] else "on" if one["is_on"] else "off"
+    return [one["modem"], one["persona"], one["hub"], power, network, number, status, one["call"],
+            one["faults"]]  # fmt: skip
 
 
 @click.command(
@@ -103,7 +104,7 @@ def scenarios_(*, show: str | None, as_json: bool) -> None:
         for name, one in found:
             show_json({"name": name, "about": one.about, "modems": one.modems})
         return
-    show_table(("name", "modems", "about"), [(name, one.modems, one.about) for name, one in found])
+    _show_entries((f"{name} ({one.modems} modems)", one.about) for name, one in found)
 
 
 @click.command(epilog="Example: verbs --json")
@@ -114,7 +115,14 @@ def verbs(*, as_json: bool) -> None:
         for name, one in VERBS.items():
             show_json({"verb": name, "about": one.summary, "keys": one.keys(), "undo": one.undo})
         return
-    show_table(
-        ("verb", "keys", "about"),
-        [(name, " ".join(one.keys()), one.summary) for name, one in VERBS.items()],
+    _show_entries(
+        (f"{name}  {one.summary}", " ".join(one.keys()) or "no keys") for name, one in VERBS.items()
     )
+
+
+def _show_entries(entries: Iterable[tuple[str, str]]) -> None:
+    """A line each and what belongs to it below, in 80 columns."""
+    for head, text in entries:
+        click.echo(head)
+        for line in textwrap.wrap(text, 76, break_on_hyphens=False):
+            click.echo(f"    {line}")
