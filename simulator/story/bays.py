@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
@@ -18,7 +17,7 @@ from simulator.cards.card import Subscription
 from simulator.network.carriers import Carrier
 from simulator.network.numbers import national
 from simulator.persona import Persona, PersonaPort, PortRole
-from simulator.story.reading import ScenarioError, line_of, read, shaped, unknown
+from simulator.story.reading import ScenarioError, line_of, read, shaped, toml, unknown
 
 if TYPE_CHECKING:
     from simulator.story.scenario import Scenario
@@ -200,13 +199,12 @@ def persona_file(path: Path) -> Persona:
         ScenarioError: it cannot be read, or is wrong; with file, line and key.
     """
     try:
-        text = path.read_text("utf-8")
-        read(Persona, tomllib.loads(text))
-        return personas.parse(text)
+        table, text = toml(path)
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path}: {error}") from error
+    try:
+        read(Persona, table)
+        return personas.parse(text)
     except personas.PersonaError as error:
         raise ScenarioError(f"{path}: {error}") from error
     except ScenarioError as error:

@@ -301,6 +301,15 @@ def test_own_files_are_checked_and_shipped_ones_shown(shell: Shell, tmp_path: Pa
     assert f"{own}:2: modle: unknown key 'modle'; did you mean model?" in shell(
         "personas", "--check", str(own), status=2
     )
+    for text, said in (
+        ('name = "x"\nvendor = [\n', ":2: not TOML: "),
+        ('name = "x"\n', ": vendor: is missing"),
+        ('first_slot = "x"\n', ':1: first_slot: "x": a whole number is needed'),
+    ):
+        own.write_text(text, encoding="utf-8")
+        told = shell("personas", "--check", str(own), status=2)
+        assert f"{own}{said}" in told
+        assert "nput" not in told
     assert "no persona 'nokia'" in shell("personas", "--show", "nokia", status=2)
 
 
