@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from simulator.ledger import Fact
 from simulator.network.numbers import national
-from simulator.story.reading import ScenarioError, read
+from simulator.reading import ScenarioError, read
 
 Line: TypeAlias = Mapping[str, Fact]
 

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from simulator.dice import Chance, Dice
-from simulator.story.reading import Seconds
+from simulator.reading import Seconds
 
 _LEAST_GAP: Final = 0.001  # seconds; without any, time would stand still in a flood
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from simulator.clock import Clock, Timer
 from simulator.ledger import Fact, Ledger
-from simulator.story.reading import Seconds
+from simulator.reading import Seconds
 
 
 class CallState(IntEnum):

@@ -147,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     from simulator.control.client import ControlError
-    from simulator.story.reading import ScenarioError
+    from simulator.reading import ScenarioError
 
     try:
         status = cli(arguments, prog_name=program(), standalone_mode=False)

@@ -13,7 +13,7 @@ from simulator.cli.show import ask, bank_option, connect, json_option, show_json
 from simulator.control.verbs import VERBS, Source
 from simulator.faults import FaultKind
 from simulator.phone import CallOutcome
-from simulator.story.reading import unknown
+from simulator.reading import unknown
 
 
 @click.command(epilog="Example: sms modem01 退订 --from +8613912345678 --dir /tmp/bank")

@@ -22,7 +22,7 @@ from simulator.cli.show import cell, connect, show_json
 from simulator.control.client import ControlError
 from simulator.ledger import Fact
 from simulator.network.numbers import national
-from simulator.story.reading import unknown
+from simulator.reading import unknown
 
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 _EXPECTED: Final = click.Path(path_type=Path, dir_okay=False, exists=True)

@@ -13,9 +13,9 @@ import click
 
 from simulator.cli.naming import program
 from simulator.control import serving
+from simulator.reading import seconds as read_seconds
 from simulator.story import scenario as scenarios
 from simulator.story.bays import PinLock
-from simulator.story.reading import seconds as read_seconds
 from simulator.story.scenario import PortSets, Scenario, Transport
 
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)

@@ -16,8 +16,8 @@ from simulator.faults import Fault
 from simulator.modem import Modem
 from simulator.network.ussd import Menu
 from simulator.phone import CallPlan
+from simulator.reading import ScenarioError
 from simulator.story.bays import select
-from simulator.story.reading import ScenarioError
 from simulator.story.timeline import ANY, Story
 from simulator.story.traffic import Flow
 from simulator.story.typist import Typist

@@ -21,7 +21,7 @@ from simulator.control.controller import Controller
 from simulator.control.verbs import Result
 from simulator.dice import Draws
 from simulator.ledger import Ledger
-from simulator.story.reading import ScenarioError
+from simulator.reading import ScenarioError
 
 __all__ = ["BankControl", "ControlError", "Controller", "serve"]
 

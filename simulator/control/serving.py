@@ -14,8 +14,8 @@ from simulator.bank import Bank
 from simulator.clock import VirtualClock
 from simulator.control import server as control
 from simulator.control.controller import Controller
+from simulator.reading import ScenarioError
 from simulator.story.bays import bays, port_name
-from simulator.story.reading import ScenarioError
 from simulator.story.scenario import VIRTUAL_START, Scenario, Transport
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)

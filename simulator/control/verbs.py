@@ -20,7 +20,7 @@ from simulator.network.latency import Latency
 from simulator.network.network import Rule
 from simulator.network.ussd import Menu
 from simulator.phone import CallPlan
-from simulator.story.reading import (
+from simulator.reading import (
     Octet,
     Path,
     ScenarioError,

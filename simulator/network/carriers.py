@@ -13,7 +13,7 @@ from typing import Annotated, Final, Generic, TypeVar
 
 from simulator.network.latency import Latency
 from simulator.network.ussd import MENUS, Menu
-from simulator.story.reading import Seconds, shaped
+from simulator.reading import Seconds, shaped
 
 _T = TypeVar("_T")
 

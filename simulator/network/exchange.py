@@ -15,7 +15,7 @@ from simulator.network.rules import Rulebook
 from simulator.network.subscriber import Subscriber
 from simulator.persona import Persona
 from simulator.phone import CallOutcome, CallPlan, Phone
-from simulator.story.reading import Seconds
+from simulator.reading import Seconds
 
 BARRED: Final = 8
 BUSY: Final = 17

@@ -9,7 +9,7 @@ from math import exp, log
 from statistics import NormalDist
 from typing import Final
 
-from simulator.story.reading import Seconds
+from simulator.reading import Seconds
 
 _NORMAL: Final = NormalDist()
 _TINY: Final = 2.0**-54

@@ -16,7 +16,7 @@ from pydantic import Field
 from simulator import pdu
 from simulator.cards.card import Card
 from simulator.dice import Chance, Dice
-from simulator.story.reading import Octet, Seconds
+from simulator.reading import Octet, Seconds
 
 
 class ReportFate(StrEnum):

@@ -12,7 +12,7 @@ from typing import Final
 
 from simulator.clock import Clock, Timer
 from simulator.ledger import Fact, Ledger
-from simulator.story.reading import Seconds
+from simulator.reading import Seconds
 
 
 class Ending(StrEnum):

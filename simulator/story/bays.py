@@ -17,7 +17,7 @@ from simulator.cards.card import Subscription
 from simulator.network.carriers import Carrier
 from simulator.network.numbers import national
 from simulator.persona import Persona, PersonaPort, PortRole
-from simulator.story.reading import ScenarioError, line_of, read, shaped, toml, unknown
+from simulator.reading import ScenarioError, line_of, read, shaped, toml, unknown
 
 if TYPE_CHECKING:
     from simulator.story.scenario import Scenario

@@ -16,9 +16,7 @@ from simulator.network.carriers import CMCC, Carrier
 from simulator.network.exchange import CallRule
 from simulator.network.network import Rule, Times
 from simulator.persona import Persona, PersonaPort, PortRole
-from simulator.story import timeline as stories
-from simulator.story.bays import Bay, BayChange, PinLock, SpareCard, bays, deal
-from simulator.story.reading import (
+from simulator.reading import (
     ScenarioError,
     Seconds,
     keys,
@@ -28,6 +26,8 @@ from simulator.story.reading import (
     toml,
     unknown,
 )
+from simulator.story import timeline as stories
+from simulator.story.bays import Bay, BayChange, PinLock, SpareCard, bays, deal
 from simulator.story.timeline import Entry
 
 __all__ = [

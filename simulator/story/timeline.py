@@ -13,8 +13,8 @@ from simulator.clock import Clock
 from simulator.control.verbs import VERBS, Args, Result
 from simulator.dice import Chance, Dice, Draws
 from simulator.ledger import Fact, Ledger
+from simulator.reading import Path, ScenarioError, Seconds, read, unknown
 from simulator.story.bays import select
-from simulator.story.reading import Path, ScenarioError, Seconds, read, unknown
 
 ANY: Final = "any"
 """Selects one modem by chance."""

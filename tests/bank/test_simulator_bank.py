@@ -270,7 +270,7 @@ WRONG = {
     b'{"id":7,"do":"reboot","modem":"modem99"}': "no modem 'modem99'",
     b'{"id":7,"do":"inject_sms","to":"nobody","text":""}': "no card 'nobody'",
     b'{"id":7,"do":"set_fault","modem":"modem01","fault":"rust"}': "rust",
-    b'{"id":7,"do":"set_latency","seconds":true}': "seconds: True: seconds are needed",
+    b'{"id":7,"do":"set_latency","seconds":true}': "seconds: true: seconds are needed",
     b'{"id":7,"do":"set_network_error","rule":{"cmss":1}}': "unknown key 'cmss'",
     b'{"id":7,"do":"ledger","where":1}': "where: 1: a table is needed",
 }

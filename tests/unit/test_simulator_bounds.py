@@ -9,8 +9,8 @@ import pytest
 from simulator.clock import VirtualClock
 from simulator.control import server as control
 from simulator.faults import Fault, FaultKind
+from simulator.reading import ScenarioError
 from simulator.story import scenario
-from simulator.story.reading import ScenarioError
 from simulator.story.scenario import Scenario
 from tests.support.virtual_bank import virtual_bank
 

@@ -11,7 +11,7 @@ import pytest
 from simulator import checking, pdu
 from simulator.checking import Comparison, Expected
 from simulator.ledger import Fact
-from simulator.story.reading import ScenarioError
+from simulator.reading import ScenarioError
 
 Line = dict[str, Fact]
 

@@ -9,7 +9,7 @@ import pytest
 from simulator.bank import NoSuchThing
 from simulator.control import server as control
 from simulator.control import verbs
-from simulator.story.reading import ScenarioError
+from simulator.reading import ScenarioError
 from tests.support.virtual_bank import VirtualBank, virtual_bank
 
 

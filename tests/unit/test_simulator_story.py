@@ -12,8 +12,8 @@ import pytest
 
 from simulator import ledger
 from simulator.control import serving
+from simulator.reading import ScenarioError
 from simulator.story import scenario
-from simulator.story.reading import ScenarioError
 from simulator.story.scenario import Scenario
 
 KINDS = {"submit", "refused", "deliver", "report", "call", "ussd", "fault", "power", "card",

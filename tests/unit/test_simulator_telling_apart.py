@@ -9,8 +9,8 @@ import pytest
 from simulator.control import server as control
 from simulator.control import serving
 from simulator.control.verbs import PAGE_MOST
+from simulator.reading import ScenarioError
 from simulator.story import scenario
-from simulator.story.reading import ScenarioError
 from simulator.story.scenario import Scenario
 from tests.support.virtual_bank import VirtualBank, virtual_bank
 
@@ -68,7 +68,7 @@ def test_ledger_is_read_in_pages(tmp_path: Path) -> None:
         ({"offset": 10**30}, "offset:"),
         ({"limit": 0}, "limit: 0: not below 1"),
         ({"limit": PAGE_MOST + 1}, "limit: 5001: not above 5000"),
-        ({"limit": None}, "limit: None: a whole number is needed"),
+        ({"limit": None}, "limit: null: a whole number is needed"),
     ],
 )
 def test_page_that_there_cannot_be_is_refused(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from simulator.reading import ScenarioError
 from simulator.story import timeline
-from simulator.story.reading import ScenarioError
 from simulator.story.timeline import Entry
 from tests.support.virtual_bank import virtual_bank
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.story.reading import ScenarioError
+from simulator.reading import ScenarioError
 from tests.support.virtual_bank import VirtualBank, virtual_bank
 
 
