@@ -112,6 +112,7 @@ def test_gammu_unlocks_identifies_sends_lists_and_asks(bank: BankProcess) -> Non
     assert not found, "\n".join(f"{name}: {what}" for name, what in found.items())
 
 
+@pytest.mark.timeout(300)
 def test_smsd_sends_and_receives_with_files_and_with_sql(
     unlocked: BankProcess, tmp_path: Path
 ) -> None:
@@ -126,7 +127,8 @@ def test_smsd_sends_and_receives_with_files_and_with_sql(
 
         def use(modem: str) -> None:
             smsd = running[modem]
-            wait_until(lambda: text_of(bank, modem) == CHINESE, what=smsd.log(), seconds=60)
+            # Where a modem's chatter spoils its first words, smsd pauses and begins anew.
+            wait_until(lambda: text_of(bank, modem) == CHINESE, what=smsd.log(), seconds=150)
             wait_until(lambda: len(smsd.sent()) >= 1, what="kept as sent")
             receive(bank, modem, PLAIN)
             wait_until(
