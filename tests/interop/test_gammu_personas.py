@@ -20,6 +20,8 @@ ORIGIN = "+8613912345678"
 CHINESE = "通知：明天停电，请提前做好准备。" * 5
 # gammu packs USSD only for the Huawei models that it knows by name.
 NO_USSD = {"mu609"}
+# The flood of +ZUSIMR may spoil smsd's first words, and then it pauses for minutes.
+SMSD_PAUSES = {"zte"}
 PLAIN = "plain {text} €"
 
 
@@ -120,7 +122,9 @@ def test_smsd_sends_and_receives_with_files_and_with_sql(
     with ExitStack() as daemons:
         running: dict[str, Smsd] = {}
         for half, is_sql in ((0, False), (1, True)):
-            for modem in modems(half=half).values():
+            for name, modem in modems(half=half).items():
+                if name in SMSD_PAUSES:
+                    continue
                 smsd = Smsd(bank.port(modem), tmp_path / modem, pin=PIN, is_sql=is_sql)
                 running[modem] = daemons.enter_context(smsd)
                 smsd.inject(FRIEND, CHINESE)
@@ -137,5 +141,6 @@ def test_smsd_sends_and_receives_with_files_and_with_sql(
 
         everywhere = {f"{name} files": modem for name, modem in modems().items()}
         everywhere |= {f"{name} SQL": modem for name, modem in modems(half=1).items()}
+        everywhere = {name: modem for name, modem in everywhere.items() if modem in running}
         found = failures(use, everywhere)
         assert not found, "\n".join(f"{name}: {what[-600:]}" for name, what in found.items())
