@@ -126,7 +126,7 @@ def test_smsd_sends_and_receives_with_files_and_with_sql(
     with ExitStack() as daemons:
         running: dict[str, Smsd] = {}
         for half, is_sql in ((0, False), (1, True)):
-            for name, modem in modems(half=half).items():
+            for modem in modems(half=half).values():
                 smsd = Smsd(bank.port(modem), tmp_path / modem, pin=PIN, is_sql=is_sql)
                 running[modem] = daemons.enter_context(smsd)
                 smsd.inject(FRIEND, CHINESE)
