@@ -1,0 +1,59 @@
+"""Every table, once. Phone numbers and texts stand encrypted, beside a blind index.
+
+Times are UTC milliseconds since 1970 (`UtcMs`); states are the words of `modemctl.lifecycle`.
+The migrations' sum must equal this metadata (a test proves it): a table stands in it once its
+module is imported, so all of them are imported here, and everybody imports tables from here.
+"""
+
+from __future__ import annotations
+
+from modemctl.store.tables.batches import (
+    approval,
+    batch,
+    batch_chunk,
+    batch_removed,
+    confirmation,
+    message,
+    opt_out,
+    quota,
+    segment,
+    segment_journal,
+)
+from modemctl.store.tables.cards import modem, pin_attempt, pin_import, sim, wish
+from modemctl.store.tables.evidence import audit_entry, event, meta, node
+from modemctl.store.tables.incoming import call, inbox, report
+from modemctl.store.tables.people import account, api_key, approver_key, authorisation
+from modemctl.store.tables.schema import UtcMs, from_ms, metadata, to_ms
+
+__all__ = [
+    "UtcMs",
+    "account",
+    "api_key",
+    "approval",
+    "approver_key",
+    "audit_entry",
+    "authorisation",
+    "batch",
+    "batch_chunk",
+    "batch_removed",
+    "call",
+    "confirmation",
+    "event",
+    "from_ms",
+    "inbox",
+    "message",
+    "meta",
+    "metadata",
+    "modem",
+    "node",
+    "opt_out",
+    "pin_attempt",
+    "pin_import",
+    "quota",
+    "report",
+    "segment",
+    "segment_journal",
+    "sim",
+    "to_ms",
+    "wish",
+]

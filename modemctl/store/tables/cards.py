@@ -1,0 +1,100 @@
+"""Cards, their PINs, and the modems they stand in."""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Integer, LargeBinary, String, Table, Text, text
+
+from modemctl.lifecycle import CardState
+from modemctl.store.tables.schema import KEY, UtcMs, metadata, one_of
+
+sim = Table(
+    "sim",
+    metadata,
+    Column("iccid", String(22), primary_key=True),
+    Column("number_enc", LargeBinary),
+    Column("number_bidx", LargeBinary, index=True),
+    Column("holder", String(128)),
+    Column("department", String(128)),
+    Column("ownership", String(16), nullable=False),  # owned, leased
+    Column("lessor", String(128)),
+    Column("carrier", String(64)),
+    Column("card_group", String(64)),
+    Column("state", String(24), nullable=False),
+    Column("is_reserved", Boolean, nullable=False, server_default=text("0")),
+    Column("verified_at", UtcMs),
+    Column("verified_by", String(128)),
+    Column("pin_enc", LargeBinary),
+    Column("pin_pending_enc", LargeBinary),
+    Column("pin_import_id", String(36)),
+    Column("pin_state", String(24), nullable=False, server_default="unproved"),
+    Column("is_paused", Boolean, nullable=False, server_default=text("0")),
+    Column("created_at", UtcMs, nullable=False),
+    Column("updated_at", UtcMs, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    one_of("state", CardState),
+)
+
+pin_import = Table(
+    "pin_import",
+    metadata,
+    Column("import_id", String(36), primary_key=True),
+    Column("created_at", UtcMs, nullable=False),
+    Column("n_cards", Integer, nullable=False),
+    Column("width", Integer, nullable=False),  # tries allowed in parallel: 1, 2, 4, 8
+    Column("n_right", Integer, nullable=False),
+    Column("n_wrong", Integer, nullable=False),
+    Column("stopped_at", UtcMs),
+    Column("stopped_reason", Text),
+)
+
+pin_attempt = Table(
+    "pin_attempt",
+    metadata,
+    Column("attempt_id", KEY, primary_key=True),
+    Column("iccid", String(22), nullable=False, index=True),
+    Column("import_id", String(36), index=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("command", String(8), nullable=False),  # CPIN, CLCK, CPWD
+    Column("bay", String(128), nullable=False),
+    Column("node_id", String(64), nullable=False),
+    Column("tries_before", Integer, nullable=False),
+    Column("at", UtcMs, nullable=False),
+    Column("outcome", String(16)),  # NULL while the answer is out
+)
+
+modem = Table(
+    "modem",
+    metadata,
+    Column("bay", String(128), primary_key=True),
+    Column("node_id", String(64), nullable=False),
+    Column("port", String(255)),
+    Column("imei", String(16)),
+    Column("manufacturer", String(64)),
+    Column("model", String(64)),
+    Column("revision", String(128)),
+    Column("family", String(32)),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("state_at", UtcMs, nullable=False),
+    Column("desired_state", String(16), nullable=False, server_default="run"),
+    Column("iccid", String(22), index=True),
+    Column("signal_dbm", Integer),
+    Column("operator", String(64)),
+    Column("registration_stat", Integer),
+    Column("updated_at", UtcMs, nullable=False),
+)
+
+wish = Table(
+    "wish",
+    metadata,
+    Column("wish_id", String(36), primary_key=True),
+    Column("kind", String(16), nullable=False),  # at, reset, rescan, release, retry
+    Column("bay", String(128), nullable=False, index=True),
+    Column("body_enc", LargeBinary),
+    Column("requested_by", String(36), nullable=False),
+    Column("at", UtcMs, nullable=False),
+    Column("taken_at", UtcMs),
+    Column("done_at", UtcMs),
+    Column("result_enc", LargeBinary),
+    Column("error", Text),
+)

@@ -1,0 +1,47 @@
+"""Events and the audit log; the database's own facts."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, LargeBinary, String, Table, Text
+
+from modemctl.store.tables.schema import KEY, UtcMs, metadata
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+node = Table(
+    "node",
+    metadata,
+    Column("node_id", String(64), primary_key=True),
+    Column("started_at", UtcMs, nullable=False),
+    Column("heartbeat_at", UtcMs, nullable=False),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("event_id", KEY, primary_key=True),
+    Column("at", UtcMs, nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("data", Text, nullable=False),  # JSON, nothing personal
+)
+
+audit_entry = Table(
+    "audit_entry",
+    metadata,
+    Column("node_id", String(64), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", UtcMs, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("details", Text, nullable=False),  # JSON, masked
+    Column("prev", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+)

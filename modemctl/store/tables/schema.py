@@ -1,0 +1,63 @@
+"""What every table is made of: times, keys, the naming of constraints."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import BigInteger, CheckConstraint, Dialect, Integer, MetaData
+from sqlalchemy.types import TypeDecorator
+
+from modemctl.lifecycle import BatchState, CardState, SegmentState
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
+
+
+class UtcMs(TypeDecorator[datetime]):
+    """An aware datetime, stored as UTC milliseconds since 1970."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """To milliseconds; a naive datetime is our own error."""
+        del dialect
+        if value is None:
+            return None
+        assert value.tzinfo is not None, "times are aware"
+        return (value - _EPOCH) // _MS
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """To an aware UTC datetime."""
+        del dialect
+        return None if value is None else _EPOCH + value * _MS
+
+
+def to_ms(at: datetime) -> int:
+    """The stored form of a time, for statements written in SQL."""
+    return (at - _EPOCH) // _MS
+
+
+def from_ms(value: int) -> datetime:
+    """The time behind a stored form."""
+    return _EPOCH + value * _MS
+
+
+KEY = BigInteger().with_variant(Integer, "sqlite")  # else SQLite does not count up by itself
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def one_of(column: str, values: type[SegmentState | BatchState | CardState]) -> CheckConstraint:
+    """A column holds one of the closed set's words, in the database too."""
+    words = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({words})", name=f"{column}_known")
