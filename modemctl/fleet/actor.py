@@ -7,33 +7,27 @@ lets one command run at a time.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from drivers.errors import (
-    CommandError,
-    CommandTimeout,
-    DriverError,
-    LinkError,
-    ProtocolError,
-)
+from drivers.errors import CommandError, CommandTimeout, DriverError, ProtocolError
 from drivers.interface import Registration, SimState
 from modemctl.errors import StoreError
+from modemctl.fleet.attention import Attention
 from modemctl.fleet.ground import Ground
-from modemctl.fleet.health import Health, read_network
+from modemctl.fleet.health import read_network
+from modemctl.fleet.judging import judge
 from modemctl.fleet.link import Link
 from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.moves import Interrupted, Moved
 from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.recovering import Recovery
 from modemctl.fleet.saving import STORE_PAUSE, save
-from modemctl.fleet.serving import Desk, Sender
 from modemctl.fleet.unlocking import Fit, Unfit, Unlocked, check_card, unlock
-from modemctl.fleet.wishing import serve_wishes
-from modemctl.lifecycle import MODEM, ModemEvent, ModemState, advance
+from modemctl.fleet.working import Work
+from modemctl.lifecycle import ModemEvent, ModemState, advance
 from modemctl.model import Bay
 from modemctl.store import modems
 from modemctl.store.modems import Facts, StateChange
@@ -72,11 +66,25 @@ class Actor:
             receiver=self._receiver,
             reopen=self._open,
         )
-        self._health = Health(ground.bank.health_interval)
+        self._attention = Attention(
+            ground.store,
+            bay=bay,
+            link=self._link,
+            receiver=self._receiver,
+            wake=self._wake,
+            state=lambda: self._state,
+        )
+        self._work = Work(
+            ground,
+            link=self._link,
+            attention=self._attention,
+            receiver=self._receiver,
+            recovery=self._recovery,
+            wake=self._wake.set,
+            facts=lambda: self._facts,
+            learn=self._learn,
+        )
         self._n_sim_waits = 0
-        self._is_paused = False
-        self._has_wishes = True  # until we looked
-        self._is_stopping = False
 
     # ---------------------------------------------------------------- what others see and say
 
@@ -88,7 +96,7 @@ class Actor:
             bay=self._bay,
             family=self._family,
             state=self._state.value,
-            is_paused=self._is_paused,
+            is_paused=self._attention.is_paused,
             is_registered=stat is not None and Registration(stat=stat).is_registered,
             carrier=self._facts.operator,
             signal_dbm=self._facts.signal_dbm,
@@ -111,14 +119,11 @@ class Actor:
 
     def set_paused(self, *, is_paused: bool) -> None:
         """A person paused the bay or lets it run: seen before the next segment."""
-        if self._is_paused != is_paused:
-            self._is_paused = is_paused
-            self._wake.set()
+        self._attention.set_paused(is_paused=is_paused)
 
     def call(self) -> None:
         """Somebody wants something of the bay."""
-        self._has_wishes = True
-        self._wake.set()
+        self._attention.call()
 
     def tell_card(self, unfit: str | None) -> None:
         """The register changed: why this bay's card may not be used now, None where it may."""
@@ -129,8 +134,7 @@ class Actor:
 
     def stop(self) -> None:
         """End in order: the submit in flight to its end, then close the port."""
-        self._is_stopping = True
-        self._wake.set()
+        self._attention.stop()
 
     # ---------------------------------------------------------------- the walk
 
@@ -151,7 +155,7 @@ class Actor:
 
     async def _walk(self) -> None:
         await self._move(Moved(event=_E.PORT_SEEN))
-        while self._state is not _M.ABSENT and not self._is_stopping:
+        while self._state is not _M.ABSENT and not self._attention.is_stopping:
             moved = await self._stay()
             if moved is not None:
                 await self._move(moved)
@@ -186,27 +190,16 @@ class Actor:
         return steps[self._state]()
 
     def _judge(self, error: DriverError) -> Moved | None:
-        """What a driver's error means in the present state (design §8); None where nothing."""
+        """Count a driver's error; what it means in the present state, None where nothing."""
         telemetry, family = self._ground.telemetry, self._family
         if isinstance(error, CommandTimeout):
             telemetry.count("modemctl_command_timeouts_total", family=family, phase=error.phase)
         elif isinstance(error, ProtocolError | CommandError):
             telemetry.count("modemctl_protocol_errors_total", family=family)
-        is_probing = self._state is _M.PROBING
-        if isinstance(error, LinkError) and (is_probing or not self._link.has_port()):
-            return Moved(event=_E.PORT_GONE, reason=error.reason)
-        if is_probing:
-            event = _E.NO_ANSWER
-        elif self._state is _M.STARTING:
-            event = _E.INIT_FAILED
-        elif self._state is _M.UNLOCKING and isinstance(error, CommandError):
-            event = _E.STOPPED
-        else:
-            event = _E.LINK_ERROR if isinstance(error, LinkError) else _E.OUT_OF_STEP
-        if (self._state, event) not in MODEM:
+        moved = judge(error, self._state, has_port=self._link.has_port())
+        if moved is None:
             _log.warning("actor.error_without_link", extra={"error": str(error)})
-            return None
-        return Moved(event=event, reason=str(error))
+        return moved
 
     async def _move(self, moved: Moved) -> None:
         before = self._state
@@ -228,43 +221,6 @@ class Actor:
             reason=moved.reason,
         )
         await save(lambda: self._ground.store.write_in_set(modems.save_changes, change))
-
-    async def _look_up(self, until: float) -> None:
-        """Serve wishes, then wait for something to look at, at most until a point of loop time.
-
-        Raises:
-            Interrupted: the state is left.
-        """
-        await self._receiver.settle_late()
-        if self._has_wishes:
-            self._has_wishes = False
-            await serve_wishes(self._ground.store, self._link, bay=self._bay, state=self._state)
-        await self._idle(until)
-
-    async def _idle(self, until: float) -> None:
-        """Wait until woken, at most until a point of the loop's time.
-
-        Raises:
-            Interrupted: the state is left.
-        """
-        self._check_controls()
-        left = until - asyncio.get_running_loop().time()
-        if left > 0 and not self._is_stopping:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await self._wake.wait()
-        self._wake.clear()
-        self._check_controls()
-
-    def _check_controls(self) -> None:
-        while (control := self._mailbox.next_control()) is not None:
-            event = control.event
-            if event is _E.REGISTERED:
-                continue  # it only wakes: the card is asked first whether it is still the same
-            if event is _E.LINK_ERROR and not self._link.has_port():
-                event = _E.PORT_GONE
-            if (self._state, event) in MODEM:
-                raise Interrupted(event, control.reason)
 
     # ---------------------------------------------------------------- states without a card
 
@@ -291,7 +247,7 @@ class Actor:
     async def _recovering(self) -> Moved:
         """Climb the ladder; without coverage nobody comes here."""
         return await self._recovery.run(
-            self._reason, family=self._family, may_go_on=lambda: not self._is_stopping
+            self._reason, family=self._family, may_go_on=lambda: not self._attention.is_stopping
         )
 
     async def _failed(self) -> Moved:
@@ -299,8 +255,8 @@ class Actor:
         await self._link.close()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._recovery.cool_down
-        while loop.time() < deadline and not self._is_stopping:
-            await self._look_up(deadline)
+        while loop.time() < deadline and not self._attention.is_stopping:
+            await self._attention.look_up(deadline)
         return Moved(event=_E.RETRY, reason="the cool-down is over")
 
     async def _starting(self) -> Moved:
@@ -316,9 +272,9 @@ class Actor:
         poll = min(_SIM_POLL * 2**self._n_sim_waits, _LONGEST_SIM_POLL)
         self._n_sim_waits = min(self._n_sim_waits + 1, 8)
         deadline = loop.time() + poll
-        while loop.time() < deadline and not self._is_stopping:
-            await self._look_up(deadline)
-        if self._is_stopping or await self._link.driver.sim_state() is SimState.ABSENT:
+        while loop.time() < deadline and not self._attention.is_stopping:
+            await self._attention.look_up(deadline)
+        if self._attention.is_stopping or await self._link.driver.sim_state() is SimState.ABSENT:
             return None
         return Moved(event=_E.SIM_READY, reason="looking again")
 
@@ -341,14 +297,15 @@ class Actor:
 
     async def _quarantined(self) -> Moved | None:
         """The card gets no PIN and sends nothing until the register or a person says otherwise."""
-        await self._look_up(asyncio.get_running_loop().time() + self._ground.bank.health_interval)
+        interval = self._ground.bank.health_interval
+        await self._attention.look_up(asyncio.get_running_loop().time() + interval)
         return None
 
     async def _unlocking(self) -> Moved:
         """PIN guard and lock; then routing and what lies in the storage."""
         iccid = self._facts.iccid
         assert iccid is not None, "CHECKING found it"
-        self._check_controls()  # the card may have gone while the change was being saved
+        self._attention.check()  # the card may have gone while the change was being saved
         ground, driver = self._ground, self._link.driver
         outcome = await unlock(
             driver,
@@ -367,8 +324,8 @@ class Actor:
         return Moved(event=_E.DONE)
 
     async def _may_wait(self) -> bool:
-        await self._look_up(0.0)
-        return not self._is_stopping
+        await self._attention.look_up(0.0)
+        return not self._attention.is_stopping
 
     async def _searching(self) -> Moved | None:
         """Wait for the network; no coverage is nobody's fault.
@@ -378,8 +335,8 @@ class Actor:
         """
         loop = asyncio.get_running_loop()
         poll = _SEARCH_POLL
-        while not self._is_stopping:
-            self._check_controls()
+        while not self._attention.is_stopping:
+            self._attention.check()
             registration = await self._link.driver.registration()
             self._facts = dataclasses.replace(self._facts, registration_stat=registration.stat)
             found = await self._look_at_card(registration)
@@ -387,7 +344,7 @@ class Actor:
                 return found
             deadline = loop.time() + poll
             poll = min(poll * 2, self._ground.bank.health_interval)
-            await self._look_up(deadline)
+            await self._attention.look_up(deadline)
         return None
 
     async def _look_at_card(self, registration: Registration) -> Moved | None:
@@ -411,61 +368,11 @@ class Actor:
 
     async def _ready(self) -> Moved | None:
         """Send what the dispatcher hands over; look at signal and registration now and then."""
-        assert self._facts.iccid is not None, "READY has a card"
-        ground = self._ground
-        desk = Desk(
-            store=ground.store,
-            dispatcher=ground.dispatcher,
-            telemetry=ground.telemetry,
-            rules=ground.rules,
-            stops=ground.stops,
-            mailbox=self._mailbox,
-            bay=self._bay,
-            iccid=self._facts.iccid,
-            wake=self._wake.set,
-            pause=self._idle,
-            submit_timeout=ground.bank.submit_timeout,
-            may_go_on=lambda: not self._is_paused and not self._is_stopping,
-        )
-        left: Exception | None = None
-        async with asyncio.TaskGroup() as group:
-            sender = Sender(desk, self._link.driver, group)
-            try:
-                await self._work(sender)
-            except (Interrupted, DriverError, StoreError) as error:
-                left = error  # raised behind the group, which would wrap it
-            finally:
-                await sender.close()
-        if left is not None:
-            raise left
+        await self._work.run()
         return None
 
-    async def _work(self, sender: Sender) -> None:
-        loop = asyncio.get_running_loop()
-        self._health.plan()
-        while not self._is_stopping:
-            await self._receiver.settle_late()  # before the next submit makes it nobody's
-            if loop.time() >= self._health.due_at:
-                await self._check_health()
-            if self._is_paused or not sender.has_work:
-                if not self._is_paused:
-                    sender.ask()
-                resting = sender.rest_until
-                wake_at = min(self._health.due_at, resting if resting > loop.time() else 1e18)
-                await self._look_up(wake_at)
-                continue
-            await sender.send_next()
-            if sender.n_taken:
-                self._recovery.note_health()
-            if self._has_wishes:
-                await self._look_up(0.0)
-            self._check_controls()
-
-    async def _check_health(self) -> None:
-        before = self._facts
-        self._facts = await self._health.check(self._link.driver, before)
-        if self._facts is not before:
-            await self._ground.store.write_in_set(modems.save_facts, self._facts)
+    def _learn(self, facts: Facts) -> None:
+        self._facts = facts
 
     def _count_unknown(self) -> None:
         self._ground.telemetry.count("modemctl_unknown_urcs_total", family=self._family)

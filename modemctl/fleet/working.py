@@ -1,0 +1,109 @@
+"""A bay in READY: sends what the dispatcher hands over, looks at its modem now and then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from drivers.errors import DriverError
+from modemctl.errors import StoreError
+from modemctl.fleet.attention import Attention
+from modemctl.fleet.ground import Ground
+from modemctl.fleet.health import Health
+from modemctl.fleet.link import Link
+from modemctl.fleet.moves import Interrupted
+from modemctl.fleet.receiving import Receiver
+from modemctl.fleet.recovering import Recovery
+from modemctl.fleet.serving import Desk, Sender
+from modemctl.store import modems
+from modemctl.store.modems import Facts
+
+
+class Work:
+    """One bay's. `facts` asks what is known of the modem, `learn` is told what is new."""
+
+    def __init__(
+        self,
+        ground: Ground,
+        *,
+        link: Link,
+        attention: Attention,
+        receiver: Receiver,
+        recovery: Recovery,
+        wake: Callable[[], None],
+        facts: Callable[[], Facts],
+        learn: Callable[[Facts], None],
+    ) -> None:
+        self._ground = ground
+        self._link = link
+        self._attention = attention
+        self._receiver = receiver
+        self._recovery = recovery
+        self._wake = wake
+        self._facts = facts
+        self._learn = learn
+        self._health = Health(ground.bank.health_interval)
+
+    async def run(self) -> None:
+        """Work until the daemon stops.
+
+        Raises:
+            Interrupted, DriverError, StoreError: READY is left; every outcome is saved.
+        """
+        left: Exception | None = None
+        async with asyncio.TaskGroup() as group:
+            sender = Sender(self._desk(), self._link.driver, group)
+            try:
+                await self._serve(sender)
+            except (Interrupted, DriverError, StoreError) as error:
+                left = error  # raised behind the group, which would wrap it
+            finally:
+                await sender.close()
+        if left is not None:
+            raise left
+
+    def _desk(self) -> Desk:
+        ground, attention, facts = self._ground, self._attention, self._facts()
+        assert facts.iccid is not None, "READY has a card"
+        return Desk(
+            store=ground.store,
+            dispatcher=ground.dispatcher,
+            telemetry=ground.telemetry,
+            rules=ground.rules,
+            stops=ground.stops,
+            mailbox=attention.mailbox,
+            bay=facts.bay,
+            iccid=facts.iccid,
+            wake=self._wake,
+            pause=attention.idle,
+            submit_timeout=ground.bank.submit_timeout,
+            may_go_on=lambda: not attention.is_paused and not attention.is_stopping,
+        )
+
+    async def _serve(self, sender: Sender) -> None:
+        loop, attention = asyncio.get_running_loop(), self._attention
+        self._health.plan()
+        while not attention.is_stopping:
+            await self._receiver.settle_late()  # before the next submit makes it nobody's
+            if loop.time() >= self._health.due_at:
+                await self._check_health()
+            if attention.is_paused or not sender.has_work:
+                if not attention.is_paused:
+                    sender.ask()
+                resting = sender.rest_until
+                wake_at = min(self._health.due_at, resting if resting > loop.time() else 1e18)
+                await attention.look_up(wake_at)
+                continue
+            await sender.send_next()
+            if sender.n_taken:
+                self._recovery.note_health()
+            if attention.has_wishes:
+                await attention.look_up(0.0)
+            attention.check()
+
+    async def _check_health(self) -> None:
+        before = self._facts()
+        after = await self._health.check(self._link.driver, before)
+        self._learn(after)
+        if after is not before:
+            await self._ground.store.write_in_set(modems.save_facts, after)
