@@ -16,6 +16,7 @@ from drivers.errors import CommandError, CommandTimeout, DriverError, ProtocolEr
 from drivers.interface import Registration, SimState
 from modemctl.errors import StoreError
 from modemctl.fleet.attention import Attention
+from modemctl.fleet.checking import Fit, Unfit, check_card
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.health import read_network
 from modemctl.fleet.judging import judge
@@ -25,7 +26,7 @@ from modemctl.fleet.moves import Interrupted, Moved
 from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.recovering import Recovery
 from modemctl.fleet.saving import STORE_PAUSE, save
-from modemctl.fleet.unlocking import Fit, Unfit, Unlocked, check_card, unlock
+from modemctl.fleet.unlocking import Unlocked, unlock
 from modemctl.fleet.working import Work
 from modemctl.lifecycle import ModemEvent, ModemState, advance
 from modemctl.model import Bay

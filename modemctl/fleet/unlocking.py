@@ -1,4 +1,4 @@
-"""From a card in a modem to a card that serves: who it is, its PIN, its lock.
+"""From a checked card in a modem to a card that serves: its PIN, its lock.
 
 Secrets belong to an ICCID, which is read twice alike before any PIN, and once more when its try is
 on disk: while that was written the card may have become another one. Each PIN passes the guard in
@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, assert_never
 
-from drivers.errors import CommandError
 from drivers.interface import Driver, PinOutcome, SimState
 from modemctl.config.settings import LockMode, SimsSettings
 from modemctl.errors import StoreError
-from modemctl.model import EventKind, Iccid, Topic
-from modemctl.policy.cards import TAMPERED_CARD, UNKNOWN_CARD, Unfitness, unfitness
+from modemctl.fleet.checking import alarm, read_iccid, read_once
+from modemctl.model import Iccid, Topic
 from modemctl.policy.pin_guard import (
     ANSWER_LIMIT,
     AttemptOutcome,
@@ -28,43 +26,18 @@ from modemctl.policy.pin_guard import (
     Stop,
     Wait,
 )
-from modemctl.store import Store, Tx, pin_tries, sims
+from modemctl.store import Store, pin_tries
 from modemctl.store.signals import Subscription
 from modemctl.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
 
-_MAX_READS: Final = 4
-_ICCID: Final = re.compile(r"[0-9A-F]{18,22}")
 _BUSY_LIMIT: Final = 30.0  # a card may answer "busy" for so long after power-up
 _BUSY_STEP: Final = 1.0
 _TURN_POLL: Final = 15.0  # covers a lost wake-up, and a modem that went meanwhile
 _TURN_LOOK: Final = 1.0  # who is called away from waiting for a turn goes within this
 _TURN_PAUSE: Final = 0.2  # hundreds of cards wait for one import: they ask as one set
 _STORE_PAUSE: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
-    """The card is known and may be used."""
-
-    iccid: Iccid
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unfit:
-    """The card is known by its ICCID and gets no PIN: `policy` and one word say why."""
-
-    iccid: Iccid
-    policy: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
-    """No ICCID could be read twice alike: nobody is convicted."""
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +54,6 @@ class Stopped:
     reason: str
 
 
-CheckOutcome: TypeAlias = Fit | Unfit | Unreadable
 UnlockOutcome: TypeAlias = Unlocked | Stopped
 MayWait: TypeAlias = Callable[[], Awaitable[bool]]
 """Asked again and again while a card waits for its turn: may it wait on? It may also raise."""
@@ -101,29 +73,6 @@ class _Seat:
 
 async def _always() -> bool:
     return True
-
-
-async def check_card(driver: Driver, store: Store, bay: str) -> CheckOutcome:
-    """Find out which card this is and whether the register lets it be used.
-
-    Raises:
-        DriverError: the modem failed; nothing was decided.
-        StoreError: the register cannot be read now.
-    """
-    iccid = await _read_iccid(driver)
-    if iccid is None:
-        return Unreadable(reason="iccid_unreadable")
-    card = await store.read(lambda conn: sims.read(conn, store.vault, iccid))
-    if card is None:
-        found: Unfitness | None = UNKNOWN_CARD
-    elif not card.is_intact:
-        found = TAMPERED_CARD
-    else:
-        found = unfitness(card.state, card.verified_at)
-    if found is None:
-        return Fit(iccid=iccid)
-    await store.write(_alarm(iccid, bay, f"card_{found.reason}", found.policy))
-    return Unfit(iccid=iccid, policy=found.policy, reason=found.reason)
 
 
 async def unlock(
@@ -188,27 +137,9 @@ async def change_pin(
     return outcome if isinstance(outcome, Stopped) else _verdict(outcome)
 
 
-async def _read_iccid(driver: Driver) -> Iccid | None:
-    """Read until two readings in a row agree; None where they do not, or the card does not tell."""
-    last: str | None = None
-    for _ in range(_MAX_READS):
-        now = await _read_once(driver)
-        if now is not None and now == last and _ICCID.fullmatch(now):
-            return Iccid(now)
-        last = now
-    return None
-
-
-async def _read_once(driver: Driver) -> str | None:
-    try:
-        return (await driver.read_iccid()).strip().upper()
-    except CommandError:
-        return None
-
-
 async def _other_card(driver: Driver, iccid: Iccid) -> Stopped | None:
     """None while the modem still holds the card that was checked, read twice alike."""
-    found = await _read_iccid(driver)
+    found = await read_iccid(driver)
     if found is None:
         return Stopped(reason="iccid_unreadable")
     return None if found == iccid else Stopped(reason="card_changed")
@@ -265,18 +196,18 @@ async def _see_to_lock(seat: _Seat, settings: SimsSettings) -> UnlockOutcome:
         await _settle(seat)
         return Unlocked(is_locked=True)
     if settings.lock is LockMode.VERIFY:
-        await store.write(_alarm(seat.iccid, seat.bay, "lock_off", "SIM-07"))
+        await store.write(alarm(seat.iccid, seat.bay, "lock_off", "SIM-07"))
         return Unlocked(is_locked=False)
     cleared = await _await_turn(seat, PinCommand.CLCK)
     if isinstance(cleared, Stopped):
-        await store.write(_alarm(seat.iccid, seat.bay, f"lock_{cleared.reason}", "SIM-07"))
+        await store.write(alarm(seat.iccid, seat.bay, f"lock_{cleared.reason}", "SIM-07"))
         return Stopped(reason=f"lock_{cleared.reason}")
     outcome = await _send(seat, cleared, lambda pin: driver.set_lock(enabled=True, pin=pin))
     if isinstance(outcome, Stopped):
         return outcome
     if await driver.lock_enabled():
         return Unlocked(is_locked=True)
-    await store.write(_alarm(seat.iccid, seat.bay, "lock_refused", "SIM-07"))
+    await store.write(alarm(seat.iccid, seat.bay, "lock_refused", "SIM-07"))
     return _verdict(outcome) or Stopped(reason="lock_refused")
 
 
@@ -344,7 +275,7 @@ async def _send(
     """Let a cleared PIN leave and save what came of it, whatever happens meanwhile."""
     stored = AttemptOutcome.NOT_SENT
     try:
-        if await _read_once(seat.driver) != seat.iccid:  # the commit took its time: still this one?
+        if await read_once(seat.driver) != seat.iccid:  # the commit took its time: still this one?
             return Stopped(reason="card_changed")
         stored = AttemptOutcome.UNKNOWN
         outcome = await command(cleared.pin)
@@ -409,12 +340,5 @@ def _stopped(seat: _Seat, answer: Stop | Wait | pin_tries.Settled | pin_tries.Tu
 
 async def _alarm_pin(seat: _Seat, reason: str) -> None:
     if not reason.startswith("waits_"):  # it was called away: nothing is wrong with the card
-        alarm = reason if reason.startswith("pin_") else f"pin_{reason}"
-        await seat.store.write(_alarm(seat.iccid, seat.bay, alarm, "SIM-06"))
-
-
-def _alarm(iccid: Iccid, bay: str, alarm: str, policy: str) -> Callable[[Tx], None]:
-    def act(tx: Tx) -> None:
-        tx.event(EventKind.ALARM, iccid, {"alarm": alarm, "bay": bay, "policy": policy})
-
-    return act
+        word = reason if reason.startswith("pin_") else f"pin_{reason}"
+        await seat.store.write(alarm(seat.iccid, seat.bay, word, "SIM-06"))

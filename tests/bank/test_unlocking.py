@@ -12,16 +12,8 @@ from drivers.errors import CommandTimeout
 from drivers.interface import Driver, PinOutcome
 from drivers.registry import probe
 from modemctl.config.settings import LockMode, SimsSettings
-from modemctl.fleet.unlocking import (
-    Fit,
-    Stopped,
-    Unfit,
-    Unlocked,
-    Unreadable,
-    change_pin,
-    check_card,
-    unlock,
-)
+from modemctl.fleet.checking import Fit, Unfit, Unreadable, check_card
+from modemctl.fleet.unlocking import Stopped, Unlocked, change_pin, unlock
 from modemctl.lifecycle import CardState
 from modemctl.model import Iccid, Topic
 from modemctl.policy.pin_guard import AttemptOutcome, PinCommand, Stop, StopReason
