@@ -56,6 +56,11 @@ class Dialogue:
         """Who the modem is."""
         return self._identity
 
+    @property
+    def n_answers(self) -> int:
+        """Commands answered so far."""
+        return self._channel.n_answers
+
     # ---- upkeep
 
     async def realign(self) -> None:

@@ -311,6 +311,11 @@ class Driver(Protocol):
         """The family's row."""
         ...
 
+    @property
+    def n_answers(self) -> int:
+        """Commands answered so far: who looks twice sees whether the modem makes progress."""
+        ...
+
     async def initialise(self) -> None:
         """Run the init sequence that needs no card (echo, `+CMEE`, noise off, `+CFUN=1`)."""
         ...

@@ -77,6 +77,8 @@ class Channel:
         self._unwaited: Event | None = None
         self._lost: LinkError | None = None
         self._last_final = self._loop.time()
+        self.n_answers = 0
+        """Commands answered so far."""
 
     @classmethod
     async def open(
@@ -238,6 +240,7 @@ class Channel:
         if isinstance(event, Expired):
             raise CommandTimeout(event.command.shown, event.phase)
         assert isinstance(event, Completed)
+        self.n_answers += 1
         return Answer(command=event.command, lines=event.lines, final=event.final)
 
     async def _cleared(

@@ -23,6 +23,7 @@ from modemctl.fleet.judging import judge
 from modemctl.fleet.link import Link
 from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.moves import Interrupted, Moved
+from modemctl.fleet.progress import Progress
 from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.recovering import Recovery
 from modemctl.fleet.saving import STORE_PAUSE, save
@@ -67,11 +68,17 @@ class Actor:
             receiver=self._receiver,
             reopen=self._open,
         )
+        self._progress = Progress(
+            n_answers=lambda: self._link.n_answers,
+            is_excused=lambda: self._link.waits_for_turn or not ground.store.journal.is_healthy,
+            submit_timeout=ground.bank.submit_timeout,
+        )
         self._attention = Attention(
             ground.store,
             bay=bay,
             link=self._link,
             receiver=self._receiver,
+            progress=self._progress,
             wake=self._wake,
             state=lambda: self._state,
         )
@@ -164,7 +171,7 @@ class Actor:
     async def _stay(self) -> Moved | None:
         """One stay in the present state; what its failure means is said here, once."""
         try:
-            return await self._step()
+            return await self._progress.watch(self._state, self._step)
         except Interrupted as interrupt:
             return Moved(event=interrupt.event, reason=interrupt.reason)
         except StoreError as error:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from modemctl.fleet.link import Link
 from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.moves import Interrupted
+from modemctl.fleet.progress import Progress
 from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.wishing import serve_wishes
 from modemctl.lifecycle import MODEM, ModemEvent, ModemState
@@ -28,6 +29,7 @@ class Attention:
         bay: Bay,
         link: Link,
         receiver: Receiver,
+        progress: Progress,
         wake: asyncio.Event,
         state: Callable[[], ModemState],
     ) -> None:
@@ -35,6 +37,7 @@ class Attention:
         self._bay = bay
         self._link = link
         self._receiver = receiver
+        self._progress = progress
         self._wake = wake
         self._state = state
         self._has_wishes = True  # until we looked
@@ -67,6 +70,11 @@ class Attention:
         self.is_stopping = True
         self._wake.set()
 
+    def goes_on(self) -> bool:
+        """Whether the next segment may be sent; who asks makes progress."""
+        self._progress.mark()
+        return not self.is_paused and not self.is_stopping
+
     async def look_up(self, until: float) -> None:
         """Serve wishes, then wait for something to look at, at most until a point of loop time.
 
@@ -87,11 +95,13 @@ class Attention:
         """
         self.check()
         left = until - asyncio.get_running_loop().time()
+        self._progress.mark(rests_until=until)
         if left > 0 and not self.is_stopping:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._wake.wait()
         self._wake.clear()
+        self._progress.mark()
         self.check()
 
     def check(self) -> None:

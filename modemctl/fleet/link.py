@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,17 @@ class Link:
         self._budget = budget
         self.mailbox: Final = mailbox
         self._driver: Driver | None = None
+        self._n_queued = 0
+
+    @property
+    def waits_for_turn(self) -> bool:
+        """Whether others of the bank are being started and this one waits for its turn."""
+        return self._n_queued > 0
+
+    @property
+    def n_answers(self) -> int | None:
+        """Commands that the modem has answered on this link; None while it is closed."""
+        return None if self._driver is None else self._driver.n_answers
 
     @property
     def is_open(self) -> bool:
@@ -58,7 +70,7 @@ class Link:
         """
         await self.close()
         self.mailbox.forget_controls()
-        async with self._budget:
+        async with self._turn():
             self._driver = await self._probe(self.address, self.mailbox.put)
         return self._driver
 
@@ -68,7 +80,7 @@ class Link:
         Raises:
             DriverError: as the driver does.
         """
-        async with self._budget:
+        async with self._turn():
             await self.driver.initialise()
 
     async def realign(self) -> None:
@@ -102,6 +114,18 @@ class Link:
                     raise
             else:
                 return
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        self._n_queued += 1
+        try:
+            await self._budget.acquire()
+        finally:
+            self._n_queued -= 1
+        try:
+            yield
+        finally:
+            self._budget.release()
 
     async def close(self) -> None:
         """Close the port; bounded, never blocks the loop."""

@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 _STORE_PAUSE: Final = 1.0
 _SMS_TICK: Final = 60.0
+_LONGEST_EVENT: Final = 900.0
+"""Seconds that one event may take: a full storage is listed and deleted, slot by slot."""
 _LAST_CHANCE: Final = 30.0
 """Seconds that an actor's end waits for a store that refuses what nobody else has."""
 
@@ -149,10 +151,16 @@ class Receiver:
         """Store one event, or do what is due; while the store fails, the event is kept."""
         while self._is_running:
             try:
-                if event is None:
-                    await inbound.tick(self._link.driver)
-                else:
-                    await inbound.handle(self._link.driver, event)
+                async with asyncio.timeout(_LONGEST_EVENT) as limit:
+                    if event is None:
+                        await inbound.tick(self._link.driver)
+                    else:
+                        await inbound.handle(self._link.driver, event)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                self._is_running = False
+                self._mailbox.interrupt(ModemEvent.WATCHDOG, "receiving stood still")
             except StoreError as error:
                 _log.warning("inbound.store_failed", extra={"error": str(error)})
                 await asyncio.sleep(_STORE_PAUSE)

@@ -77,7 +77,7 @@ class Work:
             wake=self._wake,
             pause=attention.idle,
             submit_timeout=ground.bank.submit_timeout,
-            may_go_on=lambda: not attention.is_paused and not attention.is_stopping,
+            may_go_on=attention.goes_on,
         )
 
     async def _serve(self, sender: Sender) -> None:

@@ -70,7 +70,9 @@ class OneCard(ScriptedModem):
 
 
 @asynccontextmanager
-async def bay(tmp_path: Path, modem: OneCard) -> AsyncIterator[tuple[Actor, Store]]:
+async def bay(
+    tmp_path: Path, modem: OneCard, **settings: float
+) -> AsyncIterator[tuple[Actor, Store]]:
     async with open_store(tmp_path, TestClock()) as store, OnPty(modem) as port:
         await store.write(lambda tx: add_cards(tx, CARDS[:2], pin="1234"))
         telemetry, limits = Telemetry(version="test"), rules(MANY)
@@ -86,7 +88,7 @@ async def bay(tmp_path: Path, modem: OneCard) -> AsyncIterator[tuple[Actor, Stor
             dispatcher=Dispatcher(store, limits, encoding, telemetry),
             telemetry=telemetry,
             rules=limits,
-            bank=BankSettings(ports=(port.path,)),
+            bank=BankSettings(ports=(port.path,), **settings),
             sims=SimsSettings(lock=LockMode.VERIFY),
             numbers=NumberRules(region="CN"),
             stops=StopBell(),

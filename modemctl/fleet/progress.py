@@ -1,0 +1,133 @@
+"""The progress clock: a walker in whose state nothing moves is sent on, however it came to hang.
+
+Each wait on a modem has a time limit of its own, below us. This is for what those do not see: a
+driver that waits for ever, a lock that nobody gives back, a fault of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+from modemctl.fleet.moves import Interrupted
+from modemctl.lifecycle import ModemEvent, ModemState
+
+_log = logging.getLogger(__name__)
+
+_M, _E = ModemState, ModemEvent
+ResultT = TypeVar("ResultT")
+
+LIMITS: Final[Mapping[ModemState, float]] = MappingProxyType({
+    _M.PROBING: 180.0,  # opening takes up to 15 s, each speed is tried for a few
+    _M.REFUSED: 60.0,
+    _M.STARTING: 120.0,  # `+CFUN=1` takes up to 30 s, everything else 10
+    _M.CHECKING: 120.0,
+    _M.QUARANTINED: 60.0,
+    _M.UNLOCKING: 240.0,  # one command lists a whole storage: 120 s
+    _M.SIM_WAIT: 60.0,
+    _M.SEARCHING: 120.0,
+    _M.READY: 240.0,  # beside the time that a submit may take
+    _M.RECOVERING: 600.0,  # the steps have limits of their own
+    _M.FAILED: 120.0,
+})  # fmt: skip
+"""Seconds without a sign of progress, beyond a rest that the walker chose, after which it hangs."""
+
+ENDS: Final[Mapping[ModemState, ModemEvent]] = MappingProxyType({
+    **dict.fromkeys(LIMITS, _E.WATCHDOG),
+    _M.PROBING: _E.NO_ANSWER,
+    _M.REFUSED: _E.PORT_GONE,  # begun anew, never let in
+    _M.RECOVERING: _E.LADDER_SPENT,
+    _M.FAILED: _E.RETRY,
+})  # fmt: skip
+"""What becomes of a walker that hangs in a state."""
+
+_EXCUSED_FOR: Final = 5.0  # seconds until a hang that has an excuse is looked at again
+
+
+class Progress:
+    """One walker's. `mark` is cheap: it is called at every turn.
+
+    `n_answers`: how many commands the modem has answered so far, None where nobody counts;
+    `is_excused`: whether something else than the modem holds the walker up just now.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_answers: Callable[[], int | None],
+        is_excused: Callable[[], bool],
+        submit_timeout: float,
+    ) -> None:
+        self._n_answers = n_answers
+        self._is_excused = is_excused
+        self._submit_timeout = submit_timeout
+        self._moved_at = 0.0
+        self._n_seen: int | None = None
+
+    def mark(self, *, rests_until: float = 0.0) -> None:
+        """Something moved, or the walker rests on purpose until a point of the loop's time."""
+        self._moved_at = max(asyncio.get_running_loop().time(), rests_until)
+
+    async def watch(self, state: ModemState, stay: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        """Stay, for as long as something moves.
+
+        Raises:
+            Interrupted: nothing moved for longer than the state's limit; the stay was cut off.
+            Exception: what the stay raised.
+        """
+        limit = LIMITS[state] + (self._submit_timeout if state is _M.READY else 0.0)
+        self.mark()
+        self._n_seen = self._n_answers()
+        try:
+            async with asyncio.timeout(None) as cut:
+                timer = _Timer(lambda: self._look(limit, cut, state))
+                timer.set(limit)
+                try:
+                    return await stay()
+                finally:
+                    timer.stop()
+        except TimeoutError as error:
+            if not cut.expired():
+                raise
+            reason = f"nothing moved for {limit:g} s"
+            raise Interrupted(ENDS[state], reason) from error
+
+    def _look(self, limit: float, cut: asyncio.Timeout, state: ModemState) -> float | None:
+        """Cut the stay off where it hangs (None), else when to look again, in seconds."""
+        now = asyncio.get_running_loop().time()
+        n_answers = self._n_answers()
+        if state is not _M.READY and n_answers != self._n_seen:
+            # In READY the receiver's commands are answered beside a sender that may hang.
+            self._n_seen, self._moved_at = n_answers, max(self._moved_at, now)
+        left = self._moved_at + limit - now
+        if left > 0:
+            return left
+        if self._is_excused():
+            return _EXCUSED_FOR
+        _log.error("actor.hangs", extra={"state": state.value, "limit": limit})
+        cut.reschedule(now)
+        return None
+
+
+class _Timer:
+    """Calls again and again, each time after the seconds that the last call returned."""
+
+    def __init__(self, look: Callable[[], float | None]) -> None:
+        self._look = look
+        self._handle: asyncio.TimerHandle | None = None
+
+    def set(self, seconds: float) -> None:
+        self._handle = asyncio.get_running_loop().call_later(seconds, self._on_due)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _on_due(self) -> None:
+        self._handle = None
+        again = self._look()
+        if again is not None:
+            self.set(again)

@@ -1,0 +1,132 @@
+"""The progress clock: who makes no progress is sent on, who rests or waits for others is not."""
+
+import asyncio
+
+import pytest
+
+from modemctl.fleet import progress
+from modemctl.fleet.moves import Interrupted
+from modemctl.fleet.progress import ENDS, LIMITS, Progress
+from modemctl.lifecycle import MODEM, ModemEvent, ModemState
+from tests.unit.test_actor import OneCard, bay, reach
+
+QUICK = dict.fromkeys(LIMITS, 0.2)
+
+
+class Stay:
+    """A stay that waits for nothing that will ever come."""
+
+    def __init__(self, *, excused: bool = False) -> None:
+        self.answers: int | None = 0
+        self.excused = excused
+        self.was_cut = False
+        self.clock = Progress(
+            n_answers=lambda: self.answers, is_excused=lambda: self.excused, submit_timeout=0.5
+        )
+
+    async def hang(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.was_cut = True
+
+    async def work(self, n_turns: int) -> str:
+        for _ in range(n_turns):
+            await asyncio.sleep(0.05)
+            self.clock.mark()
+        return "done"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(progress, "LIMITS", QUICK)
+    monkeypatch.setattr(progress, "_EXCUSED_FOR", 0.05)
+
+
+def test_each_state_but_absent_has_a_limit_and_a_legal_end():
+    assert set(LIMITS) == set(ModemState) - {ModemState.ABSENT} == set(ENDS)
+    assert all((state, event) in MODEM for state, event in ENDS.items())
+
+
+def test_a_modem_that_is_not_admitted_is_never_let_in_by_the_watchdog():
+    assert ENDS[ModemState.REFUSED] is not ModemEvent.ADMITTED
+
+
+@pytest.mark.parametrize("state", [ModemState.PROBING, ModemState.CHECKING, ModemState.READY])
+async def test_a_stay_in_which_nothing_moves_is_cut_off(quick, state):
+    stay = Stay()
+    with pytest.raises(Interrupted) as caught:
+        await stay.clock.watch(state, stay.hang)
+    assert caught.value.event is ENDS[state]
+    assert stay.was_cut
+
+
+async def test_a_stay_that_goes_on_is_left_alone(quick):
+    stay = Stay()
+    assert await stay.clock.watch(ModemState.SEARCHING, lambda: stay.work(8)) == "done"
+
+
+async def test_a_rest_that_was_chosen_is_no_hang(quick):
+    stay = Stay()
+
+    async def rest() -> str:
+        loop = asyncio.get_running_loop()
+        stay.clock.mark(rests_until=loop.time() + 0.5)
+        await asyncio.sleep(0.5)
+        return "rested"
+
+    assert await stay.clock.watch(ModemState.FAILED, rest) == "rested"
+
+
+async def test_answers_of_the_modem_are_progress_but_not_where_others_may_have_asked(quick):
+    stay = Stay()
+
+    async def answer() -> None:
+        for _ in range(40):
+            await asyncio.sleep(0.05)
+            assert stay.answers is not None
+            stay.answers += 1
+
+    await stay.clock.watch(ModemState.UNLOCKING, answer)
+    with pytest.raises(Interrupted):
+        await stay.clock.watch(ModemState.READY, answer)
+
+
+async def test_who_waits_for_others_is_cut_off_only_after_them(quick):
+    stay = Stay(excused=True)
+    async with asyncio.TaskGroup() as group:
+        watched = group.create_task(_told(stay))
+        await asyncio.sleep(0.5)
+        assert not stay.was_cut
+        stay.excused = False
+    assert watched.result() is ModemEvent.WATCHDOG
+
+
+async def _told(stay: Stay) -> ModemEvent:
+    with pytest.raises(Interrupted) as caught:
+        await stay.clock.watch(ModemState.STARTING, stay.hang)
+    return caught.value.event
+
+
+async def test_time_limits_of_the_stay_itself_stay_what_they_are(quick):
+    async def fail() -> None:
+        raise TimeoutError("of its own")
+
+    with pytest.raises(TimeoutError, match="of its own"):
+        await Stay().clock.watch(ModemState.READY, fail)
+
+
+async def test_a_lock_that_nobody_gives_back_sends_a_ready_bay_to_recovery(tmp_path, monkeypatch):
+    """The walker waits for a turn on the channel that never comes."""
+    modem = OneCard()
+    async with bay(tmp_path, modem, health_interval=0.1, submit_timeout=0.1) as (actor, _):
+        await reach(actor, ModemState.SEARCHING)
+        monkeypatch.setattr(progress, "LIMITS", {**LIMITS, ModemState.READY: 0.2})
+        modem.tell_registration(1)
+        await reach(actor, ModemState.READY)
+        lock = actor._link.driver._channel._lock
+        await lock.acquire()
+        await reach(actor, ModemState.RECOVERING)
+        assert actor.reason == "nothing moved for 0.3 s"
+        lock.release()
+        await reach(actor, ModemState.READY)
