@@ -15,6 +15,7 @@ from tests.support.tools import require_tool
 
 Facts: TypeAlias = dict[str, "Facts | list[str] | str"]
 
+_SHOWN = 60  # lines of its log
 _pause = threading.Event()
 _NAME = "org.freedesktop.ModemManager1"
 _READY = frozenset({"disabled", "enabling", "enabled", "searching", "registered", "connected"})
@@ -43,7 +44,7 @@ class ModemManager:
             }
             flags = ("--test-session", "--test-enable", "--test-no-udev", "--no-auto-scan")
             log = self._folder / "log"
-            run(starting, daemon, *flags, log=log, environment=self._environment)
+            run(starting, daemon, *flags, "--debug", log=log, environment=self._environment)
             self.wait(self._is_there, what="ModemManager on the bus")
             self._programs = starting.pop_all()
         return self
@@ -57,7 +58,11 @@ class ModemManager:
         def look() -> bool:
             return holds() or _pause.wait(0.25)
 
-        wait_until(look, what=what, seconds=seconds)
+        try:
+            wait_until(look, what=what, seconds=seconds)
+        except AssertionError as error:
+            said = (self._folder / "log").read_text(errors="replace").splitlines()[-_SHOWN:]
+            raise AssertionError("\n".join([str(error), *said])) from None
 
     def _is_there(self) -> bool:
         try:
