@@ -27,6 +27,7 @@ from modemctl.errors import ConfigError, StoreError
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.sending import StopBell
+from modemctl.fleet.starting import StartBudget
 from modemctl.fleet.supervisor import Supervisor
 from modemctl.fleet.sweeper import Sweeper
 from modemctl.policy.approvals import ApprovalRules
@@ -176,7 +177,9 @@ class Fleet:
                 sims=settings.sims,
                 numbers=NumberRules(region=settings.site.region),
                 stops=StopBell(),
-                start_budget=asyncio.Semaphore(settings.bank.start_parallel),
+                start_budget=StartBudget(
+                    settings.bank.start_parallel, per_hub=settings.bank.start_parallel_per_hub
+                ),
                 probe=open_modem,
             )
         )

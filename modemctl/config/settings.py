@@ -184,6 +184,9 @@ class BankSettings(_Slice):
     start_parallel: int = Field(
         default=16, ge=1, le=512, description="Modems that are started at the same time."
     )
+    start_parallel_per_hub: int = Field(
+        default=4, ge=1, le=512, description="The same on one USB hub: peaks of current add up."
+    )
     submit_timeout: Seconds = Field(
         default=180.0, description="Seconds that a modem may take to answer for one segment."
     )

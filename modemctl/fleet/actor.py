@@ -23,6 +23,7 @@ from modemctl.fleet.judging import judge
 from modemctl.fleet.link import Link
 from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.moves import Interrupted, Moved
+from modemctl.fleet.places import Place
 from modemctl.fleet.progress import Progress
 from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.recovering import Recovery
@@ -30,7 +31,6 @@ from modemctl.fleet.saving import STORE_PAUSE, save
 from modemctl.fleet.unlocking import Unlocked, unlock
 from modemctl.fleet.working import Work
 from modemctl.lifecycle import ModemEvent, ModemState, advance
-from modemctl.model import Bay
 from modemctl.store import modems
 from modemctl.store.modems import Facts, StateChange
 from modemctl.telemetry import ModemSample, log_context
@@ -46,16 +46,19 @@ _LONGEST_SIM_POLL: Final = 300.0
 class Actor:
     """Lives from a port's appearance to its end; `run` returns when the port is gone."""
 
-    def __init__(self, ground: Ground, *, bay: Bay, address: str) -> None:
+    def __init__(self, ground: Ground, place: Place) -> None:
         self._ground = ground
-        self._bay = bay
+        self._bay = bay = place.bay
         self._state = ModemState.ABSENT
         self._reason = ""
-        self._facts = Facts(bay=bay, port=address)
+        self._facts = Facts(bay=bay, port=next(iter(place.addresses), ""))
         self._wake = asyncio.Event()
         self._mailbox = Mailbox(on_unknown=self._count_unknown, on_wake=self._wake.set)
         self._link = Link(
-            address, probe=ground.probe, budget=ground.start_budget, mailbox=self._mailbox
+            place,
+            probe=ground.probe,
+            budget=ground.start_budget.turn(place),
+            mailbox=self._mailbox,
         )
         self._receiver = Receiver(
             ground.store, ground.telemetry, bay=bay, numbers=ground.numbers, link=self._link
@@ -132,6 +135,12 @@ class Actor:
     def call(self) -> None:
         """Somebody wants something of the bay."""
         self._attention.call()
+
+    def follow(self, place: Place) -> None:
+        """The bay's ports changed: what is gone is left at once, what is there is opened next."""
+        self._link.follow(place)
+        if not place.addresses:
+            self._mailbox.interrupt(_E.PORT_GONE, place.note)
 
     def tell_card(self, unfit: str | None) -> None:
         """The register changed: why this bay's card may not be used now, None where it may."""
@@ -241,6 +250,7 @@ class Actor:
         driver = await self._link.open()
         self._facts = dataclasses.replace(
             self._facts,
+            port=self._link.address,
             imei=driver.identity.imei,
             manufacturer=driver.identity.manufacturer,
             model=driver.identity.model,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from modemctl.config import BankSettings, SimsSettings
 from modemctl.fleet.dispatcher import Dispatcher
 from modemctl.fleet.link import Probe
 from modemctl.fleet.sending import StopBell
+from modemctl.fleet.starting import StartBudget
 from modemctl.policy.numbers import NumberRules
 from modemctl.store import Store
 from modemctl.store.segments import SendingRules
@@ -27,5 +27,5 @@ class Ground:
     sims: SimsSettings
     numbers: NumberRules
     stops: StopBell
-    start_budget: asyncio.Semaphore
+    start_budget: StartBudget
     probe: Probe

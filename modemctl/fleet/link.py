@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
-from drivers.errors import DriverError, OutOfStep, PortBusy, PortDenied
+from drivers.errors import DriverError, LinkError, OutOfStep, PortBusy, PortDenied, PortGone
 from drivers.interface import Driver, EventSink
 from modemctl.fleet.mailbox import Mailbox
+from modemctl.fleet.places import Place, is_there
 
 _BOOT_POLL: Final = 3.0
 _BOOT_TIME: Final = 60.0  # seconds that a modem may take to come back after a reset
@@ -20,12 +20,21 @@ Probe = Callable[[str, EventSink], Awaitable[Driver]]
 
 
 class Link:
-    """The way to one address. Opening is limited by the fleet's start budget."""
+    """The way into one bay. Opening is limited by the fleet's start budget.
+
+    `address`: the port that was taken last; of several the first at which a modem answers.
+    """
 
     def __init__(
-        self, address: str, *, probe: Probe, budget: asyncio.Semaphore, mailbox: Mailbox
+        self,
+        place: Place,
+        *,
+        probe: Probe,
+        budget: contextlib.AbstractAsyncContextManager[None],
+        mailbox: Mailbox,
     ) -> None:
-        self.address: Final = address
+        self.address = next(iter(place.addresses), "")
+        self._place = place
         self._probe = probe
         self._budget = budget
         self.mailbox: Final = mailbox
@@ -58,9 +67,13 @@ class Link:
             raise OutOfStep("the link is not open")
         return self._driver
 
+    def follow(self, place: Place) -> None:
+        """The bay's ports are these now; an open one stays open."""
+        self._place = place
+
     def has_port(self) -> bool:
-        """Whether the device node is still there; of sockets only an attempt can tell."""
-        return not self.address.startswith("/") or Path(self.address).exists()
+        """Whether the bay has a port; of sockets only an attempt can tell."""
+        return any(is_there(address) for address in self._place.addresses)
 
     async def open(self) -> Driver:
         """Open anew.
@@ -71,8 +84,29 @@ class Link:
         await self.close()
         self.mailbox.forget_controls()
         async with self._turn():
-            self._driver = await self._probe(self.address, self.mailbox.put)
+            self._driver = await self._find()
         return self._driver
+
+    async def _find(self) -> Driver:
+        """The driver at the first port that answers; where the order is a guess, the last one's.
+
+        A port that is held or refused ends the search: the modem's next port is no way around.
+        """
+        addresses = [one for one in self._place.addresses if is_there(one)]
+        if not self._place.is_sure:
+            addresses.sort(key=lambda one: one != self.address)
+        failure: DriverError = PortGone(self.address, self._place.note or "no port")
+        for n_failed, address in enumerate(addresses):
+            try:
+                driver = await self._probe(address, self.mailbox.put)
+            except LinkError:
+                raise
+            except DriverError as error:
+                failure = failure if n_failed else error  # the best port's words count
+            else:
+                self.address = address
+                return driver
+        raise failure
 
     async def initialise(self) -> None:
         """The driver's init sequence, within the start budget.
@@ -117,15 +151,13 @@ class Link:
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        self._n_queued += 1
-        try:
-            await self._budget.acquire()
-        finally:
-            self._n_queued -= 1
-        try:
+        async with contextlib.AsyncExitStack() as stack:
+            self._n_queued += 1
+            try:
+                await stack.enter_async_context(self._budget)
+            finally:
+                self._n_queued -= 1
             yield
-        finally:
-            self._budget.release()
 
     async def close(self) -> None:
         """Close the port; bounded, never blocks the loop."""

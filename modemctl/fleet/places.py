@@ -26,8 +26,19 @@ class UsbDevice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """One bay. `addresses`: what may be its modem's AT port, best first; `usb` where it is one."""
+    """One bay. `addresses`: what may be its modem's AT port, best first; `usb` where it is one.
+
+    `is_sure`: the first address is the AT port by a table, not by a guess. `note`: why there is
+    no address.
+    """
 
     bay: Bay
     addresses: tuple[str, ...]
     usb: UsbDevice | None = None
+    is_sure: bool = True
+    note: str = ""
+
+
+def is_there(address: str) -> bool:
+    """Whether a device node is there; of sockets only an attempt can tell."""
+    return not address.startswith("/") or Path(address).exists()

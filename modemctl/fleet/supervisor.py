@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from modemctl.errors import StoreError
 from modemctl.fleet.actor import Actor
 from modemctl.fleet.ground import Ground
+from modemctl.fleet.places import Place
 from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, Iccid, Topic
 from modemctl.policy.cards import TAMPERED_CARD, UNKNOWN_CARD, unfitness
@@ -90,7 +91,7 @@ class Supervisor:
             if not has_port(address):
                 await self._pause(self._ground.bank.rescan_interval)
                 continue
-            actor = Actor(self._ground, bay=bay, address=address)
+            actor = Actor(self._ground, Place(bay=bay, addresses=(address,)))
             self._actors[bay] = actor
             try:
                 await self._prime(actor, bay)

@@ -18,6 +18,7 @@ from modemctl.policy.numbers import NumberRules
 from modemctl.store import Store
 from modemctl.store.tables import call, inbox
 from modemctl.telemetry import Telemetry
+from tests.support.places import place_of
 from tests.support.simulated import BankProcess
 from tests.support.stores import TestClock, open_store
 
@@ -105,7 +106,9 @@ async def scene(tmp_path: Path, *, is_pumping=True) -> AsyncIterator[Scene]:
     flags = ("--modems", "1", "--pin-lock", "off", "--persona", "generic")
     mailbox = Mailbox(on_unknown=lambda: None, on_wake=lambda: None)
     with BankProcess(tmp_path / "bank", *flags) as bank:
-        link = Link(bank.port(), probe=open_modem, budget=asyncio.Semaphore(1), mailbox=mailbox)
+        link = Link(
+            place_of(bank.port()), probe=open_modem, budget=asyncio.Semaphore(1), mailbox=mailbox
+        )
         async with open_store(tmp_path, TestClock()) as store, asyncio.TaskGroup() as group:
             driver = await link.open()
             telemetry = Telemetry(version="test")

@@ -18,6 +18,7 @@ from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.ladder import Ladder
 from modemctl.fleet.sending import StopBell
+from modemctl.fleet.starting import StartBudget
 from modemctl.lifecycle import ModemState
 from modemctl.model import AccountId, Bay
 from modemctl.policy.numbers import NumberRules
@@ -26,6 +27,7 @@ from modemctl.store.tables import pin_attempt
 from modemctl.telemetry import Telemetry
 from tests.support.approved import add_cards
 from tests.support.benches import CARDS, MANY, rules
+from tests.support.places import place_of
 from tests.support.scripted_modem import IDENTITY, OK, OnPty, ScriptedModem, said
 from tests.support.stores import TestClock, open_store
 
@@ -92,10 +94,10 @@ async def bay(
             sims=SimsSettings(lock=LockMode.VERIFY),
             numbers=NumberRules(region="CN"),
             stops=StopBell(),
-            start_budget=asyncio.Semaphore(1),
+            start_budget=StartBudget(1, per_hub=1),
             probe=open_modem,
         )
-        actor = Actor(ground, bay=BAY, address=port.path)
+        actor = Actor(ground, place_of(port.path, BAY))
         async with asyncio.TaskGroup() as group:
             group.create_task(actor.run())
             try:

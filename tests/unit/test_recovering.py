@@ -13,6 +13,7 @@ from modemctl.policy.numbers import NumberRules
 from modemctl.store.outcomes import Doubtful
 from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, bench
+from tests.support.places import place_of
 from tests.support.scripted_modem import OnPty, ScriptedModem
 from tests.support.senders import break_store, mend_store
 
@@ -24,7 +25,7 @@ async def test_a_store_that_fails_climbs_no_step_and_loses_no_late_answer(tmp_pa
         await b.begin(one)
         await b.end(one, Doubtful(reason="no answer"))
         mailbox = Mailbox(on_unknown=lambda: None, on_wake=lambda: None)
-        link = Link(port.path, probe=probe, budget=asyncio.Semaphore(1), mailbox=mailbox)
+        link = Link(place_of(port.path), probe=probe, budget=asyncio.Semaphore(1), mailbox=mailbox)
         telemetry = Telemetry(version="test")
         receiver = Receiver(
             b.store, telemetry, bay=one.bay, numbers=NumberRules(region="CN"), link=link

@@ -15,6 +15,7 @@ from modemctl.policy.numbers import NumberRules
 from modemctl.policy.quotas import Caps
 from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, Bench, bay_of, bench
+from tests.support.places import place_of
 from tests.support.scripted_modem import OK, ScriptedModem, said
 from tests.support.senders import AtWork, at_work, break_store, mend_store, until
 
@@ -89,7 +90,7 @@ async def test_an_outcome_that_the_store_does_not_take_is_told_loudly(tmp_path, 
 def receiver(b: Bench, work) -> Receiver:
     numbers = NumberRules(region="CN")
     link = Link(
-        "unix:/none", probe=probe, budget=asyncio.Semaphore(1), mailbox=work.mailbox
+        place_of("unix:/none"), probe=probe, budget=asyncio.Semaphore(1), mailbox=work.mailbox
     )  # never opened: a late answer is settled without the modem
     telemetry = Telemetry(version="test")
     return Receiver(b.store, telemetry, bay=bay_of(CARDS[0]), numbers=numbers, link=link)

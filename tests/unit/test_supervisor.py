@@ -12,6 +12,7 @@ from modemctl.config.settings import BankSettings
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.sending import StopBell
+from modemctl.fleet.starting import StartBudget
 from modemctl.fleet.supervisor import Supervisor
 from modemctl.model import Topic
 from modemctl.policy.numbers import NumberRules
@@ -38,7 +39,7 @@ async def supervised(b: Bench, *ports: Path) -> AsyncIterator[Ground]:
         sims=SimsSettings(),
         numbers=NumberRules(region="CN"),
         stops=StopBell(),
-        start_budget=asyncio.Semaphore(1),
+        start_budget=StartBudget(1, per_hub=1),
         probe=no_modem,
     )
     supervisor = Supervisor(ground)

@@ -1,0 +1,130 @@
+"""The link into a bay with several ports: which one it takes."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from drivers.errors import CommandTimeout, PortBusy, PortGone
+from drivers.registry import probe
+from modemctl.fleet.link import Link
+from modemctl.fleet.mailbox import Mailbox
+from modemctl.fleet.places import Place
+from modemctl.model import Bay
+from tests.support.scripted_modem import OnPty, ScriptedModem
+
+
+class Diagnosis(ScriptedModem):
+    """A port that swallows what is written."""
+
+    def feed(self, data: bytes) -> None:
+        pass
+
+
+def place_with(*addresses: str, is_sure: bool = True) -> Place:
+    return Place(bay=Bay("bay-01"), addresses=addresses, is_sure=is_sure, note="unplugged")
+
+
+class Prober:
+    """Opens real ports; knows which of them are mute or held, so that nobody waits for them."""
+
+    def __init__(self) -> None:
+        self.mute: set[str] = set()
+        self.held: set[str] = set()
+        self.tried: list[str] = []
+
+    async def open(self, address, sink):
+        self.tried.append(address)
+        if address in self.held:
+            raise PortBusy(address, "held by another program")
+        if address in self.mute:
+            raise CommandTimeout("AT", "probe")
+        return await probe(address, sink)
+
+
+@asynccontextmanager
+async def linked(place: Place):
+    prober = Prober()
+    mailbox = Mailbox(on_unknown=lambda: None, on_wake=lambda: None)
+    link = Link(place, probe=prober.open, budget=asyncio.Semaphore(1), mailbox=mailbox)
+    try:
+        yield link, prober
+    finally:
+        await link.close()
+
+
+async def test_a_mute_port_is_left_for_the_one_that_answers():
+    async with (
+        OnPty(Diagnosis()) as mute,
+        OnPty(ScriptedModem()) as answering,
+        linked(place_with(mute.path, answering.path)) as (link, prober),
+    ):
+        driver = await link.open()
+        assert driver.identity.imei == "490154203237518"
+        assert link.address == answering.path
+        assert prober.tried == [mute.path, answering.path]
+
+
+@pytest.mark.parametrize("is_sure", [True, False])
+async def test_only_a_guessed_order_yields_to_what_answered_last(is_sure):
+    async with (
+        OnPty(ScriptedModem()) as one,
+        OnPty(ScriptedModem()) as other,
+        linked(place_with(one.path, other.path, is_sure=is_sure)) as (link, prober),
+    ):
+        prober.mute = {one.path}
+        await link.open()
+        prober.mute.clear()
+        await link.open()
+        assert link.address == (one.path if is_sure else other.path)
+
+
+async def test_a_held_port_is_no_reason_to_try_the_next_one():
+    async with (
+        OnPty(ScriptedModem()) as held,
+        OnPty(ScriptedModem()) as free,
+        linked(place_with(held.path, free.path)) as (link, prober),
+    ):
+        prober.held = {held.path}
+        with pytest.raises(PortBusy):
+            await link.open()
+        assert prober.tried == [held.path]
+
+
+async def test_where_no_port_answers_the_best_one_is_named():
+    async with (
+        OnPty(ScriptedModem()) as one,
+        OnPty(ScriptedModem()) as other,
+        linked(place_with(one.path, other.path)) as (link, prober),
+    ):
+        prober.mute = {one.path, other.path}
+        with pytest.raises(CommandTimeout):
+            await link.open()
+        assert not link.is_open
+        assert link.address == one.path
+
+
+async def test_renumbered_ports_are_followed():
+    async with (
+        OnPty(ScriptedModem()) as old,
+        OnPty(ScriptedModem()) as new,
+        linked(place_with(old.path)) as (link, prober),
+    ):
+        await link.open()
+        old.unplug()
+        link.follow(place_with(new.path))
+        assert link.has_port()
+        await link.open()
+        assert (link.address, prober.tried) == (new.path, [old.path, new.path])
+
+
+async def test_an_unplugged_bay_has_no_port_though_the_number_went_to_another():
+    async with OnPty(ScriptedModem()) as port, linked(place_with(port.path)) as (link, prober):
+        await link.open()
+        link.follow(place_with())
+        assert Path(port.path).exists()
+        assert not link.has_port()
+        with pytest.raises(PortGone, match="unplugged"):
+            await link.open()
+        assert prober.tried == [port.path]
