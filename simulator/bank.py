@@ -21,6 +21,7 @@ from simulator.cards.card import Card, Subscription
 from simulator.cards.keeping import Keeper
 from simulator.clock import Clock, LoopClock, Timer
 from simulator.dice import Dice
+from simulator.faults import FaultKind
 from simulator.ledger import Fact, Ledger
 from simulator.modem import Modem
 from simulator.network.network import Network
@@ -340,9 +341,9 @@ class Bank:
         self._hide(place)
         self._come_back(place, seconds)
 
-    def _lose_port(self, place: _Place, seconds: float, is_renumbered: bool) -> None:  # noqa: FBT001 - a callback's argument
+    def _lose_port(self, place: _Place, seconds: float, kind: FaultKind) -> None:
         self._hide(place)
-        if is_renumbered:
+        if kind is FaultKind.PORT_RENUMBERED:
             place.numbers.clear()
         self._come_back(place, seconds)
 

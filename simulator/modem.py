@@ -31,7 +31,7 @@ class Modem:
     `ports` are where its octets go out, by role; one that is missing loses them. `line` is the
     command channel that is being served, `main` the one that unsolicited lines come on.
     `on_reenumerate(seconds)` is told when the ports should go and come back, and
-    `on_port_lost(seconds, is_renumbered)` when a fault takes them away.
+    `on_port_lost(seconds, kind)` when a fault takes them away.
     """
 
     def __init__(self, *, name: str, persona: Persona, imei: str, world: World) -> None:
@@ -46,7 +46,7 @@ class Modem:
         self.ports: dict[PortRole, Port] = {}
         self.on_shut_down: Callable[[], None] = lambda: None
         self.on_reenumerate: Callable[[float], None] = lambda _seconds: None
-        self.on_port_lost: Callable[[float, bool], None] = lambda _seconds, _renumbered: None
+        self.on_port_lost: Callable[[float, FaultKind], None] = lambda _seconds, _kind: None
         self.lines = {
             port.role: self._new_line(port.role)
             for port in persona.ports
@@ -460,7 +460,7 @@ class Modem:
             return Later.LATER
         for kind in (FaultKind.PORT_GONE, FaultKind.PORT_RENUMBERED):
             if fault := faults.take(kind, command.name):
-                self.on_port_lost(fault.seconds, kind is FaultKind.PORT_RENUMBERED)
+                self.on_port_lost(fault.seconds, kind)
                 # The answer goes where nobody listens.
                 return OK
         return None

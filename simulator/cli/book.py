@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypedDict, Unpack
 
 import click
 
@@ -74,6 +74,18 @@ class Filter:
         return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
 
 
+class _Wanted(TypedDict):
+    """The options of `ledger` that make a `Filter`."""
+
+    kinds: tuple[str, ...]
+    modem: str
+    iccid: str
+    number: str
+    text: str
+    since: datetime | None
+    until: datetime | None
+
+
 class Moment(click.ParamType[datetime]):
     """A moment as the ledger writes it; without a zone it is UTC."""
 
@@ -110,16 +122,16 @@ class Moment(click.ParamType[datetime]):
 @click.option("--follow", "-f", is_flag=True, help="Go on with new lines until Ctrl-C.")
 def ledger(
     *, folder: Path, form: str | None, last: int | None, bom: bool, out: Path | None,
-    follow: bool, **wanted: object,
+    follow: bool, **wanted: Unpack[_Wanted],
 ) -> None:  # fmt: skip
     """What the network saw: show, filter, export.
 
     Times are the bank's, in UTC. `docs/simulator.md` explains the kinds.
     """
-    for kind in wanted["kinds"]:  # type: ignore[attr-defined]  # click gives a tuple
+    for kind in wanted["kinds"]:
         if kind not in KINDS:
             raise click.UsageError(unknown(kind, KINDS, what="kind"))
-    chosen = Filter(**wanted)  # type: ignore[arg-type]  # click has read and typed each option
+    chosen = Filter(**wanted)
     path = folder / "ledger.jsonl"
     if not path.is_file():
         raise ControlError(f"no ledger in {folder}")

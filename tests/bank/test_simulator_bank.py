@@ -21,7 +21,7 @@ from simulator.control.server import BankControl, ControlError
 from simulator.faults import Fault, FaultKind
 from simulator.phone import CallOutcome, CallPlan
 from tests.support.one_modem import HELLO
-from tests.support.simulated import BankProcess, wait_until
+from tests.support.simulated import BankProcess, wait_until, within
 
 FAST = ("--latency", "0", "--report-delay", "0", "--pin-lock", "off")
 
@@ -227,12 +227,12 @@ def test_calls_are_injected_both_ways(online: BankProcess) -> None:
 
 def test_cards_are_pulled_put_in_and_swapped(bank: BankProcess) -> None:
     control = bank.control
-    before = [str(dict(modem["card"])["iccid"]) for modem in control.state()]  # type: ignore[call-overload]
+    before = [str(within(modem, "card", "iccid")) for modem in control.state()]
     assert control.pull_card("modem01") == before[0]
     assert control.state("modem01")[0]["card"] is None
     control.insert_card("modem01", before[0])
     control.swap_cards("modem01", "modem02")
-    after = [str(dict(modem["card"])["iccid"]) for modem in control.state()]  # type: ignore[call-overload]
+    after = [str(within(modem, "card", "iccid")) for modem in control.state()]
     assert after == [before[1], before[0], before[2]]
 
 

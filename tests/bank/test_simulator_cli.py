@@ -15,7 +15,7 @@ import pytest
 
 from simulator.cli import HOMES, cli, main
 from simulator.cli.show import connect
-from tests.support.simulated import BankProcess, wait_until
+from tests.support.simulated import BankProcess, wait_until, within
 
 FLAGS = ("--modems", "3", "--persona", "generic", "--pin-lock", "off", "--latency", "0",
          "--report-delay", "0", "--per-hub", "2")  # fmt: skip
@@ -323,14 +323,15 @@ def test_several_modems_are_told_apart_and_wrong_words_explained(shell: Shell) -
     assert "one of silence" in shell("fault", "modem01", status=2)
     assert "Missing argument 'SOURCE'" in shell("traffic", status=2)
     (answer,) = shell.json("type", "1-2", "AT")
-    assert answer["modems"].keys() == {"modem01", "modem02"}  # type: ignore[attr-defined]
+    assert within(answer, "modems", "modem01")
+    assert within(answer, "modems", "modem02")
 
 
 def test_run_tells_how_much_happened(shell: Shell, tmp_path: Path) -> None:
     said = shell("run", "chatter", "--dir", str(tmp_path / "a"), "--until", "10m")
     assert "in 600 s of the bank's time" in said
     (facts,) = shell.json("run", "chatter", "--dir", str(tmp_path / "b"), "--events", "50")
-    assert facts["lines"] >= 50  # type: ignore[operator]
+    assert int(str(facts["lines"])) >= 50
     again = shell("run", "chatter", "--dir", str(tmp_path / "b"), status=2)
     assert "an earlier run's ledger" in again
     wrong = tmp_path / "wrong.toml"

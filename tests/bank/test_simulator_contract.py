@@ -13,7 +13,7 @@ import pytest
 from simulator.faults import Fault, FaultKind
 from simulator.phone import CallOutcome, CallPlan
 from tests.support.one_modem import HELLO
-from tests.support.simulated import BankProcess, wait_until
+from tests.support.simulated import BankProcess, wait_until, within
 from tests.support.wire import Wire
 
 PERSONAS = ("generic", "huawei", "simcom")
@@ -274,7 +274,7 @@ def test_row_11_card_states_and_counters(tmp_path: Path) -> None:
     with BankProcess(tmp_path / "bank", *flags) as bank, Wire(bank.port()) as wire:
         wire.ask("ATE0")
         wire.ask("AT+CMEE=1")
-        puk = str(bank.control.state("modem01")[0]["card"]["puk"])  # type: ignore[index,call-overload] - a fact
+        puk = str(within(bank.control.state("modem01"), 0, "card", "puk"))
         assert wire.lines("AT+CPIN?") == ["+CPIN: SIM PIN"]
         assert wire.ask("AT+CIMI", b"11\r\n") == b"\r\n+CME ERROR: 11\r\n"
         wire.ask('AT+CPIN="0000"', b"+CME ERROR: 16\r\n")

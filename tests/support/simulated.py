@@ -17,6 +17,18 @@ _FACTOR = float(os.environ.get("MODEMCTL_TIME_FACTOR", "1"))
 _never = threading.Event()
 
 
+def within(fact: object, *keys: str | int) -> object:
+    """What lies deep in a line of facts: `within(state, "card", "iccid")`."""
+    for key in keys:
+        if isinstance(key, int):
+            assert isinstance(fact, list)
+            fact = fact[key]
+        else:
+            assert isinstance(fact, dict)
+            fact = fact[key]
+    return fact
+
+
 def wait_until(holds: Callable[[], bool], *, what: str, seconds: float = 30.0) -> None:
     """Wait until something holds; fails with `what` after `seconds` (scaled by one factor)."""
     deadline = time.monotonic() + seconds * _FACTOR

@@ -39,8 +39,16 @@ def segments(first: int, destination: str, text: str, ref: int, **more: Fact) ->
     ]
 
 
-def want(destination: str, text: str, **more: object) -> Expected:
-    return Expected(destination=destination, text=text, **more)  # type: ignore[arg-type]
+def want(
+    destination: str,
+    text: str,
+    *,
+    iccid: str = "",
+    modem: str = "",
+    times: int = 1,
+    sender: str = "",
+) -> Expected:
+    return Expected(destination=destination, text=text, iccid=iccid, modem=modem, times=times)
 
 
 def test_same_set_agrees_whatever_its_order_and_the_numbers_form() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from simulator.network import service_centre
+from tests.support.simulated import within
 from tests.support.virtual_bank import VirtualBank, virtual_bank
 
 _DAY = 86_400.0
@@ -27,7 +28,7 @@ def test_messages_from_outside_expire_with_the_carriers_validity(tmp_path: Path)
         first, second = bank.ledger(kind="expired")
         assert (first["what"], first["from"], first["text"]) == ("deliver", "10086", "late")
         assert (first["st"], second["tpdu"]) == (0x46, "0401")
-        assert first["iccid"] == bank.do("state", modem=1)["modems"][0]["card"]["iccid"]  # type: ignore[index]
+        assert first["iccid"] == within(bank.do("state", modem=1), "modems", 0, "card", "iccid")
 
 
 def test_message_that_arrived_does_not_expire(tmp_path: Path) -> None:

@@ -161,8 +161,10 @@ def test_card_pulled_in_mid_submit_and_put_back(bench: OneModem) -> None:
 # ---------------------------------------------------------------- answers
 
 
-def set_fault(bench: OneModem, kind: FaultKind, **fields: float | str | None) -> None:
-    bench.modem.faults.set(Fault(kind=kind, **fields))  # type: ignore[arg-type] - a test's fields
+def set_fault(
+    bench: OneModem, kind: FaultKind, *, on: str = "", seconds: float = 1.0, count: int | None = 1
+) -> None:
+    bench.modem.faults.set(Fault(kind=kind, on=on, seconds=seconds, count=count))
 
 
 def test_answer_is_lost_though_the_command_was_carried_out(bench: OneModem) -> None:
@@ -272,14 +274,15 @@ def test_modem_restarts_by_itself_at_a_command(bench: OneModem) -> None:
     assert bench.type(b"AT+CNMI?\r") == "AT+CNMI?\r\r\n+CNMI: 0,0,0,0,0\r\n\r\nOK\r\n"
 
 
-@pytest.mark.parametrize("kind", ["port_gone", "port_renumbered"])
-def test_port_is_lost_at_a_command_which_is_not_carried_out(bench: OneModem, kind: str) -> None:
-    lost: list[tuple[float, bool]] = []
-    bench.modem.on_port_lost = lambda seconds, renumbered: lost.append((seconds, renumbered))
-    gone = FaultKind.PORT_GONE if kind == "port_gone" else FaultKind.PORT_RENUMBERED
-    set_fault(bench, gone, seconds=2.5)
+@pytest.mark.parametrize("kind", [FaultKind.PORT_GONE, FaultKind.PORT_RENUMBERED])
+def test_port_is_lost_at_a_command_which_is_not_carried_out(
+    bench: OneModem, kind: FaultKind
+) -> None:
+    lost: list[tuple[float, FaultKind]] = []
+    bench.modem.on_port_lost = lambda seconds, kind: lost.append((seconds, kind))
+    set_fault(bench, kind, seconds=2.5)
     bench.say("AT+CMEE=2")
-    assert lost == [(2.5, kind == "port_renumbered")]
+    assert lost == [(2.5, kind)]
     # The modem kept its power: what was set before still holds.
     assert bench.lines("AT+CMEE?") == ["+CMEE: 1", "OK"]
 
