@@ -48,7 +48,9 @@ def want(
     times: int = 1,
     sender: str = "",
 ) -> Expected:
-    return Expected(destination=destination, text=text, iccid=iccid, modem=modem, times=times)
+    return Expected(
+        destination=destination, text=text, sender=sender, iccid=iccid, modem=modem, times=times
+    )
 
 
 def test_same_set_agrees_whatever_its_order_and_the_numbers_form() -> None:
