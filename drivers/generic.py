@@ -74,6 +74,7 @@ class GenericDriver(Dialogue):
         self._capabilities = family.capabilities
         self._memories: tuple[str, ...] = family.memories
         self._must_pause = False
+        self._routing: list[str] | None = None  # as the modem told it after it was set
         # Selecting a memory and acting on a slot of it are two commands that nothing may part:
         # a slot of another memory would be read, or deleted.
         self._storage = asyncio.Lock()
@@ -256,6 +257,7 @@ class GenericDriver(Dialogue):
                 continue
             reports = wanted.split(",")[3] != "0"
             self._capabilities = dataclasses.replace(self._capabilities, reports=reports)
+            self._routing = None if kept is None else kept[:4]
             return
         if failure is not None:
             raise failure
@@ -266,6 +268,17 @@ class GenericDriver(Dialogue):
             return values.answer_fields((await self._ask(asking("AT+CNMI?", timeout=10.0)))[0])
         except CommandError:
             return None
+
+    async def messaging_is_set(self) -> bool:
+        """Ask `+CNMI?` and `+CMGF?`; what the modem does not tell counts as set."""
+        kept = await self._kept_routing()
+        if kept is not None and self._routing is not None and kept[:4] != self._routing:
+            return False
+        try:
+            lines = await self._ask(asking("AT+CMGF?", timeout=10.0))
+        except CommandError:
+            return True
+        return values.answer_fields(lines[0])[0] != "1"
 
     async def list_messages(self) -> Sequence[StoredMessage]:
         """List every memory that messages may land in."""

@@ -360,6 +360,13 @@ class Driver(Protocol):
         """PDU mode, storage, `+CNMI`, call and registration URCs; read back where it matters."""
         ...
 
+    async def messaging_is_set(self) -> bool:
+        """Whether what `configure_messaging` set still holds, as far as the modem tells.
+
+        False after a restart that nothing announced, or where another program changed it.
+        """
+        ...
+
     async def list_messages(self) -> Sequence[StoredMessage]:
         """Everything in the storages that incoming messages and reports may land in."""
         ...

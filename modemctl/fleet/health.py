@@ -1,18 +1,43 @@
-"""Does a modem still answer, is it registered, how is its signal: asked now and then."""
+"""Does a modem still answer, is it registered, does it still tell us what comes in: now and then.
+
+`+CREG?` is the cheap command that shows life. What costs more is asked at each nth check only.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import random
-from typing import Final
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, assert_never
 
 from drivers.errors import CommandError, ProtocolError
 from drivers.interface import Driver
+from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.moves import Interrupted
+from modemctl.fleet.receiving import Receiver
 from modemctl.lifecycle import ModemEvent
 from modemctl.store.modems import Facts
+
+_log = logging.getLogger(__name__)
+
+
+class Chore(StrEnum):
+    """What is looked at more rarely than at each check."""
+
+    ROUTING = "routing"  # does `+CNMI` still hold
+    STORAGE = "storage"  # lies there something that nothing announced
+    NETWORK = "network"  # whose network is it
+
+
+EVERY: Final[Mapping[Chore, int]] = MappingProxyType(
+    {Chore.ROUTING: 10, Chore.STORAGE: 20, Chore.NETWORK: 10}
+)
+"""Chore → at each nth check; with a check each 30 s that is five and ten minutes."""
 
 _SIGNAL_STEP: Final = 4  # dB that are worth a row
 _N_FAILURES: Final = 3
@@ -21,9 +46,13 @@ _N_FAILURES: Final = 3
 class Health:
     """One bay's checks; `due_at` is a point of the loop's time."""
 
-    def __init__(self, interval: float) -> None:
+    def __init__(self, interval: float, *, mailbox: Mailbox, receiver: Receiver) -> None:
         self._interval = interval
+        self._mailbox = mailbox
+        self._receiver = receiver
         self._n_failures = 0
+        # Each bay begins elsewhere in the round: the bank does not list all storages at once.
+        self._n_checks = random.randrange(max(EVERY.values()))  # noqa: S311 - no secret
         self.due_at = 0.0
 
     def plan(self) -> None:
@@ -35,13 +64,14 @@ class Health:
         """What is known now; `before` itself where nothing changed that is worth a row.
 
         Raises:
-            Interrupted: not registered any more, or answers nonsense again and again.
+            Interrupted: not registered any more, settings lost, or nonsense again and again.
             DriverError: as the driver does.
+            StoreError: what lay in the storage could not be stored.
         """
         self.plan()
+        self._n_checks += 1
         try:
-            registration = await driver.registration()
-            dbm = await driver.signal_dbm()
+            now = await self._ask(driver, before)
         except (CommandError, ProtocolError) as error:
             self._n_failures += 1
             if self._n_failures < _N_FAILURES:
@@ -49,11 +79,40 @@ class Health:
             self._n_failures = 0
             raise Interrupted(ModemEvent.WATCHDOG, f"health check: {error}") from error
         self._n_failures = 0
+        return now if _is_news(before, now) else before
+
+    async def _ask(self, driver: Driver, before: Facts) -> Facts:
+        registration = await driver.registration()
         if not registration.is_registered:
             reason = f"network status {registration.stat}"
             raise Interrupted(ModemEvent.REGISTRATION_LOST, reason)
+        dbm = self._mailbox.take_signal()
+        if dbm is None:  # the modem did not tell by itself since the last check
+            dbm = await driver.signal_dbm()
         now = dataclasses.replace(before, registration_stat=registration.stat, signal_dbm=dbm)
-        return now if _is_news(before, now) else before
+        for chore, nth in EVERY.items():
+            if self._n_checks % nth == 0:
+                try:
+                    now = await self._do(chore, driver, now)
+                except CommandError as error:  # it does not serve this: nothing else waits for it
+                    facts = {"chore": chore.value, "error": str(error)}
+                    _log.debug("health.refused", extra=facts)
+        return now
+
+    async def _do(self, chore: Chore, driver: Driver, facts: Facts) -> Facts:
+        match chore:
+            case Chore.ROUTING:
+                if not await driver.messaging_is_set():
+                    reason = "its settings of messages are lost"
+                    raise Interrupted(ModemEvent.REBOOTED, reason)
+            case Chore.STORAGE:
+                await self._receiver.look_into_storage()
+            case Chore.NETWORK:
+                operator = await driver.operator()
+                return dataclasses.replace(facts, operator=operator or facts.operator)
+            case _:
+                assert_never(chore)
+        return facts
 
 
 async def read_network(driver: Driver, facts: Facts) -> Facts:
@@ -66,7 +125,7 @@ async def read_network(driver: Driver, facts: Facts) -> Facts:
 
 
 def _is_news(before: Facts, after: Facts) -> bool:
-    if before.registration_stat != after.registration_stat:
+    if (before.registration_stat, before.operator) != (after.registration_stat, after.operator):
         return True
     if before.signal_dbm is None or after.signal_dbm is None:
         return before.signal_dbm != after.signal_dbm

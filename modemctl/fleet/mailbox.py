@@ -71,7 +71,7 @@ class Mailbox:
         self._last_mr: int | None = None
         self.late: LateAnswer | None = None
         """The late answer to the submit in doubt, until it is saved."""
-        self.signal_dbm: int | None = None
+        self._signal_dbm: int | None = None
         self.is_listening = False
         """Whether somebody takes messages and calls; before that they are not for us."""
 
@@ -83,7 +83,7 @@ class Mailbox:
             case LateSubmitResult():
                 self._note_late(event.mr)
             case SignalChanged():
-                self.signal_dbm = event.rssi_dbm
+                self._signal_dbm = event.rssi_dbm
             case UnknownUrc():
                 self._on_unknown()
             case _:
@@ -102,6 +102,11 @@ class Mailbox:
         if not self._controls:
             return None
         return self._controls.pop(next(iter(self._controls)))
+
+    def take_signal(self) -> int | None:
+        """The signal strength (dBm) that the modem told last, once; None where it told none."""
+        dbm, self._signal_dbm = self._signal_dbm, None
+        return dbm
 
     def forget_controls(self) -> None:
         """A new link begins: what the old one said of itself holds no more."""

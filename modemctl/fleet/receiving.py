@@ -99,6 +99,21 @@ class Receiver:
                 await asyncio.sleep(_STORE_PAUSE)
         self._roused.set()
 
+    async def look_into_storage(self) -> None:
+        """Take what lies in the modem though nothing announced it (the line may be lost).
+
+        Raises:
+            DriverError: the modem failed.
+            StoreError: it stays where it is.
+        """
+        if self._turn.locked():
+            return  # the pump is at it, or waits for the store: the next time
+        async with self._turn:
+            if self._inbound is not None and self._is_running:
+                n_found = await self._inbound.drain_storage(self._link.driver)
+                if n_found:
+                    _log.info("inbox.found", extra={"bay": self._bay, "n_found": n_found})
+
     async def settle_late(self) -> None:
         """A late answer that the link dug up settles the doubt that its submit left.
 

@@ -42,7 +42,9 @@ class Work:
         self._wake = wake
         self._facts = facts
         self._learn = learn
-        self._health = Health(ground.bank.health_interval)
+        self._health = Health(
+            ground.bank.health_interval, mailbox=attention.mailbox, receiver=receiver
+        )
 
     async def run(self) -> None:
         """Work until the daemon stops.

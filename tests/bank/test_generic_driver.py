@@ -347,6 +347,25 @@ async def test_messaging_is_set_up_and_read_back(bench: Bench) -> None:
     assert bench.driver.capabilities.reports
 
 
+async def test_settings_of_messages_hold_until_the_modem_tells_otherwise(bench: Bench) -> None:
+    script = bench.modem.script
+    await bench.driver.configure_messaging()
+    script["AT+CMGF?"] = said("+CMGF: 0")
+    assert await bench.driver.messaging_is_set()
+    script["AT+CNMI?"] = said("+CNMI: 0,0,0,0,0")
+    assert not await bench.driver.messaging_is_set()
+    script["AT+CNMI?"] = said("+CNMI: 2,1,0,2,1")  # the last one is the buffer's, and nobody's
+    assert await bench.driver.messaging_is_set()
+    script["AT+CMGF?"] = said("+CMGF: 1")
+    assert not await bench.driver.messaging_is_set()
+
+
+async def test_settings_that_a_modem_does_not_tell_count_as_set(bench: Bench) -> None:
+    await bench.driver.configure_messaging()
+    bench.modem.script |= {"AT+CNMI?": b"\r\nERROR\r\n", "AT+CMGF?": b"\r\nERROR\r\n"}
+    assert await bench.driver.messaging_is_set()
+
+
 async def test_routing_that_is_taken_but_not_kept_is_passed_over(bench: Bench) -> None:
     kept = {"now": "2,1,0,0,0"}
 

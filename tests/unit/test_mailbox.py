@@ -6,6 +6,7 @@ from drivers.interface import (
     Rebooted,
     Registration,
     RegistrationChanged,
+    SignalChanged,
     SimChanged,
     SimState,
 )
@@ -100,3 +101,11 @@ def test_the_doubled_reference_of_the_segment_before_is_no_answer():
     assert heard.box.late is None
     heard.box.put(LateSubmitResult(mr=42))
     assert heard.box.late == LateAnswer(asked=B, mr=42)
+
+
+def test_a_signal_that_the_modem_told_by_itself_is_taken_once():
+    heard = Heard()
+    assert heard.box.take_signal() is None
+    heard.box.put(SignalChanged(rssi_dbm=-90))
+    heard.box.put(SignalChanged(rssi_dbm=-71))
+    assert [heard.box.take_signal(), heard.box.take_signal()] == [-71, None]

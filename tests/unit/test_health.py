@@ -1,0 +1,90 @@
+"""A bay's regular checks: what the modem does not tell by itself is asked, at a polite rate."""
+
+from sqlalchemy import func, select
+
+from modemctl.fleet.health import EVERY
+from modemctl.lifecycle import ModemState
+from modemctl.store import Store
+from modemctl.store.tables import inbox
+from tests.support.scripted_modem import OK, said
+from tests.unit.test_actor import OneCard, bay, reach, until
+
+TPDU = "040C916831080000100000621112224365400C"
+LISTED = said(f"+CMGL: 3,1,,{len(TPDU) // 2}\r\n00{TPDU}")
+
+
+async def n_texts(store: Store) -> int:
+    query = select(func.count()).select_from(inbox)
+    return await store.read(lambda conn: conn.scalar(query)) or 0
+
+
+async def test_a_message_whose_indication_was_lost_is_found_and_then_deleted(tmp_path):
+    modem = OneCard()
+    modem.stat = 1
+    async with bay(tmp_path, modem, health_interval=0.01) as (actor, store):
+        await reach(actor, ModemState.READY)
+
+        def delete(text: str) -> bytes:
+            modem.script["AT+CMGL=4"] = OK
+            return OK
+
+        modem.script |= {"AT+CMGL=4": LISTED, "AT+CMGD=3": delete}
+        await until(lambda: modem.n_asked("AT+CMGD=3") == 1)
+        assert await n_texts(store) == 1
+        assert actor.state is ModemState.READY
+
+
+async def test_the_storage_is_not_listed_at_each_check(tmp_path):
+    modem = OneCard()
+    modem.stat = 1
+    async with bay(tmp_path, modem, health_interval=0.01) as (actor, _):
+        await reach(actor, ModemState.READY)
+        asked, listed = modem.n_asked("AT+CREG?"), modem.n_asked("AT+CMGL=4")
+        await until(lambda: modem.n_asked("AT+CMGL=4") >= listed + 3)
+        n_checks = modem.n_asked("AT+CREG?") - asked
+        assert n_checks >= 2 * max(EVERY.values()), f"{n_checks} checks, 3 lists"
+
+
+async def test_a_modem_whose_settings_changed_is_begun_again(tmp_path):
+    modem = OneCard()
+    modem.stat = 1
+    async with bay(tmp_path, modem, health_interval=0.01) as (actor, _):
+        await reach(actor, ModemState.READY)
+        modem.script["AT+CNMI?"] = said("+CNMI: 0,0,0,0,0")
+
+        def route(text: str) -> bytes:
+            modem.script["AT+CNMI?"] = said("+CNMI: 2,1,0,2,0")
+            return OK
+
+        modem.script["AT+CNMI=2,1,0,2,0"] = route
+        n_before = modem.n_asked("AT+CNMI=2,1,0,2,0")
+        await until(lambda: modem.n_asked("AT+CNMI=2,1,0,2,0") == n_before + 1)
+        await reach(actor, ModemState.READY)
+
+
+async def test_a_signal_that_is_told_by_itself_is_not_asked_for(tmp_path):
+    modem = OneCard()
+    modem.stat = 1
+
+    def tell(text: str) -> bytes:
+        return b"\r\n+CSQ: 9,99\r\n" + said("+CREG: 2,1")
+
+    async with bay(tmp_path, modem, health_interval=0.01) as (actor, _):
+        await reach(actor, ModemState.READY)
+        modem.script["AT+CREG?"] = tell
+        await until(lambda: actor.facts.signal_dbm == -95)
+        asked, checks = modem.n_asked("AT+CSQ"), modem.n_asked("AT+CREG?")
+        await until(lambda: modem.n_asked("AT+CREG?") >= checks + 10)
+        assert modem.n_asked("AT+CSQ") <= asked + 1, "one may have been on its way"
+
+
+async def test_a_chore_that_the_modem_refuses_holds_up_no_other(tmp_path):
+    modem = OneCard()
+    modem.stat = 1
+    async with bay(tmp_path, modem, health_interval=0.01) as (actor, _):
+        await reach(actor, ModemState.READY)
+        modem.script["AT+CMGL=4"] = b"\r\nERROR\r\n"
+        lists, nets = modem.n_asked("AT+CMGL=4"), modem.n_asked("AT+COPS?")
+        await until(lambda: modem.n_asked("AT+CMGL=4") >= lists + 4)
+        assert modem.n_asked("AT+COPS?") >= nets + 4
+        assert actor.state is ModemState.READY
