@@ -22,6 +22,12 @@ class BayReason(Body):
     reason: str = Field(min_length=1, max_length=500)
 
 
+class CardOfBay(BayReason):
+    """The card that belongs into a bay; none named = the one that is in it now."""
+
+    iccid: str | None = Field(default=None, min_length=18, max_length=22)
+
+
 class AtCommand(Body):
     """One command that only reads, such as `AT+CSQ`."""
 
@@ -56,6 +62,24 @@ async def pause_modem(who: Who, of: Of, bay: str, body: BayReason) -> ModemView:
 async def resume_modem(who: Who, of: Of, bay: str, body: BayReason) -> ModemView:
     """Let a paused bay send again."""
     return await of.modems.resume(who, bay, body.reason)
+
+
+@router.post(
+    "/modems/{bay}/bind",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.MODEMS_OPERATE),
+)
+async def bind_modem(who: Who, of: Of, bay: str, body: CardOfBay) -> ModemView:
+    """Tie a card to a bay; frees one that was set aside as moved (SIM-07)."""
+    return await of.modems.bind(who, bay, body.iccid, body.reason)
+
+
+@router.post(
+    "/modems/{bay}/unbind", responses=problems(404), openapi_extra=needs(Scope.MODEMS_OPERATE)
+)
+async def unbind_modem(who: Who, of: Of, bay: str, body: BayReason) -> ModemView:
+    """Tie no card to a bay any more (SIM-07)."""
+    return await of.modems.unbind(who, bay, body.reason)
 
 
 @router.post(

@@ -93,6 +93,35 @@ def release(connection: Connection, bay: str, reason: str, *, as_json: bool) -> 
     _act(connection, bay, "release", reason, "is looked at again", as_json=as_json)
 
 
+@modems.command(epilog="Example: modemctl modems bind bay-07 --reason 'card moved with its holder'")
+@click.argument("bay")
+@click.option("--iccid", help="The card; without it the one that is in the bay now.")
+@_reason
+@as_json_option
+@click.pass_obj
+def bind(
+    connection: Connection, bay: str, iccid: str | None, reason: str, *, as_json: bool
+) -> None:
+    """Say which card belongs into a bay (SIM-07).
+
+    A card that was set aside as moved is free at once if it is the one.
+    """
+    body = {"reason": reason} if iccid is None else {"reason": reason, "iccid": iccid}
+    with connection.client() as client:
+        done = client.post(f"/v1/modems/{in_path(bay)}/bind", body)
+    show_done(done, f"card {done['expected_iccid']} belongs into {bay}", as_json=as_json)
+
+
+@modems.command(epilog="Example: modemctl modems unbind bay-07 --reason 'bay is given up'")
+@click.argument("bay")
+@_reason
+@as_json_option
+@click.pass_obj
+def unbind(connection: Connection, bay: str, reason: str, *, as_json: bool) -> None:
+    """Say that no certain card belongs into a bay (SIM-07)."""
+    _act(connection, bay, "unbind", reason, "has no card of its own", as_json=as_json)
+
+
 def _act(
     connection: Connection, bay: str, verb: str, reason: str, became: str, *, as_json: bool
 ) -> None:

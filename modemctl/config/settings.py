@@ -61,6 +61,14 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class ListMode(StrEnum):
+    """What is done about things that a list of the bank does not hold."""
+
+    OFF = "off"
+    LEARN = "learn"
+    ENFORCE = "enforce"
+
+
 class _Slice(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
@@ -195,6 +203,12 @@ class BankSettings(_Slice):
     )
     rescan_interval: Seconds = Field(
         default=5.0, description="Seconds between two looks for ports."
+    )
+    cards: ListMode = Field(
+        default=ListMode.LEARN,
+        description="Cards tied to bays (SIM-07): `learn` notes which card a bay holds and tells "
+        "when it is another one; `enforce` quarantines it, and a card that no bay is tied to; "
+        "what a person tied is enforced in both.",
     )
 
     @field_validator("ports")
@@ -364,5 +378,14 @@ class Settings(_Slice):
 
     def policy_digest(self) -> str:
         """SHA-256 (hex) over what decides whether something may be sent."""
-        policy = self.model_dump(mode="json", include={"limits", "hours", "approvals", "sims"})
+        policy = self.model_dump(
+            mode="json",
+            include={
+                "limits": True,
+                "hours": True,
+                "approvals": True,
+                "sims": True,
+                "bank": {"cards"},
+            },
+        )
         return hashlib.sha256(rfc8785.dumps(policy)).hexdigest()

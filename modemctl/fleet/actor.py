@@ -16,7 +16,7 @@ from drivers.errors import CommandError, CommandTimeout, DriverError, ProtocolEr
 from drivers.interface import Registration, SimState
 from modemctl.errors import StoreError
 from modemctl.fleet.attention import Attention
-from modemctl.fleet.checking import Fit, Unfit, check_card
+from modemctl.fleet.checking import CheckOutcome, Fit, Unfit, check_card, told
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.health import read_network
 from modemctl.fleet.judging import judge
@@ -300,18 +300,21 @@ class Actor:
 
     async def _checking(self) -> Moved:
         """Which card is it, and may it be used?"""
-        outcome = await check_card(self._link.driver, self._ground.store, self._bay)
+        outcome = await self._check_card()
         match outcome:
             case Fit():
                 self._facts = dataclasses.replace(self._facts, iccid=outcome.iccid)
                 return Moved(event=_E.FIT)
             case Unfit():
                 self._facts = dataclasses.replace(self._facts, iccid=outcome.iccid)
-                reason = f"{outcome.reason} (policy: {outcome.policy})"
-                return Moved(event=_E.UNFIT, reason=reason)
+                return Moved(event=_E.UNFIT, reason=told(outcome))
             case _:
                 self._facts = dataclasses.replace(self._facts, iccid=None)
                 return Moved(event=_E.UNREADABLE, reason=outcome.reason)
+
+    async def _check_card(self) -> CheckOutcome:
+        ground = self._ground
+        return await check_card(self._link.driver, ground.store, self._bay, ground.bank.cards)
 
     async def _quarantined(self) -> Moved | None:
         """The card gets no PIN and sends nothing until the register or a person says otherwise."""
@@ -375,7 +378,7 @@ class Actor:
             return None
         reason = f"the card says {state}"
         if state is SimState.READY:
-            card = await check_card(driver, self._ground.store, self._bay)
+            card = await self._check_card()
             if isinstance(card, Fit) and card.iccid == self._facts.iccid:
                 self._facts = await read_network(driver, self._facts)
                 reason = f"network status {registration.stat}"

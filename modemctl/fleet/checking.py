@@ -1,17 +1,22 @@
-"""Which card is in a modem, and may it be used: read twice alike, compared with the register."""
+"""Which card is in a modem, and may it be used: read twice alike, compared with register and bay.
+
+What one reading says convicts nobody: it may be cut short, or of a card that is just being changed.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from drivers.errors import CommandError
 from drivers.interface import Driver
-from modemctl.model import EventKind, Iccid
+from modemctl.config.settings import ListMode
+from modemctl.model import Bay, EventKind, Iccid
 from modemctl.policy.cards import TAMPERED_CARD, UNKNOWN_CARD, Unfitness, unfitness
-from modemctl.store import Store, Tx, sims
+from modemctl.store import Connection, Store, Tx, sims, ties
+from modemctl.vault import Vault
 
 _MAX_READS: Final = 4
 _ICCID: Final = re.compile(r"[0-9A-F]{18,22}")
@@ -43,8 +48,17 @@ class Unreadable:
 CheckOutcome: TypeAlias = Fit | Unfit | Unreadable
 
 
-async def check_card(driver: Driver, store: Store, bay: str) -> CheckOutcome:
-    """Find out which card this is and whether the register lets it be used.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Untied:
+    """The card may be used here, and its bay is to learn that it holds it."""
+
+
+async def check_card(
+    driver: Driver, store: Store, bay: Bay, mode: ListMode = ListMode.LEARN
+) -> CheckOutcome:
+    """Find out which card this is, whether the register lets it be used, and here (SIM-07).
+
+    `mode` is what is done about a card that belongs elsewhere; a bay without one learns its card.
 
     Raises:
         DriverError: the modem failed; nothing was decided.
@@ -53,17 +67,47 @@ async def check_card(driver: Driver, store: Store, bay: str) -> CheckOutcome:
     iccid = await read_iccid(driver)
     if iccid is None:
         return Unreadable(reason="iccid_unreadable")
-    card = await store.read(lambda conn: sims.read(conn, store.vault, iccid))
-    if card is None:
-        found: Unfitness | None = UNKNOWN_CARD
-    elif not card.is_intact:
-        found = TAMPERED_CARD
-    else:
-        found = unfitness(card.state, card.verified_at)
+    found = (await store.read(lambda conn: _judge(conn, store.vault, {bay: iccid}, mode)))[bay]
+    if isinstance(found, _Untied):
+        found = await store.write(lambda tx: ties.learn(tx, bay, iccid, mode))
     if found is None:
         return Fit(iccid=iccid)
     await store.write(alarm(iccid, bay, f"card_{found.reason}", found.policy))
     return Unfit(iccid=iccid, policy=found.policy, reason=found.reason)
+
+
+def verdicts(
+    conn: Connection, vault: Vault, places: Mapping[Bay, Iccid], mode: ListMode
+) -> Mapping[Bay, str | None]:
+    """Why the card in each of these bays may not be used now, None where it may."""
+    return {
+        bay: None if found is None or isinstance(found, _Untied) else told(found)
+        for bay, found in _judge(conn, vault, places, mode).items()
+    }
+
+
+def told(found: Unfitness | Unfit) -> str:
+    """Why a card may not be used, as a bay's reason says it."""
+    return f"{found.reason} (policy: {found.policy})"
+
+
+def _judge(
+    conn: Connection, vault: Vault, places: Mapping[Bay, Iccid], mode: ListMode
+) -> Mapping[Bay, Unfitness | _Untied | None]:
+    cards = sims.read_many(conn, vault, places.values())
+    known = ties.read_many(conn, vault, bays=places, iccids=places.values())
+    found: dict[Bay, Unfitness | _Untied | None] = {}
+    for bay, iccid in places.items():
+        fault = _by_register(cards.get(iccid)) or known.fault(mode, bay, iccid)
+        is_new = mode is ListMode.LEARN and not known.is_tied(bay, iccid)
+        found[bay] = fault or (_Untied() if is_new else None)
+    return found
+
+
+def _by_register(card: sims.Card | None) -> Unfitness | None:
+    if card is None:
+        return UNKNOWN_CARD
+    return unfitness(card.state, card.verified_at) if card.is_intact else TAMPERED_CARD
 
 
 async def read_iccid(driver: Driver) -> Iccid | None:

@@ -13,12 +13,12 @@ from typing import Final, TypeVar
 
 from modemctl.errors import StoreError
 from modemctl.fleet.actor import Actor
+from modemctl.fleet.checking import verdicts
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.places import Place
 from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, Iccid, Topic
-from modemctl.policy.cards import TAMPERED_CARD, UNKNOWN_CARD, unfitness
-from modemctl.store import Connection, Store, Tx, modems, sims, sweeps, wishes
+from modemctl.store import Connection, Store, Tx, modems, sweeps, wishes
 from modemctl.telemetry import BankSnapshot
 
 _log = logging.getLogger(__name__)
@@ -202,14 +202,10 @@ class Supervisor:
                     await self._tell_cards(iccids)
 
     async def _tell_cards(self, iccids: Mapping[Bay, Iccid]) -> None:
-        vault = self._store.vault
-        cards = await self._read_patiently(
-            lambda conn: sims.read_many(conn, vault, iccids.values())
-        )
-        if cards is None:
-            return
-        for bay, iccid in iccids.items():
-            self._actors[bay].tell_card(_unfit(cards.get(iccid)))
+        vault, mode = self._store.vault, self._ground.bank.cards
+        found = await self._read_patiently(lambda conn: verdicts(conn, vault, iccids, mode))
+        for bay, unfit in (found or {}).items():
+            self._actors[bay].tell_card(unfit)
 
     async def _read_patiently(self, query: Callable[[Connection], ResultT]) -> ResultT | None:
         try:
@@ -253,19 +249,6 @@ def _expand(pattern: str) -> Sequence[str]:
         return [pattern]
     below = path.relative_to("/")
     return [f"{prefix}{one}" for one in sorted(Path("/").glob(str(below)))]
-
-
-def _unfit(card: sims.Card | None) -> str | None:
-    if card is None:
-        found = UNKNOWN_CARD
-    elif not card.is_intact:
-        found = TAMPERED_CARD
-    else:
-        state = unfitness(card.state, card.verified_at)
-        if state is None:
-            return None
-        found = state
-    return f"{found.reason} (policy: {found.policy})"
 
 
 async def _happens(event: asyncio.Event, limit: float) -> bool:

@@ -1,19 +1,23 @@
-"""Bays and their modems: what is known of them, and what persons want of them (SIM-14, CC-01)."""
+"""Bays and their modems: what is known of them, and what persons want of them.
+
+Source: SIM-07 (the card that belongs into a bay), SIM-14.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from modemctl.errors import Conflict, InvalidRequest, NotFound
 from modemctl.lifecycle import ModemState
-from modemctl.model import Bay, DesiredState, Topic
+from modemctl.model import Bay, DesiredState, Iccid, Topic
 from modemctl.policy.console import is_reading
 from modemctl.service.pages import Page, decode_text, encode_cursor
 from modemctl.service.principal import Principal, Scope
-from modemctl.store import Connection, Store, Tx, wishes
+from modemctl.store import Connection, Store, Tx, sims, ties, wishes
 from modemctl.store import modems as rows
 from modemctl.store.modems import ModemRow
 from modemctl.store.wishes import Wish, WishKind
@@ -29,7 +33,10 @@ _COMMAND_MAX: Final = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModemView:
-    """A bay and what is known of the modem in it; `department` is its card's."""
+    """A bay and what is known of the modem in it; `department` is its card's.
+
+    `expected_iccid` is the card that belongs into the bay: learned, or said by a person (SIM-07).
+    """
 
     bay: str
     node_id: str
@@ -45,6 +52,7 @@ class ModemView:
     family: str | None
     iccid: str | None
     department: str | None
+    expected_iccid: str | None
     signal_dbm: int | None
     operator: str | None
     registration_stat: int | None
@@ -113,6 +121,57 @@ class Modems:
         """
         return await self._set_desired(who, bay, DesiredState.RUN, reason)
 
+    async def bind(self, who: Principal, bay: str, iccid: str | None, reason: str) -> ModemView:
+        """Tie a card to a bay (None: the card that is in it now); frees one set aside as moved.
+
+        What tied either of the two to something else is gone (SIM-07).
+
+        Raises:
+            NotPermitted, InvalidRequest: scope or reason.
+            PolicyRefused: SIM-07, the account names no person.
+            NotFound: no such bay or card, or of a department that one does not see.
+            Conflict: no card is named, and none is in the bay.
+        """
+        _require_reason(reason)
+
+        def act(tx: Tx, found: ModemRow) -> None:
+            card = iccid or found.iccid
+            if card is None:
+                cure = "name one with --iccid"
+                raise Conflict("no card is in the bay", field="bay", value=bay, cure=cure)
+            known = ties.read_many(tx.conn, tx.vault, bays=[bay], iccids=[card])
+            if sims.read(tx.conn, tx.vault, card) is None:
+                raise _no_card(card)
+            _require_seen(tx, who, [card, *(tie.iccid for tie in known.by_bay.values())])
+            tie = known.by_bay.get(found.bay)
+            if tie is not None and tie.is_intact and tie.is_firm and tie.iccid == card:
+                return
+            ties.bind(tx, found.bay, Iccid(card), by=who.name)
+            details = {"iccid": card, "reason": reason.strip(), "source": who.source}
+            details |= {"policy": "SIM-07"} | _before(known, found.bay, Iccid(card))
+            tx.audit(who.name, "bay.bind", bay, {**details})
+
+        return await self._tie(who, bay, act)
+
+    async def unbind(self, who: Principal, bay: str, reason: str) -> ModemView:
+        """Tie no card to a bay any more; where the bank learns, the next fit one is learned.
+
+        Raises:
+            NotPermitted, InvalidRequest, PolicyRefused, NotFound: as `bind`.
+        """
+        _require_reason(reason)
+
+        def act(tx: Tx, found: ModemRow) -> None:
+            known = ties.read_many(tx.conn, tx.vault, bays=[bay]).by_bay.get(found.bay)
+            if known is None:
+                return
+            _require_seen(tx, who, [known.iccid])
+            ties.unbind(tx, found.bay)
+            details = {"before": known.iccid, "reason": reason.strip(), "source": who.source}
+            tx.audit(who.name, "bay.unbind", bay, {**details, "policy": "SIM-07"})
+
+        return await self._tie(who, bay, act)
+
     async def ask(self, who: Principal, bay: str, kind: WishKind, reason: str) -> WishView:
         """Restart a modem, look at its card again, or try a failed bay again.
 
@@ -159,6 +218,19 @@ class Modems:
 
         return await self._store.write(act)
 
+    async def _tie(
+        self, who: Principal, bay: str, act: Callable[[Tx, ModemRow], None]
+    ) -> ModemView:
+        """Run `act` on a bay that the account sees; the bay afterwards."""
+        who.require(Scope.MODEMS_OPERATE)
+        who.require_person("SIM-07")
+
+        def change(tx: Tx) -> ModemView:
+            act(tx, _visible(tx.conn, who, bay))
+            return _view(_visible(tx.conn, who, bay))
+
+        return await self._store.write(change)
+
     async def _ask(
         self, who: Principal, bay: str, kind: WishKind, *, body: str | None, note: str
     ) -> WishView:
@@ -190,6 +262,23 @@ def _visible(conn: Connection, who: Principal, bay: str) -> ModemRow:
     return found
 
 
+def _require_seen(tx: Tx, who: Principal, iccids: Sequence[str]) -> None:
+    """Refuse what concerns another department's card; what no register knows is nobody's."""
+    for card in sims.read_many(tx.conn, tx.vault, iccids).values():
+        if not who.sees(card.department):
+            raise _no_card(card.iccid)
+
+
+def _no_card(iccid: str) -> NotFound:
+    return NotFound("no such card in the register", field="iccid", value=iccid[:80])
+
+
+def _before(known: ties.Ties, bay: Bay, iccid: Iccid) -> dict[str, str]:
+    of_bay, of_card = known.by_bay.get(bay), known.by_card.get(iccid)
+    before = {} if of_bay is None else {"before": str(of_bay.iccid)}
+    return before | ({} if of_card is None else {"from_bay": str(of_card.bay)})
+
+
 def _view(row: ModemRow) -> ModemView:
     return ModemView(
         bay=row.bay,
@@ -206,6 +295,7 @@ def _view(row: ModemRow) -> ModemView:
         family=row.family,
         iccid=row.iccid,
         department=row.department,
+        expected_iccid=row.expected_iccid,
         signal_dbm=row.signal_dbm,
         operator=row.operator,
         registration_stat=row.registration_stat,

@@ -11,13 +11,16 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from modemctl.errors import NotFound
 from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, DesiredState, EventKind, Iccid, Topic
-from modemctl.store.tables import modem, sim
+from modemctl.store.tables import bay_tie, modem, sim
 from modemctl.store.transaction import Tx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModemRow:
-    """A bay and what is known of the modem in it. `department` is the card's."""
+    """A bay and what is known of the modem in it.
+
+    `department` is the card's; `expected_iccid` the card that belongs into the bay, if any is told.
+    """
 
     bay: Bay
     node_id: str
@@ -33,6 +36,7 @@ class ModemRow:
     desired_state: DesiredState
     iccid: Iccid | None
     department: str | None
+    expected_iccid: Iccid | None
     signal_dbm: int | None
     operator: str | None
     registration_stat: int | None
@@ -286,6 +290,7 @@ def _modem(row: Row[tuple[object, ...]]) -> ModemRow:
         desired_state=DesiredState(row.desired_state),
         iccid=None if row.iccid is None else Iccid(row.iccid),
         department=row.department,
+        expected_iccid=None if row.expected_iccid is None else Iccid(row.expected_iccid),
         signal_dbm=row.signal_dbm,
         operator=row.operator,
         registration_stat=row.registration_stat,
@@ -293,7 +298,11 @@ def _modem(row: Row[tuple[object, ...]]) -> ModemRow:
     )
 
 
-_ALL = select(modem, sim.c.department).outerjoin(sim, sim.c.iccid == modem.c.iccid)
+_ALL = (
+    select(modem, sim.c.department, bay_tie.c.iccid.label("expected_iccid"))
+    .outerjoin(sim, sim.c.iccid == modem.c.iccid)
+    .outerjoin(bay_tie, bay_tie.c.bay == modem.c.bay)
+)
 _SAVE_FACTS = (
     update(modem)
     .where(modem.c.bay == bindparam("b"))

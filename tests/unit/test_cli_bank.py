@@ -108,6 +108,19 @@ async def test_bays_are_shown_and_paused(bench: ApiBench) -> None:
     assert "modemctl modems lists them" in (await run(bench, "modems", "show", "bay-99")).err
 
 
+async def test_a_card_is_tied_to_a_bay_and_untied(bench: ApiBench, cards: Path) -> None:
+    await good(bench, "sims", "import", cards)
+    await bench.store.write(_one_bay)
+    why = ("--reason", "new holder")
+    bound = await good(bench, "modems", "bind", BAY, "--iccid", ICCID, *why)
+    assert bound == f"card {ICCID} belongs into {BAY}\n"
+    shown = json.loads(await good(bench, "modems", "show", BAY, "--json"))
+    assert shown["expected_iccid"] == ICCID
+    assert "has no card of its own" in await good(bench, "modems", "unbind", BAY, *why)
+    unknown = await run(bench, "modems", "bind", BAY, "--iccid", "8999999999999999999", *why)
+    assert "no such card in the register" in unknown.err
+
+
 @pytest.mark.parametrize("verb", ["reset", "retry", "release"])
 async def test_wishes_wait_for_the_bays_answer(bench: ApiBench, verb: str) -> None:
     await bench.store.write(_one_bay)

@@ -19,7 +19,7 @@ from modemctl.store.tables.batches import (
     segment,
     segment_journal,
 )
-from modemctl.store.tables.cards import modem, pin_attempt, pin_import, sim, wish
+from modemctl.store.tables.cards import bay_tie, modem, pin_attempt, pin_import, sim, wish
 from modemctl.store.tables.evidence import audit_entry, event, meta, node
 from modemctl.store.tables.incoming import call, inbox, report
 from modemctl.store.tables.people import account, api_key, approver_key, authorisation
@@ -36,6 +36,7 @@ __all__ = [
     "batch",
     "batch_chunk",
     "batch_removed",
+    "bay_tie",
     "call",
     "confirmation",
     "event",

@@ -84,6 +84,17 @@ modem = Table(
     Column("updated_at", UtcMs, nullable=False),
 )
 
+bay_tie = Table(
+    "bay_tie",
+    metadata,
+    Column("bay", String(128), primary_key=True),
+    Column("iccid", String(22), nullable=False, unique=True),  # a card belongs into one bay
+    Column("is_firm", Boolean, nullable=False),  # said by a person, not learned
+    Column("tied_by", String(128), nullable=False),  # account or node
+    Column("tied_at", UtcMs, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+)
+
 wish = Table(
     "wish",
     metadata,
