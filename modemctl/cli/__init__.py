@@ -38,6 +38,7 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "conformance": ("local", "Check what a modem can, cannot and does oddly."),
         "db": ("local", "The database: create, upgrade, look."),
         "demo": ("demo_command", "Play the whole mission against a simulated bank."),
+        "doctor": ("doctor_command", "Check what the daemon stands on, and name each cure."),
         "doubt": ("messages", "Segments of which nobody knows whether they left."),
         "events": ("overview", "What happened, and what happens."),
         "inbox": ("traffic", "Messages that came in."),
@@ -124,7 +125,8 @@ class LazyGroup(click.Group):
     envvar="MODEMCTL_CONFIG",
     default=DEFAULT_PATH,
     show_default=True,
-    help="Settings file (for run, check-config, db, key bootstrap, audit verify --offline).",
+    help="Settings file (for run, check-config, doctor, db, key bootstrap,"
+    " audit verify --offline).",
 )
 @click.option(
     "--socket",

@@ -76,7 +76,7 @@ def show_table(
     if table.row_count == 0:
         click.echo(empty, err=True)
         return
-    _print(table)
+    print_table(table)
 
 
 def show_record(record: Record, *, as_json: bool) -> None:
@@ -92,10 +92,10 @@ def show_record(record: Record, *, as_json: bool) -> None:
     table.add_column(overflow="fold")
     for name, value in record.items():
         table.add_row(Text(printable(name).replace("_", " "), style="bold"), cell(value, name))
-    _print(table)
+    print_table(table)
 
 
-def _print(table: Table) -> None:
+def print_table(table: Table) -> None:
     """Print a table; where nobody looks, without the blanks that fill its last column."""
     screen = console()
     if screen.is_terminal:

@@ -1,0 +1,125 @@
+"""The database and what it knows of the cards' PINs, read without the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from modemctl.doctor.findings import Finding, fail, ok, some, warn
+from modemctl.doctor.people import READ, may
+from modemctl.doctor.rights import key_of
+from modemctl.doctor.subject import Subject
+from modemctl.errors import StoreError
+from modemctl.store.engine import SCHEMA_REVISION, sqlite_path
+from modemctl.store.peek import Condition, PinCensus, peek
+from modemctl.vault import Vault
+
+_PATIENCE: Final = 10.0  # seconds for the check of the pages; a gibibyte takes some three
+_RESTORE: Final = "stop the daemon, restore a copy, then: modemctl audit verify --offline"
+_WORDS: Final = {
+    "proved": "proved", "unproved": "not tried yet", "failed": "wrong", "blocked": "PUK needed",
+    "none": "without a PIN",
+}  # fmt: skip
+
+
+def check_database(subject: Subject) -> Iterator[Finding]:
+    """It opens, is whole, and is of this version, key and site; and how the PINs stand."""
+    path = sqlite_path(subject.settings.paths.database_url)
+    if path is None:
+        cure = "ask the daemon: modemctl status"
+        yield warn("database", "not SQLite: doctor does not look into it", cure)
+        return
+    facts = subject.facts
+    if facts.stat(path) is None:
+        is_hidden = facts.stat(path.parent) is None or not may(facts, subject.runner, path, READ)
+        if is_hidden and facts.uid not in {0, subject.runner.uid}:
+            yield warn("database", f"{path} cannot be seen as this user", "look as root")
+        else:
+            yield fail("database", f"{path} does not exist", "modemctl db upgrade")
+        return
+    try:
+        condition = peek(
+            facts.path(path),
+            is_in_use=subject.daemon is not None,
+            clock=facts.clock,
+            patience=_PATIENCE,
+        )
+    except StoreError as error:
+        yield fail("database", f"{path}: {error}", _cure_of(path, str(error)))
+        return
+    yield from _judge(subject, path, condition)
+
+
+def _cure_of(path: Path, error: str) -> str:
+    if "ermission" in error or "unable to open" in error:
+        return f"look as root; the daemon's user must own {path}"
+    if "waits to be read in" in error:
+        return "systemctl start modemctl"
+    return _RESTORE
+
+
+def _judge(subject: Subject, path: Path, condition: Condition) -> Iterator[Finding]:
+    if condition.faults:
+        yield fail("database", f"{path} is damaged: {some(condition.faults, 2)}", _RESTORE)
+        return
+    if condition.revision is None:
+        what = "is not modemctl's, or empty"
+        yield fail("database", f"{path} {what}", "modemctl db upgrade, or name another one")
+        return
+    size = f"{subject.facts.path(path).stat().st_size / 1_048_576:.1f} MiB"
+    whole = "whole" if condition.is_read_whole else f"no damage in the first {_PATIENCE:.0f} s"
+    yield ok("database", f"{path}, {size}, {whole}")
+    if condition.revision == SCHEMA_REVISION:
+        yield ok("schema", f"{condition.revision}, as this version needs it")
+    else:
+        seen = f"{condition.revision}; this version needs {SCHEMA_REVISION}"
+        cure = "stop the daemon, modemctl db upgrade (or install the newer modemctl)"
+        yield fail("schema", seen, cure)
+    yield _judge_journal(subject, condition)
+    yield from _judge_owner(subject, condition)
+    if condition.pins is not None:
+        yield from judge_pins(condition.pins)
+
+
+def _judge_journal(subject: Subject, condition: Condition) -> Finding:
+    """A daemon sets WAL when it opens the database; where it could not, something is odd."""
+    if condition.is_wal:
+        return ok("journal", "WAL: readers and the writer do not wait for each other")
+    if subject.daemon is None:
+        return ok("journal", "no WAL yet; the daemon's first start sets it")
+    seen = "no WAL, though a daemon runs: readers and the writer wait for each other"
+    return warn("journal", seen, "systemctl restart modemctl; is the disk local?")
+
+
+def _judge_owner(subject: Subject, condition: Condition) -> Iterator[Finding]:
+    """The database belongs to this master key and site."""
+    key = key_of(subject.facts, subject.settings)
+    if key is None:
+        pass  # what is wrong with the key file, or whose it is, stands elsewhere
+    elif Vault(key).check_value == condition.key_check:
+        yield ok("key and data", "the database was made with this master key")
+    else:
+        seen = "the database was made with another master key"
+        yield fail("key and data", seen, "restore the right master key")
+    site = subject.settings.site.id
+    if condition.site_id != site:
+        seen = f"the database is of site {condition.site_id}, the settings name {site}"
+        yield warn("site", seen, "correct site.id, or name this site's database")
+
+
+def judge_pins(pins: PinCensus) -> Iterator[Finding]:
+    """How the cards' PINs stand, in one line, and what holds the guard back."""
+    n_cards = sum(pins.cards.values())
+    told = ", ".join(f"{n} {_WORDS.get(state, state)}" for state, n in sorted(pins.cards.items()))
+    seen = f"{n_cards} cards: {told}" if n_cards else "no card is registered"
+    n_bad = pins.cards.get("failed", 0) + pins.cards.get("blocked", 0)
+    if n_bad:
+        cure = "modemctl sims list; correct the PIN and import it again, or use the PUK"
+        yield warn("PINs", seen, cure)
+    else:
+        yield ok("PINs", seen)
+    if pins.stopped:
+        n = len(pins.stopped)
+        seen = f"{n} imports stopped ({some(pins.stopped, 2)}); {pins.n_waiting} cards wait"
+        yield warn("PIN guard", seen, "docs/runbooks/ModemctlPinGuardStopped.md")

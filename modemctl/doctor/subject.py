@@ -1,0 +1,51 @@
+"""What the checks are about: one machine, one set of settings, one user that runs the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from modemctl.config import Settings
+from modemctl.doctor.facts import Facts
+from modemctl.doctor.people import Runner, find_runner
+from modemctl.doctor.processes import Daemon, find_daemon
+from modemctl.doctor.unit import Unit, read_unit
+
+_GLOB_SIGNS: Final = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Everything that several checks ask for, read once."""
+
+    facts: Facts
+    settings: Settings
+    unit: Unit | None
+    daemon: Daemon | None
+    runner: Runner
+    ports: Sequence[str]
+    """Addresses that the settings name now; of a glob what is there."""
+
+    @classmethod
+    def of(cls, facts: Facts, settings: Settings) -> Subject:
+        """Look once at unit, daemon and ports."""
+        unit = read_unit(facts)
+        daemon = find_daemon(facts, settings.paths.state_dir)
+        return cls(
+            facts=facts,
+            settings=settings,
+            unit=unit,
+            daemon=daemon,
+            runner=find_runner(facts, unit, daemon),
+            ports=[one for pattern in settings.bank.ports for one in _expand(facts, pattern)],
+        )
+
+
+def _expand(facts: Facts, pattern: str) -> Sequence[str]:
+    prefix = "unix:" if pattern.startswith("unix:") else ""
+    path = pattern.removeprefix(prefix)
+    if not path.startswith("/") or not _GLOB_SIGNS & set(path):
+        return [pattern]
+    found = sorted(facts.root.glob(path.lstrip("/")))
+    return [f"{prefix}/{one.relative_to(facts.root)}" for one in found]

@@ -1,0 +1,160 @@
+"""The USB tree below each controller, as /sys/bus/usb tells it.
+
+Source: usb-serial facts of the house; xHCI 1.2 §4.5.1 (slots), USB 2.0 §4.1.1 (seven tiers).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from modemctl.doctor.facts import Facts
+from modemctl.doctor.findings import Finding, fail, ok, some, warn
+from modemctl.doctor.subject import Subject
+
+_DEVICES: Final = "/sys/bus/usb/devices"
+_ENDPOINTS_MAX: Final = 96
+"""Endpoint contexts of Intel's xHCI; other makes have more or fewer, none tells."""
+_SLOTS_MAX: Final = 64
+"""Devices of one xHCI, hubs included; some cards stop at 32."""
+_NEARLY: Final = 0.8
+_TIERS_MAX: Final = 7  # root hub and device included
+_HIGH_SPEED: Final = 480  # Mbit/s
+_HUB_CLASS: Final = "09"
+_NAME: Final = re.compile(r"usb\d+|\d+-[\d.]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A USB device. `name` is its place: `1-1.4`; `controller` the PCI device above its bus."""
+
+    name: str
+    controller: str
+    product: str
+    speed_mbit: int
+    is_hub: bool
+    is_root: bool
+    is_configured: bool
+    is_authorized: bool
+    may_sleep: bool
+    n_endpoints: int
+
+    @property
+    def tier(self) -> int:
+        """How deep it hangs: the root hub is 1."""
+        return 1 if self.is_root else 2 + self.name.count(".")
+
+    def __str__(self) -> str:
+        """As messages name it."""
+        return f"{self.name} ({self.product})" if self.product else self.name
+
+
+def read_devices(facts: Facts) -> Sequence[Device]:
+    """All devices, root hubs included, by place."""
+    names = facts.names(_DEVICES)
+    interfaces: dict[str, list[str]] = {}
+    for name in names:
+        place, sign, _ = name.partition(":")
+        if sign:
+            interfaces.setdefault(place, []).append(name)
+    controllers = {name: _controller(facts, name) for name in names if name.startswith("usb")}
+    return [
+        _device(facts, name, controllers, interfaces.get(name, []))
+        for name in names
+        if _NAME.fullmatch(name)
+    ]
+
+
+def _device(
+    facts: Facts, name: str, controllers: Mapping[str, str], interfaces: Sequence[str]
+) -> Device:
+    folder = f"{_DEVICES}/{name}"
+    bus = name if name.startswith("usb") else f"usb{name.partition('-')[0]}"
+    ends = (facts.text(f"{_DEVICES}/{one}/bNumEndpoints") or "0" for one in interfaces)
+    return Device(
+        name=name,
+        controller=controllers.get(bus, bus),
+        product=facts.text(f"{folder}/product") or "",
+        speed_mbit=int(float(facts.text(f"{folder}/speed") or 0)),
+        is_hub=facts.text(f"{folder}/bDeviceClass") == _HUB_CLASS,
+        is_root=name.startswith("usb"),
+        is_configured=facts.text(f"{folder}/bConfigurationValue") not in {"", "0"},
+        is_authorized=facts.text(f"{folder}/authorized") != "0",
+        may_sleep=facts.text(f"{folder}/power/control") == "auto",
+        n_endpoints=1 + sum(int(one, 16) for one in ends),  # each device has endpoint 0
+    )
+
+
+def _controller(facts: Facts, bus: str) -> str:
+    """What the bus hangs on; the two buses of one xHCI share it."""
+    return facts.path(f"{_DEVICES}/{bus}").resolve().parent.name
+
+
+def check_usb(subject: Subject) -> Iterator[Finding]:
+    """Controllers, hubs and sleeping modems."""
+    devices = read_devices(subject.facts)
+    if not devices:
+        yield ok("USB", "no USB on this machine, or it is hidden from this container")
+        return
+    by_controller: dict[str, list[Device]] = {}
+    for device in devices:
+        by_controller.setdefault(device.controller, []).append(device)
+    for controller, below in sorted(by_controller.items()):
+        yield _judge_controller(controller, [one for one in below if not one.is_root])
+    yield from _judge_dead(devices)
+    yield from _judge_hubs(devices)
+    yield from _judge_sleep(devices)
+
+
+def _judge_controller(controller: str, devices: Sequence[Device]) -> Finding:
+    n_endpoints = sum(device.n_endpoints for device in devices)
+    n_hubs = sum(device.is_hub for device in devices)
+    seen = (
+        f"controller {controller}: {len(devices)} devices ({n_hubs} hubs), {n_endpoints} endpoints"
+    )
+    cure = "put some modems on another controller (a PCIe card); EHCI and VIA cards take more"
+    if n_endpoints > _NEARLY * _ENDPOINTS_MAX or len(devices) > _NEARLY * _SLOTS_MAX:
+        return warn("USB", f"{seen}; many stop at {_ENDPOINTS_MAX} or {_SLOTS_MAX} devices", cure)
+    return ok("USB", seen)
+
+
+def _judge_dead(devices: Sequence[Device]) -> Iterator[Finding]:
+    closed = [str(one) for one in devices if not one.is_authorized]
+    if closed:
+        cure = "echo 1 > /sys/bus/usb/devices/PLACE/authorized, if it is admitted (CC-01)"
+        yield warn("USB", f"switched off: {some(closed)}", cure)
+    dead = [str(one) for one in devices if one.is_authorized and not one.is_configured]
+    if dead:
+        cure = "dmesg: 'Not enough host controller resources' wants another controller"
+        yield fail("USB", f"plugged in, but not configured: {some(dead)}", cure)
+
+
+def _judge_hubs(devices: Sequence[Device]) -> Iterator[Finding]:
+    deepest = max(devices, key=lambda device: device.tier)
+    seen = f"deepest: {deepest} on tier {deepest.tier} of {_TIERS_MAX}"
+    if deepest.tier >= _TIERS_MAX - 1 and deepest.is_hub:
+        yield warn("USB depth", seen, "plug hubs side by side, not one into another")
+    else:
+        yield ok("USB depth", seen)
+    slow = [str(one) for one in devices if one.is_hub and 0 < one.speed_mbit < _HIGH_SPEED]
+    # A root hub of 12 Mbit/s is an old UHCI or OHCI companion: nothing need hang on it.
+    slow = [name for name in slow if not name.startswith("usb")]
+    if slow:
+        cure = "another cable, port or hub: all modems behind it share 12 Mbit/s"
+        yield warn("USB speed", f"hubs below 480 Mbit/s: {some(slow)}", cure)
+    else:
+        yield ok("USB speed", "no hub is slower than 480 Mbit/s")
+
+
+def _judge_sleep(devices: Sequence[Device]) -> Iterator[Finding]:
+    sleepy = [str(one) for one in devices if one.may_sleep and not one.is_hub]
+    if sleepy:
+        cure = (
+            'udev: ACTION=="add", SUBSYSTEM=="usb", TEST=="power/control",'
+            ' ATTR{power/control}="on"; and no powertop or TLP on a modem server'
+        )
+        yield warn("USB sleep", f"the kernel may suspend {some(sleepy)}", cure)
+    else:
+        yield ok("USB sleep", "no modem is put to sleep")

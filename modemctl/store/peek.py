@@ -1,0 +1,169 @@
+"""A look at the database without a trace: no file is made, nothing is written, no lock is taken.
+
+For `modemctl doctor`, which runs beside the daemon, without it, and as root. SQLite only.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from sqlalchemy import Connection, create_engine, func, inspect, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
+
+from modemctl.clock import Clock
+from modemctl.errors import StoreError
+from modemctl.store.tables import meta, pin_import, sim
+
+_WAL: Final = 2  # octets 18 and 19 of the file: 1 roll-back journal, 2 write-ahead log
+_STEPS: Final = 20_000  # of SQLite's machine between two looks at the clock
+_FAULTS: Final = 5  # that are told: one is enough to restore a copy
+_NO_PIN: Final = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinCensus:
+    """Cards by the state of their PIN (`none`: the vault has none), and imports that stopped."""
+
+    cards: Mapping[str, int]
+    n_waiting: int
+    """Cards of stopped imports whose PIN is unproved: the guard tries none of them."""
+    stopped: Sequence[str]
+    """Why each stopped import stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """What a database shows of itself. `pins` is None where it has not our tables."""
+
+    revision: str | None
+    is_wal: bool
+    faults: Sequence[str]
+    is_read_whole: bool
+    """False where `patience` ended the check of its pages."""
+    key_check: str | None
+    site_id: str | None
+    pins: PinCensus | None
+
+
+def peek(path: Path, *, is_in_use: bool, clock: Clock, patience: float) -> Condition:
+    """Look at a database; `is_in_use`: a daemon has it open. `patience` limits the page check.
+
+    Raises:
+        StoreError: it cannot be opened or read, or its log has no index yet.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(20)
+        is_wal = len(head) == 20 and head[18] == _WAL and head[19] == _WAL
+        with _opened(path, _how(path, is_in_use=is_in_use)) as (raw, conn):
+            faults = _check_pages(raw, clock, clock.monotonic() + patience)
+            tables = set(inspect(conn).get_table_names())
+            words = _meta(conn) if "meta" in tables else {}
+            return Condition(
+                revision=_revision(conn) if "alembic_version" in tables else None,
+                is_wal=is_wal,
+                faults=faults or (),
+                is_read_whole=faults is not None,
+                key_check=words.get("key_check"),
+                site_id=words.get("site_id"),
+                pins=_pins(conn) if {"sim", "pin_import"} <= tables else None,
+            )
+    except DBAPIError as error:
+        raise StoreError(str(error.orig)) from None
+    except sqlite3.Error as error:
+        raise StoreError(str(error)) from None
+    except OSError as error:
+        raise StoreError(error.strerror or str(error)) from None
+
+
+def _how(path: Path, *, is_in_use: bool) -> str:
+    """How to open it so that SQLite makes no file beside it.
+
+    A log without its index (`-shm`) would be given one. Without a log and without a daemon nobody
+    writes: `immutable` then spares even the locks.
+    """
+    log, index = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    if is_in_use:
+        return "mode=ro"
+    if not log.exists() or log.stat().st_size == 0:
+        return "mode=ro&immutable=1"
+    if not index.exists():
+        raise StoreError("its log waits to be read in; the daemon's next start does that")
+    return "mode=ro&readonly_shm=1"
+
+
+@contextmanager
+def _opened(path: Path, how: str) -> Iterator[tuple[sqlite3.Connection, Connection]]:
+    """The same connection as the driver and as SQLAlchemy know it."""
+    address = f"file:{quote(str(path))}?{how}"
+    with closing(sqlite3.connect(address, uri=True, isolation_level=None, timeout=5.0)) as raw:
+        engine = create_engine("sqlite+pysqlite://", creator=lambda: raw, poolclass=StaticPool)
+        try:
+            with engine.connect() as conn:
+                yield raw, conn
+        finally:
+            engine.dispose()
+
+
+def _check_pages(raw: sqlite3.Connection, clock: Clock, deadline: float) -> Sequence[str] | None:
+    """What `PRAGMA quick_check` finds; None where the deadline came first."""
+    late: list[bool] = []
+
+    def look() -> int:
+        if clock.monotonic() >= deadline:
+            late.append(True)
+        return len(late)
+
+    raw.set_progress_handler(look, _STEPS)
+    try:
+        rows = raw.execute(f"PRAGMA quick_check({_FAULTS})").fetchall()
+    except sqlite3.OperationalError:
+        if not late:
+            raise
+        return None
+    finally:
+        raw.set_progress_handler(None, 0)
+    return [line for (text,) in rows for line in str(text).splitlines() if line != "ok"]
+
+
+def _revision(conn: Connection) -> str | None:
+    row = conn.exec_driver_sql("SELECT version_num FROM alembic_version").first()
+    return None if row is None else str(row[0])
+
+
+def _meta(conn: Connection) -> Mapping[str, str]:
+    return {row.key: row.value for row in conn.execute(select(meta.c.key, meta.c.value))}
+
+
+def _pins(conn: Connection) -> PinCensus:
+    has_none = sim.c.pin_enc.is_(None) & sim.c.pin_pending_enc.is_(None)
+    with_pin = conn.execute(
+        select(sim.c.pin_state, func.count()).where(~has_none).group_by(sim.c.pin_state)
+    )
+    cards = {str(state): int(n) for state, n in with_pin}
+    n_none = conn.scalar(select(func.count()).select_from(sim).where(has_none)) or 0
+    stopped = conn.execute(
+        select(pin_import.c.import_id, pin_import.c.stopped_reason)
+        .where(pin_import.c.stopped_at.is_not(None))
+        .order_by(pin_import.c.created_at)
+    ).all()
+    n_waiting = conn.scalar(
+        select(func.count())
+        .select_from(sim)
+        .where(
+            sim.c.pin_import_id.in_([row.import_id for row in stopped]),
+            sim.c.pin_state == "unproved",
+        )
+    )
+    return PinCensus(
+        cards=cards | ({_NO_PIN: n_none} if n_none else {}),
+        n_waiting=n_waiting or 0,
+        stopped=[row.stopped_reason or "no reason noted" for row in stopped],
+    )
