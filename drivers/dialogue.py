@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import deque
+from collections.abc import Sequence
 
+from drivers.announcements import Announcements
 from drivers.at import values
 from drivers.at.channel import Answer, Channel, Notice
 from drivers.at.codes import cause_of
@@ -29,6 +31,7 @@ from drivers.interface import (
     Registration,
     RegistrationChanged,
     SmsDirect,
+    SmsStored,
     UnknownUrc,
 )
 
@@ -44,6 +47,8 @@ class Dialogue:
         self._family = family
         self._sink = sink
         self._memory: str | None = None
+        self._routing: list[str] | None = None
+        self._announcements = Announcements()
         self._heard_registrations: deque[Registration] = deque(maxlen=1)
         self._sim_served = asyncio.Event()
         self._is_initialised = False
@@ -122,7 +127,11 @@ class Dialogue:
         match event:
             case Rebooted():
                 self._rebooted(event)
+            case SmsStored():
+                self._announcements.announced()
+                self._sink(event)
             case SmsDirect():
+                self._announcements.announced()
                 self._sink(dataclasses.replace(event, needs_ack=self._family.csms == 1))
             case RegistrationChanged():
                 self._heard_registrations.append(event.registration)
@@ -132,7 +141,7 @@ class Dialogue:
 
     def _rebooted(self, event: Rebooted) -> None:
         """Tell a restart once, however many lines show it."""
-        self._memory = None
+        self._memory = self._routing = None
         if self._is_initialised:
             self._is_initialised = False
             self._sink(event)
@@ -166,6 +175,12 @@ class Dialogue:
         except CommandError:
             return False
         return True
+
+    async def _try_first(self, alternatives: Sequence[str]) -> None:
+        """Run optional settings until one is accepted."""
+        for text in alternatives:
+            if await self._try(text):
+                break
 
     def _cause(self, answer: Answer) -> Cause:
         return cause_of(cme=answer.final.cme, cms=answer.final.cms, vendor=self._family.vendor)

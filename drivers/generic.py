@@ -8,7 +8,7 @@ import dataclasses
 import re
 from collections.abc import Awaitable, Sequence
 
-from drivers.at import storage, values
+from drivers.at import values
 from drivers.at.channel import Channel, Submission
 from drivers.at.codes import before_payload
 from drivers.at.command import (
@@ -17,17 +17,15 @@ from drivers.at.command import (
     asking,
     by_hand,
     plain,
-    prefix_of,
     secret,
 )
-from drivers.dialogue import Dialogue, setting
+from drivers.dialogue import setting
 from drivers.errors import CommandError, CommandTimeout, LinkError, ProtocolError
 from drivers.family import Family
 from drivers.interface import (
     Accepted,
     Action,
     Blame,
-    Capabilities,
     Cause,
     CurrentCall,
     EventSink,
@@ -38,10 +36,10 @@ from drivers.interface import (
     Refused,
     Registration,
     SimState,
-    StoredMessage,
     SubmitOutcome,
     Withheld,
 )
+from drivers.messaging import Messaging
 
 SIM_USABLE_TIMEOUT = 40.0
 """Seconds from the PIN until SMS commands are served; 20 were seen."""
@@ -52,8 +50,7 @@ SIM_POLL = 1.0
 PROMPT_TIMEOUT = 10.0
 """Seconds for the prompt; usual are 0.1, the worst manual says 1."""
 
-_LISTED = {"SM", "ME", "SR"}
-"""Memories that incoming messages and reports may land in (`MT` is both `SM` and `ME`)."""
+_IMSI = dataclasses.replace(asking("AT+CIMI", timeout=20.0, is_private=True), bare=Bare.DIGITS)
 
 _WITHDRAWN = Cause(
     code="prompt",
@@ -64,25 +61,14 @@ _WITHDRAWN = Cause(
 )
 
 
-class GenericDriver(Dialogue):
+class GenericDriver(Messaging):
     """One modem over one channel; see `drivers.interface.Driver` for what each method promises."""
 
     def __init__(
         self, channel: Channel, identity: Identity, family: Family, sink: EventSink
     ) -> None:
         super().__init__(channel, identity, family, sink)
-        self._capabilities = family.capabilities
-        self._memories: tuple[str, ...] = family.memories
         self._must_pause = False
-        self._routing: list[str] | None = None  # as the modem told it after it was set
-        # Selecting a memory and acting on a slot of it are two commands that nothing may part:
-        # a slot of another memory would be read, or deleted.
-        self._storage = asyncio.Lock()
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """The family's row, corrected by what this modem refused."""
-        return self._capabilities
 
     # ---- start
 
@@ -95,6 +81,8 @@ class GenericDriver(Dialogue):
         state = await self._ask(asking("AT+CFUN?"))
         if values.answer_fields(state[0])[0] != "1":
             await self._run(setting("AT+CFUN=1", timeout=30.0))
+        for alternatives in self._family.card_urcs:
+            await self._try_first(alternatives)
         self._is_initialised = self._echo_is_off = True
 
     # ---- card and PIN
@@ -126,18 +114,19 @@ class GenericDriver(Dialogue):
 
     async def read_imsi(self) -> str:
         """Read the IMSI."""
-        command = dataclasses.replace(
-            asking("AT+CIMI", timeout=20.0, is_private=True), bare=Bare.DIGITS
-        )
-        return values.imsi(await self._ask(command))
+        return values.imsi(await self._ask(_IMSI))
 
     async def pin_counter(self) -> PinCounter | None:
         """Tries left, by the first of the family's ways that tells them."""
         for query in self._family.counters:
+            for text in query.before:
+                await self._try(text)
             try:
                 counter = query.read([await self._ask(command) for command in query.commands])
             except CommandError:
-                continue
+                counter = None
+            for text in query.after:
+                await self._try(text)
             if counter is not None:
                 return counter
         return None
@@ -165,19 +154,25 @@ class GenericDriver(Dialogue):
         return await self._with_pin(text, 'AT+CPWD="SC",<pin>,<pin>')
 
     async def wait_sim_usable(self) -> None:
-        """Ask `+CPMS?` until it is served; a ready sign of the modem shortens the wait."""
+        """Ask `+CPMS?` until it is served; a ready sign of the modem shortens the wait.
+
+        A modem without storage never serves it: there the IMSI says that the card was read.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + SIM_USABLE_TIMEOUT
+        question = asking("AT+CPMS?", timeout=10.0)
         if self._must_pause and self._family.unlock_pause > 0:
             self._must_pause = False
             await self._wait_ready_sign(self._family.unlock_pause)
         while True:
             try:
-                await self._ask(asking("AT+CPMS?", timeout=10.0))
+                await self._ask(question)
             except CommandError as error:
                 state = values.sim_state_of_error(cme=error.cme, cms=error.cms)
                 if state not in {None, SimState.BUSY}:
                     raise
+                if state is None and await self._has_no_storage():
+                    question = _IMSI
                 if loop.time() + SIM_POLL > deadline:
                     raise CommandTimeout("AT+CPMS?", "card not served") from error
             else:
@@ -198,165 +193,6 @@ class GenericDriver(Dialogue):
         if answer.final.is_ok:
             return PinOutcome.OK
         return _PIN_REFUSALS.get(answer.final.cme or -1, PinOutcome.UNKNOWN)
-
-    # ---- messaging
-
-    async def configure_messaging(self) -> None:
-        """Set PDU mode, storage, routing, and the URCs of registration and calls."""
-        await self._run(plain("AT+CMGF=0", timeout=10.0))
-        await self._try(f"AT+CSMS={self._family.csms}")
-        async with self._storage:
-            await self._choose_memory()
-        await self._route_messages()
-        if not await self._try("AT+CREG=2"):
-            await self._try("AT+CREG=1")
-        for text in ("AT+COPS=3,2", "AT+CLIP=1", "AT+CRC=1"):
-            await self._try(text)
-        for alternatives in self._family.call_urcs:
-            for text in alternatives:
-                if await self._try(text):
-                    break
-        if self._family.capabilities.more_messages:
-            keeps = await self._try("AT+CMMS=2")
-            self._capabilities = dataclasses.replace(self._capabilities, more_messages=keeps)
-
-    async def _choose_memory(self) -> None:
-        """Let messages land in the first of the family's memories that the modem has."""
-        offered: list[tuple[str, ...]] = []
-        # Old firmware lacks the test form; the write form tells as well.
-        with contextlib.suppress(CommandError):
-            offered = storage.memories((await self._ask(asking("AT+CPMS=?", timeout=10.0)))[0])
-        n_arguments = len(offered) or 3
-        wanted = [m for m in self._family.memories if not offered or m in offered[-1]]
-        failure: CommandError | None = None
-        for memory in wanted or list(self._family.memories):
-            try:
-                await self._run(setting(_cpms(memory, n_arguments), timeout=10.0))
-            except CommandError as error:
-                failure = error
-            else:
-                self._memory = memory
-                readable = offered[0] if offered else self._family.memories
-                others = [m for m in readable if m in _LISTED and m != memory]
-                self._memories = (memory, *others)
-                return
-        assert failure is not None
-        raise failure
-
-    async def _route_messages(self) -> None:
-        """Set the first `+CNMI` that is accepted *and* kept: some firmware takes and ignores."""
-        failure: CommandError | None = None
-        for wanted in self._family.cnmi:
-            try:
-                await self._run(setting(f"AT+CNMI={wanted}", timeout=10.0))
-            except CommandError as error:
-                failure = error
-                continue
-            kept = await self._kept_routing()
-            if kept is not None and kept[:4] != wanted.split(",")[:4]:
-                continue
-            reports = wanted.split(",")[3] != "0"
-            self._capabilities = dataclasses.replace(self._capabilities, reports=reports)
-            self._routing = None if kept is None else kept[:4]
-            return
-        if failure is not None:
-            raise failure
-        raise ProtocolError("no +CNMI value is kept", self._family.capabilities.family)
-
-    async def _kept_routing(self) -> list[str] | None:
-        try:
-            return values.answer_fields((await self._ask(asking("AT+CNMI?", timeout=10.0)))[0])
-        except CommandError:
-            return None
-
-    async def messaging_is_set(self) -> bool:
-        """Ask `+CNMI?` and `+CMGF?`; what the modem does not tell counts as set."""
-        kept = await self._kept_routing()
-        if kept is not None and self._routing is not None and kept[:4] != self._routing:
-            return False
-        try:
-            lines = await self._ask(asking("AT+CMGF?", timeout=10.0))
-        except CommandError:
-            return True
-        return values.answer_fields(lines[0])[0] != "1"
-
-    async def list_messages(self) -> Sequence[StoredMessage]:
-        """List every memory that messages may land in."""
-        found: list[StoredMessage] = []
-        async with self._storage:
-            for memory in self._memories:
-                if await self._select(memory):
-                    found += await self._listed(memory)
-        return found
-
-    async def _listed(self, memory: str) -> list[StoredMessage]:
-        command = dataclasses.replace(asking("AT+CMGL=4", timeout=120.0), has_payload=True)
-        found: list[StoredMessage] = []
-        for line in (await self._run(command)).lines:
-            index = values.integer(values.answer_fields(line.text)[0])
-            if line.payload is not None:
-                found.append(storage.listed(memory, line.text, line.payload))
-            elif index is not None:  # its PDU was garbled on the way: ask for it alone
-                message = await self._read(memory, index)
-                found += [] if message is None else [message]
-        return found
-
-    async def read_message(self, memory: str, index: int) -> StoredMessage | None:
-        """Read one slot."""
-        async with self._storage:
-            await self._select(memory, is_needed=True)
-            return await self._read(memory, index)
-
-    async def _read(self, memory: str, index: int) -> StoredMessage | None:
-        command = asking(f"AT+CMGR={int(index)}", timeout=10.0)
-        try:
-            answer = await self._run(dataclasses.replace(command, has_payload=True))
-        except CommandError as error:
-            if _is_empty_slot(error):
-                return None
-            raise
-        if not answer.lines:
-            return None
-        head = answer.lines[0]
-        if head.payload is not None:
-            return storage.read(memory, index, head.text, head.payload)
-        if values.integer(values.answer_fields(head.text)[-1]) == 0:
-            return None  # `+CMGR: 0,,0`
-        raise ProtocolError("message without its PDU", prefix_of(command.text))
-
-    async def delete_message(self, memory: str, index: int) -> None:
-        """Delete one slot."""
-        async with self._storage:
-            await self._select(memory, is_needed=True)
-            try:
-                await self._run(plain(f"AT+CMGD={int(index)}", timeout=30.0))
-            except CommandError as error:
-                if not _is_empty_slot(error):
-                    raise
-
-    async def acknowledge(self) -> None:
-        """Send `+CNMA` where the modem waits for it."""
-        if self._family.csms == 0:
-            return
-        try:
-            await self._run(plain("AT+CNMA", timeout=3.0))
-        except CommandError as error:
-            if error.cms != 340:
-                raise
-
-    async def _select(self, memory: str, *, is_needed: bool = False) -> bool:
-        """Make `memory` the one that is read; false where an unneeded one is refused."""
-        if self._memory == memory:
-            return True
-        self._memory = None  # unknown, should the answer be lost
-        try:
-            await self._run(setting(_cpms(memory, 1), timeout=10.0))
-        except CommandError:
-            if is_needed or memory == self._memories[0]:
-                raise
-            return False
-        self._memory = memory
-        return True
 
     # ---- network
 
@@ -460,11 +296,3 @@ def _pin(pin: str) -> str:
     if not re.fullmatch(r"[0-9]{4,8}", pin):
         raise ValueError("a PIN has 4 to 8 digits")
     return pin
-
-
-def _cpms(memory: str, n_arguments: int) -> str:
-    return "AT+CPMS=" + ",".join([f'"{memory}"'] * n_arguments)
-
-
-def _is_empty_slot(error: CommandError) -> bool:
-    return error.cms == 321 or error.cme in {21, 22}

@@ -361,9 +361,10 @@ class Driver(Protocol):
         ...
 
     async def messaging_is_set(self) -> bool:
-        """Whether what `configure_messaging` set still holds, as far as the modem tells.
+        """Whether `configure_messaging` still holds: two cheap questions.
 
-        False after a restart that nothing announced, or where another program changed it.
+        False after a restart, where mode or routing was lost, and where a message was found
+        that should have been announced and was not; then configure again.
         """
         ...
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from drivers import families
 from drivers.at import values
 from drivers.at.channel import Channel
 from drivers.at.command import Bare, Command, plain
@@ -12,17 +15,23 @@ from drivers.at.session import Question, Session, UrcRule
 from drivers.at.urcs import SHARED
 from drivers.errors import CommandError, CommandTimeout, ProtocolError
 from drivers.families.generic import GENERIC
-from drivers.families.huawei import HUAWEI
-from drivers.families.quectel import QUECTEL
-from drivers.families.simcom import SIMCOM, SIMCOM_2G
-from drivers.families.wavecom import WAVECOM
-from drivers.families.zte import ZTE
 from drivers.family import Family
 from drivers.generic import GenericDriver
 from drivers.interface import Driver, EventSink, Identity
 from drivers.port import OPEN_TIMEOUT
 
-FAMILIES: tuple[Family, ...] = (HUAWEI, QUECTEL, SIMCOM, SIMCOM_2G, WAVECOM, ZTE, GENERIC)
+
+def built_in() -> tuple[Family, ...]:
+    """Every family in a module of `drivers.families`; no list names them. GENERIC is the last."""
+    found: dict[str, Family] = {}
+    for module in sorted(item.name for item in pkgutil.iter_modules(families.__path__)):
+        held = vars(importlib.import_module(f"{families.__name__}.{module}")).values()
+        found |= {row.capabilities.family: row for row in held if isinstance(row, Family)}
+    del found[GENERIC.capabilities.family]
+    return (*found.values(), GENERIC)
+
+
+FAMILIES: tuple[Family, ...] = built_in()
 """In order of preference; the last fits every modem."""
 
 IDENTIFY_TRIES = 3
@@ -31,42 +40,46 @@ IDENTIFY_TRIES = 3
 _SETTLE = 0.1
 """Seconds of silence that end the noise of an earlier user of the port."""
 
-_EVERY_URC: Mapping[str, UrcRule] = MappingProxyType(
-    {**SHARED, **{key: row for family in FAMILIES for key, row in family.urcs.items()}}
-)
-
 
 async def probe(
     address: str,
     sink: EventSink,
     *,
+    known: Sequence[Family] = FAMILIES,
     baudrate: int = 115_200,
     open_timeout: float = OPEN_TIMEOUT,
 ) -> Driver:
     """Open a port and identify the modem behind it.
 
-    On failure the port is closed again. A late `+CMGS:` of an earlier process is told to `sink`.
+    `known`: the families to choose from; the last must fit every modem. On failure the port is
+    closed again. A late `+CMGS:` of an earlier process is told to `sink`.
 
     Raises:
         LinkError: the port cannot be opened (`PortGone`, `PortBusy`, `PortDenied`).
         CommandTimeout: nobody answers `AT`.
         ProtocolError, CommandError: it answers, but not as a modem does.
     """
-    session = Session(_EVERY_URC)
+    session = Session(_every_urc(known))
     channel = await Channel.open(address, session, baudrate=baudrate, timeout=open_timeout)
     try:
         identity = await _identify_patiently(channel)
     except BaseException:
         await channel.close()
         raise
-    family = family_of(identity)
+    family = family_of(identity, known)
     session.urcs = MappingProxyType({**SHARED, **family.urcs})
     return GenericDriver(channel, identity, family, sink)
 
 
-def family_of(identity: Identity) -> Family:
+def family_of(identity: Identity, known: Sequence[Family] = FAMILIES) -> Family:
     """The first family whose rule fits."""
-    return next(family for family in FAMILIES if family.matches(identity))
+    return next(family for family in known if family.matches(identity))
+
+
+def _every_urc(known: Sequence[Family]) -> Mapping[str, UrcRule]:
+    """What may come before the family is known."""
+    rows = {key: row for family in known for key, row in family.urcs.items()}
+    return MappingProxyType({**SHARED, **rows})
 
 
 async def _identify_patiently(channel: Channel) -> Identity:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from drivers.errors import ProtocolError
-from drivers.interface import CurrentCall, PinCounter, Registration, SimState
+from drivers.interface import CurrentCall, Registration, SimState
 
 # ---------------------------------------------------------------- fields
 
@@ -173,29 +173,6 @@ def lock_state(line: str) -> bool:
     if status not in {0, 1}:
         raise ProtocolError("no lock status", line)
     return status == 1
-
-
-def counter_cpinr(lines: Sequence[str]) -> PinCounter | None:
-    """`+CPINR: SIM PIN,3[,3]`, a line each. Source: TS 27.007 §8.65."""
-    tries: dict[str, int] = {}
-    for line in lines:
-        parts = answer_fields(line)
-        left = integer(parts[1]) if len(parts) > 1 else None
-        if left is not None:
-            tries.setdefault(parts[0].upper(), left)
-    pin = tries.get("SIM PIN")
-    return None if pin is None else PinCounter(pin=pin, puk=tries.get("SIM PUK"))
-
-
-def counter_verify(line: str) -> int | None:
-    """Tries left in the answer to an empty VERIFY: `+CSIM: 4,"63C3"` → 3.
-
-    Source: ETSI TS 102 221 §11.1.9.
-    """
-    status = answer_fields(line)[-1].upper()
-    if re.fullmatch(r"63C[0-9A-F]", status):
-        return int(status[3], 16)
-    return 0 if status == "6983" else None
 
 
 # ---------------------------------------------------------------- radio

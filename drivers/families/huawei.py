@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from drivers.at.command import asking
+from drivers.at.counters import CounterForm
 from drivers.at.urcs import UrcRow, always, noise, storage_full
 from drivers.at.values import answer_fields, dbm_of_rssi, integer
 from drivers.errors import ProtocolError
-from drivers.family import COUNTER_CPINR, ICCID_BY_FILE, CounterQuery, Family, iccid_by
+from drivers.family import COUNTER_CPINR, ICCID_BY_FILE, Family, counter_by, iccid_by
 from drivers.interface import (
     CallEvent,
     CallEventKind,
     Capabilities,
     DriverEvent,
-    PinCounter,
     SignalChanged,
     SimChanged,
     SimState,
 )
-
-
-def counter(lines: Sequence[str]) -> PinCounter | None:
-    """`^CPIN: <code>,[times],<puk>,<pin>,<puk2>,<pin2>`; `times` is empty when READY."""
-    parts = answer_fields(lines[0])
-    if len(parts) < 6:
-        return None
-    puk, pin = integer(parts[2]), integer(parts[3])
-    return None if pin is None else PinCounter(pin=pin, puk=puk)
-
 
 END_STATUS = {
     0: "offline", 21: "no service", 22: "fade", 23: "intercept", 24: "reorder",
@@ -91,17 +80,18 @@ HUAWEI = Family(
     matches=lambda identity: re.match(r"(?i)huawei", identity.manufacturer) is not None,
     noise_off=("AT^CURC=0",),
     iccid=(ICCID_BY_FILE, iccid_by("AT^ICCID?", "^ICCID:")),
-    counters=(
-        CounterQuery(
-            commands=(asking("AT^CPIN?", timeout=10.0),), read=lambda answers: counter(answers[0])
-        ),
-        COUNTER_CPINR,
-    ),
+    counters=(counter_by("AT^CPIN?", CounterForm.CPIN), COUNTER_CPINR),
     # Many list mode 2 and then refuse it; ds 2 where the firmware bears it.
     cnmi=("2,1,0,2,0", "1,1,0,2,0", "2,1,0,1,0", "1,1,0,1,0", "1,1,0,0,0"),
     memories=("SM", "ME"),  # most sticks have no ME storage for messages
     ready_signs=frozenset({"^SIMST:", "^SRVST:"}),
     unlock_pause=3.0,  # old firmware restarts when it is asked of the card too early
+    # The PCUI port (0) or the modem port (1); some firmware silences +CMTI with the noise.
+    urc_routes=(
+        ("AT^PORTSEL=0",),
+        ("AT^PORTSEL=0", "AT^CURC=1"),
+        ("AT^PORTSEL=1", "AT^CURC=1"),
+    ),
     reset="AT^RESET",
     urcs=URCS,
 )

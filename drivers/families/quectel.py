@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from drivers.at.command import asking
+from drivers.at.counters import CounterForm
 from drivers.at.urcs import UrcRow, call_of_stat, noise, reboot
 from drivers.at.values import answer_fields, integer
 from drivers.errors import ProtocolError
@@ -14,8 +14,8 @@ from drivers.family import (
     COUNTER_CPINR,
     COUNTER_VERIFY,
     ICCID_BY_FILE,
-    CounterQuery,
     Family,
+    counter_by,
     iccid_by,
 )
 from drivers.interface import (
@@ -23,30 +23,10 @@ from drivers.interface import (
     CallEventKind,
     Capabilities,
     DriverEvent,
-    PinCounter,
     SimChanged,
     SimState,
     StorageFull,
 )
-
-
-def counter(lines: Sequence[str]) -> PinCounter | None:
-    """`+QPINC: "SC",3,10` (PIN, PUK); the `"P2"` line is another secret's."""
-    for line in lines:
-        parts = answer_fields(line)
-        pin = integer(parts[1]) if len(parts) > 1 else None
-        if parts[0].upper() == "SC" and pin is not None:
-            return PinCounter(pin=pin, puk=integer(parts[2]) if len(parts) > 2 else None)
-    return None
-
-
-def counter_2g(lines: Sequence[str]) -> PinCounter | None:
-    """`+QTRPIN: pin1,pin2,puk1,puk2` of the M series."""
-    values = [integer(part) for part in answer_fields(lines[0])]
-    if len(values) != 4 or values[0] is None:
-        return None
-    return PinCounter(pin=values[0], puk=values[2])
-
 
 _DSCI = {
     2: CallEventKind.DIALLING,
@@ -119,18 +99,21 @@ QUECTEL = Family(
     matches=lambda identity: re.match(r"(?i)quectel", identity.manufacturer) is not None,
     iccid=(ICCID_BY_FILE, iccid_by("AT+QCCID", "+QCCID:", bare=True)),
     counters=(
-        CounterQuery(
-            commands=(asking("AT+QPINC?", timeout=10.0),), read=lambda answers: counter(answers[0])
-        ),
-        CounterQuery(
-            commands=(asking("AT+QTRPIN", timeout=10.0),),
-            read=lambda answers: counter_2g(answers[0]),
-        ),
+        counter_by("AT+QPINC?", CounterForm.FACILITY),
+        counter_by("AT+QTRPIN", CounterForm.PIN1_PIN2_PUK1_PUK2),  # the M series
         COUNTER_CPINR,
         COUNTER_VERIFY,
     ),
     # One of the two: some firmware says OK to any +QINDCFG and then tells nothing.
     call_urcs=(("AT^DSCI=1", 'AT+QINDCFG="ccinfo",1'),),
+    card_urcs=(("AT+QSIMSTAT=1",),),
+    # Every port says all, where the firmware can; it is kept over restarts.
+    urc_routes=(
+        ('AT+QURCCFG="urcport","all"',),
+        ('AT+QURCCFG="urcport","usbat"',),
+        ('AT+QURCCFG="urcport","usbmodem"',),
+        ('AT+QURCCFG="urcport","uart1"',),
+    ),
     ready_signs=frozenset({"+QIND:", "+QUSIM:", "SMS READY", "CALL READY"}),
     urcs=URCS,
 )

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from drivers.at.command import asking
+from drivers.at.counters import CounterForm
 from drivers.at.urcs import UrcRow, always, call_of_stat, noise, reboot
 from drivers.at.values import answer_fields, current_call, integer
 from drivers.family import (
     COUNTER_CPINR,
     COUNTER_VERIFY,
     ICCID_BY_FILE,
-    CounterQuery,
     Family,
+    counter_by,
     iccid_by,
 )
 from drivers.interface import (
@@ -23,25 +23,10 @@ from drivers.interface import (
     Capabilities,
     DriverEvent,
     Identity,
-    PinCounter,
     SimChanged,
     SimState,
     StorageFull,
 )
-
-
-def counter(lines: Sequence[str]) -> PinCounter | None:
-    """`+SPIC: …` in both orders: 2G `pin1,pin2,puk1,puk2`, later `pin1,puk1,pin2,puk2`.
-
-    PIN1 is always first. A PUK has up to 10 tries and a PIN never more than 3, so a value
-    above 3 in the second place is PUK1; in the third too, where the second is not above 3.
-    """
-    values = [integer(part) for part in answer_fields(lines[0])]
-    if len(values) != 4 or any(value is None or value < 0 for value in values):
-        return None
-    pin1, second, third, _ = (value or 0 for value in values)
-    puks = [value for value in (second, third) if value > 3]
-    return PinCounter(pin=pin1, puk=puks[0] if puks else None)
 
 
 def _clcc(line: str, _payload: str | None) -> DriverEvent | None:
@@ -107,9 +92,7 @@ URCS: Mapping[str, UrcRow] = MappingProxyType({
 })  # fmt: skip
 
 _COUNTERS = (
-    CounterQuery(
-        commands=(asking("AT+SPIC", timeout=10.0),), read=lambda answers: counter(answers[0])
-    ),
+    counter_by("AT+SPIC", CounterForm.SPIC),
     COUNTER_CPINR,
     COUNTER_VERIFY,
 )
@@ -137,6 +120,7 @@ SIMCOM = Family(
     # Mode 2 is listed and refused by many (error 303).
     cnmi=("2,1,0,2,0", "1,1,0,2,0", "2,1,0,1,0", "1,1,0,1,0", "1,1,0,0,0"),
     call_urcs=(("AT+CLCC=1",),),
+    urc_routes=(("AT+CATR=0",),),  # 0 = every port
     ready_signs=_READY,
     reset="AT+CRESET",
     urcs=URCS,
@@ -151,6 +135,7 @@ SIMCOM_2G = Family(
     counters=_COUNTERS,
     cnmi=("2,1,0,2,0", "2,1,0,1,0", "1,1,0,1,0", "1,1,0,0,0"),
     memories=("SM", "ME"),
+    card_urcs=(("AT+CSMINS=1",),),
     call_urcs=(("AT+CLCC=1",), ("AT+MORING=1",)),
     ready_signs=_READY,
     urcs=URCS,

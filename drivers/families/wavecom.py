@@ -8,7 +8,14 @@ from types import MappingProxyType
 
 from drivers.at.urcs import UrcRow
 from drivers.at.values import answer_fields
-from drivers.family import ICCID_BY_FILE, Family, iccid_by
+from drivers.family import (
+    COUNTER_CPINR,
+    COUNTER_STATUS,
+    COUNTER_VERIFY,
+    ICCID_BY_FILE,
+    Family,
+    iccid_by,
+)
 from drivers.interface import Capabilities, DriverEvent, Rebooted, SimChanged, SimState
 
 
@@ -32,6 +39,7 @@ WAVECOM = Family(
     matches=lambda identity: re.search(r"(?i)wavecom", identity.manufacturer) is not None,
     vendor="wavecom",
     iccid=(ICCID_BY_FILE, iccid_by("AT+CCID", "+CCID:")),
+    counters=(COUNTER_CPINR, COUNTER_VERIFY, COUNTER_STATUS),
     memories=("SM",),
     cnmi=("2,1,0,2,0", "2,1,0,1,0", "2,1,0,0,0"),
     ready_signs=frozenset({"+WIND:"}),

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from drivers.at.command import asking
+from drivers.at.counters import CounterForm
 from drivers.at.urcs import UrcRow, noise, storage_full
-from drivers.at.values import answer_fields, integer
-from drivers.family import COUNTER_VERIFY, ICCID_BY_FILE, CounterQuery, Family, iccid_by
-from drivers.interface import CallEvent, CallEventKind, Capabilities, DriverEvent, PinCounter
-
-
-def counter(lines: Sequence[str]) -> PinCounter | None:
-    """`+ZPINPUK: <pin>,<puk>`."""
-    values = [integer(part) for part in answer_fields(lines[0])]
-    if len(values) != 2 or values[0] is None:
-        return None
-    return PinCounter(pin=values[0], puk=values[1])
+from drivers.at.values import answer_fields
+from drivers.family import COUNTER_VERIFY, ICCID_BY_FILE, Family, counter_by, iccid_by
+from drivers.interface import CallEvent, CallEventKind, Capabilities, DriverEvent
 
 
 def _hang_up(line: str, _payload: str | None) -> DriverEvent | None:
@@ -45,13 +37,7 @@ ZTE = Family(
         iccid_by("AT+ZICCID?", "+ZICCID:"),
         iccid_by("AT+ICCID", "ICCID:", "^ICCID:"),
     ),
-    counters=(
-        CounterQuery(
-            commands=(asking("AT+ZPINPUK=?", timeout=10.0),),
-            read=lambda answers: counter(answers[0]),
-        ),
-        COUNTER_VERIFY,
-    ),
+    counters=(counter_by("AT+ZPINPUK=?", CounterForm.PIN1_PUK1), COUNTER_VERIFY),
     cnmi=("1,1,0,2,0", "1,1,0,1,0", "1,1,0,0,0"),
     urcs=URCS,
 )

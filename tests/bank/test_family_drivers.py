@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -231,17 +232,14 @@ async def test_wavecom_answers_its_card_state_without_ok(tmp_path: Path) -> None
 
 
 async def test_family_that_acknowledges_each_delivery_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """Service level 1 (TS 27.005 §3.2.1): a delivery waits for its acknowledgement."""
-    import dataclasses
-
     family = dataclasses.replace(registry_module.GENERIC, csms=1)
-    monkeypatch.setattr(registry_module, "FAMILIES", (family,))
     events: list[DriverEvent] = []
     modem = modem_of("ACME", "1", {"AT+CNMA": OK, "AT+CSQ": said("+CSQ: 1,99")})
     async with OnSocket(modem, tmp_path) as line:
-        driver = await probe(line.address, events.append)
+        driver = await probe(line.address, events.append, known=(family,))
         modem.say(b"\r\n+CMT: ,9\r\n00040281F2000000000000\r\n")
         await driver.signal_dbm()
         (event,) = events
@@ -254,4 +252,98 @@ async def test_family_that_acknowledges_each_delivery_does(
         modem.script["AT+CNMA"] = said(final="+CMS ERROR: 500")
         with pytest.raises(Exception, match="500"):
             await driver.acknowledge()
+        await driver.close()
+
+
+async def test_telit_hands_its_card_over_while_it_is_asked_for_tries(tmp_path: Path) -> None:
+    modem = modem_of(
+        "Telit",
+        "LE910",
+        {
+            "AT#QSS=2": ERROR,
+            "AT#QSS=1": OK,
+            "AT+CPIN?": said("+CPIN: READY"),
+            "AT#PCT": said("#PCT: 3"),  # PIN2's: not to be believed
+            "AT+CSIM=1": OK,
+            "AT+CSIM=0": OK,
+            'AT+CSIM=10,"0020000100"': said('+CSIM: 4,"63C2"'),
+            'AT+CSIM=10,"002C000100"': said('+CSIM: 4,"63CA"'),
+        },
+    )
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        await driver.initialise()
+        assert "AT#QSS=1" in modem.received
+        assert await driver.pin_counter() == PinCounter(pin=2, puk=10)
+        assert modem.received[-1] == "AT+CSIM=0"
+        modem.script["AT+CPIN?"] = said("+CPIN: SIM PIN")
+        asked = len(modem.received)
+        assert await driver.pin_counter() == PinCounter(pin=3, puk=None)
+        assert "AT+CSIM=1" not in modem.received[asked:]
+        await driver.close()
+
+
+async def test_cinterion_never_counts_pin2_for_pin1(tmp_path: Path) -> None:
+    """`AT^SPIC` alone stays at 3 while wrong PIN1s are burnt; then it tells the PUK's 10."""
+    modem = modem_of(
+        "Cinterion",
+        "BGS2-W",
+        {
+            "AT^SPIC": said("^SPIC: 3"),
+            'AT^SPIC="SC"': said("^SPIC: 1"),
+            'AT^SPIC="SC",1': said("^SPIC: 10"),
+        },
+    )
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        assert await driver.pin_counter() == PinCounter(pin=1, puk=10)
+        modem.script['AT^SPIC="SC"'] = said("^SPIC: 10")
+        assert await driver.pin_counter() == PinCounter(pin=0, puk=10)
+        assert "AT^SPIC" not in modem.received
+        await driver.close()
+
+
+async def test_lost_mode_or_routing_is_noticed(tmp_path: Path) -> None:
+    modem = modem_of(
+        "ACME",
+        "1",
+        {
+            "AT+CNMI=2,1,0,2,0": OK,
+            "AT+CNMI?": said("+CNMI: 2,1,0,2,0"),
+            "AT+CMGF?": said("+CMGF: 0"),
+        },
+    )
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        assert not await driver.messaging_is_set()
+        await driver.configure_messaging()
+        assert await driver.messaging_is_set()
+        modem.script["AT+CNMI?"] = said("+CNMI: 0,0,0,0,0")
+        assert not await driver.messaging_is_set()
+        modem.script["AT+CNMI?"] = ERROR  # cannot be asked: the mode decides
+        assert await driver.messaging_is_set()
+        modem.script["AT+CMGF?"] = said("+CMGF: 1")
+        assert not await driver.messaging_is_set()
+        await driver.close()
+
+
+async def test_modem_without_storage_is_ready_once_it_tells_its_imsi(tmp_path: Path) -> None:
+    modem = modem_of(
+        "Nokia",
+        "6680",
+        {
+            "AT+CPMS?": said(final="+CMS ERROR: 302"),
+            "AT+CPMS=?": said("+CPMS: (),(),()"),
+            "AT+CIMI": said("460001234567890"),
+            "AT+CNMI=2,2,0,0,0": OK,
+            "AT+CNMI?": said("+CNMI: 2,2,0,0,0"),
+        },
+    )
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        await driver.wait_sim_usable()
+        await driver.configure_messaging()
+        assert not any(text.startswith('AT+CPMS="') for text in modem.received)
+        assert not driver.capabilities.reports
+        assert await driver.list_messages() == []
         await driver.close()

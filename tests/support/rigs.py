@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from drivers.interface import (
@@ -65,7 +65,12 @@ class Rig:
         async def payload() -> bytes | None:
             return clearance
 
-        return await self.driver.submit(len(TPDU), payload())
+        return await self.driver.submit(len(clearance or TPDU), payload())
+
+    def shorten(self, seconds: float) -> None:
+        """Give up on a result after `seconds` instead of three minutes."""
+        capabilities = self.driver.capabilities
+        self.driver._capabilities = replace(capabilities, submit_timeout=seconds)
 
     def fault(self, kind: str, **facts: object) -> None:
         self.bank.control.set_fault(self.name, Fault(kind=FaultKind(kind), **facts))

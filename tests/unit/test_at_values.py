@@ -13,21 +13,17 @@ from hypothesis import strategies as st
 
 from drivers.at import storage, values
 from drivers.errors import ProtocolError
-from drivers.families import huawei, quectel, simcom
-from drivers.interface import CurrentCall, PinCounter, Registration, SimState
+from drivers.interface import CurrentCall, Registration, SimState
 
 VECTORS = tomllib.loads(
     (Path(__file__).parent.parent / "vectors" / "at" / "values.toml").read_text()
 )["vector"]
 
-OF_LINES = {"imei", "text_answer", "imsi", "counter_cpinr"}
+OF_LINES = {"imei", "text_answer", "imsi"}
 PARSERS = {
     **{name: getattr(values, name) for name in dir(values) if not name.startswith("_")},
     "memories": storage.memories,
     "indication": storage.indication,
-    "huawei_counter": lambda line: huawei.counter([line]),
-    "quectel_counter": lambda line: quectel.counter([line]),
-    "simcom_counter": lambda line: simcom.counter([line]),
 }
 
 
@@ -37,7 +33,7 @@ def parse(name: str, line: str) -> object:
 
 def flat(value: object) -> Any:
     """A value as the vectors write it: a list without the trailing unknowns."""
-    if isinstance(value, PinCounter | Registration | CurrentCall):
+    if isinstance(value, Registration | CurrentCall):
         parts = list(dataclasses.astuple(value))
         while parts and parts[-1] is None:
             parts.pop()
@@ -62,18 +58,8 @@ def test_line_of_real_firmware_is_read(vector: dict[str, Any]) -> None:
 
 
 def test_no_vector_is_without_its_source() -> None:
-    assert len(VECTORS) > 80
+    assert len(VECTORS) > 70
     assert all(vector["source"] for vector in VECTORS)
-
-
-def test_counter_of_several_lines_takes_pin_and_puk() -> None:
-    lines = ["+CPINR: SIM PIN,3,3", "+CPINR: SIM PUK,10,10", "+CPINR: SIM PIN2,2,3"]
-    assert values.counter_cpinr(lines) == PinCounter(pin=3, puk=10)
-
-
-def test_quectel_counter_passes_over_the_line_of_pin2() -> None:
-    lines = ['+QPINC: "P2",1,9', '+QPINC: "SC",3,10']
-    assert quectel.counter(lines) == PinCounter(pin=3, puk=10)
 
 
 @pytest.mark.parametrize(

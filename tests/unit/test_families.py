@@ -7,10 +7,14 @@ import pytest
 from drivers.at.session import urc_key
 from drivers.at.urcs import SHARED, call_of_stat
 from drivers.errors import ProtocolError
+from drivers.families.cinterion import CINTERION
 from drivers.families.generic import GENERIC
 from drivers.families.huawei import HUAWEI
 from drivers.families.quectel import QUECTEL
+from drivers.families.sierra import SIERRA
 from drivers.families.simcom import SIMCOM, SIMCOM_2G
+from drivers.families.telit import TELIT
+from drivers.families.ublox import UBLOX
 from drivers.families.wavecom import WAVECOM
 from drivers.families.zte import ZTE
 from drivers.family import Family
@@ -111,6 +115,51 @@ LINES: list[tuple[Family, str, DriverEvent | None]] = [
     (SIMCOM_2G, "+CSMINS: 1,1", SimChanged(state=SimState.BUSY)),
     (SIMCOM_2G, "UNDER-VOLTAGE WARNNING", None),
     (SIMCOM_2G, "Call Ready", None),
+    # Telit LE910
+    (TELIT, '#ECAM: 0,1,1,,,"+4917",145', call(K.DIALLING, None, False, "+4917")),
+    (TELIT, "#ECAM: 0,1,1,,,", call(K.DIALLING, None, False)),
+    (TELIT, "#ECAM: 0,3,1,,,,", call(K.CONNECTED)),
+    (TELIT, "#ECAM: 0,5,1,,,,", call(K.RING)),
+    (TELIT, "#ECAM: 0,6,1,,,,", None),  # alerting: of which direction, it does not say
+    (TELIT, "#ECAM: 0,7,1,,,,", None),
+    (TELIT, "#ECAM: 0,0,1,,,,", call(K.ENDED)),
+    (TELIT, "#ECAM: 0,3,2,,,,", None),  # data
+    (TELIT, "#QSS: 0", SimChanged(state=SimState.ABSENT)),
+    (TELIT, "#QSS: 1", SimChanged(state=SimState.BUSY)),
+    (TELIT, "#QSS: 3", None),
+    (TELIT, "#NITZ: 26/11/22,12:00:00", None),
+    # Sierra MC7304
+    (SIERRA, "+PACSP1", None),
+    # u-blox SARA-U270
+    (UBLOX, "+AT: READY", Rebooted(evidence="+AT: READY")),
+    (UBLOX, "+PBREADY", None),
+    (UBLOX, "+UUSIMSTAT: 0", SimChanged(state=SimState.ABSENT)),
+    (UBLOX, "+UUSIMSTAT: 1", SimChanged(state=SimState.PIN)),
+    (UBLOX, "+UUSIMSTAT: 2", SimChanged(state=SimState.PUK)),
+    (UBLOX, "+UUSIMSTAT: 6", None),
+    (UBLOX, "+UUSIMSTAT: x", None),
+    (UBLOX, "+UCALLSTAT: 1,2", call(K.DIALLING, 1, False)),
+    (UBLOX, "+UCALLSTAT: 1,3", call(K.ALERTING, 1, False)),
+    (UBLOX, "+UCALLSTAT: 1,4", call(K.RING, 1, True)),
+    (UBLOX, "+UCALLSTAT: 1,0", call(K.CONNECTED, 1)),
+    (UBLOX, "+UCALLSTAT: 1,6", call(K.ENDED, 1)),
+    (UBLOX, "+UCALLSTAT: 1,1", None),
+    # Cinterion BGS2, EHS6, PLS8
+    (CINTERION, "^SYSSTART", Rebooted(evidence="^SYSSTART")),
+    (CINTERION, "^SYSSTART AIRPLANE MODE", Rebooted(evidence="^SYSSTART AIRPLANE MODE")),
+    (CINTERION, "+PBREADY", None),
+    (CINTERION, "^SSIM READY", None),
+    (CINTERION, "^SCKS: 0", SimChanged(state=SimState.ABSENT)),
+    (CINTERION, "^SCKS: 1", SimChanged(state=SimState.BUSY)),
+    (CINTERION, '^SLCC: 1,1,4,0,0,0,"+4917",145', call(K.RING, 1, True, "+4917")),
+    (CINTERION, '^SLCC: 1,0,2,0,0,0,"110",129', call(K.DIALLING, 1, False, "110")),
+    (CINTERION, "^SLCC: 1,0,0,0,0,1", call(K.CONNECTED, 1, False)),
+    (CINTERION, "^SLCC: 1,0,0,1,0,1", None),  # data
+    (CINTERION, "^SLCC: ", None),
+    (CINTERION, "^SMGO: 2", StorageFull(memory="SM")),
+    (CINTERION, "^SMGO: 0", None),
+    (CINTERION, "+CIEV: smsfull,1", StorageFull(memory="SM")),
+    (CINTERION, "+CIEV: rssi,4", None),
     # Wavecom Q2403
     (WAVECOM, "+WIND: 0", SimChanged(state=SimState.ABSENT)),
     (WAVECOM, "+WIND: 1", SimChanged(state=SimState.BUSY)),
@@ -141,6 +190,9 @@ def test_line_tells_its_event(family: Family, line: str, event: DriverEvent | No
         (HUAWEI, "^CEND:1,5"),
         (QUECTEL, "^DSCI: 1,0"),
         (QUECTEL, '+QIND: "ccinfo",1'),
+        (TELIT, "#ECAM: 0,1"),
+        (UBLOX, "+UCALLSTAT: 1"),
+        (CINTERION, "^SLCC: 1,1"),
     ],
 )
 def test_unreadable_line_raises(family: Family, line: str) -> None:
@@ -161,7 +213,14 @@ def test_unreadable_line_raises(family: Family, line: str) -> None:
         ("SIMCOM_Ltd", "SIMCOM_SIM900", "simcom-2g"),
         ("WAVECOM MODEM", "MULTIBAND  900E  1800", "wavecom"),
         ("ZTE INCORPORATED", "MF190", "zte"),
-        ("Telit", "LE910", "generic"),
+        ("Telit", "LE910-EUG", "telit"),
+        ("Sierra Wireless, Incorporated", "MC7304", "sierra"),
+        ("Sierra Wireless", "MC8790", "sierra"),
+        ("u-blox", "SARA-U270", "u-blox"),
+        ("Cinterion", "EHS6", "cinterion"),
+        ("Gemalto", "PLS8-E", "cinterion"),
+        ("SIEMENS", "TC65", "cinterion"),
+        ("ACME", "Telit", "generic"),
         ("unknown", "unknown", "generic"),
     ],
 )
@@ -183,7 +242,8 @@ def test_lines_with_numbers_or_text_are_private() -> None:
     rows = {key: row for table in tables for key, row in table.items()}
     for key in ("+CLIP:", "+CCWA:", "+CMT:", "+CDS:", "+CUSD:", "+CLCC:", "^DSCI:", "+QIND:"):
         assert rows[key].is_private, key
-    assert rows["MISSED_CALL:"].is_private
+    for key in ("MISSED_CALL:", "#ECAM:", "^SLCC:"):
+        assert rows[key].is_private, key
 
 
 def test_state_of_a_call_that_changes_nothing_is_none() -> None:

@@ -1,0 +1,232 @@
+"""Messages in a modem: where they land, how they are announced, listed, read and deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Sequence
+
+from drivers.at import storage, values
+from drivers.at.channel import Channel
+from drivers.at.command import asking, plain, prefix_of
+from drivers.dialogue import Dialogue, setting
+from drivers.errors import CommandError, ProtocolError
+from drivers.family import SHOW_DIRECTLY, Family
+from drivers.interface import Capabilities, EventSink, Identity, StoredMessage
+
+_LISTED = {"SM", "ME", "SR"}
+"""Memories that incoming messages and reports may land in (`MT` is both `SM` and `ME`)."""
+
+
+class Messaging(Dialogue):
+    """The part of a driver that arranges for messages and handles those that lie there."""
+
+    def __init__(
+        self, channel: Channel, identity: Identity, family: Family, sink: EventSink
+    ) -> None:
+        super().__init__(channel, identity, family, sink)
+        self._capabilities = family.capabilities
+        self._memories: tuple[str, ...] = family.memories
+        self._route = 0
+        # Selecting a memory and acting on a slot of it are two commands that nothing may part:
+        # a slot of another memory would be read, or deleted.
+        self._storage = asyncio.Lock()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The family's row, corrected by what this modem refused."""
+        return self._capabilities
+
+    # ---- set-up
+
+    async def configure_messaging(self) -> None:
+        """Set PDU mode, storage, routing, and the URCs of registration and calls."""
+        await self._run(plain("AT+CMGF=0", timeout=10.0))
+        await self._try(f"AT+CSMS={self._family.csms}")
+        async with self._storage:
+            await self._choose_memory()
+        await self._route_messages()
+        if not await self._try("AT+CREG=2"):
+            await self._try("AT+CREG=1")
+        for text in ("AT+COPS=3,2", "AT+CLIP=1", "AT+CRC=1"):
+            await self._try(text)
+        for alternatives in self._family.call_urcs:
+            await self._try_first(alternatives)
+        await self._bring_urcs_here()
+        if self._family.capabilities.more_messages:
+            keeps = await self._try("AT+CMMS=2")
+            self._capabilities = dataclasses.replace(self._capabilities, more_messages=keeps)
+
+    async def _bring_urcs_here(self) -> None:
+        """Have unsolicited lines come to this port: by another way than the one that failed."""
+        routes = self._family.urc_routes
+        if self._announcements.are_missing(asyncio.get_running_loop().time()):
+            self._route += 1
+        self._announcements.begin()
+        for offset in range(len(routes)):
+            at = (self._route + offset) % len(routes)
+            if all([await self._try(text) for text in routes[at]]):
+                self._route = at
+                return
+
+    async def messaging_is_set(self) -> bool:
+        """Compare `+CMGF?` and `+CNMI?` with what was set, and announcements with messages."""
+        now = asyncio.get_running_loop().time()
+        if self._routing is None or self._announcements.are_missing(now):
+            return False
+        try:
+            mode = values.answer_fields((await self._ask(asking("AT+CMGF?")))[0])[0]
+        except CommandError:
+            mode = "0"  # not told: the routing decides
+        kept = await self._kept_routing()
+        return mode == "0" and (kept is None or kept[:4] == self._routing[:4])
+
+    async def _choose_memory(self) -> None:
+        """Let messages land in the first of the family's memories that the modem has."""
+        offered = await self._offered_memories()
+        if offered and not any(offered):
+            self._memory, self._memories = None, ()  # all is shown directly
+            return
+        n_arguments = len(offered) or 3
+        wanted = [m for m in self._family.memories if not offered or m in offered[-1]]
+        failure: CommandError | None = None
+        for memory in wanted or list(self._family.memories):
+            try:
+                await self._run(setting(_cpms(memory, n_arguments), timeout=10.0))
+            except CommandError as error:
+                failure = error
+            else:
+                self._memory = memory
+                readable = offered[0] if offered else self._family.memories
+                others = [m for m in readable if m in _LISTED and m != memory]
+                self._memories = (memory, *others)
+                return
+        assert failure is not None
+        raise failure
+
+    async def _offered_memories(self) -> list[tuple[str, ...]]:
+        """The memories for each argument of `+CPMS`; old firmware lacks the test form: []."""
+        try:
+            return storage.memories((await self._ask(asking("AT+CPMS=?", timeout=10.0)))[0])
+        except CommandError:
+            return []
+
+    async def _has_no_storage(self) -> bool:
+        offered = await self._offered_memories()
+        return bool(offered) and not any(offered)
+
+    async def _route_messages(self) -> None:
+        """Set the first `+CNMI` that is accepted *and* kept: some firmware takes and ignores."""
+        failure: CommandError | None = None
+        for wanted in self._family.cnmi if self._memories else SHOW_DIRECTLY:
+            try:
+                await self._run(setting(f"AT+CNMI={wanted}", timeout=10.0))
+            except CommandError as error:
+                failure = error
+                continue
+            kept = await self._kept_routing()
+            if kept is not None and kept[:4] != wanted.split(",")[:4]:
+                continue
+            self._routing = wanted.split(",")
+            reports = self._routing[3] != "0"
+            self._capabilities = dataclasses.replace(self._capabilities, reports=reports)
+            return
+        if failure is not None:
+            raise failure
+        raise ProtocolError("no +CNMI value is kept", self._family.capabilities.family)
+
+    async def _kept_routing(self) -> list[str] | None:
+        try:
+            return values.answer_fields((await self._ask(asking("AT+CNMI?", timeout=10.0)))[0])
+        except CommandError:
+            return None
+
+    # ---- storage
+
+    async def list_messages(self) -> Sequence[StoredMessage]:
+        """List every memory that messages may land in."""
+        found: list[StoredMessage] = []
+        async with self._storage:
+            for memory in self._memories:
+                if await self._select(memory):
+                    found += await self._listed(memory)
+        statuses = [message.status for message in found]
+        self._announcements.found(statuses, asyncio.get_running_loop().time())
+        return found
+
+    async def _listed(self, memory: str) -> list[StoredMessage]:
+        command = dataclasses.replace(asking("AT+CMGL=4", timeout=120.0), has_payload=True)
+        found: list[StoredMessage] = []
+        for line in (await self._run(command)).lines:
+            index = values.integer(values.answer_fields(line.text)[0])
+            if line.payload is not None:
+                found.append(storage.listed(memory, line.text, line.payload))
+            elif index is not None:  # its PDU was garbled on the way: ask for it alone
+                message = await self._read(memory, index)
+                found += [] if message is None else [message]
+        return found
+
+    async def read_message(self, memory: str, index: int) -> StoredMessage | None:
+        """Read one slot."""
+        async with self._storage:
+            await self._select(memory, is_needed=True)
+            return await self._read(memory, index)
+
+    async def _read(self, memory: str, index: int) -> StoredMessage | None:
+        command = asking(f"AT+CMGR={int(index)}", timeout=10.0)
+        try:
+            answer = await self._run(dataclasses.replace(command, has_payload=True))
+        except CommandError as error:
+            if _is_empty_slot(error):
+                return None
+            raise
+        if not answer.lines:
+            return None
+        head = answer.lines[0]
+        if head.payload is not None:
+            return storage.read(memory, index, head.text, head.payload)
+        if values.integer(values.answer_fields(head.text)[-1]) == 0:
+            return None  # `+CMGR: 0,,0`
+        raise ProtocolError("message without its PDU", prefix_of(command.text))
+
+    async def delete_message(self, memory: str, index: int) -> None:
+        """Delete one slot."""
+        async with self._storage:
+            await self._select(memory, is_needed=True)
+            try:
+                await self._run(plain(f"AT+CMGD={int(index)}", timeout=30.0))
+            except CommandError as error:
+                if not _is_empty_slot(error):
+                    raise
+
+    async def acknowledge(self) -> None:
+        """Send `+CNMA` where the modem waits for it."""
+        if self._family.csms == 0:
+            return
+        try:
+            await self._run(plain("AT+CNMA", timeout=3.0))
+        except CommandError as error:
+            if error.cms != 340:
+                raise
+
+    async def _select(self, memory: str, *, is_needed: bool = False) -> bool:
+        """Make `memory` the one that is read; false where an unneeded one is refused."""
+        if self._memory == memory:
+            return True
+        self._memory = None  # unknown, should the answer be lost
+        try:
+            await self._run(setting(_cpms(memory, 1), timeout=10.0))
+        except CommandError:
+            if is_needed or memory == self._memories[0]:
+                raise
+            return False
+        self._memory = memory
+        return True
+
+
+def _cpms(memory: str, n_arguments: int) -> str:
+    return "AT+CPMS=" + ",".join([f'"{memory}"'] * n_arguments)
+
+
+def _is_empty_slot(error: CommandError) -> bool:
+    return error.cms == 321 or error.cme in {21, 22}
