@@ -24,6 +24,7 @@ from drivers.registry import probe
 from modemctl.clock import SystemClock
 from modemctl.config import OnDoubt, Settings
 from modemctl.errors import ConfigError, StoreError
+from modemctl.fleet.breaking import Breakers
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.sending import StopBell
@@ -171,6 +172,7 @@ class Fleet:
             Ground(
                 store=store,
                 dispatcher=self.dispatcher,
+                breakers=Breakers(store, telemetry),
                 telemetry=telemetry,
                 rules=self.rules,
                 bank=settings.bank,

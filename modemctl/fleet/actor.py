@@ -29,7 +29,7 @@ from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.recovering import Recovery
 from modemctl.fleet.saving import STORE_PAUSE, save
 from modemctl.fleet.unlocking import Unlocked, unlock
-from modemctl.fleet.working import Work
+from modemctl.fleet.working import Work, seat_of
 from modemctl.lifecycle import ModemEvent, ModemState, advance
 from modemctl.store import modems
 from modemctl.store.modems import Facts, StateChange
@@ -111,7 +111,14 @@ class Actor:
             is_registered=stat is not None and Registration(stat=stat).is_registered,
             carrier=self._facts.operator,
             signal_dbm=self._facts.signal_dbm,
+            breakers=self._breakers(),
         )
+
+    def _breakers(self) -> dict[str, str]:
+        if self._facts.iccid is None:
+            return {}
+        states = self._ground.breakers.states(seat_of(self._facts))
+        return {target.value: state.value for target, state in states.items()}
 
     @property
     def facts(self) -> Facts:

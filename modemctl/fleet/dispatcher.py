@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Final
 
 from modemctl.errors import PolicyRefused, StoreError, TamperedError
+from modemctl.fleet.breaking import Gate
 from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId, Topic
 from modemctl.policy.approvals import LineEvidence, VerifiedBatch, verify_line
 from modemctl.sms import Unencodable, encode_submit, submits
@@ -27,6 +28,7 @@ from modemctl.telemetry import Telemetry
 _log = logging.getLogger(__name__)
 
 _SLOW_POLL: Final = 5.0  # covers a lost wake-up, quiet hours, back-offs of segments
+_LONGEST_WAIT: Final = 60.0  # until a limit or a gate is looked at again
 _STORE_PAUSE: Final = 1.0  # between tries while the store fails
 
 
@@ -61,6 +63,7 @@ class _Waiting:
     bay: Bay
     iccid: Iccid
     take: Callable[[Job], None]
+    gate: Gate | None
     not_before: float = 0.0
     was_served: bool = False  # found nothing: joins no set before its time
     is_limited: bool = False  # waits for its own limits: new work does not help it
@@ -81,16 +84,25 @@ class Dispatcher:
         self._is_stopped = False
 
     def ask(
-        self, bay: Bay, iccid: Iccid, take: Callable[[Job], None], *, patience: float = 0.0
+        self,
+        bay: Bay,
+        iccid: Iccid,
+        take: Callable[[Job], None],
+        *,
+        patience: float = 0.0,
+        gate: Gate | None = None,
     ) -> None:
         """Ask for one message for this card; `take` is called on the loop once there is one.
 
         With `patience` (seconds) others may join: a set of many costs little more than one of one.
+        Nothing is leased while the `gate` is shut; who takes a job has entered it.
         """
         if self._is_stopped:
             return
         not_before = asyncio.get_running_loop().time() + patience
-        self._waiting[bay] = _Waiting(bay=bay, iccid=iccid, take=take, not_before=not_before)
+        self._waiting[bay] = _Waiting(
+            bay=bay, iccid=iccid, take=take, gate=gate, not_before=not_before
+        )
         self._bell.set()
 
     def withdraw(self, bay: Bay) -> None:
@@ -155,6 +167,26 @@ class Dispatcher:
             await asyncio.sleep(_STORE_PAUSE)
 
     async def _serve(self, due: Sequence[_Waiting]) -> None:
+        entered = [one for one in due if self._enters(one)]
+        if not entered:
+            return
+        taken: set[Bay] = set()
+        try:
+            await self._lease(entered, taken)
+        finally:
+            for one in entered:
+                if one.gate is not None and one.bay not in taken:
+                    one.gate.leave()
+
+    def _enters(self, one: _Waiting) -> bool:
+        if one.gate is None or one.gate.enter():
+            return True
+        one.was_served = one.is_limited = True
+        wait = min(max(one.gate.opens_in(), 0.05), _LONGEST_WAIT)
+        one.not_before = asyncio.get_running_loop().time() + wait
+        return False
+
+    async def _lease(self, due: Sequence[_Waiting], taken: set[Bay]) -> None:
         requests = [LeaseRequest(bay=one.bay, iccid=one.iccid, rules=self._rules) for one in due]
         results = await self._store.write(lambda tx: lease(tx, requests))
         leased: list[tuple[_Waiting, Leased]] = []
@@ -164,17 +196,17 @@ class Dispatcher:
             else:
                 self._put_off(one, result)
         if leased:
-            await self._hand_over(leased)
+            await self._hand_over(leased, taken)
 
     def _put_off(self, one: _Waiting, nothing: Nothing) -> None:
         wait, one.is_limited = _SLOW_POLL, nothing.until is not None
         one.was_served = True
         if nothing.until is not None:
             left = (nothing.until - self._store.clock.now()).total_seconds()
-            wait = min(max(left, 0.05), 60.0)
+            wait = min(max(left, 0.05), _LONGEST_WAIT)
         one.not_before = asyncio.get_running_loop().time() + wait
 
-    async def _hand_over(self, leased: Sequence[tuple[_Waiting, Leased]]) -> None:
+    async def _hand_over(self, leased: Sequence[tuple[_Waiting, Leased]], taken: set[Bay]) -> None:
         """Prove each message and hand it over; what stays here, whatever happens, goes back."""
         mine = {one.token: one for _, one in leased}
         failure: StoreError | None = None
@@ -191,6 +223,7 @@ class Dispatcher:
                     waiting.not_before = 0.0  # the next message, please
                 elif self._waiting.get(waiting.bay) is waiting:
                     del mine[one.token], self._waiting[waiting.bay]
+                    taken.add(waiting.bay)
                     waiting.take(job)
         finally:
             await self._give_back(mine.values(), "it was not handed over")

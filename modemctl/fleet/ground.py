@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from modemctl.config import BankSettings, SimsSettings
+from modemctl.fleet.breaking import Breakers
 from modemctl.fleet.dispatcher import Dispatcher
 from modemctl.fleet.link import Probe
 from modemctl.fleet.sending import StopBell
@@ -21,6 +22,7 @@ class Ground:
 
     store: Store
     dispatcher: Dispatcher
+    breakers: Breakers
     telemetry: Telemetry
     rules: SendingRules
     bank: BankSettings

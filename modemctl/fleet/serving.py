@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from drivers.errors import DriverError
+from drivers.errors import DriverError, LinkError
 from drivers.interface import Action, Blame, Cause, Driver
 from modemctl.errors import StoreError
+from modemctl.fleet.breaking import Gate
 from modemctl.fleet.dispatcher import Dispatcher, EncodedSegment, Job
 from modemctl.fleet.mailbox import Asked, Mailbox
 from modemctl.fleet.moves import Interrupted
@@ -46,6 +47,7 @@ class Desk:
     rules: SendingRules
     stops: StopBell
     mailbox: Mailbox
+    gate: Gate
     bay: Bay
     iccid: Iccid
     wake: Callable[[], None]
@@ -90,7 +92,8 @@ class Sender:
         """Ask for the next message, unless one is at hand or asked for already."""
         if not self._is_asking and not self._jobs and self._loop.time() >= self._rest_until:
             self._is_asking = True
-            self._desk.dispatcher.ask(self._desk.bay, self._desk.iccid, self._take)
+            desk = self._desk
+            desk.dispatcher.ask(desk.bay, desk.iccid, self._take, gate=desk.gate)
 
     async def send_next(self) -> None:
         """Send the message at hand, as far as it may go.
@@ -102,6 +105,8 @@ class Sender:
         job = self._jobs[0]
         is_whole = False
         try:
+            if self._desk.gate.is_open:  # it opened while this one was on its way to us
+                return
             for place, segment in enumerate(job.segments):
                 if not await self._send_patiently(job, segment, place):
                     break
@@ -109,6 +114,7 @@ class Sender:
                 is_whole = True
         finally:
             self._jobs.popleft()
+            self._desk.gate.leave()
             if not is_whole:
                 await self._release(job)
 
@@ -116,6 +122,7 @@ class Sender:
         """Give back what was not sent, wait until every outcome is saved."""
         self._desk.dispatcher.withdraw(self._desk.bay)
         self._is_asking = False
+        self._desk.gate.leave()
         while self._jobs:
             await self._release(self._jobs.popleft())
         while self._unsaved:
@@ -176,7 +183,7 @@ class Sender:
             self._is_asking = True
             patience = min(_PATIENT_SHARE * self._usual_seconds, _LONGEST_PATIENCE)
             desk = self._desk
-            desk.dispatcher.ask(desk.bay, desk.iccid, self._take, patience=patience)
+            desk.dispatcher.ask(desk.bay, desk.iccid, self._take, patience=patience, gate=desk.gate)
 
     def _drop(self, dropped: Dropped) -> None:
         _log.info("segment.withdrawn", extra={"reason": dropped.reason})
@@ -199,9 +206,11 @@ class Sender:
             self._n_modem_faults = self._n_setbacks = 0
             family = self._driver.capabilities.family
             desk.telemetry.count("modemctl_modem_sent_total", bay=desk.bay, family=family)
+            await desk.gate.note(None)
             await self._save_meanwhile(done.outcome)
             return True
         await self._save(done.outcome)
+        await desk.gate.note(_blamed(done, result))
         if done.error is not None:
             raise done.error
         if isinstance(result, Doubtful):
@@ -280,3 +289,12 @@ class Sender:
             await self._desk.store.write_in_set(release, item)
         except StoreError as error:
             _log.warning("lease.not_released", extra={"error": str(error)})
+
+
+def _blamed(done: Done, result: NotSent | Doubtful) -> str:
+    """Whom a breaker shall count a failure for; a port that went is nobody's sickness."""
+    if isinstance(done.error, LinkError):
+        return Blame.HOST
+    if isinstance(result, NotSent):
+        return result.blame
+    return Blame.MODEM if done.cause is None else done.cause.blame

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from drivers.errors import DriverError
 from modemctl.errors import StoreError
 from modemctl.fleet.attention import Attention
+from modemctl.fleet.breaking import Seat
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.health import Health
 from modemctl.fleet.link import Link
@@ -74,6 +75,7 @@ class Work:
             rules=ground.rules,
             stops=ground.stops,
             mailbox=attention.mailbox,
+            gate=ground.breakers.gate(lambda: seat_of(self._facts())),
             bay=facts.bay,
             iccid=facts.iccid,
             wake=self._wake,
@@ -109,3 +111,14 @@ class Work:
         self._learn(after)
         if after is not before:
             await self._ground.store.write_in_set(modems.save_facts, after)
+
+
+def seat_of(facts: Facts) -> Seat:
+    """Whose breakers a bay's work meets."""
+    assert facts.iccid is not None, "READY has a card"
+    return Seat(
+        bay=facts.bay,
+        modem=facts.imei or facts.bay,
+        iccid=facts.iccid,
+        carrier=facts.operator,
+    )

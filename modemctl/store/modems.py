@@ -12,7 +12,7 @@ from modemctl.errors import NotFound
 from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, DesiredState, EventKind, Iccid, Topic
 from modemctl.store.tables import bay_tie, modem, sim
-from modemctl.store.transaction import Tx
+from modemctl.store.transaction import Json, Tx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +135,32 @@ def note_ladder(tx: Tx, steps: Sequence[LadderStep]) -> Sequence[None]:
         facts = {"ladder": one.step, "outcome": one.outcome}
         tx.event(EventKind.MODEM, one.bay, {**facts, "before": one.before, "after": one.after})
     return [None] * len(steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerTurn:
+    """A breaker opened (for `seconds`) or closed; `target` is `modem`, `sim` or `carrier`."""
+
+    bay: Bay
+    iccid: Iccid
+    carrier: str | None
+    target: str
+    state: str
+    seconds: int
+
+
+def note_breaker(tx: Tx, turns: Sequence[BreakerTurn]) -> Sequence[None]:
+    """An event for each breaker that opened or closed; of a carrier, which is all's, an alarm."""
+    for one in turns:
+        facts: dict[str, Json] = {"state": one.state, "seconds": one.seconds}
+        if one.carrier is not None and one.target == "carrier":
+            alarm = "carrier_paused" if one.state == "open" else "carrier_resumed"
+            tx.event(EventKind.ALARM, one.carrier, {"alarm": alarm, **facts})
+        elif one.target == "sim":
+            tx.event(EventKind.SIM, one.iccid, {"breaker": one.target, "bay": one.bay, **facts})
+        else:
+            tx.event(EventKind.MODEM, one.bay, {"breaker": one.target, **facts})
+    return [None] * len(turns)
 
 
 def note_missing(tx: Tx, gone: Collection[Bay], fresh: Mapping[Bay, str], *, reason: str) -> None:

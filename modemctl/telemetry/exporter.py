@@ -25,6 +25,8 @@ _LABEL: Final = re.compile(r"(?!.*\d{7})[\w:./+{}-]{1,80}", re.ASCII)
 
 _HIDDEN: Final = "hidden"
 
+_BREAKER_VALUES: Final = {"closed": 0, "half_open": 1, "open": 2}
+
 _Family = GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily
 
 _N_SERIES: Final = 8_192
@@ -42,6 +44,8 @@ class ModemSample:
     is_registered: bool = False
     carrier: str | None = None
     signal_dbm: int | None = None
+    breakers: Mapping[str, str] = field(default_factory=dict)
+    """What a breaker stands for → its state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +219,9 @@ def _add_modem(gauges: Mapping[str, GaugeMetricFamily], modem: ModemSample) -> N
     gauges["modemctl_modem_registered"].add_metric([bay, family, carrier], modem.is_registered)
     if modem.signal_dbm is not None:
         gauges["modemctl_modem_signal_dbm"].add_metric([bay, family], modem.signal_dbm)
+    for kind, state in modem.breakers.items():
+        value = _BREAKER_VALUES.get(state, 0)
+        gauges["modemctl_breaker_state"].add_metric([bay, _safe(kind)], value)
 
 
 async def sample_loop_lag(telemetry: Telemetry, *, interval: float = 0.25) -> None:

@@ -80,6 +80,12 @@ METRICS: Final = (
     _gauge("modem_paused", "1 where a person paused the bay.", "bay", "family"),
     _gauge("modem_signal_dbm", "Received signal strength.", "bay", "family", unit="dBm"),
     _gauge("modem_registered", "1 while registered.", "bay", "family", "carrier"),
+    _gauge(
+        "breaker_state",
+        "0 closed, 1 half open, 2 open: whether a bay's modem, card or carrier is left alone.",
+        "bay",
+        "kind",
+    ),
     # the store, read from its counts
     _gauge("sims", "Cards in the register by state of their life cycle.", "state"),
     _gauge("segments", "Segments by state, of batches that are not done.", "state"),
@@ -104,6 +110,7 @@ METRICS: Final = (
     _counter("command_timeouts", "Commands without an answer in time.", "family", "phase"),
     _counter("realignments", "Attempts to bring a link back into step.", "family", "outcome"),
     _counter("recoveries", "Steps of the recovery ladder taken.", "family", "step"),
+    _counter("breaker_trips", "Breakers that opened, by what they stand for.", "kind"),
     _counter("unknown_urcs", "Unsolicited lines that no table knows.", "family"),
     _counter("protocol_errors", "Answers that no standard allows.", "family"),
     _counter("actor_restarts", "Actors that the supervisor started again.", "reason"),

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from drivers.interface import Driver
 from drivers.registry import probe
+from modemctl.fleet.breaking import Breakers, Seat
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
 from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.sending import StopBell
@@ -15,6 +16,8 @@ from modemctl.fleet.serving import Desk, Sender
 from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, Bench, bay_of
 from tests.support.scripted_modem import OnPty, ScriptedModem
+
+SEAT = Seat(bay=bay_of(CARDS[0]), modem="490154203237518", iccid=CARDS[0], carrier="46000")
 
 
 @dataclass(kw_only=True)
@@ -24,6 +27,7 @@ class AtWork:
     sender: Sender
     driver: Driver
     mailbox: Mailbox
+    breakers: Breakers
     modem: ScriptedModem
     woken: asyncio.Event
     stops: StopBell
@@ -51,6 +55,7 @@ async def at_work(b: Bench, modem: ScriptedModem, *, timeout: float = 5.0) -> As
     woken, stops = asyncio.Event(), StopBell()
     mailbox = Mailbox(on_unknown=lambda: None, on_wake=woken.set)
     dispatcher = Dispatcher(b.store, b.rules, encoding, telemetry)
+    breakers = Breakers(b.store, telemetry)
     pauses: list[float] = []
 
     async def pause(until: float) -> None:
@@ -62,7 +67,8 @@ async def at_work(b: Bench, modem: ScriptedModem, *, timeout: float = 5.0) -> As
 
     desk = Desk(
         store=b.store, dispatcher=dispatcher, telemetry=telemetry, rules=b.rules, stops=stops,
-        mailbox=mailbox, bay=bay_of(CARDS[0]), iccid=CARDS[0], wake=woken.set, pause=pause,
+        mailbox=mailbox, gate=breakers.gate(lambda: SEAT), bay=bay_of(CARDS[0]),
+        iccid=CARDS[0], wake=woken.set, pause=pause,
         submit_timeout=timeout, may_go_on=lambda: True,
     )  # fmt: skip
     async with OnPty(modem) as port, asyncio.TaskGroup() as group:
@@ -70,7 +76,8 @@ async def at_work(b: Bench, modem: ScriptedModem, *, timeout: float = 5.0) -> As
         serving = group.create_task(dispatcher.run())
         try:
             yield AtWork(
-                sender=Sender(desk, driver, group), driver=driver, mailbox=mailbox, modem=modem,
+                sender=Sender(desk, driver, group), driver=driver, mailbox=mailbox,
+                breakers=breakers, modem=modem,
                 woken=woken, stops=stops, pauses=pauses,
             )  # fmt: skip
         finally:

@@ -14,6 +14,7 @@ from drivers.registry import probe
 from modemctl.config import SimsSettings
 from modemctl.config.settings import BankSettings, LockMode
 from modemctl.fleet.actor import Actor
+from modemctl.fleet.breaking import Breakers
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.ladder import Ladder
@@ -87,6 +88,7 @@ async def bay(
 
         ground = Ground(
             store=store,
+            breakers=Breakers(store, telemetry),
             dispatcher=Dispatcher(store, limits, encoding, telemetry),
             telemetry=telemetry,
             rules=limits,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from modemctl.config import SimsSettings
 from modemctl.config.settings import BankSettings
+from modemctl.fleet.breaking import Breakers
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.sending import StopBell
@@ -32,6 +33,7 @@ async def supervised(b: Bench, *ports: Path) -> AsyncIterator[Ground]:
     telemetry = Telemetry(version="test")
     ground = Ground(
         store=b.store,
+        breakers=Breakers(b.store, telemetry),
         dispatcher=Dispatcher(b.store, b.rules, encoding, telemetry),
         telemetry=telemetry,
         rules=b.rules,
