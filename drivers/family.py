@@ -106,12 +106,12 @@ class Family:
 
     `noise_off`, `card_urcs`, `call_urcs`: each entry of the latter two holds alternatives, of
     which the first that is accepted counts. `card_urcs` are set before the PIN, the rest of the
-    URCs after it. `urc_routes`: ways to have unsolicited lines come to *this* port, each of one
-    or more commands; the first is taken, the next once lines were found to be missing.
-    `memories`: where messages shall land, best first; none = the modem has no storage and shows
-    them directly. `ready_signs`: URC heads that say that the card is served. `unlock_pause`:
-    seconds after a PIN in which the modem is left alone, or until a ready sign. `csms` 1: each
-    direct delivery waits for `+CNMA`.
+    URCs after it. `urc_routes`: ways to have unsolicited lines come to *this* port, each of some
+    commands; the first that is accepted is taken, the next once announcements were found to be
+    missing (an empty one leaves it as it is). `memories`: where messages shall land, best first.
+    `ready_signs`: URC heads that say that the card is served. `unlock_pause`: seconds after a PIN
+    in which the modem is left alone, or until a ready sign. `csms` 1: each direct delivery waits
+    for `+CNMA`.
     """
 
     capabilities: Capabilities

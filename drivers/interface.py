@@ -361,10 +361,10 @@ class Driver(Protocol):
         ...
 
     async def messaging_is_set(self) -> bool:
-        """Whether `configure_messaging` still holds: two cheap questions.
+        """Whether what `configure_messaging` set still holds, as far as the modem tells.
 
-        False after a restart, where mode or routing was lost, and where a message was found
-        that should have been announced and was not; then configure again.
+        False after a restart that nothing announced, or where another program changed it. Where
+        announcements of messages are missing, their way is mended first.
         """
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import deque
 from collections.abc import Sequence
 
 from drivers.at import storage, values
@@ -27,7 +28,7 @@ class Messaging(Dialogue):
         super().__init__(channel, identity, family, sink)
         self._capabilities = family.capabilities
         self._memories: tuple[str, ...] = family.memories
-        self._route = 0
+        self._routes = deque(family.urc_routes)
         # Selecting a memory and acting on a slot of it are two commands that nothing may part:
         # a slot of another memory would be read, or deleted.
         self._storage = asyncio.Lock()
@@ -58,26 +59,36 @@ class Messaging(Dialogue):
             self._capabilities = dataclasses.replace(self._capabilities, more_messages=keeps)
 
     async def _bring_urcs_here(self) -> None:
-        """Have unsolicited lines come to this port: by another way than the one that failed."""
-        routes = self._family.urc_routes
-        if self._announcements.are_missing(asyncio.get_running_loop().time()):
-            self._route += 1
+        """Have unsolicited lines come to this port, by the first way that is accepted."""
         self._announcements.begin()
-        for offset in range(len(routes)):
-            at = (self._route + offset) % len(routes)
-            if all([await self._try(text) for text in routes[at]]):
-                self._route = at
+        for commands in list(self._routes):
+            accepted = [await self._try(text) for text in commands]
+            if all(accepted):
                 return
+            if len(self._routes) > 1:
+                self._routes.popleft()
+
+    async def _reroute(self) -> None:
+        """The way in use brought no announcements: go on to the next; after the last, the first."""
+        self._routes.popleft()
+        if not self._routes:
+            self._routes.extend(self._family.urc_routes[:1])
+        await self._bring_urcs_here()
 
     async def messaging_is_set(self) -> bool:
-        """Compare `+CMGF?` and `+CNMI?` with what was set, and announcements with messages."""
-        now = asyncio.get_running_loop().time()
-        if self._routing is None or self._announcements.are_missing(now):
+        """Compare `+CMGF?` and `+CNMI?` with what was set; what is not told counts as set.
+
+        Where messages were found that nobody announced, their lines are fetched from where they
+        go: by the family's next way.
+        """
+        if self._routing is None:
             return False
+        if self._routes and self._announcements.are_missing(asyncio.get_running_loop().time()):
+            await self._reroute()
         try:
             mode = values.answer_fields((await self._ask(asking("AT+CMGF?")))[0])[0]
         except CommandError:
-            mode = "0"  # not told: the routing decides
+            mode = "0"
         kept = await self._kept_routing()
         return mode == "0" and (kept is None or kept[:4] == self._routing[:4])
 

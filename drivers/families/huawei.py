@@ -86,12 +86,9 @@ HUAWEI = Family(
     memories=("SM", "ME"),  # most sticks have no ME storage for messages
     ready_signs=frozenset({"^SIMST:", "^SRVST:"}),
     unlock_pause=3.0,  # old firmware restarts when it is asked of the card too early
-    # The PCUI port (0) or the modem port (1); some firmware silences +CMTI with the noise.
-    urc_routes=(
-        ("AT^PORTSEL=0",),
-        ("AT^PORTSEL=0", "AT^CURC=1"),
-        ("AT^PORTSEL=1", "AT^CURC=1"),
-    ),
+    # As it is; with the noise, with which some firmware silences +CMTI; from the modem port (1),
+    # from the PCUI port (0).
+    urc_routes=((), ("AT^CURC=1",), ("AT^PORTSEL=1",), ("AT^PORTSEL=0",)),
     reset="AT^RESET",
     urcs=URCS,
 )
