@@ -17,6 +17,7 @@ _COLUMNS: Final = (
 )  # fmt: skip
 _IMPORT_COLUMNS: Final = (
     "import_id", "created_at", "n_cards", "n_right", "n_wrong", "n_out", "stopped_reason",
+    "n_changed", "change_stopped_reason",
 )  # fmt: skip
 _reason = click.option("--reason", required=True, help="Why; goes to the audit log.")
 
@@ -78,6 +79,8 @@ def _became(done: Record, *, is_trial: bool) -> str:
         f"{done.get('n_cards')} cards: {done.get('n_added')} {word}, {done.get('n_known')} known,"
         f" {done.get('n_pins')} new PINs"
     )
+    if done.get("n_pins_kept"):
+        text += f", {done['n_pins_kept']} PINs left out: the vault has changed them since"
     if done.get("import_id"):
         text += f"\nPIN import {done['import_id']}: one canary card proves it first"
     return text

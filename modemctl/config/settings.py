@@ -52,6 +52,13 @@ class LockMode(StrEnum):
     VERIFY = "verify"
 
 
+class PinMode(StrEnum):
+    """Whether cards keep the PIN that they came with."""
+
+    KEEP = "keep"
+    RANDOM = "random"
+
+
 class LogLevel(StrEnum):
     """Least severity that is written."""
 
@@ -331,6 +338,11 @@ class SimsSettings(_Slice):
     lock: LockMode = Field(
         default=LockMode.ENFORCE,
         description="`enforce` switches a missing PIN lock on; `verify` alerts.",
+    )
+    pin: PinMode = Field(
+        default=PinMode.KEEP,
+        description="`random` gives each card whose imported PIN is proved a random PIN that "
+        "only the vault knows, once; `keep` leaves PINs as they are.",
     )
 
 

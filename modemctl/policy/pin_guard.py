@@ -66,6 +66,8 @@ class StopReason(StrEnum):
     ANSWERS_LOST = "answers_lost"
     PENDING_UNSURE = "pending_unsure"
     IMPORT_STOPPED = "import_stopped"
+    UNPROVED = "unproved"  # a change begins only from a PIN that the card has taken
+    CHANGE_STOPPED = "change_stopped"
 
 
 class WaitReason(StrEnum):
@@ -170,7 +172,7 @@ def settle(
     alone.
     """
     if attempt.outcome is None:
-        if _is_out(attempt, now):
+        if is_out(attempt, now):
             return None
     elif attempt.outcome is not AttemptOutcome.UNKNOWN:
         return None
@@ -185,7 +187,7 @@ def settle(
 
 def decide(case: Case) -> GuardDecision:
     """Whether one of the card's PINs may be tried now; attempts are settled beforehand."""
-    if any(_is_out(attempt, case.now) for attempt in case.attempts):
+    if any(is_out(attempt, case.now) for attempt in case.attempts):
         return Wait(reason=WaitReason.IN_FLIGHT)
     if case.current is None and case.pending is None:
         return Stop(reason=StopReason.NO_PIN)
@@ -194,7 +196,7 @@ def decide(case: Case) -> GuardDecision:
     if case.counter < MIN_TRIES:
         return Stop(reason=StopReason.COUNTER_LOW)
     if case.pending is not None and case.pending not in _failed(case.attempts):
-        return _decide_pending(case.counter)
+        return _decide_pending(case.pending, case.counter, case.attempts)
     return _decide_current(case)
 
 
@@ -206,28 +208,40 @@ def is_proved(fingerprint: bytes, attempts: Iterable[Attempt]) -> bool:
     )
 
 
+def is_out(attempt: Attempt, now: datetime) -> bool:
+    """Whether an attempt may still be answered."""
+    return attempt.outcome is None and now - attempt.at < ANSWER_LIMIT
+
+
 def _decide_current(case: Case) -> GuardDecision:
     if case.current is None or case.current in _failed(case.attempts):
         return Stop(reason=StopReason.PIN_FAILED)
     if is_proved(case.current, case.attempts):
         return Try(source=PinSource.CURRENT)
-    n_unanswered = sum(
-        attempt.outcome is AttemptOutcome.UNBURNT and attempt.fingerprint == case.current
-        for attempt in case.attempts
-    )
-    if n_unanswered >= MAX_UNANSWERED:
+    if _n_unanswered(case.current, case.attempts) >= MAX_UNANSWERED:
         return Stop(reason=StopReason.ANSWERS_LOST)
     if case.pin_import is None:
         return Try(source=PinSource.CURRENT)
     return _decide_import(case.pin_import)
 
 
-def _decide_pending(counter: int) -> GuardDecision:
+def _decide_pending(pending: bytes, counter: int, attempts: Sequence[Attempt]) -> GuardDecision:
     # The new one first: `+CPWD` may have been done when we fell. Only with the full counter, so
     # that the old one still has its two tries afterwards.
     if counter < FULL_TRIES:
         return Stop(reason=StopReason.PENDING_UNSURE)
+    if _n_unanswered(pending, attempts) >= MAX_UNANSWERED:
+        return Stop(reason=StopReason.ANSWERS_LOST)
     return Try(source=PinSource.PENDING)
+
+
+def _n_unanswered(fingerprint: bytes, attempts: Iterable[Attempt]) -> int:
+    return sum(
+        attempt.outcome is AttemptOutcome.UNBURNT
+        and attempt.fingerprint == fingerprint
+        and attempt.command is not PinCommand.CPWD
+        for attempt in attempts
+    )
 
 
 def _decide_import(state: ImportState) -> GuardDecision:
@@ -236,10 +250,6 @@ def _decide_import(state: ImportState) -> GuardDecision:
     if state.n_out < width(state.n_right):
         return Try(source=PinSource.CURRENT)
     return Wait(reason=WaitReason.CANARY if state.n_right == 0 else WaitReason.WIDTH)
-
-
-def _is_out(attempt: Attempt, now: datetime) -> bool:
-    return attempt.outcome is None and now - attempt.at < ANSWER_LIMIT
 
 
 def _failed(attempts: Iterable[Attempt]) -> frozenset[bytes]:

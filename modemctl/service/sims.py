@@ -18,7 +18,7 @@ from modemctl.service.card_lists import CardLine, LineError, Reading, read_cards
 from modemctl.service.pages import Page, decode_text, encode_cursor
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.recipients import ListFormat, Spooled
-from modemctl.store import Store, Tx, pins
+from modemctl.store import Store, Tx, pin_changes, pins
 from modemctl.store import sims as rows
 from modemctl.store.pins import PinImport
 from modemctl.store.sims import Card, NewCard, Ownership
@@ -65,13 +65,15 @@ class CardImport:
     """What became of a list of cards: all of it, or nothing where it has `errors`.
 
     `n_known` cards were registered before and are the same; `import_id` names the import of the
-    PINs that are new, which a canary card has to prove.
+    PINs that are new, which a canary card has to prove. `n_pins_kept` PINs of the list were left
+    out: the vault has changed them since, and its own are known nowhere else.
     """
 
     n_cards: int
     n_added: int
     n_known: int
     n_pins: int
+    n_pins_kept: int
     import_id: str | None
     errors: Sequence[LineError]
 
@@ -315,7 +317,10 @@ class _Import:
         self._errors += self._clashes(tx, known)
         new = [line.card for line in self._lines if line.card.iccid not in known]
         given = {line.card.iccid: line.pin for line in self._lines if line.pin is not None}
-        fresh = {} if self._errors else pins.changed(tx, given)
+        made = pin_changes.kept_by_vault(tx.conn, given)
+        self._errors += _unsettled(self._lines, made)
+        brought = {iccid: pin for iccid, pin in given.items() if iccid not in made}
+        fresh = {} if self._errors else pins.changed(tx, brought)
         is_done = not self._errors and not self._is_trial
         import_id = str(uuid.uuid4()) if is_done and fresh else None
         if is_done:
@@ -328,6 +333,7 @@ class _Import:
             n_added=len(new),
             n_known=len(self._lines) - len(new),
             n_pins=len(fresh),
+            n_pins_kept=0 if self._errors else len(made),
             import_id=import_id,
             errors=sorted(self._errors, key=lambda error: error.line_no),
         )
@@ -393,6 +399,17 @@ def _differences(line: CardLine, card: Card) -> Sequence[LineError]:
         _error(line, name, rule, "SIM-05", cure="return it and issue it anew")
         for name, (wanted, stored) in pairs.items()
         if name in line.given and wanted != stored
+    ]
+
+
+def _unsettled(lines: Sequence[CardLine], made: Mapping[str, bool]) -> Sequence[LineError]:
+    """Cards that may have a PIN of the vault's, which only their next power-up tells."""
+    rule = "a change of its PIN is not settled yet"
+    cure = "restart its modem: the card then tells which PIN holds"
+    return [
+        _error(line, "pin", rule, "SIM-06", cure=cure)
+        for line in lines
+        if line.pin is not None and made.get(line.card.iccid)
     ]
 
 

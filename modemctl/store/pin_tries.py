@@ -15,6 +15,7 @@ from modemctl.errors import TamperedError
 from modemctl.lifecycle import CardState
 from modemctl.model import EventKind, Iccid, Topic
 from modemctl.policy.cards import unfitness
+from modemctl.policy.pin_change import ChangeCase, ChangeState, decide_change
 from modemctl.policy.pin_guard import (
     Attempt,
     AttemptOutcome,
@@ -30,6 +31,7 @@ from modemctl.policy.pin_guard import (
     is_proved,
     settle,
 )
+from modemctl.store import pin_changes
 from modemctl.store.pins import UNSETTLED, count_outcome, pending_place, pin_place, read_import
 from modemctl.store.sims import check_row
 from modemctl.store.tables import pin_attempt, sim
@@ -130,6 +132,7 @@ class _Desk:
         rows = tx.conn.execute(select(*sim.c).where(sim.c.iccid.in_(wanted))).mappings()
         self._cards = {Iccid(row["iccid"]): row for row in rows}
         self._imports: dict[str, ImportState] = {}
+        self._changes: dict[str, ChangeState] = {}
         self._tries: dict[Iccid, list[RowMapping]] = {}
         tries = tx.conn.execute(
             select(*pin_attempt.c)
@@ -147,11 +150,11 @@ class _Desk:
         pins = None if card is None else _open_pins(self._tx.vault, card)
         if card is None or pins is None:
             return Stop(reason=StopReason.UNFIT)
-        if item.new_pin is not None and PinSource.PENDING in pins:
-            return Stop(reason=StopReason.PENDING_UNSURE)
         prints = {
             source: self._tx.vault.pin_fingerprint(item.iccid, pin) for source, pin in pins.items()
         }
+        if item.new_pin is not None:
+            return self._change(item, card, pins, prints, attempts)
         current = prints.get(PinSource.CURRENT)
         is_bound = current is not None and not is_proved(current, attempts)
         import_id: str | None = card["pin_import_id"] if is_bound else None
@@ -161,6 +164,38 @@ class _Desk:
         # A pending PIN is of no import.
         import_id = None if decision.source is PinSource.PENDING else import_id
         self._take_place(import_id)
+        if item.is_peek:
+            return Turn()
+        attempt_id = self._commit_try(item, prints[decision.source], import_id)
+        return ClearedTry(attempt_id=attempt_id, source=decision.source, pin=pins[decision.source])
+
+    def _change(
+        self,
+        item: TryRequest,
+        card: RowMapping,
+        pins: Mapping[PinSource, str],
+        prints: Mapping[PinSource, bytes],
+        attempts: Sequence[Attempt],
+    ) -> Answer:
+        """A card's turn to get a new PIN: it takes the old one along, and stays as it was."""
+        import_id: str | None = card["pin_import_id"]
+        if import_id is not None and import_id not in self._changes:
+            self._changes[import_id] = pin_changes.read(self._tx, import_id)
+        state = None if import_id is None else self._changes[import_id]
+        decision = decide_change(
+            ChangeCase(
+                counter=item.counter,
+                current=prints.get(PinSource.CURRENT),
+                has_pending=PinSource.PENDING in pins,
+                attempts=attempts,
+                state=state,
+                now=self._tx.now,
+            )
+        )
+        if not isinstance(decision, Try):
+            return decision
+        if import_id is not None and state is not None:
+            self._changes[import_id] = replace(state, n_out=state.n_out + 1)
         if item.is_peek:
             return Turn()
         attempt_id = self._commit_try(item, prints[decision.source], import_id)
@@ -248,7 +283,10 @@ def _finish(tx: Tx, row: RowMapping, outcome: AttemptOutcome) -> None:
         _note_on_card(tx, row, state)
         tx.event(EventKind.SIM, iccid, {"pin": state, "bay": row["bay"]})
     if row["import_id"] is not None:
-        count_outcome(tx, row["import_id"], outcome)
+        if row["command"] != PinCommand.CPWD:
+            count_outcome(tx, row["import_id"], outcome)
+        elif outcome is not AttemptOutcome.UNBURNT:  # of that the next power-up tells
+            pin_changes.count_outcome(tx, row["import_id"], outcome)
     tx.audit(
         tx.node_id,
         "pin.try",
@@ -275,7 +313,9 @@ def _note_on_card(tx: Tx, row: RowMapping, state: str) -> None:
     pending = tx.vault.decrypt_text(sealed, place=pending_place(iccid))
     if tx.vault.pin_fingerprint(iccid, pending) == row["fingerprint"]:
         _promote(tx, iccid)
+        pin_changes.settle_last(tx, iccid, is_done=True)
     else:  # the card took the old one: the change never happened
+        pin_changes.settle_last(tx, iccid, is_done=False)
         tx.conn.execute(update(sim).where(sim.c.iccid == iccid).values(pin_pending_enc=None))
 
 

@@ -26,17 +26,22 @@ from modemctl.policy.pin_guard import (
     ANSWER_LIMIT,
     AttemptOutcome,
     ImportState,
+    PinCommand,
     is_stopped_by,
     width,
 )
-from modemctl.store.tables import pin_attempt, pin_import, sim
+from modemctl.store import pin_changes
+from modemctl.store.tables import pin_attempt, pin_change, pin_import, sim
 from modemctl.store.transaction import Tx
 from modemctl.vault import Vault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinImport:
-    """An import of PINs and how far it proved itself."""
+    """An import of PINs and how far it proved itself.
+
+    `n_changed` of its PINs became random ones of the vault; a card that kept its PIN stopped that.
+    """
 
     import_id: str
     created_at: datetime
@@ -47,12 +52,17 @@ class PinImport:
     n_out: int
     stopped_at: datetime | None
     stopped_reason: str | None
+    n_changed: int
+    change_stopped_at: datetime | None
+    change_stopped_reason: str | None
 
 
 UNSETTLED: Final = or_(
     pin_attempt.c.outcome.is_(None), pin_attempt.c.outcome == AttemptOutcome.UNKNOWN.value
 )
 """Tries that hold their place in an import: still out, or without an answer."""
+
+_IS_TRY: Final = pin_attempt.c.command != PinCommand.CPWD.value  # a change proves no import
 
 
 def pin_place(iccid: str) -> str:
@@ -106,7 +116,16 @@ def _held(vault: Vault, iccid: str, sealed: bytes | None) -> str | None:
 def read_imports(conn: Connection, *, department: str | None = None) -> Sequence[PinImport]:
     """All imports, newest first; with `department`, those of nobody else's cards."""
     n_out = _n_out(conn, None)
-    query = select(*pin_import.c).order_by(pin_import.c.created_at.desc(), pin_import.c.import_id)
+    query = (
+        select(
+            *pin_import.c,
+            func.coalesce(pin_change.c.n_right, 0).label("n_changed"),
+            pin_change.c.stopped_at.label("change_stopped_at"),
+            pin_change.c.stopped_reason.label("change_stopped_reason"),
+        )
+        .outerjoin(pin_change, pin_change.c.import_id == pin_import.c.import_id)
+        .order_by(pin_import.c.created_at.desc(), pin_import.c.import_id)
+    )
     if department is not None:
         query = query.where(_is_own(department))
     rows = conn.execute(query)
@@ -130,7 +149,7 @@ def _is_own(department: str) -> ColumnElement[bool]:
 
 
 def resume_import(tx: Tx, import_id: str) -> None:
-    """Let a stopped or hanging import start again with a canary; a person decided it.
+    """Let a stopped or hanging import, or change of its PINs, start again with a canary.
 
     Its tries without an answer stay failed for their cards, but hold nobody up any more: those
     without an outcome too, once none can come any more.
@@ -148,6 +167,7 @@ def resume_import(tx: Tx, import_id: str) -> None:
         update(pin_attempt)
         .where(
             pin_attempt.c.import_id == import_id,
+            _IS_TRY,
             or_(
                 pin_attempt.c.outcome == AttemptOutcome.UNKNOWN.value,
                 and_(pin_attempt.c.outcome.is_(None), pin_attempt.c.at <= tx.now - ANSWER_LIMIT),
@@ -155,7 +175,11 @@ def resume_import(tx: Tx, import_id: str) -> None:
         )
         .values(outcome=AttemptOutcome.ABANDONED)
     )
+    is_changing = pin_changes.resume(tx, import_id)
     if row.stopped_at is None and not abandoned.rowcount:
+        if is_changing:
+            tx.wake(Topic.SIMS)
+            return
         raise Conflict("the import neither stopped nor waits", field="import_id", value=import_id)
     tx.conn.execute(
         update(pin_import)
@@ -211,7 +235,7 @@ def read_import(conn: Connection, import_id: str) -> ImportState:
 def _n_out(conn: Connection, import_id: str | None) -> Mapping[str, int]:
     statement = (
         select(pin_attempt.c.import_id, func.count(pin_attempt.c.attempt_id))
-        .where(UNSETTLED, pin_attempt.c.import_id.is_not(None))
+        .where(UNSETTLED, _IS_TRY, pin_attempt.c.import_id.is_not(None))
         .group_by(pin_attempt.c.import_id)
     )
     if import_id is not None:

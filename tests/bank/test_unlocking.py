@@ -13,7 +13,9 @@ from drivers.interface import Driver, PinOutcome
 from drivers.registry import probe
 from modemctl.config.settings import LockMode, SimsSettings
 from modemctl.fleet.checking import Fit, Unfit, Unreadable, check_card
-from modemctl.fleet.unlocking import Stopped, Unlocked, change_pin, unlock
+from modemctl.fleet.pin_turns import Seat, Stopped
+from modemctl.fleet.renewing import change_pin
+from modemctl.fleet.unlocking import Unlocked, unlock
 from modemctl.lifecycle import CardState
 from modemctl.model import Iccid, Topic
 from modemctl.policy.pin_guard import AttemptOutcome, PinCommand, Stop, StopReason
@@ -112,6 +114,11 @@ async def full_start(driver: Driver, store: Store, bay: str, settings=ENFORCE, t
     assert isinstance(checked, Fit)
     telemetry = telemetry or Telemetry(version="test")
     return await unlock(driver, store, checked.iccid, bay, settings, telemetry=telemetry)
+
+
+def seat(driver: Driver, store: Store, iccid: Iccid) -> Seat:
+    telemetry = Telemetry(version="test")
+    return Seat(driver=driver, store=store, iccid=iccid, bay="bay", telemetry=telemetry)
 
 
 async def test_sixteen_wrong_pins_cost_one_try_in_total(tmp_path: Path, clock):
@@ -376,12 +383,7 @@ async def test_a_pin_is_changed_whenever_we_fall(bank_of_one, tmp_path: Path, cl
         await register(store, {iccid: "1234"})
         await full_start(driver, store, "bay")
         if fell == "nowhere":
-            assert (
-                await change_pin(
-                    driver, store, iccid, "bay", "55667788", telemetry=Telemetry(version="test")
-                )
-                is None
-            )
+            assert await change_pin(seat(driver, store, iccid), "55667788") is None
         else:
             cleared = await store.write_in_set(pin_tries.claim, asked)
             if fell == "after":
@@ -410,9 +412,7 @@ async def test_no_second_change_begins_while_one_is_unsure(bank_of_one, tmp_path
         await full_start(driver, store, "bay")
         await store.write_in_set(pin_tries.claim, asked)
         await store.write(pins.close_open_tries)
-        refused = await change_pin(
-            driver, store, iccid, "bay", "7788", telemetry=Telemetry(version="test")
-        )
+        refused = await change_pin(seat(driver, store, iccid), "7788")
     assert refused == Stopped(reason="pending_unsure")
     assert card_in(bank, "modem01")["pin"] == "1234"
 
@@ -542,9 +542,7 @@ async def test_a_new_pin_goes_to_no_other_card(tmp_path: Path, clock):
             await register(store, dict.fromkeys(cards, "1234"))
             assert await full_start(driver, store, "bay") == Unlocked(is_locked=True)
             bank.control.swap_cards("modem01", "modem02")
-            result = await change_pin(
-                driver, store, cards[0], "bay", "55667788", telemetry=Telemetry(version="test")
-            )
+            result = await change_pin(seat(driver, store, cards[0]), "55667788")
             row = await store.read(
                 lambda conn: conn.execute(select(sim).where(sim.c.iccid == cards[0])).one()
             )

@@ -13,12 +13,13 @@ from sqlalchemy import select, update
 
 from modemctl.errors import Conflict, InvalidRequest, NotFound, NotPermitted, PolicyRefused
 from modemctl.lifecycle import CardState
-from modemctl.model import AccountId, Topic
+from modemctl.model import AccountId, Iccid, Topic
 from modemctl.policy.numbers import NumberRules
+from modemctl.policy.pin_guard import AttemptOutcome, PinCommand
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.recipients import ListFormat, spool
 from modemctl.service.sims import Ownership, Sims
-from modemctl.store import Store, pins
+from modemctl.store import Store, pin_tries, pins
 from modemctl.store.tables import audit_entry, event, pin_import, sim
 from tests.support.stores import open_store
 
@@ -217,6 +218,54 @@ async def test_a_corrected_pin_is_a_new_import_of_that_card_alone(tmp_path):
     assert (again.n_pins, again.errors) == (1, [])
     assert held == [PIN, "4711"]
     assert shown.pin_import_id == again.import_id
+
+
+async def change_pins(store: Store, *, is_settled: bool) -> None:
+    """The first card was proved, then given the PIN 90417365; its answer came, or got lost."""
+    iccid = Iccid(CARDS[0])
+    for command, new_pin in ((PinCommand.CPIN, None), (PinCommand.CPWD, "90417365")):
+        request = pin_tries.TryRequest(
+            iccid=iccid, bay="1", command=command, counter=3, new_pin=new_pin
+        )
+        cleared = await store.write_in_set(pin_tries.claim, request)
+        assert isinstance(cleared, pin_tries.ClearedTry)
+        if is_settled or new_pin is None:
+            right = pin_tries.AttemptResult(
+                attempt_id=cleared.attempt_id, outcome=AttemptOutcome.RIGHT
+            )
+            await store.write_in_set(pin_tries.record, right)
+
+
+async def test_the_same_list_again_does_not_bury_a_pin_that_the_vault_made(tmp_path):
+    text = "\n".join([HEAD, row(1), row(2)])
+    async with register(tmp_path) as (sims, store):
+        await give(sims, text)
+        await change_pins(store, is_settled=True)
+        again = await give(sims, "\n".join([text, row(3)]))
+        held = [await stored_pin(store, iccid) for iccid in CARDS[:3]]
+    assert (again.n_added, again.n_pins, again.n_pins_kept, again.errors) == (1, 1, 1, [])
+    assert held == ["90417365", PIN, PIN]
+
+
+async def test_a_list_waits_for_a_change_of_which_nobody_knows_whether_it_was_done(tmp_path):
+    text = "\n".join([HEAD, row(1, pin="4711")])
+    async with register(tmp_path) as (sims, store):
+        await give(sims, "\n".join([HEAD, row(1)]))
+        await change_pins(store, is_settled=False)
+        done = await give(sims, text)
+        pending = await store.read(lambda conn: conn.scalar(select(sim.c.pin_pending_enc)))
+    assert [(error.field, error.policy) for error in done.errors] == [("pin", "SIM-06")]
+    assert pending is not None
+
+
+async def test_a_person_replaces_a_pin_of_the_vault_that_the_card_refused(tmp_path):
+    async with register(tmp_path) as (sims, store):
+        await give(sims, "\n".join([HEAD, row(1)]))
+        await change_pins(store, is_settled=True)
+        await store.write(lambda tx: tx.conn.execute(update(sim).values(pin_state="failed")))
+        done = await give(sims, "\n".join([HEAD, row(1, pin="4711")]))
+        held = await stored_pin(store, CARDS[0])
+    assert (done.n_pins, done.n_pins_kept, held) == (1, 0, "4711")
 
 
 async def test_a_registered_card_does_not_change_hands_by_a_list(tmp_path):

@@ -23,6 +23,7 @@ from modemctl.store.tables.cards import bay_tie, modem, pin_attempt, pin_import,
 from modemctl.store.tables.evidence import audit_entry, event, meta, node
 from modemctl.store.tables.incoming import call, inbox, report
 from modemctl.store.tables.people import account, api_key, approver_key, authorisation
+from modemctl.store.tables.pins import pin_change
 from modemctl.store.tables.schema import UtcMs, from_ms, metadata, to_ms
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "node",
     "opt_out",
     "pin_attempt",
+    "pin_change",
     "pin_import",
     "quota",
     "report",
