@@ -9,11 +9,15 @@ from collections.abc import Sequence
 
 from drivers.at import storage, values
 from drivers.at.channel import Channel
-from drivers.at.command import asking, plain, prefix_of
+from drivers.at.command import asking, plain
+from drivers.at.session import AnswerLine
 from drivers.dialogue import Dialogue, setting
 from drivers.errors import CommandError, ProtocolError
 from drivers.family import SHOW_DIRECTLY, Family
 from drivers.interface import Capabilities, EventSink, Identity, StoredMessage
+
+N_READINGS = 3
+"""Of a slot whose PDU is not as long as its header says."""
 
 _LISTED = {"SM", "ME", "SR"}
 """Memories that incoming messages and reports may land in (`MT` is both `SM` and `ME`)."""
@@ -170,7 +174,7 @@ class Messaging(Dialogue):
         found: list[StoredMessage] = []
         for line in (await self._run(command)).lines:
             index = values.integer(values.answer_fields(line.text)[0])
-            if line.payload is not None:
+            if line.payload is not None and storage.is_whole(line.text, line.payload):
                 found.append(storage.listed(memory, line.text, line.payload))
             elif index is not None:  # its PDU was garbled on the way: ask for it alone
                 message = await self._read(memory, index)
@@ -184,6 +188,21 @@ class Messaging(Dialogue):
             return await self._read(memory, index)
 
     async def _read(self, memory: str, index: int) -> StoredMessage | None:
+        """Read one slot; what lost octets on the way is asked for again, it is deleted after."""
+        before: str | None = None
+        for _ in range(N_READINGS):
+            head = await self._read_once(index)
+            if head is None:
+                return None
+            payload = head.payload or ""
+            # Who says the same twice counts in another way.
+            if storage.is_whole(head.text, payload) or payload == before:
+                return storage.read(memory, index, head.text, payload)
+            before = payload
+        raise ProtocolError("no two readings are alike", "+CMGR:")
+
+    async def _read_once(self, index: int) -> AnswerLine | None:
+        """The header and PDU of a slot; None where it is empty."""
         command = asking(f"AT+CMGR={int(index)}", timeout=10.0)
         try:
             answer = await self._run(dataclasses.replace(command, has_payload=True))
@@ -194,11 +213,9 @@ class Messaging(Dialogue):
         if not answer.lines:
             return None
         head = answer.lines[0]
-        if head.payload is not None:
-            return storage.read(memory, index, head.text, head.payload)
-        if values.integer(values.answer_fields(head.text)[-1]) == 0:
+        if head.payload is None and values.integer(values.answer_fields(head.text)[-1]) == 0:
             return None  # `+CMGR: 0,,0`
-        raise ProtocolError("message without its PDU", prefix_of(command.text))
+        return head
 
     async def delete_message(self, memory: str, index: int) -> None:
         """Delete one slot."""

@@ -49,6 +49,18 @@ def split_pdu(text: str) -> tuple[bytes, bytes]:
     return octets[1 : 1 + n_sca], octets[1 + n_sca :]
 
 
+def is_whole(head: str, payload: str) -> bool:
+    """Whether a PDU line has the octets that its header announces, where that can be read.
+
+    Source: TS 27.005 §3.4.2 `<length>`: octets of the TPDU.
+    """
+    n_octets = integer(answer_fields(head)[-1])
+    try:
+        return n_octets is None or len(split_pdu(payload)[1]) == n_octets
+    except ProtocolError:
+        return False
+
+
 def listed(memory: str, head: str, payload: str) -> StoredMessage:
     """One message of `+CMGL: index,stat,[alpha],length` and its PDU line. Source: §3.4.2."""
     parts = answer_fields(head)

@@ -480,6 +480,41 @@ async def test_slot_whose_pdu_is_missing_is_not_empty(bench: Bench) -> None:
         await bench.driver.read_message("SM", 5)
 
 
+async def test_slot_whose_pdu_lost_an_octet_is_read_again(bench: Bench) -> None:
+    """It would be stored as it is not, and then deleted."""
+    readings = iter([PDU[:-4] + PDU[-2:], PDU])
+    bench.modem.script["AT+CMGR=5"] = lambda _: said("+CMGR: 1,,24", next(readings))
+    message = await bench.driver.read_message("SM", 5)
+    assert message is not None
+    assert message.tpdu.hex().upper() == PDU[16:]
+
+
+async def test_listed_pdu_that_lost_an_octet_is_read_alone(bench: Bench) -> None:
+    bench.modem.script |= {
+        "AT+CMGL=4": said("+CMGL: 3,0,,24", PDU[:-2]),
+        "AT+CMGR=3": said("+CMGR: 0,,24", PDU),
+        'AT+CPMS="SM"': said("+CPMS: 1,40"),
+    }
+    messages = await bench.driver.list_messages()
+    assert {one.tpdu.hex().upper() for one in messages} == {PDU[16:]}
+
+
+async def test_modem_that_counts_otherwise_is_believed_when_it_says_so_twice(
+    bench: Bench,
+) -> None:
+    bench.modem.script["AT+CMGR=5"] = said("+CMGR: 1,,32", PDU)
+    message = await bench.driver.read_message("SM", 5)
+    assert message is not None
+    assert bench.modem.received.count("AT+CMGR=5") == 2
+
+
+async def test_slot_that_reads_otherwise_each_time_is_not_taken(bench: Bench) -> None:
+    readings = iter([PDU[:-2], PDU[:-4], PDU[:-6]])
+    bench.modem.script["AT+CMGR=5"] = lambda _: said("+CMGR: 1,,24", next(readings))
+    with pytest.raises(ProtocolError):
+        await bench.driver.read_message("SM", 5)
+
+
 async def test_slot_is_read(bench: Bench) -> None:
     bench.modem.script["AT+CMGR=5"] = said("+CMGR: 1,,24", PDU)
     message = await bench.driver.read_message("SM", 5)

@@ -141,5 +141,21 @@ def test_listed_message_without_index_raises(head: str) -> None:
         storage.listed("SM", head, PDU)
 
 
+@pytest.mark.parametrize(
+    ("head", "payload", "expected"),
+    [
+        ("+CMGL: 4,1,,24", PDU, True),
+        ("+CMGL: 4,1,,x", PDU, True),  # who does not say its length cannot be held to it
+        ("+CMGL: 4,1,,24", PDU[:-2], False),
+        ("+CMGR: 1,,24", PDU + "00", False),
+        ("+CMGR: 1,,24", "zz", False),
+    ],
+)
+def test_pdu_is_held_to_the_length_of_its_header(
+    head: str, payload: str, *, expected: bool
+) -> None:
+    assert storage.is_whole(head, payload) is expected
+
+
 def test_read_message_of_unreadable_status_counts_as_unread() -> None:
     assert storage.read("ME", 2, '+CMGR: "REC READ",,24', PDU).status == 0
