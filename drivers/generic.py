@@ -19,6 +19,7 @@ from drivers.at.command import (
     plain,
     secret,
 )
+from drivers.at.session import AnswerLine
 from drivers.dialogue import setting
 from drivers.errors import CommandError, CommandTimeout, LinkError, ProtocolError
 from drivers.family import Family
@@ -69,6 +70,7 @@ class GenericDriver(Messaging):
     ) -> None:
         super().__init__(channel, identity, family, sink)
         self._must_pause = False
+        self._last_mr: int | None = None
 
     # ---- start
 
@@ -245,7 +247,7 @@ class GenericDriver(Messaging):
             return Withheld()
         answer = submission.answer
         if answer is None:
-            return InDoubt(reason=submission.failure or "no answer")
+            return self._broken_off(submission)
         if not submission.was_given:
             cause = _WITHDRAWN if answer.final.is_ok else before_payload(self._cause(answer))
             return Refused(cause=cause)
@@ -256,13 +258,22 @@ class GenericDriver(Messaging):
                 if cause.proves_no_send
                 else InDoubt(reason=cause.title, cause=cause)
             )
-        # The reference of the segment before may come doubled or late; this one's is the last.
-        for line in reversed(answer.lines):
-            mr = values.integer(values.answer_fields(line.text)[0])
-            if mr is not None and 0 <= mr <= 255:
-                return Accepted(mr=mr)
+        mr = _reference(answer.lines)
+        if mr is not None:
+            return self._accepted(mr)
         self._channel.distrust()  # an `OK` of somebody else's, perhaps
         return InDoubt(reason="accepted without a reference")
+
+    def _broken_off(self, submission: Submission) -> Accepted | InDoubt:
+        """No `OK` came; where the reference did, the network has taken it."""
+        mr = _reference(submission.heard)
+        if mr is None or mr == self._last_mr:  # the former one's may come twice
+            return InDoubt(reason=submission.failure or "no answer")
+        return self._accepted(mr)
+
+    def _accepted(self, mr: int) -> Accepted:
+        self._last_mr = mr
+        return Accepted(mr=mr)
 
     async def command(self, text: str, *, timeout: float = 10.0) -> Sequence[str]:
         """Send one raw command; an error result is the last line, not an exception.
@@ -296,3 +307,12 @@ def _pin(pin: str) -> str:
     if not re.fullmatch(r"[0-9]{4,8}", pin):
         raise ValueError("a PIN has 4 to 8 digits")
     return pin
+
+
+def _reference(lines: Sequence[AnswerLine]) -> int | None:
+    """The last reference: the one of the segment before may come doubled or late."""
+    for line in reversed(lines):
+        mr = values.integer(values.answer_fields(line.text)[0])
+        if mr is not None and 0 <= mr <= 255:
+            return mr
+    return None

@@ -47,12 +47,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """How a submission ended. `was_given`: the payload went out; then silence is `answer` None."""
+    """How a submission ended. `was_given`: the payload went out; then silence is `answer` None.
+
+    `heard`: the lines of an answer that broke off before its final result.
+    """
 
     was_given: bool
     is_withheld: bool = False
     answer: Answer | None = None
     failure: str | None = None
+    heard: tuple[AnswerLine, ...] = ()
 
 
 Notice: TypeAlias = Urc | EchoSeen | Stray | LinkError
@@ -281,7 +285,8 @@ class Channel:
             event = await self._wait(shown_tpdu(octets.hex()))
             return Submission(was_given=True, answer=self._answered(event))
         except (CommandTimeout, LinkError) as error:
-            return Submission(was_given=True, failure=str(error))
+            heard = self._session.answer_so_far
+            return Submission(was_given=True, failure=str(error), heard=heard)
 
     async def _pause(self) -> None:
         """Keep the gap that this family wants between a result and the next command."""

@@ -263,6 +263,11 @@ class Session:
         times = (self._deadline, self._bare_end, self._framer.prompt_due)
         return min((time for time in times if time is not None), default=None)
 
+    @property
+    def answer_so_far(self) -> tuple[AnswerLine, ...]:
+        """The lines of the latest command's answer, also where it broke off."""
+        return tuple(self._lines)
+
     def data_to_send(self) -> bytes:
         """Take the bytes that must go out now, in one write."""
         data = bytes(self._out)

@@ -122,6 +122,8 @@ class OnPty:
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
         self.path = os.ttyname(self._slave)
+        self.n_octets = 4096
+        """Read at once."""
 
     async def __aenter__(self) -> OnPty:
         loop = asyncio.get_running_loop()
@@ -131,7 +133,7 @@ class OnPty:
 
     def _read(self) -> None:
         try:
-            data = os.read(self._master, 4096)
+            data = os.read(self._master, self.n_octets)
         except OSError:
             return
         self.modem.feed(data)

@@ -29,6 +29,7 @@ class AtWork:
     mailbox: Mailbox
     breakers: Breakers
     modem: ScriptedModem
+    port: OnPty
     woken: asyncio.Event
     stops: StopBell
     pauses: list[float] = field(default_factory=list)
@@ -77,7 +78,7 @@ async def at_work(b: Bench, modem: ScriptedModem, *, timeout: float = 5.0) -> As
         try:
             yield AtWork(
                 sender=Sender(desk, driver, group), driver=driver, mailbox=mailbox,
-                breakers=breakers, modem=modem,
+                breakers=breakers, modem=modem, port=port,
                 woken=woken, stops=stops, pauses=pauses,
             )  # fmt: skip
         finally:
