@@ -133,7 +133,10 @@ class Link:
             DriverError: it does not come back.
         """
         driver = self._driver or await self.open()
-        await driver.reset()
+        try:
+            await driver.reset()
+        except OutOfStep:  # the reset is a command too: it wants a link that is in step
+            await (await self.open()).reset()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _BOOT_TIME
         while True:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from drivers.errors import CommandTimeout, PortBusy, PortGone
+from drivers.generic import GenericDriver
 from drivers.registry import probe
 from modemctl.fleet.link import Link
 from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.places import Place
 from modemctl.model import Bay
-from tests.support.scripted_modem import OnPty, ScriptedModem
+from tests.support.scripted_modem import OnPty, ScriptedModem, said
 
 
 class Diagnosis(ScriptedModem):
@@ -128,3 +129,17 @@ async def test_an_unplugged_bay_has_no_port_though_the_number_went_to_another():
         with pytest.raises(PortGone, match="unplugged"):
             await link.open()
         assert prober.tried == [port.path]
+
+
+async def test_a_link_out_of_step_is_opened_anew_for_the_reset(monkeypatch):
+    """The reset is a command too: it was never sent, and the ladder was spent without it."""
+    monkeypatch.setattr("modemctl.fleet.link._BOOT_POLL", 0.01)
+    modem = ScriptedModem({"AT+CFUN=1,1": said()})
+    async with OnPty(modem) as port, linked(place_with(port.path)) as (link, prober):
+        driver = await link.open()
+        assert isinstance(driver, GenericDriver)
+        driver._channel.distrust()
+        await link.restart()
+        assert modem.received.count("AT+CFUN=1,1") == 1
+        assert link.is_open
+        assert len(prober.tried) == 3
