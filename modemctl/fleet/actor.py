@@ -16,7 +16,7 @@ from drivers.errors import CommandError, CommandTimeout, DriverError, ProtocolEr
 from drivers.interface import Registration, SimState
 from modemctl.errors import StoreError
 from modemctl.fleet.attention import Attention
-from modemctl.fleet.checking import CheckOutcome, Fit, Unfit, check_card, told
+from modemctl.fleet.checking import CheckOutcome, Fit, Unfit, check_card, is_same_card, told
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.health import read_network
 from modemctl.fleet.judging import judge
@@ -327,6 +327,10 @@ class Actor:
         """The card gets no PIN and sends nothing until the register or a person says otherwise."""
         interval = self._ground.bank.health_interval
         await self._attention.look_up(asyncio.get_running_loop().time() + interval)
+        iccid = self._facts.iccid
+        assert iccid is not None, "only a card that was read is set aside"
+        if await is_same_card(self._link.driver, iccid) is False:
+            return Moved(event=_E.RELEASED, reason="another card was put in")
         return None
 
     async def _unlocking(self) -> Moved:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from drivers.errors import CommandError
+from drivers.errors import CommandError, ProtocolError
 from drivers.interface import Driver
 from modemctl.config.settings import ListMode
 from modemctl.model import Bay, EventKind, Iccid
@@ -121,11 +121,25 @@ async def read_iccid(driver: Driver) -> Iccid | None:
     return None
 
 
+async def is_same_card(driver: Driver, iccid: Iccid) -> bool | None:
+    """Whether the modem holds this card; None where it cannot be read twice alike.
+
+    One reading of the right one is enough: another card cannot look like it by accident.
+
+    Raises:
+        DriverError: the modem failed.
+    """
+    if await read_once(driver) == iccid:
+        return True
+    found = await read_iccid(driver)
+    return None if found is None else found == iccid
+
+
 async def read_once(driver: Driver) -> str | None:
-    """One reading, which convicts nobody; None where the card does not tell."""
+    """One reading, which convicts nobody; None where the card does not tell, or tells rubbish."""
     try:
         return (await driver.read_iccid()).strip().upper()
-    except CommandError:
+    except (CommandError, ProtocolError):
         return None
 
 

@@ -35,6 +35,7 @@ _N_MODEM_FAULTS: Final = 3  # in a row, of the modem or between it and us: then 
 _LONGEST_REST: Final = 300.0
 _PATIENT_SHARE: Final = 0.25  # of a submit's usual time: the next message is there long before
 _LONGEST_PATIENCE: Final = 0.25
+_CARD_FRESH: Final = 3.0  # quicker no other card is put in, read by its modem and registered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,9 @@ class Desk:
     """Called when a message was handed over."""
     pause: Callable[[float], Awaitable[None]]
     """Waits until a point of the loop's time; raises `Interrupted` where the state is left."""
+    confirm: Callable[[float], Awaitable[None]]
+    """Asks whether it is still the card that the message was leased for, unless that was known
+    within these seconds; raises `Interrupted` where it is not."""
     submit_timeout: float
     may_go_on: Callable[[], bool]
     """False where the bay is paused or the daemon stops."""
@@ -147,6 +151,7 @@ class Sender:
                 continue
             if place == len(job.segments) - 1 and len(self._jobs) == 1:
                 self._prefetch()
+            await self._desk.confirm(_CARD_FRESH if place == 0 else 0.0)
             started = self._loop.time()
             result = await self._submit(job, segment)
             match result:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from drivers.errors import DriverError
 from modemctl.errors import StoreError
 from modemctl.fleet.attention import Attention
 from modemctl.fleet.breaking import Seat
+from modemctl.fleet.checking import is_same_card
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.health import Health
 from modemctl.fleet.link import Link
@@ -16,8 +18,12 @@ from modemctl.fleet.moves import Interrupted
 from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.recovering import Recovery
 from modemctl.fleet.serving import Desk, Sender
+from modemctl.lifecycle import ModemEvent
 from modemctl.store import modems
 from modemctl.store.modems import Facts
+
+_N_LOOKS: Final = 3
+_LOOK_AGAIN: Final = 1.0  # seconds; a card may be busy for a moment
 
 
 class Work:
@@ -43,6 +49,7 @@ class Work:
         self._wake = wake
         self._facts = facts
         self._learn = learn
+        self._confirmed_at = 0.0  # of the loop's time
         self._health = Health(
             ground.bank.health_interval, mailbox=attention.mailbox, receiver=receiver
         )
@@ -53,6 +60,7 @@ class Work:
         Raises:
             Interrupted, DriverError, StoreError: READY is left; every outcome is saved.
         """
+        self._confirmed_at = asyncio.get_running_loop().time()  # SEARCHING has just asked
         left: Exception | None = None
         async with asyncio.TaskGroup() as group:
             sender = Sender(self._desk(), self._link.driver, group)
@@ -80,6 +88,7 @@ class Work:
             iccid=facts.iccid,
             wake=self._wake,
             pause=attention.idle,
+            confirm=self._confirm_card,
             submit_timeout=ground.bank.submit_timeout,
             may_go_on=attention.goes_on,
         )
@@ -105,7 +114,36 @@ class Work:
                 await attention.look_up(0.0)
             attention.check()
 
+    async def _confirm_card(self, max_age: float) -> None:
+        """Make sure that the bay still holds its card: not every modem tells that it was changed.
+
+        Nothing is asked where it was known within `max_age` seconds.
+
+        Raises:
+            Interrupted: it does not, or nobody can tell; what is there now is checked at once.
+            DriverError: the modem failed.
+        """
+        iccid, attention = self._facts().iccid, self._attention
+        assert iccid is not None, "READY has a card"
+        attention.check()
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._confirmed_at + max_age:
+            return
+        is_same = await is_same_card(self._link.driver, iccid)
+        for _ in range(_N_LOOKS):
+            if is_same is not None:
+                break
+            await attention.idle(loop.time() + _LOOK_AGAIN)
+            is_same = await is_same_card(self._link.driver, iccid)
+        attention.check()
+        if not is_same:
+            reason = "iccid_unreadable" if is_same is None else "not the card that was unlocked"
+            attention.mailbox.interrupt(ModemEvent.SIM_READY, reason)
+            raise Interrupted(ModemEvent.SIM_REMOVED, reason)
+        self._confirmed_at = loop.time()
+
     async def _check_health(self) -> None:
+        await self._confirm_card(0.0)
         before = self._facts()
         after = await self._health.check(self._link.driver, before)
         self._learn(after)
