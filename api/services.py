@@ -17,6 +17,7 @@ from modemctl.service.doubt import Doubts
 from modemctl.service.events import Events
 from modemctl.service.health import Health
 from modemctl.service.inbox import Inbox
+from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
 from modemctl.service.optouts import OptOuts
@@ -36,6 +37,7 @@ class Services:
     opt_outs: OptOuts
     modems: Modems
     sims: Sims
+    locks: Locks
     inbox: Inbox
     calls: Calls
     accounts: Accounts

@@ -44,6 +44,7 @@ from modemctl.service.doubt import Doubts
 from modemctl.service.events import Events
 from modemctl.service.health import Health
 from modemctl.service.inbox import Inbox
+from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
 from modemctl.service.optouts import OptOuts
@@ -199,6 +200,7 @@ def make_services(store: Store, settings: Settings, audit_key: AuditKey) -> Serv
         opt_outs=OptOuts(store, numbers),
         modems=Modems(store),
         sims=Sims(store, numbers=numbers, zone=ZoneInfo(settings.site.timezone)),
+        locks=Locks(store),
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
         accounts=Accounts(store, peers=settings.api.peers, general_department=general),

@@ -13,6 +13,7 @@ from api.parameters import Body, Cursor, Limit, needs
 from api.problems import Fault, answer_faults, problems
 from api.services import Of
 from api.uploads import ENCODING, FORMAT, LIST_BODY, format_of_type, spooled_body
+from modemctl.service.locks import LockView
 from modemctl.service.pages import Page
 from modemctl.service.principal import Scope
 from modemctl.service.sims import CardImport, CardState, LineError, PinImport, SimView
@@ -99,6 +100,14 @@ async def import_sims(
 def _fault(one: LineError) -> Fault:
     place = f"line {one.line_no}: {one.field}" if one.line_no else one.field
     return Fault(field=place, rule=one.rule, policy=one.policy, cure=one.cure)
+
+
+@router.get("/sims/locks", responses=problems(), openapi_extra=needs(Scope.SIMS_READ))
+async def list_locks(
+    who: Who, of: Of, *, cursor: Cursor = None, limit: Limit = 100
+) -> Page[LockView]:
+    """Who asks for a PIN at power-up, who does not, who is stopped or blocked and why; by ICCID."""
+    return await of.locks.report(who, cursor=cursor, limit=limit)
 
 
 @router.get("/sims/{iccid}", responses=problems(404), openapi_extra=needs(Scope.SIMS_READ))

@@ -10,6 +10,7 @@ import click
 from modemctl.cli.client import Connection, Json, Record, in_path, records
 from modemctl.cli.forms import upload_list
 from modemctl.cli.show import as_json_option, show_done, show_record, show_table
+from modemctl.cli.sim_locks import locks
 from modemctl.lifecycle import CardState
 
 _COLUMNS: Final = (
@@ -160,4 +161,5 @@ def _change(
     show_done(done, f"card {iccid} is {done.get('state')}{is_paused}", as_json=as_json)
 
 
+sims.add_command(locks)
 COMMANDS: Final = {"sims": sims}

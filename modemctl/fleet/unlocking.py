@@ -7,7 +7,7 @@ before the PIN leaves (`fleet.pin_turns`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from drivers.interface import Driver, PinOutcome, SimState
 from modemctl.config.settings import LockMode, PinMode, SimsSettings
@@ -27,7 +27,8 @@ from modemctl.fleet.pin_turns import (
 from modemctl.fleet.renewing import renew_pin
 from modemctl.model import Iccid
 from modemctl.policy.pin_guard import PinCommand, PinSource
-from modemctl.store import Store
+from modemctl.store import Store, card_locks
+from modemctl.store.card_locks import LockNote
 from modemctl.telemetry import Telemetry
 
 
@@ -39,6 +40,9 @@ class Unlocked:
 
 
 UnlockOutcome: TypeAlias = Unlocked | Stopped
+
+_ABOUT_NOBODY: Final = frozenset({"card_changed", "iccid_unreadable", "sim_absent"})
+"""Reasons to stop that tell nothing of the card that was checked."""
 
 
 async def unlock(
@@ -64,6 +68,13 @@ async def unlock(
         driver=driver, store=store, iccid=iccid, bay=bay, telemetry=telemetry, may_wait=may_wait
     )
     state = await settled_state(driver)
+    outcome = await _open(seat, settings, state)
+    if not isinstance(outcome, Stopped) or outcome.reason not in _ABOUT_NOBODY:
+        await _note_lock(seat, state, outcome)
+    return outcome
+
+
+async def _open(seat: Seat, settings: SimsSettings, state: SimState) -> UnlockOutcome:
     if state is SimState.PIN:
         stopped = await _try_pin(seat)
         if stopped is not None:
@@ -71,14 +82,28 @@ async def unlock(
             return stopped
     elif state is not SimState.READY:
         return Stopped(reason=f"sim_{state}")
-    await driver.wait_sim_usable()
-    other = await other_card(driver, iccid)
+    await seat.driver.wait_sim_usable()
+    other = await other_card(seat.driver, seat.iccid)
     if other is not None:
         return other
     locked = await _see_to_lock(seat, settings)
     if settings.pin is PinMode.RANDOM and locked == Unlocked(is_locked=True):
         return Unlocked(is_locked=await renew_pin(seat))
     return locked
+
+
+async def _note_lock(seat: Seat, state: SimState, outcome: UnlockOutcome) -> None:
+    """Keep what this start has shown: who asks for PIN or PUK is locked, whatever came after."""
+    is_locked: bool | None = None
+    if isinstance(outcome, Unlocked):
+        is_locked = outcome.is_locked
+    elif state in {SimState.PIN, SimState.PUK}:
+        is_locked = True
+    elif state is SimState.READY:
+        is_locked = False  # read as off, and could not be set
+    reason = outcome.reason if isinstance(outcome, Stopped) else ""
+    note = LockNote(iccid=seat.iccid, bay=seat.bay, is_locked=is_locked, reason=reason[:64])
+    await seat.store.write_in_set(card_locks.note, note)
 
 
 async def _try_pin(seat: Seat) -> Stopped | None:

@@ -67,6 +67,8 @@ def test_a_bank_full_of_wrong_pins_costs_one_try_in_total(tmp_path):
         reasons = Counter(reason for state, reason in site.modems().values() if state == "sim_wait")
     assert Counter(left.values()) == {2: 1, 3: N_MODEMS - 1}
     assert tries(site) == {("CPIN", "wrong"): 1}
+    seen = Counter(site.query("SELECT is_locked, reason FROM card_lock"))
+    assert seen == {(1, "pin_wrong"): 1, (1, "import_stopped"): N_MODEMS - 1}
     assert reasons == {"pin_wrong": 1, "import_stopped": N_MODEMS - 1}
 
 
@@ -91,3 +93,5 @@ def test_one_wrong_pin_among_right_ones_sets_that_card_aside_alone(tmp_path):
     assert left.pop(cards[odd]) == 2
     assert set(left.values()) == {3}
     assert tries(site) == {("CPIN", "right"): N_MODEMS - 1, ("CPIN", "wrong"): 1}
+    seen = Counter(site.query("SELECT is_locked, reason FROM card_lock"))
+    assert seen == {(1, ""): N_MODEMS - 1, (1, "pin_wrong"): 1}

@@ -19,7 +19,7 @@ from modemctl.fleet.unlocking import Unlocked, unlock
 from modemctl.lifecycle import CardState
 from modemctl.model import Iccid, Topic
 from modemctl.policy.pin_guard import AttemptOutcome, PinCommand, Stop, StopReason
-from modemctl.store import Store, pin_tries, pins, sims
+from modemctl.store import Store, card_locks, pin_tries, pins, sims
 from modemctl.store.tables import event, pin_attempt, sim
 from modemctl.telemetry import Telemetry
 from tests.support.simulated import BankProcess
@@ -69,6 +69,13 @@ async def attempts(store: Store) -> list[tuple[str, str, str | None]]:
         ).all()
     )
     return [tuple(row) for row in rows]
+
+
+async def lock_of(store: Store, iccid: str) -> tuple[bool | None, str]:
+    """What the report will say of a card."""
+    (row,) = await store.read(card_locks.find)
+    assert row.iccid == iccid
+    return row.is_locked, row.reason
 
 
 async def alarms(store: Store) -> list[str]:
@@ -215,10 +222,12 @@ async def test_an_open_card_gets_its_lock_with_the_vaults_pin(tmp_path: Path, cl
         async with drivers_of(bank, ["modem01"]) as (driver,), open_store(tmp_path, clock) as store:
             await register(store, {iccid: "1234"})
             assert await full_start(driver, store, "bay", VERIFY) == Unlocked(is_locked=False)
+            assert await lock_of(store, iccid) == (False, "")
             assert not card_in(bank, "modem01")["is_locked"]
             assert await full_start(driver, store, "bay", ENFORCE) == Unlocked(is_locked=True)
             tried = await attempts(store)
             said = await alarms(store)
+            assert await lock_of(store, iccid) == (True, "")
         card = card_in(bank, "modem01")
     assert tried == [(iccid, "CLCK", "right")]
     assert card["is_locked"]
@@ -234,6 +243,7 @@ async def test_a_lock_that_cannot_be_set_stops_the_card(tmp_path: Path, clock, p
         async with drivers_of(bank, ["modem01"]) as (driver,), open_store(tmp_path, clock) as store:
             await register(store, {iccid: pin})
             assert await full_start(driver, store, "bay") == Stopped(reason=reason)
+            assert await lock_of(store, iccid) == (False, reason)
         card = card_in(bank, "modem01")
     assert not card["is_locked"]
     assert card["pin_tries"] == (2 if pin else 3)

@@ -22,6 +22,7 @@ from modemctl.service.doubt import Doubts
 from modemctl.service.events import Events
 from modemctl.service.health import Health
 from modemctl.service.inbox import Inbox
+from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
 from modemctl.service.optouts import OptOuts
@@ -118,6 +119,7 @@ def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services
         opt_outs=OptOuts(store, numbers),
         modems=Modems(store, patience=0.05),
         sims=Sims(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai")),
+        locks=Locks(store),
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
         accounts=Accounts(store, peers=settings.peers, general_department=general),

@@ -23,7 +23,7 @@ from modemctl.store.tables.cards import bay_tie, modem, pin_attempt, pin_import,
 from modemctl.store.tables.evidence import audit_entry, event, meta, node
 from modemctl.store.tables.incoming import call, inbox, report
 from modemctl.store.tables.people import account, api_key, approver_key, authorisation
-from modemctl.store.tables.pins import pin_change
+from modemctl.store.tables.pins import card_lock, pin_change
 from modemctl.store.tables.schema import UtcMs, from_ms, metadata, to_ms
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "batch_removed",
     "bay_tie",
     "call",
+    "card_lock",
     "confirmation",
     "event",
     "from_ms",

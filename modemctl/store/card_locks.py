@@ -1,0 +1,115 @@
+"""What was last seen of each card's PIN lock, by the modem that held it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select, union, update
+
+from modemctl.lifecycle import CardState
+from modemctl.model import Iccid
+from modemctl.store.tables import card_lock, modem, sim
+from modemctl.store.transaction import Tx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockNote:
+    """What a start of a card has shown.
+
+    `is_locked`: whether it asks for its PIN at power-up, None where this start did not tell.
+    `reason`: one word why it cannot be used, empty where it can.
+    """
+
+    iccid: Iccid
+    bay: str
+    is_locked: bool | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockRow:
+    """One card of the register or of a bay, and what is known of its lock.
+
+    `state` None: the register does not know it. `bay_state` and `bay_reason` are those of the bay
+    that it is in, None where it is in none.
+    """
+
+    iccid: Iccid
+    department: str | None
+    state: CardState | None
+    bay: str | None
+    bay_state: str | None
+    bay_reason: str | None
+    is_locked: bool | None
+    verified_at: datetime | None
+    reason: str
+
+
+_IN_USE = (
+    CardState.ISSUED,
+    CardState.SUSPENDED_LOSS,
+    CardState.SUSPENDED_ARREARS,
+    CardState.SUSPENDED_PENALTY,
+)
+
+
+def note(tx: Tx, items: Sequence[LockNote]) -> Sequence[None]:
+    """Save what was seen of cards (a set act)."""
+    iccids = sorted({item.iccid for item in items})
+    known = set(tx.conn.scalars(select(card_lock.c.iccid).where(card_lock.c.iccid.in_(iccids))))
+    for item in items:
+        values: dict[str, object] = {"bay": item.bay, "reason": item.reason, "at": tx.now}
+        if item.is_locked is not None:
+            values |= {"is_locked": item.is_locked, "verified_at": tx.now}
+        if item.iccid in known:
+            tx.conn.execute(update(card_lock).where(card_lock.c.iccid == item.iccid).values(values))
+        else:
+            tx.conn.execute(insert(card_lock).values({**values, "iccid": item.iccid}))
+            known.add(item.iccid)
+    return [None] * len(items)
+
+
+def find(
+    conn: Connection, *, department: str | None = None, after: str = "", limit: int = 1_000
+) -> Sequence[LockRow]:
+    """Up to `limit` cards in use or in a bay, in order of ICCID, behind `after`."""
+    seen = select(modem.c.iccid).where(modem.c.iccid.is_not(None))
+    cards = union(seen, select(sim.c.iccid).where(sim.c.state.in_(_IN_USE))).subquery()
+    statement = (
+        select(
+            cards.c.iccid,
+            sim.c.department,
+            sim.c.state,
+            modem.c.bay,
+            modem.c.state.label("bay_state"),
+            modem.c.reason.label("bay_reason"),
+            card_lock.c.is_locked,
+            card_lock.c.verified_at,
+            card_lock.c.reason,
+        )
+        .select_from(cards)
+        .outerjoin(sim, sim.c.iccid == cards.c.iccid)
+        .outerjoin(modem, modem.c.iccid == cards.c.iccid)
+        .outerjoin(card_lock, card_lock.c.iccid == cards.c.iccid)
+        .where(cards.c.iccid > after)
+        .order_by(cards.c.iccid)
+        .limit(limit)
+    )
+    if department is not None:
+        statement = statement.where(sim.c.department == department)
+    return [
+        LockRow(
+            iccid=Iccid(row["iccid"]),
+            department=row["department"],
+            state=None if row["state"] is None else CardState(row["state"]),
+            bay=row["bay"],
+            bay_state=row["bay_state"],
+            bay_reason=row["bay_reason"],
+            is_locked=row["is_locked"],
+            verified_at=row["verified_at"],
+            reason=row["reason"] or "",
+        )
+        for row in conn.execute(statement).mappings()
+    ]
