@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from importlib.metadata import version
@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from api.app import create_app
 from api.server import serve
 from api.services import Services
+from drivers.family import Family
 from drivers.interface import Driver, EventSink
 from drivers.registry import probe
 from modemctl.clock import SystemClock
@@ -26,6 +27,7 @@ from modemctl.config import OnDoubt, Settings
 from modemctl.errors import ConfigError, StoreError
 from modemctl.fleet.breaking import Breakers
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
+from modemctl.fleet.families import known_families
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.sending import StopBell
 from modemctl.fleet.starting import StartBudget
@@ -82,12 +84,13 @@ async def run(settings: Settings) -> int:
         ConfigError: it cannot start as configured (exit status 78).
     """
     setup_logging(settings.logging.level, wire_log=settings.logging.wire_log)
+    families = known_families(settings.bank.families)
     with state_lock(settings.paths.state_dir):
         vault = Vault.load(settings.paths.master_key_file)
         audit_key = AuditKey.load(settings.paths.audit_key_file)
         telemetry = Telemetry(version=version("modemctl"))
         async with open_store(settings, vault, audit_key, telemetry) as store:
-            await _run_on(store, settings, telemetry, audit_key)
+            await _run_on(store, settings, telemetry, audit_key, families)
     return 0
 
 
@@ -157,7 +160,13 @@ def sending_rules(settings: Settings) -> SendingRules:
 class Fleet:
     """What runs while hardware is plugged in, wired together."""
 
-    def __init__(self, store: Store, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        telemetry: Telemetry,
+        families: Sequence[Family],
+    ) -> None:
         self.rules: Final = sending_rules(settings)
         encoding = EncodingRules(
             validity=timedelta(hours=settings.sms.validity_hours),
@@ -167,7 +176,7 @@ class Fleet:
         self.sweeper: Final = Sweeper(store, self.rules)
 
         async def open_modem(address: str, sink: EventSink) -> Driver:
-            return await probe(address, sink, baudrate=settings.bank.baud)
+            return await probe(address, sink, known=families, baudrate=settings.bank.baud)
 
         self.supervisor: Final = Supervisor(
             Ground(
@@ -220,9 +229,13 @@ def make_services(store: Store, settings: Settings, audit_key: AuditKey) -> Serv
 
 
 async def _run_on(
-    store: Store, settings: Settings, telemetry: Telemetry, audit_key: AuditKey
+    store: Store,
+    settings: Settings,
+    telemetry: Telemetry,
+    audit_key: AuditKey,
+    families: Sequence[Family],
 ) -> None:
-    fleet = Fleet(store, settings, telemetry)
+    fleet = Fleet(store, settings, telemetry, families)
     services = make_services(store, settings, audit_key)
     app = create_app(services, settings=settings.api, telemetry=telemetry)
     telemetry.register(fleet.supervisor.snapshot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from modemctl.cli.client import Connection
+from modemctl.cli.errors import EXIT_CONFIG
 from modemctl.errors import ConfigError
 
 if TYPE_CHECKING:  # pydantic takes 100 ms
@@ -94,21 +96,32 @@ conformance = _simulator(
     "check-config",
     epilog="Example: modemctl check-config; another file: modemctl -c FILE check-config",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the settings in force as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print settings, or mistakes, as JSON.")
 @click.pass_obj
-def check_config(connection: Connection, *, as_json: bool) -> None:
-    """Read the settings, report every mistake with its place.
+def check_config(connection: Connection, *, as_json: bool) -> int:
+    """Read the settings and the site's families, report every mistake with its place.
 
     That is file, line and key. Exit status 78: there are mistakes.
     """
     from modemctl.config import load
+    from modemctl.fleet.families import site_families
 
-    settings = load(connection.config_path)
+    try:
+        settings = load(connection.config_path)
+        own = [family.capabilities.family for family in site_families(settings.bank.families)]
+    except ConfigError as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps({"problems": error.problems}, ensure_ascii=False))
+        return EXIT_CONFIG
     if as_json:
         click.echo(settings.model_dump_json())
     else:
         digest = settings.policy_digest()[:16]
         click.echo(f"{connection.config_path}: well-formed (policy digest {digest}…)")
+        if own:
+            click.echo(f"{settings.bank.families}: families of this site: {', '.join(own)}")
+    return 0
 
 
 @click.group()

@@ -218,6 +218,19 @@ class BankSettings(_Slice):
         "what a person tied is enforced in both.",
     )
 
+    families: Path = Field(
+        default=_KEYS_DIR / "families.d",
+        description="Folder of the site's own families of modems, a TOML file each "
+        "(`docs/families.md`); it need not exist.",
+    )
+
+    @field_validator("families")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise ValueError("must be an absolute path")
+        return value
+
     @field_validator("ports")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ import pytest
 from drivers import registry as registry_module
 from drivers.at.session import BARE_END_SILENCE
 from drivers.interface import DriverEvent, PinCounter, PinOutcome, Rebooted, SimState, SmsDirect
-from drivers.registry import probe
+from drivers.registry import FAMILIES, probe
+from drivers.site_families import read_folder
 from tests.support.scripted_modem import OK, OnSocket, ScriptedModem, said
 
 ERROR = b"\r\nERROR\r\n"
@@ -346,4 +347,45 @@ async def test_modem_without_storage_is_ready_once_it_tells_its_imsi(tmp_path: P
         assert not any(text.startswith('AT+CPMS="') for text in modem.received)
         assert not driver.capabilities.reports
         assert await driver.list_messages() == []
+        await driver.close()
+
+
+async def test_family_of_a_site_drives_its_modem(tmp_path: Path) -> None:
+    """Option's counter, told in a file as a site would."""
+    folder = tmp_path / "families.d"
+    folder.mkdir()
+    (folder / "acme.toml").write_text(
+        """
+manufacturer = "^acme"
+noise_off = ["AT_OSIGQ=0"]
+pin_counter = [{ command = "AT_OERCN?", form = "pin1,puk1" }]
+cnmi = ["1,1,0,1,0"]
+reboot = ["_OBOOT"]
+reset = "AT_ORESET"
+""",
+        "utf-8",
+    )
+    known = (*read_folder(folder, FAMILIES), *FAMILIES)
+    script = {
+        "AT_OSIGQ=0": OK,
+        "AT_OERCN?": said("_OERCN: 2,10"),
+        "AT+CNMI=1,1,0,1,0": OK,
+        "AT_ORESET": OK,
+        "AT+CSQ": said("+CSQ: 20,99"),
+    }
+    modem = modem_of("ACME Corp.", "GTM378", script)
+    events: list[DriverEvent] = []
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, events.append, known=known)
+        assert driver.capabilities.family == "acme"
+        await driver.initialise()
+        assert "AT_OSIGQ=0" in modem.received
+        assert await driver.pin_counter() == PinCounter(pin=2, puk=10)
+        await driver.configure_messaging()
+        assert "AT+CNMI=1,1,0,1,0" in modem.received
+        modem.say(b"\r\n_OBOOT\r\n")
+        await driver.signal_dbm()
+        assert events == [Rebooted(evidence="_OBOOT")]
+        await driver.reset()
+        assert modem.received[-1] == "AT_ORESET"
         await driver.close()

@@ -163,6 +163,41 @@ def test_good_configuration_passes_and_prints_as_json(site: Path) -> None:
     assert done.out.count("\n") == 1
 
 
+@pytest.fixture
+def families(site: Path) -> Path:
+    """The folder of the site's own families, named in its configuration."""
+    folder = site.parent / "families.d"
+    folder.mkdir()
+    with site.open("a", encoding="utf-8") as file:
+        file.write(f'families = "{folder}"\n')
+    return folder
+
+
+def test_families_of_the_site_are_checked_and_named(site: Path, families: Path) -> None:
+    (families / "acme.toml").write_text('model = "X100"\n', encoding="utf-8")
+    done = call("-c", site, "check-config")
+    assert done.status == 0
+    assert "families of this site: acme" in done.out
+
+
+def test_mistakes_in_families_are_told_together_and_keep_the_daemon_from_starting(
+    site: Path, families: Path
+) -> None:
+    (families / "acme.toml").write_text('model = "X"\nreset = "AT+CPIN=1"\n', encoding="utf-8")
+    (families / "huawei.toml").write_text('model = "X"\n', encoding="utf-8")
+    done = call("-c", site, "check-config")
+    assert done.status == 78
+    assert [line.split(": ")[1] for line in done.err.splitlines()] == [
+        f"{families}/acme.toml:2",
+        f"{families}/huawei.toml",
+    ]
+    as_json = call("-c", site, "check-config", "--json")
+    assert as_json.status == 78
+    told = json.loads(as_json.out)["problems"]
+    assert [f"modemctl: {problem}" for problem in told] == done.err.splitlines()
+    assert spawn("-c", site, "run").err.splitlines() == done.err.splitlines()
+
+
 def test_missing_database_names_the_command_that_makes_it(site: Path) -> None:
     for command in commands(site):
         assert refused(*command).endswith("run: modemctl db upgrade")
