@@ -189,17 +189,20 @@ class Messaging(Dialogue):
 
     async def _read(self, memory: str, index: int) -> StoredMessage | None:
         """Read one slot; what lost octets on the way is asked for again, it is deleted after."""
-        before: str | None = None
+        readings: list[AnswerLine] = []
         for _ in range(N_READINGS):
             head = await self._read_once(index)
             if head is None:
                 return None
-            payload = head.payload or ""
-            # Who says the same twice counts in another way.
-            if storage.is_whole(head.text, payload) or payload == before:
-                return storage.read(memory, index, head.text, payload)
-            before = payload
-        raise ProtocolError("no two readings are alike", "+CMGR:")
+            readings.append(head)
+            if storage.is_whole(head.text, head.payload or ""):
+                break
+        else:
+            if len({head.payload for head in readings}) > 1:
+                raise ProtocolError("no two readings are alike", "+CMGR:")
+            # Who says the same each time counts in another way.
+        last = readings[-1]
+        return storage.read(memory, index, last.text, last.payload or "")
 
     async def _read_once(self, index: int) -> AnswerLine | None:
         """The header and PDU of a slot; None where it is empty."""
