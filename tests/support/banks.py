@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -22,6 +23,7 @@ from modemctl.vault import AuditKey, Vault, create_key
 from tests.support.approved import GENERAL, SITE, Staff, add_batch, add_cards, add_staff
 from tests.support.simulated import BankProcess, wait_until
 
+_OF_TESTS = frozenset({"MODEMCTL_SEED", "MODEMCTL_TIME_FACTOR"})
 _LIMITS = {
     "limits.segments_per_minute": "100000",
     "limits.segments_per_hour": "1000000",
@@ -112,6 +114,15 @@ class Site:
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10)) as db:
             return db.execute(statement, values).fetchall()
 
+    def retry(self, bay: str) -> None:
+        """A person's wish that a failed bay is tried again, left as a row while the daemon runs."""
+        with closing(sqlite3.connect(self.database, timeout=30)) as db, db:
+            db.execute(
+                "INSERT INTO wish (wish_id, kind, bay, requested_by, at) VALUES (?, 'retry', ?,"
+                " 'tester', ?)",
+                (str(uuid.uuid4()), bay, int(SystemClock().now().timestamp() * 1000)),
+            )
+
     def segments(self) -> Counter[str]:
         """Segments by state."""
         return Counter(dict(self.query("SELECT state, count(*) FROM segment GROUP BY state")))
@@ -139,7 +150,7 @@ class DaemonProcess:
                 [sys.executable, "-m", "modemctl", "run", "-c", str(self.site.config)],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**_environment(), "PYTHONUNBUFFERED": "1"},
             )
         return self
 
@@ -210,6 +221,11 @@ class DaemonProcess:
             wait_until(check, what=what, seconds=seconds)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.tail()}") from None
+
+
+def _environment() -> dict[str, str]:
+    """Ours without what only tests read: the daemon refuses settings that it does not know."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_TESTS}
 
 
 def taken(bank: BankProcess) -> Counter[tuple[str, str]]:
