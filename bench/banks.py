@@ -7,7 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from modemctl.cli.client import Json
@@ -34,11 +34,12 @@ _POLL: Final = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staffed:
-    """A world with people, cards and READY modems."""
+    """A world with people, cards and READY modems; `import_seconds` it took them to be so."""
 
     world: World
     cast: Cast
     n_modems: int
+    import_seconds: float
 
     def n_ready(self) -> int:
         """How many modems are READY."""
@@ -113,21 +114,28 @@ class Staffed:
 
 
 @contextmanager
-def open_staffed(*, n_modems: int, latency: float, seed: int) -> Iterator[Staffed]:
+def open_staffed(
+    *, n_modems: int, latency: float, seed: int, patience: float = _PATIENCE
+) -> Iterator[Staffed]:
     """A bank whose modems are all READY, with nothing to send."""
     with open_world(
         n_modems=n_modems, latency=latency, seed=seed, keep=None, settings=SETTINGS
     ) as world:
         people = cast.hire(world)
         n_cards = cast.write_card_list(world)
+        begin = time.monotonic()
         with (
             world.client("it-technician") as technician,
             (world.folder / "cards.csv").open("rb") as cards,
         ):
             technician.send_file("POST", "/v1/sims/import", cards, format="csv")
-        staffed = Staffed(world=world, cast=people, n_modems=n_modems)
-        wait_until(lambda: staffed.n_ready() == n_cards, what=f"{n_cards} modems ready")
-        yield staffed
+        staffed = Staffed(world=world, cast=people, n_modems=n_modems, import_seconds=0.0)
+        wait_until(
+            lambda: staffed.n_ready() == n_cards,
+            what=f"{n_cards} modems ready",
+            seconds=patience,
+        )
+        yield replace(staffed, import_seconds=time.monotonic() - begin)
 
 
 def metrics(world: World) -> str:
