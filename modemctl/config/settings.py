@@ -59,6 +59,14 @@ class PinMode(StrEnum):
     RANDOM = "random"
 
 
+class HubPower(StrEnum):
+    """Who switches the power of a hub's port, where the recovery ladder comes to it."""
+
+    OFF = "off"
+    KERNEL = "kernel"
+    UHUBCTL = "uhubctl"
+
+
 class LogLevel(StrEnum):
     """Least severity that is written."""
 
@@ -216,6 +224,11 @@ class BankSettings(_Slice):
         description="Cards tied to bays (SIM-07): `learn` notes which card a bay holds and tells "
         "when it is another one; `enforce` quarantines it, and a card that no bay is tied to; "
         "what a person tied is enforced in both.",
+    )
+    hub_power: HubPower = Field(
+        default=HubPower.OFF,
+        description="Last step of recovery, the power of a modem's hub port: `off` (never), "
+        "`kernel` (the port's `disable` file below /sys) or `uhubctl` (the program).",
     )
 
     families: Path = Field(

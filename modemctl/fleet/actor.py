@@ -26,7 +26,7 @@ from modemctl.fleet.moves import Interrupted, Moved
 from modemctl.fleet.places import Place
 from modemctl.fleet.progress import Progress
 from modemctl.fleet.receiving import Receiver
-from modemctl.fleet.recovering import Recovery
+from modemctl.fleet.recovering import Recovery, Tools
 from modemctl.fleet.saving import STORE_PAUSE, save
 from modemctl.fleet.unlocking import Unlocked, unlock
 from modemctl.fleet.working import Work, seat_of
@@ -49,6 +49,7 @@ class Actor:
     def __init__(self, ground: Ground, place: Place) -> None:
         self._ground = ground
         self._bay = bay = place.bay
+        ground.hubs.settle(bay, None if place.usb is None else place.usb.hub)
         self._state = ModemState.ABSENT
         self._reason = ""
         self._facts = Facts(bay=bay, port=next(iter(place.addresses), ""))
@@ -70,6 +71,7 @@ class Actor:
             link=self._link,
             receiver=self._receiver,
             reopen=self._open,
+            tools=Tools(ladders=ground.ladders, hubs=ground.hubs, hub_power=ground.bank.hub_power),
         )
         self._progress = Progress(
             n_answers=lambda: self._link.n_answers,
@@ -146,6 +148,7 @@ class Actor:
     def follow(self, place: Place) -> None:
         """The bay's ports changed: what is gone is left at once, what is there is opened next."""
         self._link.follow(place)
+        self._ground.hubs.settle(self._bay, None if place.usb is None else place.usb.hub)
         if not place.addresses:
             self._mailbox.interrupt(_E.PORT_GONE, place.note)
 
@@ -272,7 +275,7 @@ class Actor:
     async def _recovering(self) -> Moved:
         """Climb the ladder; without coverage nobody comes here."""
         return await self._recovery.run(
-            self._reason, family=self._family, may_go_on=lambda: not self._attention.is_stopping
+            self._reason, family=self._family, may_go_on=self._attention.walks_on
         )
 
     async def _failed(self) -> Moved:

@@ -72,8 +72,12 @@ class Attention:
 
     def goes_on(self) -> bool:
         """Whether the next segment may be sent; who asks makes progress."""
+        return self.walks_on() and not self.is_paused
+
+    def walks_on(self) -> bool:
+        """Whether the walk goes on at all; who asks makes progress."""
         self._progress.mark()
-        return not self.is_paused and not self.is_stopping
+        return not self.is_stopping
 
     async def look_up(self, until: float) -> None:
         """Serve wishes, then wait for something to look at, at most until a point of loop time.

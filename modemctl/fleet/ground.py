@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from modemctl.config import BankSettings, SimsSettings
 from modemctl.fleet.breaking import Breakers
 from modemctl.fleet.dispatcher import Dispatcher
+from modemctl.fleet.hubs import Hubs
+from modemctl.fleet.ladder import Ladders
 from modemctl.fleet.link import Probe
 from modemctl.fleet.sending import StopBell
 from modemctl.fleet.starting import StartBudget
@@ -31,3 +33,5 @@ class Ground:
     stops: StopBell
     start_budget: StartBudget
     probe: Probe
+    hubs: Hubs = field(default_factory=Hubs)
+    ladders: Ladders = field(default_factory=Ladders)

@@ -10,7 +10,7 @@ from typing import Final
 from drivers.errors import DriverError, LinkError, OutOfStep, PortBusy, PortDenied, PortGone
 from drivers.interface import Driver, EventSink
 from modemctl.fleet.mailbox import Mailbox
-from modemctl.fleet.places import Place, is_there
+from modemctl.fleet.places import Place, UsbDevice, is_there
 
 _BOOT_POLL: Final = 3.0
 _BOOT_TIME: Final = 60.0  # seconds that a modem may take to come back after a reset
@@ -66,6 +66,11 @@ class Link:
         if self._driver is None:
             raise OutOfStep("the link is not open")
         return self._driver
+
+    @property
+    def usb(self) -> UsbDevice | None:
+        """The modem's USB device, where it is one and on the bus."""
+        return self._place.usb
 
     def follow(self, place: Place) -> None:
         """The bay's ports are these now; an open one stays open."""
@@ -137,6 +142,14 @@ class Link:
             await driver.reset()
         except OutOfStep:  # the reset is a command too: it wants a link that is in step
             await (await self.open()).reset()
+        await self.come_back()
+
+    async def come_back(self) -> None:
+        """Wait until the modem, which restarts, answers again.
+
+        Raises:
+            DriverError: it does not come back.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _BOOT_TIME
         while True:

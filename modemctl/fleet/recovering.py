@@ -5,20 +5,39 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, assert_never
 
-from drivers.errors import DriverError, LinkError
+from drivers.errors import DriverError, LinkError, OutOfStep
+from modemctl.config.settings import HubPower
 from modemctl.errors import StoreError
-from modemctl.fleet.ladder import Ladder, Step
+from modemctl.fleet import usb
+from modemctl.fleet.hubs import HubBusy, Hubs
+from modemctl.fleet.ladder import TABLE, USB_STEPS, Ladders, Step
 from modemctl.fleet.link import Link
 from modemctl.fleet.moves import Moved
+from modemctl.fleet.places import UsbDevice
 from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.saving import save
+from modemctl.fleet.usb import UsbRefused
 from modemctl.lifecycle import ModemEvent
 from modemctl.model import Bay
 from modemctl.store import Store, modems
 from modemctl.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
+
+_SIBLING_PATIENCE: Final = 60.0
+"""Seconds that a USB step waits for siblings' segments in flight; most take a few."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What the recoveries of a node share: ladders and budgets, hubs, how ports are powered."""
+
+    ladders: Ladders
+    hubs: Hubs
+    hub_power: HubPower
 
 
 class Recovery:
@@ -33,6 +52,7 @@ class Recovery:
         link: Link,
         receiver: Receiver,
         reopen: Callable[[], Awaitable[None]],
+        tools: Tools,
     ) -> None:
         self._store = store
         self._telemetry = telemetry
@@ -40,7 +60,8 @@ class Recovery:
         self._link = link
         self._receiver = receiver
         self._reopen = reopen
-        self._ladder = Ladder()
+        self._tools = tools
+        self._ladder = tools.ladders.of(bay)
 
     @property
     def cool_down(self) -> float:
@@ -52,9 +73,18 @@ class Recovery:
         self._ladder.rest()
 
     async def run(self, reason: str, *, family: str, may_go_on: Callable[[], bool]) -> Moved:
-        """Climb step by step; how it ended."""
-        while (step := self._ladder.climb(has_link=self._link.is_open)) is not None:
-            error = await self._climb(step)
+        """Climb step by step; how it ended. `may_go_on` is asked before each further step."""
+        device = self._link.usb  # while it is off the bus, its place tells nothing of it
+        while (step := self._ladder.climb(self._now(), offered=self._offered(device))) is not None:
+            hub = None if device is None else device.hub
+            refusal = self._tools.ladders.refusal(step, self._bay, hub, self._now())
+            if refusal is not None:
+                await self._note_skip(step, reason, "budget", refusal)
+                continue
+            outcome = await self._climb(step, device, hub, reason)
+            if outcome is None:
+                continue
+            error = outcome.error
             await self._note(step, error, reason, family)
             if error is None:
                 return Moved(event=ModemEvent.RECOVERED, reason=step.value)
@@ -65,23 +95,69 @@ class Recovery:
                 break
         return Moved(event=ModemEvent.LADDER_SPENT, reason=reason)
 
-    async def _climb(self, step: Step) -> DriverError | None:
-        await asyncio.sleep(Ladder.pause(step))
+    def _offered(self, device: UsbDevice | None) -> set[Step]:
+        offered = {Step.REOPEN, Step.RESET}
+        if self._link.is_open:
+            offered.add(Step.REALIGN)
+        if device is not None:
+            offered.add(Step.REBIND)
+            if self._tools.hub_power is not HubPower.OFF:
+                offered.add(Step.POWER)
+        return offered
+
+    async def _climb(
+        self, step: Step, device: UsbDevice | None, hub: str | None, reason: str
+    ) -> _Outcome | None:
+        """Take one step, within its limit; None where it had to be skipped."""
+        ladders = self._tools.ladders
+        await asyncio.sleep(ladders.pause(step, self._bay, self._now()))
+        ladders.note(step, self._bay, hub if step in USB_STEPS else None, self._now())
+        limit = TABLE[step].limit
         try:
-            match step:
-                case Step.REALIGN:
-                    await self._link.realign()
-                case Step.REOPEN:
-                    await self._reopen()
-                case Step.RESET:
-                    await self._link.restart()
+            async with asyncio.timeout(limit) as cut:
+                await self._take(step, device)
+        except TimeoutError:
+            if not cut.expired():
+                raise
+            return _Outcome(error=OutOfStep(f"{step.value} took longer than {limit:g} s"))
         except DriverError as error:
-            return error
+            return _Outcome(error=error)
+        except HubBusy as busy:
+            await self._note_skip(step, reason, "sibling", str(busy))
+            return None
+        except UsbRefused as refused:
+            await self._note_refused(step, reason, refused)
+            return None
         try:
             await self._receiver.settle_late()
         except StoreError as error:  # it is kept, and saved before the next submit
             _log.warning("actor.store_failed", extra={"error": str(error)})
-        return None
+        return _Outcome(error=None)
+
+    async def _take(self, step: Step, device: UsbDevice | None) -> None:
+        match step:
+            case Step.REALIGN:
+                await self._link.realign()
+            case Step.REOPEN:
+                await self._reopen()
+            case Step.RESET:
+                await self._link.restart()
+            case Step.REBIND | Step.POWER:
+                assert device is not None, "such a step was not offered"
+                await self._shake(step, device)
+            case _:
+                assert_never(step)
+
+    async def _shake(self, step: Step, device: UsbDevice) -> None:
+        """A USB step: the port is closed first, so that it comes back under its old number."""
+        tools = self._tools
+        async with tools.hubs.shaking(self._bay, device.hub, patience=_SIBLING_PATIENCE):
+            await self._link.close()
+            if step is Step.REBIND:
+                await usb.rebind(device)
+            else:
+                await usb.cycle_power(device, tools.hub_power)
+        await self._link.come_back()
 
     async def _note(self, step: Step, error: DriverError | None, reason: str, family: str) -> None:
         outcome = "recovered" if error is None else "failed"
@@ -90,7 +166,33 @@ class Recovery:
         if step is Step.REALIGN:
             self._telemetry.count("modemctl_realignments_total", family=family, outcome=outcome)
         _log.warning("modem.ladder", extra={"step": step.value, "before": reason, "after": after})
+        await self._store_step(step, outcome, reason, after)
+
+    async def _note_skip(self, step: Step, reason: str, why: str, after: str) -> None:
+        self._telemetry.count("modemctl_recovery_skips_total", step=step.value, reason=why)
+        _log.info("modem.ladder_skip", extra={"step": step.value, "before": reason, "why": after})
+        await self._store_step(step, "skipped", reason, after)
+
+    async def _note_refused(self, step: Step, reason: str, refused: UsbRefused) -> None:
+        """A USB step that could not be done; the lack of rights is said once, for it stays."""
+        if refused.has_no_rights and self._tools.ladders.is_first_lack(step):
+            facts = {"step": step.value, "reason": refused.reason, "cure": "docs/install.md"}
+            _log.warning("modem.ladder_rights", extra=facts)
+        why = "rights" if refused.has_no_rights else "usb"
+        await self._note_skip(step, reason, why, refused.reason)
+
+    async def _store_step(self, step: Step, outcome: str, before: str, after: str) -> None:
         ladder = modems.LadderStep(
-            bay=self._bay, step=step.value, outcome=outcome, before=reason, after=after
+            bay=self._bay, step=step.value, outcome=outcome, before=before, after=after
         )
         await save(lambda: self._store.write_in_set(modems.note_ladder, ladder))
+
+    def _now(self) -> float:
+        return self._store.clock.monotonic()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """A step that was taken; `error` is None where the modem answers again."""
+
+    error: DriverError | None

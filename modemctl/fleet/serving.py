@@ -18,6 +18,7 @@ from drivers.interface import Action, Blame, Cause, Driver
 from modemctl.errors import StoreError
 from modemctl.fleet.breaking import Gate
 from modemctl.fleet.dispatcher import Dispatcher, EncodedSegment, Job
+from modemctl.fleet.hubs import Hubs
 from modemctl.fleet.mailbox import Asked, Mailbox
 from modemctl.fleet.moves import Interrupted
 from modemctl.fleet.sending import Done, Dropped, Later, SendResult, StopBell, send
@@ -49,6 +50,7 @@ class Desk:
     stops: StopBell
     mailbox: Mailbox
     gate: Gate
+    hubs: Hubs
     bay: Bay
     iccid: Iccid
     wake: Callable[[], None]
@@ -169,15 +171,16 @@ class Sender:
         """Send one segment; a late answer is listened for only while its outcome is in doubt."""
         desk = self._desk
         desk.mailbox.expect(Asked(segment_id=segment.segment_id, token=job.lease.token))
-        result = await send(
-            self._driver,
-            desk.store,
-            job,
-            segment,
-            rules=desk.rules,
-            stops=desk.stops,
-            timeout=desk.submit_timeout,
-        )
+        async with desk.hubs.flight(desk.bay):
+            result = await send(
+                self._driver,
+                desk.store,
+                job,
+                segment,
+                rules=desk.rules,
+                stops=desk.stops,
+                timeout=desk.submit_timeout,
+            )
         told = result.outcome.result if isinstance(result, Done) else None
         if not isinstance(told, Doubtful):
             desk.mailbox.settle(told.mr if isinstance(told, Took) else None)

@@ -83,6 +83,7 @@ class Work:
             rules=ground.rules,
             stops=ground.stops,
             mailbox=attention.mailbox,
+            hubs=ground.hubs,
             gate=ground.breakers.gate(lambda: seat_of(self._facts())),
             bay=facts.bay,
             iccid=facts.iccid,

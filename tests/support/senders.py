@@ -10,6 +10,7 @@ from drivers.interface import Driver
 from drivers.registry import probe
 from modemctl.fleet.breaking import Breakers, Seat
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
+from modemctl.fleet.hubs import Hubs
 from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.sending import StopBell
 from modemctl.fleet.serving import Desk, Sender
@@ -71,7 +72,7 @@ async def at_work(b: Bench, modem: ScriptedModem, *, timeout: float = 5.0) -> As
 
     desk = Desk(
         store=b.store, dispatcher=dispatcher, telemetry=telemetry, rules=b.rules, stops=stops,
-        mailbox=mailbox, gate=breakers.gate(lambda: SEAT), bay=bay_of(CARDS[0]),
+        mailbox=mailbox, gate=breakers.gate(lambda: SEAT), hubs=Hubs(), bay=bay_of(CARDS[0]),
         iccid=CARDS[0], wake=woken.set, pause=pause,
         confirm=confirm,
         submit_timeout=timeout, may_go_on=lambda: True,

@@ -17,7 +17,7 @@ from modemctl.fleet.actor import Actor
 from modemctl.fleet.breaking import Breakers
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
 from modemctl.fleet.ground import Ground
-from modemctl.fleet.ladder import Ladder
+from modemctl.fleet.ladder import Ladders
 from modemctl.fleet.sending import StopBell
 from modemctl.fleet.starting import StartBudget
 from modemctl.lifecycle import ModemState
@@ -221,7 +221,7 @@ async def ask(store: Store, kind: wishes.WishKind, body: str | None = None) -> s
 async def test_a_command_for_a_bay_without_a_link_is_answered_and_it_stays_failed(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(Ladder, "pause", staticmethod(lambda step: 0.0))
+    monkeypatch.setattr(Ladders, "pause", lambda *_: 0.0)
     modem = OneCard()
     async with bay(tmp_path, modem) as (actor, store):
         await reach(actor, ModemState.SEARCHING)

@@ -101,3 +101,23 @@ def test_udev_rules_are_well_formed_and_sorted_before_modemmanager() -> None:
     labels = re.findall(r'LABEL="(\w+)"', text)
     assert set(re.findall(r'GOTO="(\w+)"', text)) == set(labels)
     assert 'ENV{ID_MM_DEVICE_IGNORE}="1"' in text
+
+
+def test_the_optional_drop_in_opens_sys_and_nothing_else(unit_with_a_program: Path) -> None:
+    text = (SYSTEMD / "usb-recovery/usb-recovery.conf").read_text(encoding="utf-8")
+    settings = [line for line in text.splitlines() if line and line[0] not in "#["]
+    assert settings == ["ReadWritePaths=/sys/devices"]
+    analyze = require_tool("systemd-analyze")
+    folder = unit_with_a_program.parent / "modemctl.service.d"
+    folder.mkdir()
+    (folder / "usb-recovery.conf").write_text(text)
+    assert run(analyze, "verify", "--man=no", unit_with_a_program) == ""
+
+
+def test_the_optional_rules_give_the_group_what_the_ladder_writes() -> None:
+    text = (SYSTEMD / "usb-recovery/71-modemctl-recovery.rules").read_text(encoding="utf-8")
+    assert "/sys%p/authorized" in text
+    assert "/sys%p/*-port*/disable" in text
+    labels = re.findall(r'LABEL="(\w+)"', text)
+    assert set(re.findall(r'GOTO="(\w+)"', text)) == set(labels)
+    assert text.count("chgrp modemctl") == text.count("chmod g+w") == 2

@@ -4,10 +4,13 @@ import asyncio
 
 from drivers.interface import LateSubmitResult
 from drivers.registry import probe
+from modemctl.config.settings import HubPower
+from modemctl.fleet.hubs import Hubs
+from modemctl.fleet.ladder import Ladders
 from modemctl.fleet.link import Link
 from modemctl.fleet.mailbox import Asked, Mailbox
 from modemctl.fleet.receiving import Receiver
-from modemctl.fleet.recovering import Recovery
+from modemctl.fleet.recovering import Recovery, Tools
 from modemctl.lifecycle import ModemEvent
 from modemctl.policy.numbers import NumberRules
 from modemctl.store.outcomes import Doubtful
@@ -31,7 +34,13 @@ async def test_a_store_that_fails_climbs_no_step_and_loses_no_late_answer(tmp_pa
             b.store, telemetry, bay=one.bay, numbers=NumberRules(region="CN"), link=link
         )
         recovery = Recovery(
-            b.store, telemetry, bay=one.bay, link=link, receiver=receiver, reopen=link.open
+            b.store,
+            telemetry,
+            bay=one.bay,
+            link=link,
+            receiver=receiver,
+            reopen=link.open,
+            tools=Tools(ladders=Ladders(), hubs=Hubs(), hub_power=HubPower.OFF),
         )
         await link.open()
         segment_id = one.segments[0][0]

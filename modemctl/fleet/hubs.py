@@ -1,0 +1,97 @@
+"""Who submits on which USB hub: nobody pulls a hub from under a segment in flight.
+
+A step of the ladder that touches USB waits for an instant at which no bay of the hub, or of a hub
+below it, has a segment in flight; then it holds the hub until it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from modemctl.model import Bay
+
+
+class HubBusy(Exception):
+    """A sibling had a segment in flight for as long as the step could wait."""
+
+
+class Hubs:
+    """The node's. Bays that hang on no hub disturb nobody and are disturbed by nobody."""
+
+    def __init__(self) -> None:
+        self._hub_of: dict[Bay, str] = {}
+        self._in_flight: Counter[Bay] = Counter()
+        self._shaken: set[str] = set()
+        self._changed = asyncio.Event()
+
+    def settle(self, bay: Bay, hub: str | None) -> None:
+        """A bay hangs on this hub now; None = on none."""
+        if hub is None:
+            self._hub_of.pop(bay, None)
+        else:
+            self._hub_of[bay] = hub
+
+    @asynccontextmanager
+    async def flight(self, bay: Bay) -> AsyncIterator[None]:
+        """Submit inside; waits while the bay's hub is being shaken."""
+        while (hub := self._hub_of.get(bay)) is not None and self._is_shaken(hub):
+            await self._change()
+        with self._counted(bay):
+            yield
+
+    @asynccontextmanager
+    async def shaking(self, bay: Bay, hub: str, *, patience: float) -> AsyncIterator[None]:
+        """Touch the hub inside; no sibling has a segment in flight, none begins one.
+
+        Raises:
+            HubBusy: one had for `patience` seconds.
+        """
+        try:
+            async with asyncio.timeout(patience):
+                while (sibling := self._busy_sibling(bay, hub)) or self._is_shaken(hub):
+                    await self._change()
+        except TimeoutError as error:
+            who = f"bay {sibling} has a segment in flight" if sibling else "it is being shaken"
+            raise HubBusy(f"hub {hub}: {who}") from error
+        self._shaken.add(hub)
+        try:
+            yield
+        finally:
+            self._shaken.discard(hub)
+            self._tell()
+
+    @contextmanager
+    def _counted(self, bay: Bay) -> Iterator[None]:
+        self._in_flight[bay] += 1
+        try:
+            yield
+        finally:
+            self._in_flight[bay] -= 1
+            self._tell()
+
+    def _busy_sibling(self, bay: Bay, hub: str) -> Bay | None:
+        for other, where in self._hub_of.items():
+            if other != bay and self._in_flight[other] and is_below(where, hub):
+                return other
+        return None
+
+    def _is_shaken(self, hub: str) -> bool:
+        return any(is_below(hub, shaken) or is_below(shaken, hub) for shaken in self._shaken)
+
+    async def _change(self) -> None:
+        await self._changed.wait()
+
+    def _tell(self) -> None:
+        """Let all who wait look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def is_below(hub: str, other: str) -> bool:
+    """Whether a hub is the other one or hangs below it; names are the kernel's."""
+    if other.startswith("usb"):  # a root hub: everything on its bus
+        return hub == other or hub.startswith(f"{other.removeprefix('usb')}-")
+    return hub == other or hub.startswith(f"{other}.")

@@ -1,0 +1,191 @@
+"""The ladder's USB steps on a mute modem: real files, a real terminal, who is disturbed by it."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from drivers.registry import probe
+from modemctl.config.settings import HubPower
+from modemctl.fleet import recovering, usb
+from modemctl.fleet.hubs import Hubs
+from modemctl.fleet.ladder import Ladders, Step
+from modemctl.fleet.link import Link
+from modemctl.fleet.mailbox import Mailbox
+from modemctl.fleet.places import Place, UsbDevice
+from modemctl.fleet.receiving import Receiver
+from modemctl.fleet.recovering import Recovery, Tools
+from modemctl.lifecycle import ModemEvent
+from modemctl.model import Bay
+from modemctl.policy.numbers import NumberRules
+from modemctl.store import Store
+from modemctl.store.tables import event
+from modemctl.telemetry import Telemetry
+from tests.support.scripted_modem import IDENTITY, OnPty, ScriptedModem
+from tests.support.stores import TestClock, open_store
+
+BAY, SIBLING = Bay("1-1.3"), Bay("1-1.4")
+ALL = frozenset(Step)
+NEVER_WRITABLE = "/proc/sys/kernel/ostype"
+"""The kernel lets nobody open it for writing, not even root."""
+
+
+class Kernel:
+    """The file that takes a device off the bus: the modem answers again once it is given back."""
+
+    def __init__(self, path: Path, modem: ScriptedModem) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(path)
+        self.seen = ""
+        self._modem = modem
+        self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        asyncio.get_running_loop().add_reader(self._fd, self._read)
+
+    def _read(self) -> None:
+        self.seen += os.read(self._fd, 10).decode()
+        if len(self.seen) % 2 == 0:
+            self._modem.script |= IDENTITY
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._fd)
+        os.close(self._fd)
+
+
+@dataclass(kw_only=True)
+class Scene:
+    """A mute modem whose gentle steps are behind it."""
+
+    store: Store
+    modem: ScriptedModem
+    device: UsbDevice
+    recovery: Recovery
+    tools: Tools
+    telemetry: Telemetry
+
+    async def recover(self) -> tuple[ModemEvent, str]:
+        moved = await self.recovery.run("mute", family="generic", may_go_on=lambda: True)
+        return moved.event, moved.reason
+
+    async def told(self) -> list[str]:
+        rows = await self.store.read(lambda conn: conn.execute(event.select()).all())
+        return [row.data for row in rows]
+
+
+@asynccontextmanager
+async def scene(
+    tmp_path: Path, monkeypatch, power: HubPower = HubPower.OFF
+) -> AsyncIterator[Scene]:
+    monkeypatch.setattr(Ladders, "pause", lambda *_: 0.0)
+    monkeypatch.setattr("modemctl.fleet.link._BOOT_POLL", 0.05)
+    monkeypatch.setattr("modemctl.fleet.link._BOOT_TIME", 0.0)
+    monkeypatch.setattr(recovering, "_SIBLING_PATIENCE", 0.05)
+    monkeypatch.setitem(usb.rebind.__kwdefaults__, "off_time", 0.0)
+    monkeypatch.setitem(usb.cycle_power.__kwdefaults__, "off_time", 0.0)
+    device = UsbDevice(
+        folder=tmp_path / "1-1.3", hub="1-1", hub_port=3, vendor_id="2c7c", product_id="0125"
+    )
+    modem = ScriptedModem(dict.fromkeys(IDENTITY))
+    async with open_store(tmp_path, TestClock()) as store, OnPty(modem) as port:
+        telemetry = Telemetry(version="test")
+        mailbox = Mailbox(on_unknown=lambda: None, on_wake=lambda: None)
+        link = Link(
+            Place(bay=BAY, addresses=(port.path,), usb=device),
+            probe=probe,
+            budget=asyncio.Semaphore(1),
+            mailbox=mailbox,
+        )
+        tools = Tools(ladders=Ladders(), hubs=Hubs(), hub_power=power)
+        for bay in (BAY, SIBLING):
+            tools.hubs.settle(bay, "1-1")
+        for _ in (Step.REALIGN, Step.REOPEN, Step.RESET):
+            tools.ladders.of(BAY).climb(0.0, offered=ALL)
+        numbers = NumberRules(region="CN")
+        recovery = Recovery(
+            store,
+            telemetry,
+            bay=BAY,
+            link=link,
+            receiver=Receiver(store, telemetry, bay=BAY, numbers=numbers, link=link),
+            reopen=link.open,
+            tools=tools,
+        )
+        yield Scene(
+            store=store, modem=modem, device=device, recovery=recovery, tools=tools,
+            telemetry=telemetry,
+        )  # fmt: skip
+        await link.close()
+
+
+async def test_a_mute_modem_comes_back_when_it_is_taken_off_the_bus_and_given_back(
+    tmp_path, monkeypatch
+):
+    async with scene(tmp_path, monkeypatch) as s:
+        kernel = Kernel(s.device.folder / "authorized", s.modem)
+        assert await s.recover() == (ModemEvent.RECOVERED, "rebind")
+        assert kernel.seen == "01"
+        [told] = await s.told()
+        assert '"ladder":"rebind"' in told
+        assert '"before":"mute"' in told
+        assert '"after":"recovered"' in told
+        kernel.close()
+
+
+async def test_a_usb_step_is_skipped_with_its_reason_while_a_sibling_sends(tmp_path, monkeypatch):
+    async with scene(tmp_path, monkeypatch) as s:
+        kernel = Kernel(s.device.folder / "authorized", s.modem)
+        async with s.tools.hubs.flight(SIBLING):
+            assert await s.recover() == (ModemEvent.LADDER_SPENT, "mute")
+        assert kernel.seen == ""
+        [told] = await s.told()
+        assert f"bay {SIBLING} has a segment in flight" in told
+        assert '"outcome":"skipped"' in told
+        skips = {"step": "rebind", "reason": "sibling"}
+        assert s.telemetry.value("modemctl_recovery_skips_total", **skips) == 1
+        kernel.close()
+
+
+async def test_without_rights_it_says_so_once_and_goes_on_to_the_next_step(
+    tmp_path, monkeypatch, caplog
+):
+    async with scene(tmp_path, monkeypatch, HubPower.KERNEL) as s:
+        s.device.folder.mkdir()
+        (s.device.folder / "authorized").symlink_to(NEVER_WRITABLE)
+        power = Kernel(usb.port_switch(s.device), s.modem)
+        assert await s.recover() == (ModemEvent.RECOVERED, "power")
+        assert power.seen == "10"
+        refused, helped = await s.told()
+        assert '"ladder":"rebind"' in refused
+        assert '"outcome":"skipped"' in refused
+        assert '"ladder":"power"' in helped
+        s.recovery.note_health()
+        for _ in (Step.REALIGN, Step.REOPEN, Step.RESET):
+            s.tools.ladders.of(BAY).climb(0.0, offered=ALL)
+        assert await s.recover() == (ModemEvent.RECOVERED, "power")
+        said = [record for record in caplog.records if record.message == "modem.ladder_rights"]
+        assert len(said) == 1
+        skips = {"step": "rebind", "reason": "rights"}
+        assert s.telemetry.value("modemctl_recovery_skips_total", **skips) == 2
+        power.close()
+
+
+async def test_the_hours_budget_ends_the_climb(tmp_path, monkeypatch):
+    async with scene(tmp_path, monkeypatch) as s:
+        kernel = Kernel(s.device.folder / "authorized", s.modem)
+        for _ in range(8):
+            s.tools.ladders.note(Step.REBIND, SIBLING, "1-1", 0.0)
+        assert await s.recover() == (ModemEvent.LADDER_SPENT, "mute")
+        assert kernel.seen == ""
+        [told] = await s.told()
+        assert "budget of hub 1-1" in told
+        kernel.close()
+
+
+async def test_power_is_not_switched_unless_that_is_set(tmp_path, monkeypatch):
+    async with scene(tmp_path, monkeypatch) as s:
+        power = Kernel(usb.port_switch(s.device), s.modem)
+        event_, _ = await s.recover()
+        assert event_ is ModemEvent.LADDER_SPENT
+        assert power.seen == ""
+        power.close()
