@@ -12,6 +12,7 @@ from api.edge import Edge
 from api.problems import Problem, install
 from api.routes import (
     accounts,
+    admissions,
     audit,
     authorities,
     batches,
@@ -34,6 +35,7 @@ _ROUTERS = (
     batches.router,
     messages.router,
     modems.router,
+    admissions.router,
     sims.router,
     inbox.router,
     calls.router,

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from modemctl.config import ApiSettings
 from modemctl.service.accounts import Accounts
+from modemctl.service.admissions import Admissions
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
@@ -36,6 +37,7 @@ class Services:
     doubts: Doubts
     opt_outs: OptOuts
     modems: Modems
+    admissions: Admissions
     sims: Sims
     locks: Locks
     inbox: Inbox

@@ -38,6 +38,7 @@ from modemctl.policy.hours import Quiet, is_quiet
 from modemctl.policy.numbers import NumberRules
 from modemctl.policy.quotas import Caps
 from modemctl.service.accounts import Accounts
+from modemctl.service.admissions import Admissions
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
@@ -208,6 +209,7 @@ def make_services(store: Store, settings: Settings, audit_key: AuditKey) -> Serv
         doubts=Doubts(store, general_department=general),
         opt_outs=OptOuts(store, numbers),
         modems=Modems(store),
+        admissions=Admissions(store),
         sims=Sims(store, numbers=numbers, zone=ZoneInfo(settings.site.timezone)),
         locks=Locks(store),
         inbox=Inbox(store, numbers=numbers),

@@ -99,6 +99,7 @@ _FROM_ANY_LIVE: Mapping[ModemEvent, ModemState] = {
     _E.OUT_OF_STEP: _M.RECOVERING,
     _E.WATCHDOG: _M.RECOVERING,
     _E.REBOOTED: _M.STARTING,
+    _E.NOT_ADMITTED: _M.REFUSED,
 }
 
 MODEM: Mapping[tuple[ModemState, ModemEvent], ModemState] = {

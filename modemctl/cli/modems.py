@@ -6,13 +6,15 @@ from typing import Final
 
 import click
 
-from modemctl.cli.client import Connection, in_path
+from modemctl.cli.client import Connection, in_path, records
 from modemctl.cli.errors import Refusal
 from modemctl.cli.show import as_json_option, show_done, show_record, show_table
 
 _COLUMNS: Final = (
     "bay", "state", "desired_state", "family", "model", "iccid", "operator", "signal_dbm", "reason",
 )  # fmt: skip
+_ADMITTED: Final = ("imei", "state", "bay", "requested_by", "decided_by", "reason")
+_ADMISSIONS: Final = ("seen", "requested", "admitted", "expelled")
 _reason = click.option("--reason", required=True, help="Why; goes to the audit log.")
 
 
@@ -120,6 +122,46 @@ def bind(
 def unbind(connection: Connection, bay: str, reason: str, *, as_json: bool) -> None:
     """Say that no certain card belongs into a bay (SIM-07)."""
     _act(connection, bay, "unbind", reason, "has no card of its own", as_json=as_json)
+
+
+@modems.command(epilog="Example: modemctl modems admitted --state requested")
+@click.option("--state", type=click.Choice(_ADMISSIONS), help="Only those.")
+@as_json_option
+@click.pass_obj
+def admitted(connection: Connection, state: str | None, *, as_json: bool) -> None:
+    """The admission list of modems, by IMEI (CC-01): who came, who asked, who approved."""
+    with connection.client() as client:
+        found = client.pages("/v1/admissions", {} if state is None else {"state": state})
+        show_table(found, _ADMITTED, as_json=as_json)
+
+
+@modems.command(epilog="Example: modemctl modems admit 490154203237518 --reason 'order 2026-117'")
+@click.argument("imeis", nargs=-1, required=True, metavar="IMEI...")
+@_reason
+@as_json_option
+@click.pass_obj
+def admit(connection: Connection, imeis: tuple[str, ...], reason: str, *, as_json: bool) -> None:
+    """Ask for modems, or approve what another person asked for (CC-01).
+
+    Two persons run the same command; behind the second one the modems are driven at once.
+    """
+    with connection.client() as client:
+        done = client.post("/v1/admissions", {"imeis": list(imeis), "reason": reason})
+        for one in records(done.get("items")):
+            waits = "" if one["state"] == "admitted" else ": a second person has to admit it too"
+            show_done(one, f"{one['imei']} is {one['state']}{waits}", as_json=as_json)
+
+
+@modems.command(epilog="Example: modemctl modems expel 490154203237518 --reason 'not ours'")
+@click.argument("imei")
+@_reason
+@as_json_option
+@click.pass_obj
+def expel(connection: Connection, imei: str, reason: str, *, as_json: bool) -> None:
+    """Let no bay drive a modem any more, from now on (CC-01)."""
+    with connection.client() as client:
+        done = client.post(f"/v1/admissions/{in_path(imei)}/expel", {"reason": reason})
+    show_done(done, f"{imei} is expelled", as_json=as_json)
 
 
 def _act(

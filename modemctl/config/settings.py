@@ -225,6 +225,11 @@ class BankSettings(_Slice):
         "when it is another one; `enforce` quarantines it, and a card that no bay is tied to; "
         "what a person tied is enforced in both.",
     )
+    modems: ListMode = Field(
+        default=ListMode.LEARN,
+        description="Admission list of modems by IMEI (CC-01): `learn` notes who comes; `enforce` "
+        "drives only those that two persons admitted. One that was expelled is refused in both.",
+    )
     hub_power: HubPower = Field(
         default=HubPower.OFF,
         description="Last step of recovery, the power of a modem's hub port: `off` (never), "
@@ -423,7 +428,7 @@ class Settings(_Slice):
                 "hours": True,
                 "approvals": True,
                 "sims": True,
-                "bank": {"cards"},
+                "bank": {"cards", "modems"},
             },
         )
         return hashlib.sha256(rfc8785.dumps(policy)).hexdigest()

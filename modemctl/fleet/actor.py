@@ -15,8 +15,17 @@ from typing import Final
 from drivers.errors import CommandError, CommandTimeout, DriverError, ProtocolError
 from drivers.interface import Registration, SimState
 from modemctl.errors import StoreError
+from modemctl.fleet.admission import refused
 from modemctl.fleet.attention import Attention
-from modemctl.fleet.checking import CheckOutcome, Fit, Unfit, check_card, is_same_card, told
+from modemctl.fleet.checking import (
+    CheckOutcome,
+    Fit,
+    Unfit,
+    check_card,
+    is_same_card,
+    policy_of,
+    told,
+)
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.health import read_network
 from modemctl.fleet.judging import judge
@@ -38,6 +47,7 @@ from modemctl.telemetry import ModemSample, log_context
 _log = logging.getLogger(__name__)
 
 _M, _E = ModemState, ModemEvent
+_NO_CARD: Final = frozenset({_M.ABSENT, _M.REFUSED, _M.QUARANTINED})  # that may receive
 _SEARCH_POLL: Final = 2.0  # grows up to the health interval
 _SIM_POLL: Final = 10.0
 _LONGEST_SIM_POLL: Final = 300.0
@@ -159,6 +169,13 @@ class Actor:
         elif unfit is None and self._state is _M.QUARANTINED:
             self._mailbox.interrupt(_E.RELEASED, "the register lets the card be used")
 
+    def tell_admission(self, refusal: str | None) -> None:
+        """The admission list changed: why this bay's modem is not driven, None where it may be."""
+        if refusal is not None and self._state is not _M.REFUSED:
+            self._mailbox.interrupt(_E.NOT_ADMITTED, refusal)
+        elif refusal is None and self._state is _M.REFUSED:
+            self._mailbox.interrupt(_E.ADMITTED, "the modem is admitted")
+
     def stop(self) -> None:
         """End in order: the submit in flight to its end, then close the port."""
         self._attention.stop()
@@ -234,8 +251,11 @@ class Actor:
         self._reason = moved.reason
         if self._state in {_M.RECOVERING, _M.STARTING}:
             self._receiver.pause()
-        elif moved.event is _E.SIM_REMOVED or self._state in {_M.ABSENT, _M.QUARANTINED}:
+        elif moved.event is _E.SIM_REMOVED or self._state in _NO_CARD:
             await self._receiver.end(moved.reason)
+        if moved.event in {_E.UNFIT, _E.NOT_ADMITTED}:
+            policy = policy_of(moved.reason)
+            self._ground.telemetry.count("modemctl_policy_refusals_total", policy=policy)
         facts = {"before": before.value, "state": self._state.value}
         _log.info(
             "modem.moved", extra={**facts, "event": moved.event.value, "reason": moved.reason}
@@ -254,7 +274,13 @@ class Actor:
     async def _probing(self) -> Moved:
         """Open the port, find out who answers."""
         await self._open()
-        return Moved(event=_E.IDENTIFIED)
+        return await self._not_admitted() or Moved(event=_E.IDENTIFIED)
+
+    async def _not_admitted(self) -> Moved | None:
+        """Whether the modem is not to be driven; a link that was opened anew may be to another."""
+        ground = self._ground
+        why = await refused(ground.store, ground.bank.modems, self._facts)
+        return None if why is None else Moved(event=_E.NOT_ADMITTED, reason=why)
 
     async def _open(self) -> None:
         driver = await self._link.open()
@@ -268,9 +294,14 @@ class Actor:
             family=driver.capabilities.family,
         )
 
-    async def _refused(self) -> Moved:
-        """No admission list is kept yet (CC-01): nobody is refused, so nobody stays here."""
-        return Moved(event=_E.ADMITTED)
+    async def _refused(self) -> Moved | None:
+        """The modem is left alone until it is admitted or gone (CC-01)."""
+        await self._link.close()
+        loop, interval = asyncio.get_running_loop(), self._ground.bank.rescan_interval
+        await self._attention.look_up(loop.time() + interval)
+        if not self._link.has_port():
+            return Moved(event=_E.PORT_GONE, reason="the port is gone")
+        return None
 
     async def _recovering(self) -> Moved:
         """Climb the ladder; without coverage nobody comes here."""
@@ -289,6 +320,9 @@ class Actor:
 
     async def _starting(self) -> Moved:
         """Init sequence that needs no card; is one there?"""
+        refused_now = await self._not_admitted()
+        if refused_now is not None:
+            return refused_now
         await self._link.initialise()
         if await self._link.driver.sim_state() is SimState.ABSENT:
             return Moved(event=_E.SIM_MISSING, reason="no card")

@@ -87,8 +87,13 @@ def verdicts(
 
 
 def told(found: Unfitness | Unfit) -> str:
-    """Why a card may not be used, as a bay's reason says it."""
+    """Why a card or modem may not be used, as a bay's reason says it."""
     return f"{found.reason} (policy: {found.policy})"
+
+
+def policy_of(reason: str) -> str:
+    """The rule that a bay's reason names; empty where it names none."""
+    return reason.partition("(policy: ")[2].removesuffix(")")
 
 
 def _judge(

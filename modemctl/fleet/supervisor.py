@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from modemctl.errors import StoreError
+from modemctl.fleet import admission
 from modemctl.fleet.actor import Actor
 from modemctl.fleet.checking import verdicts
 from modemctl.fleet.ground import Ground
@@ -62,6 +64,7 @@ class Supervisor:
                 group.create_task(self._watch_pauses(), name="pause watch"),
                 group.create_task(self._watch_wishes(), name="wish watch"),
                 group.create_task(self._watch_register(), name="register watch"),
+                group.create_task(self._watch_admissions(), name="admission watch"),
             ]
             while not self._stop.is_set():
                 found = find_ports(self._ground.bank.ports)
@@ -206,6 +209,25 @@ class Supervisor:
         found = await self._read_patiently(lambda conn: verdicts(conn, vault, iccids, mode))
         for bay, unfit in (found or {}).items():
             self._actors[bay].tell_card(unfit)
+
+    async def _watch_admissions(self) -> None:
+        """Which modems may be driven reaches the bays that hold them (CC-01)."""
+        vault, mode = self._store.vault, self._ground.bank.modems
+        with self._store.signals.subscribe(Topic.MODEMS) as bell:
+            while True:
+                is_told = await bell.wait(_SLOW_POLL)
+                imeis = {
+                    bay: actor.facts.imei
+                    for bay, actor in self._actors.items()
+                    if actor.facts.imei is not None
+                    and (is_told or actor.state is ModemState.REFUSED)
+                }
+                if not imeis:
+                    continue
+                query = partial(admission.verdicts, vault=vault, imeis=imeis, mode=mode)
+                found = await self._read_patiently(query)
+                for bay, refusal in (found or {}).items():
+                    self._actors[bay].tell_admission(refusal)
 
     async def _read_patiently(self, query: Callable[[Connection], ResultT]) -> ResultT | None:
         try:

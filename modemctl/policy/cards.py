@@ -22,7 +22,7 @@ _SUSPENDED: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfitness:
-    """Why a card gets no PIN and carries no traffic. `reason` is one word for rows and events."""
+    """Why a card or a modem is not used. `reason` is one word for rows and events."""
 
     policy: str
     reason: str

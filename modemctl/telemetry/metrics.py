@@ -98,7 +98,9 @@ METRICS: Final = (
     _counter("segments_refused", "Refusals that prove no send.", "cause", "blame"),
     _counter("modem_sent", "Segments that the network took.", "bay", "family"),
     _counter("modem_failures", "Failed sends by who is to blame.", "bay", "blame"),
-    _counter("policy_refusals", "Requests that a company rule forbade.", "policy"),
+    _counter(
+        "policy_refusals", "Requests, cards and modems that a company rule forbade.", "policy"
+    ),
     _histogram(
         "submit_seconds", "From command to outcome.", "family", unit="seconds", buckets=_SUBMIT
     ),

@@ -14,6 +14,7 @@ from api.app import Services, create_app
 from api.server import serve
 from modemctl.config import ApiSettings, Settings
 from modemctl.service.accounts import AccountKind, Accounts, bootstrap
+from modemctl.service.admissions import Admissions
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches, SubmissionRules
@@ -118,6 +119,7 @@ def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services
         doubts=Doubts(store, general_department=general),
         opt_outs=OptOuts(store, numbers),
         modems=Modems(store, patience=0.05),
+        admissions=Admissions(store),
         sims=Sims(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai")),
         locks=Locks(store),
         inbox=Inbox(store, numbers=numbers),

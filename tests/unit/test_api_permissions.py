@@ -20,6 +20,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/accounts": {"name": "a b", "kind": "person", "roles": []},
     "POST /v1/sims/{iccid}/state": {"state": "issued", "reason": "test"},
     "POST /v1/sims/{iccid}/verify": {"verified_by": "anna"},
+    "POST /v1/admissions": {"imeis": ["490154203237518"], "reason": "test"},
     "POST /v1/modems/{bay}/at": {"command": "AT+CSQ"},
     "POST /v1/doubt/close": {"segment_ids": [1], "reason": "test"},
     "POST /v1/doubt/resend": {"segment_ids": [1], "reason": "test"},

@@ -121,6 +121,19 @@ async def test_a_card_is_tied_to_a_bay_and_untied(bench: ApiBench, cards: Path) 
     assert "no such card in the register" in unknown.err
 
 
+async def test_modems_are_asked_for_listed_and_expelled(bench: ApiBench) -> None:
+    imei, why = "490154203237518", ("--reason", "order 7")
+    assert (await run(bench, "modems", "admitted")).err == "nothing here\n"
+    asked = await good(bench, "modems", "admit", imei, *why)
+    assert asked == f"{imei} is requested: a second person has to admit it too\n"
+    assert imei in await good(bench, "modems", "admitted", "--state", "requested")
+    async with bench.client(await bench.token_of("technician")) as second:
+        await second.post("/v1/admissions", json={"imeis": [imei], "reason": "checked"})
+    assert await good(bench, "modems", "admit", imei, *why) == f"{imei} is admitted\n"
+    assert await good(bench, "modems", "expel", imei, *why) == f"{imei} is expelled\n"
+    assert "15 digits" in (await run(bench, "modems", "admit", "12", *why)).err
+
+
 @pytest.mark.parametrize("verb", ["reset", "retry", "release"])
 async def test_wishes_wait_for_the_bays_answer(bench: ApiBench, verb: str) -> None:
     await bench.store.write(_one_bay)

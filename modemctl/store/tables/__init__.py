@@ -19,7 +19,15 @@ from modemctl.store.tables.batches import (
     segment,
     segment_journal,
 )
-from modemctl.store.tables.cards import bay_tie, modem, pin_attempt, pin_import, sim, wish
+from modemctl.store.tables.cards import (
+    admission,
+    bay_tie,
+    modem,
+    pin_attempt,
+    pin_import,
+    sim,
+    wish,
+)
 from modemctl.store.tables.evidence import audit_entry, event, meta, node
 from modemctl.store.tables.incoming import call, inbox, report
 from modemctl.store.tables.people import account, api_key, approver_key, authorisation
@@ -29,6 +37,7 @@ from modemctl.store.tables.schema import UtcMs, from_ms, metadata, to_ms
 __all__ = [
     "UtcMs",
     "account",
+    "admission",
     "api_key",
     "approval",
     "approver_key",

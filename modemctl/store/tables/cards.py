@@ -95,6 +95,20 @@ bay_tie = Table(
     Column("mac", LargeBinary, nullable=False),
 )
 
+admission = Table(
+    "admission",
+    metadata,
+    Column("imei", String(16), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("requested_by", String(36)),
+    Column("requested_at", UtcMs),
+    Column("decided_by", String(36)),  # who approved, or expelled
+    Column("decided_at", UtcMs),
+    Column("reason", Text, nullable=False),
+    Column("bay", String(128)),  # where it was seen last
+    Column("mac", LargeBinary, nullable=False),
+)
+
 wish = Table(
     "wish",
     metadata,
