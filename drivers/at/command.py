@@ -96,7 +96,8 @@ def by_hand(text: str, *, timeout: float) -> Command:
     calls, another IMEI, several commands in one line.
     """
     is_basic = _BASIC.fullmatch(text) is not None
-    if not is_basic and (_EXTENDED.fullmatch(text) is None or _FORBIDDEN.search(text)):
+    bare = text.replace(" ", "")  # modems skip blanks: V.250 §5.2.1
+    if not is_basic and (_EXTENDED.fullmatch(text) is None or _FORBIDDEN.search(bare)):
         raise ValueError("not a command that may be sent by hand")
     name = _NAME.match(text)
     return Command(
@@ -109,8 +110,8 @@ def by_hand(text: str, *, timeout: float) -> Command:
     )
 
 
-_BASIC = re.compile(r"(?i)AT(?:I\d*|[EVQ][01]?|Z\d?|H\d?|X\d|&[CDFKVW]\d?|S\d+(?:\?|=\d+))*")
-_EXTENDED = re.compile(r"(?i)AT[+^*#$%!_][^;\x00-\x1f\x7f]+")
+_BASIC = re.compile(r"(?ai)AT(?:I\d*|[EVQ][01]?|Z\d?|H\d?|X\d|&[CDFKVW]\d?|S\d+(?:\?|=\d+))*")
+_EXTENDED = re.compile(r"(?ai)AT[+^*#$%!_][ -:<-~]+")  # no `;`, and 7 bits: some drop the eighth
 _FORBIDDEN = re.compile(
     r"(?i)CMG[SWC]|CMSS|CNMA|CPIN\s*=|CPIN2|CLCK\s*=|CPWD|CSIM|CGLA|CRSM\s*=\s*2[12]|EGMR|SIMEI|\^DIAL"
 )

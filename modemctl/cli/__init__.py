@@ -30,7 +30,7 @@ from modemctl.errors import ConfigError, ModemctlError
 HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "account": ("accounts", "Accounts: people and systems, and what they may do."),
-        "at": ("modems", "Send an AT command to a modem, through the daemon."),
+        "at": ("at_console", "Send an AT command to a modem, through the daemon."),
         "audit": ("audit_log", "The audit log: read it, prove that nobody edited it."),
         "batch": ("batches", "Batches: submit, approve, start, watch."),
         "calls": ("traffic", "Calls that the modems saw."),

@@ -7,7 +7,6 @@ from typing import Final
 import click
 
 from modemctl.cli.client import Connection, in_path, records
-from modemctl.cli.errors import Refusal
 from modemctl.cli.show import as_json_option, show_done, show_record, show_table
 
 _COLUMNS: Final = (
@@ -173,24 +172,4 @@ def _act(
     show_done(done, f"{bay} {'will do so when it can' if is_open else became}", as_json=as_json)
 
 
-@click.command(epilog="Example: modemctl at bay-07 AT+CSQ")
-@click.argument("bay")
-@click.argument("command")
-@as_json_option
-@click.pass_obj
-def at(connection: Connection, bay: str, command: str, *, as_json: bool) -> None:
-    """Send an AT command to a modem, through the daemon.
-
-    Only commands that read, and nothing personal. It waits for its turn between two segments, and
-    goes to the audit log.
-    """
-    with connection.client() as client:
-        answer = client.post(f"/v1/modems/{in_path(bay)}/at", {"command": command})
-    if not answer.get("done_at"):
-        raise Refusal(f"{bay} is busy and has not answered", cure="ask again")
-    lines = answer.get("lines")
-    words = [str(line) for line in lines] if isinstance(lines, list) else []
-    show_done(answer, "\n".join(words), as_json=as_json)
-
-
-COMMANDS: Final = {"modems": modems, "at": at}
+COMMANDS: Final = {"modems": modems}

@@ -7,14 +7,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from modemctl.errors import Conflict, InvalidRequest, NotFound
+from modemctl.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    NotPermitted,
+    PolicyRefused,
+    RequestError,
+)
 from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, DesiredState, Iccid, Topic
-from modemctl.policy.console import is_reading
+from modemctl.policy.console import (
+    Allowed,
+    Forbidden,
+    Unknown,
+    judge,
+    mask_line,
+    name_of,
+)
 from modemctl.service.pages import Page, decode_text, encode_cursor
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Connection, Store, Tx, sims, ties, wishes
@@ -28,7 +42,6 @@ _PATIENCE: Final = 40.0
 """Seconds to wait for a bay's answer: an AT command may take 30."""
 _LOOK_AGAIN: Final = 2.0  # seconds; covers a lost wake-up
 _REASON_MAX: Final = 500
-_COMMAND_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,23 +198,48 @@ class Modems:
         return await self._ask(who, bay, kind, body=None, note=reason.strip())
 
     async def command(self, who: Principal, bay: str, command: str) -> WishView:
-        """Send one AT command that only reads; `lines` are the modem's answer.
+        """Send one AT command that reads, or with `modems:configure` one that sets.
+
+        `lines` are the modem's answer, numbers masked without `pii:read`. What was asked, what was
+        refused and what came of it goes to the audit log.
 
         Raises:
             NotPermitted, NotFound: scope or bay.
-            InvalidRequest: not a command that may be sent by hand.
+            PolicyRefused: nobody may send it.
+            InvalidRequest: not on the list of what may be sent by hand.
             Conflict: the link failed, or nobody served the wish.
         """
         who.require(Scope.MODEMS_OPERATE)
-        text = command.strip().upper()
-        if len(text) > _COMMAND_MAX or not is_reading(text):
-            raise InvalidRequest(
-                "must be a command that only reads, and nothing personal",
-                field="command",
-                cure="such as ATI, AT+CSQ, AT+CREG? or AT+CMGF=?",
-                policy="SMS-01",
+        judgement = judge(command)
+        if isinstance(judgement, Allowed):
+            if judgement.changes:
+                await self._require_configure(who, bay, command)
+            answer = await self._ask(
+                who, bay, WishKind.AT, body=judgement.text, note=mask_line(judgement.text)
             )
-        return await self._ask(who, bay, WishKind.AT, body=text, note=text)
+            if Scope.PII_READ in who.scopes:
+                return answer
+            return replace(answer, lines=tuple(mask_line(line) for line in answer.lines))
+        policy = judgement.policy if isinstance(judgement, Forbidden) else "SMS-01"
+        await self._note_refused(who, bay, command, policy)
+        raise _refusal(judgement)
+
+    async def _require_configure(self, who: Principal, bay: str, command: str) -> None:
+        try:
+            who.require(Scope.MODEMS_CONFIGURE)
+        except NotPermitted:
+            await self._note_refused(who, bay, command, "SEC-01")
+            raise
+
+    async def _note_refused(self, who: Principal, bay: str, command: str, policy: str) -> None:
+        """Without the values: what was typed may be a PIN."""
+
+        def act(tx: Tx) -> None:
+            found = _visible(tx.conn, who, bay)
+            details = {"what": name_of(command), "outcome": "refused", "policy": policy}
+            tx.audit(who.name, "modem.at.refused", found.bay, details | {"source": who.source})
+
+        await self._store.write(act)
 
     async def _set_desired(
         self, who: Principal, bay: str, desired: DesiredState, reason: str
@@ -236,8 +274,10 @@ class Modems:
     ) -> WishView:
         def act(tx: Tx) -> str:
             found = _visible(tx.conn, who, bay)
-            tx.audit(who.name, f"modem.{kind}", bay, {"what": note, "source": who.source})
-            return wishes.ask(tx, kind=kind, bay=found.bay, body=body, by=who.account_id)
+            wish_id = wishes.ask(tx, kind=kind, bay=found.bay, body=body, by=who.account_id)
+            details = {"what": note, "source": who.source, "wish_id": wish_id}
+            tx.audit(who.name, f"modem.{kind}", bay, details)
+            return wish_id
 
         with self._store.signals.subscribe(Topic.WISHES) as bell:
             wish_id = await self._store.write(act)
@@ -251,6 +291,17 @@ class Modems:
                 if wish.done_at is not None or left <= 0:
                     return _answered(wish)
                 await bell.wait(min(left, _LOOK_AGAIN))
+
+
+def _refusal(judgement: Forbidden | Unknown) -> RequestError:
+    if isinstance(judgement, Forbidden):
+        return PolicyRefused(judgement.policy, judgement.rule, field="command", cure=judgement.cure)
+    return InvalidRequest(
+        "must be a command that may be sent by hand",
+        field="command",
+        cure="one that reads, such as ATI, AT+CSQ, AT+CREG? or AT+CMGF=?; docs/cli.md",
+        policy="SMS-01",
+    )
 
 
 def _visible(conn: Connection, who: Principal, bay: str) -> ModemRow:

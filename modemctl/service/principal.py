@@ -21,7 +21,8 @@ class Scope(StrEnum):
     BATCHES_READ = "batches:read"
     DOUBT_DECIDE = "doubt:decide"
     MODEMS_READ = "modems:read"
-    MODEMS_OPERATE = "modems:operate"  # pause, reset, release, AT console
+    MODEMS_OPERATE = "modems:operate"  # pause, reset, release, AT commands that read
+    MODEMS_CONFIGURE = "modems:configure"  # AT commands that set
     SIMS_READ = "sims:read"
     SIMS_WRITE = "sims:write"
     INBOX_READ = "inbox:read"
@@ -49,6 +50,7 @@ ROLES: Final[Mapping[str, frozenset[Scope]]] = {
     "operator": _READ
     | {Scope.BATCHES_OPERATE, Scope.DOUBT_DECIDE, Scope.INBOX_READ, Scope.OPT_OUTS_WRITE,
        Scope.PII_READ},
+    "maintainer": _READ | {Scope.MODEMS_OPERATE, Scope.MODEMS_CONFIGURE},
     "technician": _READ | {Scope.MODEMS_OPERATE, Scope.SIMS_WRITE},
     "auditor": _READ | {Scope.ACCOUNTS_READ, Scope.AUDIT_READ, Scope.INBOX_READ},
     "monitor": frozenset({Scope.METRICS_READ, Scope.MODEMS_READ, Scope.EVENTS_READ}),

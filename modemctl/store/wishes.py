@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from modemctl.errors import NotFound
 from modemctl.model import AccountId, Bay, Topic
-from modemctl.store.tables import modem, wish
+from modemctl.store.tables import account, modem, wish
 from modemctl.store.transaction import Tx
 from modemctl.vault import Vault
+
+_OUTCOME_MAX: Final = 200
+_FINAL: Final = re.compile(r"OK|ERROR|\+CM[ES] ERROR: ?[0-9]{1,4}|COMMAND NOT SUPPORT")
 
 
 class WishKind(StrEnum):
@@ -87,7 +92,9 @@ def take(tx: Tx, bays: Sequence[Bay]) -> Sequence[Sequence[Wish]]:
 
 
 def answer(tx: Tx, answers: Sequence[Answer]) -> Sequence[None]:
-    """Note what became of wishes."""
+    """Note what became of wishes; of AT commands in the audit log too, whoever waits for it."""
+    outcomes = {one.wish_id: _outcome(one) for one in answers}
+    _audit_outcomes(tx, wish.c.wish_id.in_(sorted(outcomes)), outcomes)
     for one in answers:
         place = _result_place(one.wish_id)
         sealed = None if one.result is None else tx.vault.encrypt_text(one.result, place=place)
@@ -115,17 +122,42 @@ def waiting_bays(conn: Connection) -> frozenset[Bay]:
 def give_up(tx: Tx, *, older_than: float, bays: Collection[Bay] | None = None) -> int:
     """Answer wishes that no actor took up or finished in time (seconds) with an error."""
     stale = wish.c.at <= tx.now - timedelta(seconds=older_than)
+    if bays is not None:
+        stale &= wish.c.bay.in_(sorted(bays))
+    error = "nobody served it: is the bay absent?"
+    _audit_outcomes(tx, stale, {}, otherwise=error)
     statement = (
         update(wish)
         .where(wish.c.done_at.is_(None), stale)
-        .values(done_at=tx.now, taken_at=tx.now, error="nobody served it: is the bay absent?")
+        .values(done_at=tx.now, taken_at=tx.now, error=error)
     )
-    if bays is not None:
-        statement = statement.where(wish.c.bay.in_(sorted(bays)))
     n = tx.conn.execute(statement).rowcount
     if n:
         tx.wake(Topic.WISHES)
     return n
+
+
+def _audit_outcomes(
+    tx: Tx, which: ColumnElement[bool], outcomes: Mapping[str, str], *, otherwise: str = ""
+) -> None:
+    """What came of open AT commands, without the modem's answer."""
+    rows = tx.conn.execute(
+        select(wish.c.wish_id, wish.c.bay, account.c.name)
+        .outerjoin(account, account.c.account_id == wish.c.requested_by)
+        .where(which, wish.c.kind == WishKind.AT.value, wish.c.done_at.is_(None))
+        .order_by(wish.c.at, wish.c.wish_id)
+    ).all()
+    for row in rows:
+        details = {"wish_id": row.wish_id, "outcome": outcomes.get(row.wish_id, otherwise)}
+        tx.audit(row.name or "unknown", "modem.at.answered", row.bay, details)
+
+
+def _outcome(one: Answer) -> str:
+    """The final result code, or why there is none."""
+    if one.error is not None:
+        return one.error[:_OUTCOME_MAX]
+    final = (one.result or "").rpartition("\n")[2]
+    return final if _FINAL.fullmatch(final) else "answered"
 
 
 def _wish(vault: Vault, row: Row[tuple[object, ...]]) -> Wish:

@@ -191,12 +191,22 @@ async def test_a_bay_that_is_silent_leaves_the_wish_open(bench):
     assert answer.json()["done_at"] is None
 
 
-@pytest.mark.parametrize("command", ["AT+CMGS=20", 'AT+CPIN="1234"', "ATD110;", "AT+CIMI"])
-async def test_a_command_around_the_gates_never_becomes_a_wish(bench, command):
+@pytest.mark.parametrize(
+    ("command", "status", "policy"),
+    [
+        ("AT+CMGS=20", 403, "SMS-01"),
+        ('AT+CPIN="1234"', 403, "SIM-06"),
+        ("ATD110;", 403, "TEL-06"),
+        ("AT+CMGL=4", 403, "TEL-11"),
+        ("AT+CFUN=4", 403, "SEC-01"),
+        ("AT+NEW=1", 422, "SMS-01"),
+    ],
+)
+async def test_a_command_around_the_gates_never_becomes_a_wish(bench, command, status, policy):
     await plug_in(bench)
     async with bench.client(bench.admin_token) as client:
         answer = await client.post("/v1/modems/bay-01/at", json={"command": command})
-    assert (answer.status_code, answer.json()["policy"]) == (422, "SMS-01")
+    assert (answer.status_code, answer.json()["policy"]) == (status, policy)
     assert "1234" not in answer.text
     assert await bench.store.read(wishes.waiting_bays) == frozenset()
 

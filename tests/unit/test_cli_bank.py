@@ -167,7 +167,7 @@ async def test_at_command_is_served_by_the_bay(bench: ApiBench) -> None:
     assert asking.result().out == "+CSQ: 20,99\nOK\n"
     refused = await run(bench, "at", BAY, "AT+CPIN=1234")
     assert refused.status == 1
-    assert "must be a command that only reads" in refused.err
+    assert "PINs, PUKs and locks are the PIN guard's [policy: SIM-06]" in refused.err
     assert "1234" not in refused.err
 
 
