@@ -99,9 +99,10 @@ conformance = _simulator(
 @click.option("--json", "as_json", is_flag=True, help="Print settings, or mistakes, as JSON.")
 @click.pass_obj
 def check_config(connection: Connection, *, as_json: bool) -> int:
-    """Read the settings and the site's families, report every mistake with its place.
+    """Read the settings, report every mistake with its place.
 
-    That is file, line and key. Exit status 78: there are mistakes.
+    The site's families are read too. The place is file, line and key. Exit status 78: there are
+    mistakes.
     """
     from modemctl.config import load
     from modemctl.fleet.families import site_families
