@@ -17,9 +17,10 @@ from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.sending import StopBell
 from modemctl.fleet.starting import StartBudget
-from modemctl.lifecycle import ModemState
+from modemctl.lifecycle import MessageState, ModemState, SegmentState, message_state
 from modemctl.model import Bay
 from modemctl.policy.numbers import NumberRules
+from modemctl.store import sweeps
 from modemctl.store.tables import segment
 from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, Bench, bench
@@ -104,6 +105,22 @@ async def test_the_rest_of_a_long_message_never_leaves_by_a_card_put_in_silently
                 await asyncio.sleep(0.01)
         expected = [("sent", MINE), ("queued", MINE), ("queued", MINE), ("sent", OTHER)]
         assert await segments(b) == expected
+
+
+async def test_the_rest_expires_where_its_card_never_comes_back(tmp_path):
+    modem = Sender()
+    modem.at_payload = lambda: setattr(modem, "iccid", OTHER)
+    async with bench(tmp_path) as b:
+        async with serving(b, modem) as actor:
+            await b.batch(1, template=LONG, not_after=b.clock.now() + timedelta(minutes=10))
+            await until(lambda: actor.facts.iccid == OTHER)
+        b.clock.advance(700)
+        await b.store.write(lambda tx: sweeps.sweep(tx, b.rules))
+        found = [state for state, _ in await segments(b)]
+        assert found == ["sent", "expired", "expired"]
+        whole = message_state(SegmentState(state) for state in found)
+        assert whole is MessageState.FAILED_PARTLY_SENT
+        assert modem.n_payloads == 1
 
 
 async def test_the_rest_leaves_by_its_own_card_when_that_is_back(tmp_path):
