@@ -198,8 +198,9 @@ class BankSettings(_Slice):
     """The modems and how they are driven."""
 
     ports: tuple[str, ...] = Field(
-        default=("/dev/serial/by-path/*",),
-        description="Ports: globs of device nodes, `tcp://host:port` or `unix:/path`.",
+        default=("usb",),
+        description="Modems: `usb` (all that are plugged in), globs of device nodes, "
+        "`tcp://host:port` or `unix:/path`.",
     )
     baud: Count = Field(
         default=115_200, description="Line speed in bit/s; most USB modems ignore it."
@@ -253,8 +254,8 @@ class BankSettings(_Slice):
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for port in value:
-            if not port.startswith(("/", "tcp://", "unix:/")):
-                raise ValueError("each port must begin with /, tcp:// or unix:/")
+            if port != "usb" and not port.startswith(("/", "tcp://", "unix:/")):
+                raise ValueError("each port must be usb, or begin with /, tcp:// or unix:/")
         return value
 
 

@@ -12,6 +12,7 @@ from modemctl.doctor.people import Runner, find_runner
 from modemctl.doctor.processes import Daemon, find_daemon
 from modemctl.doctor.unit import Unit, read_unit
 
+_USB: Final = ("/dev/ttyUSB*", "/dev/ttyACM*")
 _GLOB_SIGNS: Final = frozenset("*?[")
 
 
@@ -43,6 +44,8 @@ class Subject:
 
 
 def _expand(facts: Facts, pattern: str) -> Sequence[str]:
+    if pattern == "usb":
+        return [one for glob in _USB for one in _expand(facts, glob)]
     prefix = "unix:" if pattern.startswith("unix:") else ""
     path = pattern.removeprefix(prefix)
     if not path.startswith("/") or not _GLOB_SIGNS & set(path):

@@ -1,4 +1,4 @@
-"""One guarded actor per bay: finds ports, starts actors anew, tells them what changed.
+"""One guarded actor per bay: starts actors anew, tells them what changed.
 
 A missing or held port is a state of its bay, never the end of the daemon.
 """
@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Final, TypeVar
 
 from modemctl.errors import StoreError
 from modemctl.fleet import admission
 from modemctl.fleet.actor import Actor
 from modemctl.fleet.checking import verdicts
+from modemctl.fleet.discovery import Discovery, Places
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.places import Place
+from modemctl.fleet.seats import Patience, Seat
 from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, Iccid, Topic
 from modemctl.store import Connection, Store, Tx, modems, sweeps, wishes
@@ -26,11 +27,9 @@ from modemctl.telemetry import BankSnapshot
 _log = logging.getLogger(__name__)
 
 _SLOW_POLL: Final = 5.0  # covers a lost wake-up
-_FIRST_BACK_OFF: Final = 1.0
-_LONGEST_BACK_OFF: Final = 300.0
 _STOP_LIMIT: Final = 200.0  # a submit in flight may take 180 s
 _WISH_LIMIT: Final = 120.0
-_GLOB_SIGNS: Final = frozenset("*?[")
+_UNPLUGGED: Final = "no port"
 
 ResultT = TypeVar("ResultT")
 
@@ -41,76 +40,103 @@ class Supervisor:
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._store: Store = ground.store
-        self._actors: dict[Bay, Actor] = {}
-        self._guards: dict[Bay, asyncio.Task[None]] = {}
+        self._seats: dict[Bay, Seat] = {}
+        self._guards: list[asyncio.Task[None]] = []
+        self._has_looked = asyncio.Event()
         self._stop = asyncio.Event()
 
     def snapshot(self) -> BankSnapshot:
         """The bays as a scrape shows them."""
         return BankSnapshot(modems=[actor.sample for actor in self._actors.values()])
 
+    @property
+    def _actors(self) -> Mapping[Bay, Actor]:
+        found = ((bay, seat.actor) for bay, seat in self._seats.items())
+        return {bay: actor for bay, actor in found if actor is not None}
+
     def stop(self) -> None:
         """End in order: no new leases, submits in flight to their end, ports closed."""
         self._ground.dispatcher.stop()
         self._stop.set()
-        for actor in self._actors.values():
-            actor.stop()
+        for seat in self._seats.values():
+            seat.hurry()
+            if seat.actor is not None:
+                seat.actor.stop()
 
     async def run(self) -> None:
         """Supervise until `stop`; returns when every port is closed."""
+        bank = self._ground.bank
         async with asyncio.TaskGroup() as group:
+            discovery = Discovery(
+                bank.ports,
+                interval=bank.rescan_interval,
+                tell=lambda places: self._take_places(places, group),
+            )
             helpers = [
+                group.create_task(discovery.run(), name="discovery"),
+                group.create_task(self._watch_missing(), name="missing ports"),
                 group.create_task(self._watch_stops(), name="stop watch"),
                 group.create_task(self._watch_pauses(), name="pause watch"),
                 group.create_task(self._watch_wishes(), name="wish watch"),
                 group.create_task(self._watch_register(), name="register watch"),
                 group.create_task(self._watch_admissions(), name="admission watch"),
             ]
-            while not self._stop.is_set():
-                found = find_ports(self._ground.bank.ports)
-                await self._note_missing(found)
-                for bay, address in found.items():
-                    if bay not in self._guards:
-                        guard = self._guard(bay, address)
-                        self._guards[bay] = group.create_task(guard, name=f"guard {bay}")
-                await _happens(self._stop, self._ground.bank.rescan_interval)
+            await self._stop.wait()
+            helpers[0].cancel()
             await self._end_guards()
             for task in helpers:
                 task.cancel()
 
+    def _take_places(self, places: Places, group: asyncio.TaskGroup) -> None:
+        """What is plugged in now; a new bay gets its guard, a known one hears what changed."""
+        for bay, place in places.items():
+            seat = self._seats.get(bay)
+            if seat is None:
+                seat = self._seats[bay] = Seat(place)
+                self._guards.append(group.create_task(self._guard(seat), name=f"guard {bay}"))
+            elif seat.place != place:
+                seat.follow(place)
+        for bay, seat in self._seats.items():
+            if bay not in places and seat.place.addresses:
+                seat.follow(Place(bay=bay, addresses=(), note=_UNPLUGGED))
+        self._has_looked.set()
+
     async def _end_guards(self) -> None:
-        guards = list(self._guards.values())
-        if guards:
-            _, late = await asyncio.wait(guards, timeout=_STOP_LIMIT)
+        if self._guards:
+            _, late = await asyncio.wait(self._guards, timeout=_STOP_LIMIT)
             for task in late:
                 task.cancel()
 
     # ---------------------------------------------------------------- one bay
 
-    async def _guard(self, bay: Bay, address: str) -> None:
+    async def _guard(self, seat: Seat) -> None:
         """Keep one bay going: a port that comes and goes, an actor that fails."""
-        back_off = _FIRST_BACK_OFF
+        loop, patience = asyncio.get_running_loop(), Patience()
         while not self._stop.is_set():
-            if not has_port(address):
-                await self._pause(self._ground.bank.rescan_interval)
+            if not seat.has_port:
+                await seat.wait_news(self._ground.bank.rescan_interval)
                 continue
-            actor = Actor(self._ground, Place(bay=bay, addresses=(address,)))
-            self._actors[bay] = actor
-            try:
-                await self._prime(actor, bay)
-                await actor.run()
-            except Exception as error:  # noqa: BLE001 - the one guard: this bay fails, no other
-                _log.exception("actor.failed", extra={"bay": bay})
-                reason = type(error).__name__
-                self._ground.telemetry.count("modemctl_actor_restarts_total", reason=reason)
-                await self._note_crash(bay, reason)
-                back_off = min(back_off * 2, _LONGEST_BACK_OFF)
-            else:  # the port is gone or held: look again soon
-                back_off = _FIRST_BACK_OFF
-            await self._pause(max(back_off, self._ground.bank.rescan_interval))
+            began_at = loop.time()
+            has_crashed = not await self._live(seat)
+            life = loop.time() - began_at
+            rest = patience.after(life, has_crashed=has_crashed, has_port=seat.has_port)
+            if not self._stop.is_set():
+                await seat.rest(rest)
 
-    async def _pause(self, seconds: float) -> None:
-        await _happens(self._stop, seconds)
+    async def _live(self, seat: Seat) -> bool:
+        """One actor's life; False where it failed."""
+        bay = seat.place.bay
+        actor = seat.actor = Actor(self._ground, seat.place)
+        try:
+            await self._prime(actor, bay)
+            await actor.run()
+        except Exception as error:  # noqa: BLE001 - the one guard: this bay fails, no other
+            _log.exception("actor.failed", extra={"bay": bay})
+            reason = type(error).__name__
+            self._ground.telemetry.count("modemctl_actor_restarts_total", reason=reason)
+            await self._note_crash(bay, reason)
+            return False
+        return True
 
     async def _prime(self, actor: Actor, bay: Bay) -> None:
         """Tell a new actor what a person wants of its bay."""
@@ -130,29 +156,36 @@ class Supervisor:
         except StoreError as error:
             _log.warning("supervisor.store_failed", extra={"error": str(error)})
 
-    async def _note_missing(self, found: Mapping[Bay, str]) -> None:
-        """Bays of earlier days, and named ones, that have no port now."""
+    async def _watch_missing(self) -> None:
+        """Bays of earlier days, and named ones, that have no port are told of."""
+        while True:
+            await self._has_looked.wait()
+            self._has_looked.clear()
+            if not await self._note_missing():
+                await asyncio.sleep(_SLOW_POLL)
+                self._has_looked.set()
+
+    async def _note_missing(self) -> bool:
+        rows = await self._read_patiently(
+            lambda conn: modems.find(conn, node_id=self._store.node_id)
+        )
+        if rows is None:
+            return False
+        reasons = {
+            bay: seat.place.note
+            for bay, seat in self._seats.items()
+            if seat.actor is None and not seat.place.addresses
+        }
+        reasons |= {row.bay: _UNPLUGGED for row in rows if row.bay not in self._seats}
+        told = {row.bay for row in rows if row.is_absent_for_a_reason}
+        reasons = {bay: reason for bay, reason in reasons.items() if bay not in told}
         try:
-            rows = await self._store.read(
-                lambda conn: modems.find(conn, node_id=self._store.node_id)
-            )
-            gone = [
-                row.bay
-                for row in rows
-                if row.state is not ModemState.ABSENT
-                and row.bay not in self._guards
-                and (row.bay not in found or not has_port(found[row.bay]))
-            ]
-            known = {row.bay for row in rows}
-            fresh = {
-                bay: port for bay, port in found.items() if bay not in known and not has_port(port)
-            }
-            if gone or fresh:
-                await self._store.write(
-                    lambda tx: modems.note_missing(tx, gone, fresh, reason="no port")
-                )
+            if reasons:
+                await self._store.write(lambda tx: modems.note_missing(tx, reasons))
         except StoreError as error:
             _log.warning("supervisor.store_failed", extra={"error": str(error)})
+            return False
+        return True
 
     # ---------------------------------------------------------------- what rows ask for
 
@@ -179,8 +212,8 @@ class Supervisor:
                 is_told = await bell.wait(_SLOW_POLL)
                 waiting = await self._read_patiently(wishes.waiting_bays)
                 for bay in waiting or ():
-                    if bay in self._actors:
-                        self._actors[bay].call()
+                    if (seat := self._seats.get(bay)) is not None:
+                        seat.call()
                 if waiting and not is_told:
                     await self._give_up_wishes()
 
@@ -235,48 +268,3 @@ class Supervisor:
         except StoreError as error:
             _log.warning("supervisor.store_failed", extra={"error": str(error)})
             return None
-
-
-def find_ports(patterns: Iterable[str]) -> dict[Bay, str]:
-    """Bay → address of everything that the patterns name now; named paths count even if missing.
-
-    A bay is named after its path's last part, so that a `by-path` link keeps its name.
-    """
-    found: dict[Bay, str] = {}
-    for pattern in patterns:
-        for address in _expand(pattern):
-            bay = bay_of(address)
-            if found.get(bay, address) != address:
-                bay = Bay(address)
-            found[bay] = address
-    return found
-
-
-def bay_of(address: str) -> Bay:
-    """The bay's name behind an address."""
-    if address.startswith("tcp://"):
-        return Bay(address.removeprefix("tcp://"))
-    return Bay(Path(address.removeprefix("unix:")).name)
-
-
-def has_port(address: str) -> bool:
-    """Whether a device node is there; of sockets only an attempt can tell."""
-    return not address.startswith("/") or Path(address).exists()
-
-
-def _expand(pattern: str) -> Sequence[str]:
-    prefix = "unix:" if pattern.startswith("unix:") else ""
-    path = Path(pattern.removeprefix(prefix))
-    if pattern.startswith("tcp://") or not _GLOB_SIGNS & set(str(path)):
-        return [pattern]
-    below = path.relative_to("/")
-    return [f"{prefix}{one}" for one in sorted(Path("/").glob(str(below)))]
-
-
-async def _happens(event: asyncio.Event, limit: float) -> bool:
-    try:
-        async with asyncio.timeout(limit):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
@@ -13,6 +14,8 @@ from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, DesiredState, EventKind, Iccid, Topic
 from modemctl.store.tables import bay_tie, modem, sim
 from modemctl.store.transaction import Json, Tx
+
+_JUST_STARTED: Final = "the daemon has just started"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,11 @@ class ModemRow:
     operator: str | None
     registration_stat: int | None
     updated_at: datetime
+
+    @property
+    def is_absent_for_a_reason(self) -> bool:
+        """Whether the bay was looked for since the daemon's start, and not found."""
+        return self.state is ModemState.ABSENT and self.reason != _JUST_STARTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,20 +171,24 @@ def note_breaker(tx: Tx, turns: Sequence[BreakerTurn]) -> Sequence[None]:
     return [None] * len(turns)
 
 
-def note_missing(tx: Tx, gone: Collection[Bay], fresh: Mapping[Bay, str], *, reason: str) -> None:
-    """Known bays that have no port (any more), and named ones that never had (bay → address)."""
-    note_absent(tx, gone, reason=reason)
-    for bay, port in fresh.items():
-        values = {
-            **_columns(Facts(bay=bay, port=port)),
-            "node_id": tx.node_id,
-            "state": ModemState.ABSENT.value,
-            "reason": reason,
-            "state_at": tx.now,
-            "updated_at": tx.now,
-        }
-        _upsert(tx, bay, values, is_known=False)
-        tx.event(EventKind.MODEM, bay, {"state": ModemState.ABSENT.value, "reason": reason})
+def note_missing(tx: Tx, reasons: Mapping[Bay, str]) -> None:
+    """Bays of this node that have no port, each with the reason; unknown ones become known."""
+    known = _known(tx.conn, reasons)
+    for reason in sorted(set(reasons.values())):
+        bays = {bay for bay, one in reasons.items() if one == reason}
+        note_absent(tx, bays & known, reason=reason)
+        for bay in sorted(bays - known):
+            values = {
+                **_columns(Facts(bay=bay, port="")),
+                "port": None,
+                "node_id": tx.node_id,
+                "state": ModemState.ABSENT.value,
+                "reason": reason,
+                "state_at": tx.now,
+                "updated_at": tx.now,
+            }
+            _upsert(tx, bay, values, is_known=False)
+            tx.event(EventKind.MODEM, bay, {"state": ModemState.ABSENT.value, "reason": reason})
 
 
 def note_restart(tx: Tx) -> None:
@@ -186,7 +198,7 @@ def note_restart(tx: Tx) -> None:
         .where(modem.c.node_id == tx.node_id)
         .values(
             state=ModemState.ABSENT.value,
-            reason="the daemon has just started",
+            reason=_JUST_STARTED,
             state_at=tx.now,
             updated_at=tx.now,
         )
@@ -200,7 +212,7 @@ def note_absent(tx: Tx, bays: Collection[Bay], *, reason: str) -> int:
         .where(
             modem.c.node_id == tx.node_id,
             modem.c.bay.in_(sorted(bays)),
-            modem.c.state != ModemState.ABSENT,
+            (modem.c.state != ModemState.ABSENT) | (modem.c.reason == _JUST_STARTED),
         )
         .values(state=ModemState.ABSENT.value, reason=reason, state_at=tx.now, updated_at=tx.now)
         .returning(modem.c.bay)

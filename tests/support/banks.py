@@ -139,9 +139,10 @@ class Site:
 class DaemonProcess:
     """`modemctl run` while the context is open; ends in order, with status 0, unless killed."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, *, environment: Mapping[str, str] | None = None) -> None:
         self.site = site
         self.log = site.folder / "daemon.log"
+        self._extra = environment or {}
 
     def __enter__(self) -> Self:
         self._n_starts = self._count_starts()
@@ -150,7 +151,7 @@ class DaemonProcess:
                 [sys.executable, "-m", "modemctl", "run", "-c", str(self.site.config)],
                 stdout=log,
                 stderr=log,
-                env={**_environment(), "PYTHONUNBUFFERED": "1"},
+                env={**_environment(), "PYTHONUNBUFFERED": "1", **self._extra},
             )
         return self
 

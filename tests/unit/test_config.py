@@ -261,7 +261,10 @@ def test_api_listens_on_loopback_only(write, host: str) -> None:
     ("text", "told"),
     [
         ("[paths]\nstate_dir = 'state'", "FILE:2: paths.state_dir: must be an absolute path"),
-        ("[bank]\nports = ['ttyUSB0']", "FILE:2: bank.ports: each port must begin with /"),
+        (
+            "[bank]\nports = ['ttyUSB0']",
+            "FILE:2: bank.ports: each port must be usb, or begin with /",
+        ),
         ("[hours]\nquiet_from = '21:00Z'", "FILE:2: hours.quiet_from: must be a local time"),
         (
             "[approvals.chains]\nx = ['a', 'a']",

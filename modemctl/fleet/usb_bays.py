@@ -1,0 +1,229 @@
+"""Which USB modems are plugged in where, read from sysfs and udev. Blocks: run it in a thread.
+
+A bay is a USB socket and bears udev's name of it (`ID_PATH` without the interface), which is also
+how `/dev/serial/by-path` begins: `pci-0000:00:14.0-usb-0:1.3.2`. It outlives replugging,
+rebooting and another modem in the socket. Behind a serial bridge each port has a bay of its own
+and the interface in its name: `pci-0000:00:14.0-usb-0:1.4:1.2`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from drivers.usb_ports import SPEAKING, PortRole, UsbInterface, is_bridge, rank, role_of
+from modemctl.fleet.places import Place, UsbDevice, is_there
+from modemctl.model import Bay
+
+if TYPE_CHECKING:
+    import pyudev
+
+_log = logging.getLogger(__name__)
+
+UDEV_IS_HERE: Final = Path("/run/udev/control")
+"""Exists where udevd runs; in a container only the kernel speaks."""
+
+IGNORE: Final = "MODEMCTL_IGNORE"
+"""A udev property that a site's own rule may set: this port is none of ours."""
+
+_CLASS: Final = Path("/sys/class/tty")
+_BY_PATH: Final = Path("/dev/serial/by-path")
+_PCI: Final = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]")
+_INTERFACE: Final = re.compile(r":\d+\.\d+$")  # configuration.interface, the end of an ID_PATH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsbPort:
+    """One serial port of a USB device. `name`: udev's `ID_PATH`, `1.2` its interface."""
+
+    node: str
+    link: str | None
+    name: str
+    number: int
+    device: UsbDevice
+    interface: UsbInterface
+    driver: str
+    marks: Mapping[str, str]
+
+
+class UsbReader:
+    """Reads all ports; what did not change since the last look is not read again."""
+
+    def __init__(self) -> None:
+        self._context: pyudev.Context | None = None
+        self._known: dict[str, tuple[tuple[str, int], UsbPort]] = {}
+        self._is_silent = False
+
+    def read(self, changed: Iterable[str] = ()) -> dict[Bay, Place]:
+        """Bay → place of every USB modem; `changed`: names of ports that udev has spoken of."""
+        for name in changed:
+            self._known.pop(name, None)
+        found: dict[str, tuple[tuple[str, int], UsbPort]] = {}
+        for entry in _CLASS.iterdir() if _CLASS.exists() else ():
+            try:
+                target = str(entry.readlink())
+                if "/usb" not in target:
+                    continue
+                stamp = target, entry.stat().st_ino  # a port that comes anew is another folder
+                known = self._known.get(entry.name)
+                if known is None or known[0] != stamp or _may_gain_link(known[1]):
+                    port = self._read_port(entry.resolve())
+                    known = None if port is None else (stamp, port)
+            except (OSError, ValueError):  # unplugged while we read
+                continue
+            if known is not None:
+                found[entry.name] = known
+        self._known = found
+        return group(port for _, port in found.values() if is_there(port.node))
+
+    def _read_port(self, tty: Path) -> UsbPort | None:
+        """One port; None while udev is still at work, or where the site wants it ignored."""
+        folder = next((one for one in tty.parents if (one / "bInterfaceNumber").exists()), None)
+        marks = self._marks(tty)
+        if folder is None or marks is None or marks.get(IGNORE, "0") != "0":
+            return None
+        node = marks.get("DEVNAME", f"/dev/{tty.name}")
+        links = sorted(
+            one for one in marks.get("DEVLINKS", "").split() if one.startswith(f"{_BY_PATH}/")
+        )
+        link = next((one for one in links if _leads_to(one, node)), None) or _link_to(node)
+        name = marks.get("ID_PATH") or (_name_of_link(link) if link else _computed(folder))
+        kind = [int(_text(folder / f"bInterface{one}", "ff"), 16) for one in _KIND]
+        return UsbPort(
+            node=node,
+            link=link,
+            name=name,
+            number=int(_text(tty.parent.parent / "port_number", "0")),
+            device=_device(folder.parent),
+            interface=UsbInterface(
+                number=int(_text(folder / "bInterfaceNumber"), 16),
+                kind=(kind[0], kind[1], kind[2]),
+                label=_text(folder / "interface", ""),
+            ),
+            driver=(folder / "driver").resolve().name,
+            marks=marks,
+        )
+
+    def _marks(self, tty: Path) -> Mapping[str, str] | None:
+        """Udev's properties; None while it has not finished with a new device."""
+        import pyudev
+
+        if self._is_silent:
+            return {}
+        try:
+            if self._context is None:
+                self._context = pyudev.Context()
+            device = pyudev.Devices.from_sys_path(self._context, str(tty))
+        except ImportError as error:  # no libudev on this machine
+            _log.warning("discovery.no_udev", extra={"error": str(error)})
+            self._is_silent = True
+            return {}
+        except pyudev.DeviceNotFoundError as error:
+            raise FileNotFoundError(str(tty)) from error
+        if UDEV_IS_HERE.exists() and not device.is_initialized:
+            return None
+        return dict(device.properties)
+
+
+_KIND: Final = ("Class", "SubClass", "Protocol")
+
+
+def group(ports: Iterable[UsbPort]) -> dict[Bay, Place]:
+    """Bay → place: the ports of a modem together, each port of a bridge for itself."""
+    bays: dict[Bay, list[UsbPort]] = {}
+    for port in ports:
+        bays.setdefault(bay_of(port), []).append(port)
+    return {bay: _place(bay, ports) for bay, ports in bays.items()}
+
+
+def bay_of(port: UsbPort) -> Bay:
+    """The bay that a port belongs to, told from this port alone."""
+    if not is_bridge(port.device.vendor_id, port.driver):
+        return Bay(_INTERFACE.sub("", port.name))
+    return Bay(f"{port.name}-port{port.number}" if port.number else port.name)
+
+
+def _place(bay: Bay, ports: list[UsbPort]) -> Place:
+    device = ports[0].device
+    usb_id = f"{device.vendor_id}:{device.product_id}"
+    if is_bridge(device.vendor_id, ports[0].driver):
+        return Place(bay=bay, addresses=(_address(ports[0]),), usb=device)
+    roles = [(role_of(usb_id, port.interface, port.marks), port) for port in ports]
+    speaking = sorted(
+        ((role, port) for role, port in roles if role in SPEAKING),
+        key=lambda one: rank(one[0], one[1].interface),
+    )
+    place = Place(
+        bay=bay,
+        addresses=tuple(_address(port) for _, port in speaking),
+        usb=device,
+        is_sure=any(role is PortRole.AT for role, _ in speaking),
+    )
+    if speaking:
+        return place
+    seen = ", ".join(sorted(role.value for role, _ in roles))
+    if usb_id == _DEAD:
+        return replace(place, note="its firmware is dead (emergency loader): power-cycle it")
+    return replace(place, note=f"USB {usb_id} shows no AT port (only {seen})")
+
+
+_DEAD: Final = "05c6:9008"
+
+
+def _address(port: UsbPort) -> str:
+    """The link by path where there is one: no number that another modem may get."""
+    return port.link or port.node
+
+
+def _device(folder: Path) -> UsbDevice:
+    """The device whose folder this is: `1-1.3.2` hangs on `1-1.3`, `1-2` on `usb1`."""
+    upper, _, port = folder.name.rpartition("." if "." in folder.name else "-")
+    return UsbDevice(
+        folder=folder,
+        hub=upper if "-" in upper else f"usb{upper}",
+        hub_port=int(port),
+        vendor_id=_text(folder / "idVendor"),
+        product_id=_text(folder / "idProduct"),
+        serial=_text(folder / "serial", "") or None,
+    )
+
+
+def _computed(folder: Path) -> str:
+    """What udev would say of an interface's folder. Source: systemd, udev-builtin-path_id.c."""
+    root = next(one for one in folder.parents if re.fullmatch(r"usb\d+", one.name))
+    controller = root.parent.name
+    kind = "pci" if _PCI.fullmatch(controller) else "platform"
+    return f"{kind}-{controller}-usb-0:{folder.name.partition('-')[2]}"
+
+
+def _name_of_link(link: str) -> str:
+    name = re.sub(r"-port\d+$", "", Path(link).name)
+    return re.sub(r"-usbv\d+-", "-usb-", name)
+
+
+def _link_to(node: str) -> str | None:
+    """The link by path of a node of which udev says nothing (a container that got the folder)."""
+    if not _BY_PATH.exists():
+        return None
+    return next((str(one) for one in sorted(_BY_PATH.iterdir()) if _leads_to(str(one), node)), None)
+
+
+def _leads_to(link: str, node: str) -> bool:
+    return Path(link).resolve() == Path(node).resolve()
+
+
+def _may_gain_link(port: UsbPort) -> bool:
+    return port.link is None and _BY_PATH.exists()
+
+
+def _text(path: Path, otherwise: str | None = None) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        if otherwise is None:
+            raise
+        return otherwise

@@ -1,0 +1,193 @@
+"""Discovery on a pretended USB bus, with the real libudev."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.usb_world import Tty, UsbWorld
+
+ROOT = Path(__file__).parents[2]
+BUS = "pci-0000:00:14.0-usb-0"
+
+
+class Teller:
+    """What discovery tells, while the context is open."""
+
+    def __init__(self, world: UsbWorld, *ports: str, interval: float = 300.0) -> None:
+        self._command = [sys.executable, "-m", "tests.support.places_teller", str(interval), *ports]
+        self._env = {**os.environ, **world.environment, "PYTHONPATH": str(ROOT)}
+        self._lines: queue.Queue[dict] = queue.Queue()
+
+    def __enter__(self) -> "Teller":
+        self._process = subprocess.Popen(
+            self._command, stdout=subprocess.PIPE, text=True, env=self._env, cwd=ROOT
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        return self
+
+    def _read(self) -> None:
+        for line in self._process.stdout:
+            self._lines.put(json.loads(line))
+
+    def next(self) -> dict:
+        """The next news; the slow cover look is minutes away, so an event must have brought it."""
+        return self._lines.get(timeout=20)
+
+    def until(self, holds) -> dict:
+        while not holds(found := self.next()):
+            pass
+        return found
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+        self._reader.join(10)
+        self._process.stdout.close()
+
+
+@contextmanager
+def bus(**options) -> Iterator[UsbWorld]:
+    with UsbWorld(**options) as world:
+        yield world
+
+
+def ttys(*interfaces: int, first: int = 0, **facts) -> list[Tty]:
+    """Ports of one modem, numbered as they come."""
+    return [
+        Tty(interface=interface, number=first + n, target="/dev/null", **facts)
+        for n, interface in enumerate(interfaces)
+    ]
+
+
+def link(socket: str, interface: int) -> str:
+    return f"/dev/serial/by-path/{BUS}:{socket}:1.{interface}-port0"
+
+
+def test_ports_of_a_modem_are_one_bay_and_the_table_names_its_at_port():
+    with bus() as world:
+        world.plug("1-1.3", "2c7c:0125", ttys(0, 1, 2, 3))
+        with Teller(world, "usb") as teller:
+            found = teller.next()
+    assert list(found) == [f"{BUS}:1.3"]
+    [place] = found.values()
+    assert place["addresses"] == [link("1.3", 2), link("1.3", 3)]  # no diagnosis, no position port
+    assert (place["hub"], place["hub_port"], place["is_sure"]) == ("1-1", 3, True)
+    assert place["folder"].endswith("/usb1/1-1/1-1.3")
+
+
+def test_plug_and_unplug_are_told_at_once():
+    with bus() as world, Teller(world, "usb") as teller:
+        assert teller.next() == {}
+        world.plug("1-2", "1bc7:1201", ttys(0, 1, 2))
+        found = teller.until(lambda now: len(now) == 1 and len(now[f"{BUS}:2"]["addresses"]) == 2)
+        assert found[f"{BUS}:2"]["addresses"] == [link("2", 1), link("2", 2)]
+        assert found[f"{BUS}:2"]["hub"] == "usb1"
+        world.unplug("1-2")
+        teller.until(lambda now: now == {})
+
+
+def test_two_sticks_with_the_same_serial_are_two_bays():
+    with bus() as world:
+        world.plug("1-1.1", "12d1:1506", ttys(0, 1))
+        world.plug("1-1.2", "12d1:1506", ttys(0, 1, first=2))
+        with Teller(world, "usb") as teller:
+            found = teller.next()
+    assert set(found) == {f"{BUS}:1.1", f"{BUS}:1.2"}
+    assert len({place["serial"] for place in found.values()}) == 1
+    assert len({address for place in found.values() for address in place["addresses"]}) == 4
+
+
+def test_renumbered_ports_keep_bay_and_address():
+    with bus() as world, Teller(world, "usb") as teller:
+        world.plug("1-1", "2c7c:0125", ttys(0, 1, 2, 3))
+        before = teller.until(lambda now: now and len(now[f"{BUS}:1"]["addresses"]) == 2)
+        world.unplug("1-1")
+        teller.until(lambda now: now == {})
+        world.plug("1-1", "2c7c:0125", ttys(0, 1, 2, 3, first=7))
+        after = teller.until(lambda now: now and len(now[f"{BUS}:1"]["addresses"]) == 2)
+        assert after == before
+
+
+def test_where_udev_is_silent_names_are_the_same_and_numbers_are_followed():
+    with bus(has_udev_names=False) as world, Teller(world, "usb") as teller:
+        world.plug("1-1.4", "2c7c:0125", ttys(0, 1, 2, 3))
+        found = teller.until(lambda now: now and len(now[f"{BUS}:1.4"]["addresses"]) == 2)
+        assert found[f"{BUS}:1.4"]["addresses"] == ["/dev/ttyUSB2", "/dev/ttyUSB3"]
+        world.unplug("1-1.4")
+        teller.until(lambda now: now == {})
+        world.plug("1-1.4", "2c7c:0125", ttys(0, 1, 2, 3, first=7))
+        found = teller.until(lambda now: now and len(now[f"{BUS}:1.4"]["addresses"]) == 2)
+        assert found[f"{BUS}:1.4"]["addresses"] == ["/dev/ttyUSB9", "/dev/ttyUSB10"]
+
+
+def test_each_port_of_a_bridge_is_a_bay():
+    with bus() as world:
+        world.plug("1-1.2", "0403:6011", ttys(0, 1, 2, 3), driver="ftdi_sio")
+        with Teller(world, "usb") as teller:
+            found = teller.next()
+    addresses = {bay: one["addresses"] for bay, one in found.items()}
+    assert addresses == {f"{BUS}:1.2:1.{n}": [link("1.2", n)] for n in range(4)}
+
+
+def test_an_unknown_modem_is_told_once_all_its_ports_are_there():
+    with bus() as world, Teller(world, "usb") as teller:
+        assert teller.next() == {}
+        world.plug("1-1", "1234:5678", ttys(0, 1, 2, 3))
+        place = teller.next()[f"{BUS}:1"]
+    assert place["addresses"] == [link("1", 2), link("1", 3), link("1", 0), link("1", 1)]
+    assert not place["is_sure"]
+
+
+def test_a_rule_of_the_site_comes_before_the_tables():
+    at = {"ID_MM_PORT_TYPE_AT_PRIMARY": "1"}
+    with bus() as world:
+        world.plug(
+            "1-1",
+            "2c7c:0125",
+            [*ttys(0, 2), *ttys(5, first=5, properties=at)],
+        )
+        world.plug("1-2", "2341:0043", ttys(0, first=9, properties={"MODEMCTL_IGNORE": "1"}))
+        with Teller(world, "usb") as teller:
+            found = teller.next()
+    assert {bay: one["addresses"][0] for bay, one in found.items()} == {f"{BUS}:1": link("1", 2)}
+    assert link("1", 5) in found[f"{BUS}:1"]["addresses"]
+
+
+@pytest.mark.parametrize(
+    ("usb_id", "note"),
+    [("2c7c:0125", "shows no AT port (only diag, nmea)"), ("05c6:9008", "power-cycle")],
+)
+def test_a_modem_without_an_at_port_says_why(usb_id, note):
+    with bus() as world:
+        world.plug("1-1", usb_id, ttys(0, 1) if usb_id != "05c6:9008" else ttys(0))
+        with Teller(world, "usb") as teller:
+            [place] = teller.until(bool).values()
+    assert place["addresses"] == []
+    assert note in place["note"]
+
+
+def test_names_of_the_configuration_stand_beside_usb(tmp_path):
+    (tmp_path / "one").touch()
+    with bus() as world:
+        world.plug("1-1", "2c7c:0125", ttys(2))
+        named = (link("1", 2), f"{tmp_path}/*", f"{tmp_path}/two", "tcp://[::1]:7000", "unix:/a/b")
+        with Teller(world, *named, "usb") as teller:
+            found = teller.next()
+    addresses = {bay: one["addresses"] for bay, one in found.items()}
+    assert addresses == {
+        f"{BUS}:1": [link("1", 2)],
+        "one": [f"{tmp_path}/one"],
+        "two": [],
+        "[::1]:7000": ["tcp://[::1]:7000"],
+        "b": ["unix:/a/b"],
+    }
+    assert found["two"]["note"] == f"{tmp_path}/two is missing"
