@@ -19,8 +19,9 @@ from modemctl.doctor.machine import check_clock, check_disk, check_files, check_
 from modemctl.doctor.ports import check_ports, check_rivals
 from modemctl.doctor.rights import check_folders, check_keys, check_user
 from modemctl.doctor.subject import Subject
-from modemctl.doctor.usb import check_usb
+from modemctl.doctor.usb import check_recovery, check_usb
 from modemctl.errors import ConfigError
+from modemctl.fleet.families import site_families
 
 __all__ = ["Facts", "Finding", "examine", "exit_status"]
 
@@ -32,6 +33,7 @@ _CHECKS: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     check_ports,
     check_rivals,
     check_usb,
+    check_recovery,
     check_files,
     check_disk,
     check_clock,
@@ -44,13 +46,15 @@ def examine(facts: Facts, config_path: Path) -> Iterator[Finding]:
     yield from check_program()
     try:
         settings = load(config_path)
+        own = site_families(facts.path(settings.bank.families))
     except ConfigError as error:
         for problem in error.problems:
             yield fail("settings", problem, "correct it, then: modemctl check-config")
         yield warn("the rest", "not looked at without good settings", "modemctl doctor again")
         return
     subject = Subject.of(facts, settings)
-    yield ok("settings", f"{config_path}: well-formed")
+    families = f", {len(own)} families of this site" if own else ""
+    yield ok("settings", f"{config_path}: well-formed{families}")
     yield from check_unit(subject, config_path)
     for check in _CHECKS:
         yield from check(subject)

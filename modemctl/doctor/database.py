@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,8 @@ from modemctl.doctor.people import READ, may
 from modemctl.doctor.rights import key_of
 from modemctl.doctor.subject import Subject
 from modemctl.errors import StoreError
+from modemctl.service.locks import LockState, lock_state
+from modemctl.store.card_locks import LockRow
 from modemctl.store.engine import SCHEMA_REVISION, sqlite_path
 from modemctl.store.peek import Condition, PinCensus, peek
 from modemctl.vault import Vault
@@ -80,6 +83,8 @@ def _judge(subject: Subject, path: Path, condition: Condition) -> Iterator[Findi
     yield from _judge_owner(subject, condition)
     if condition.pins is not None:
         yield from judge_pins(condition.pins)
+    if condition.locks:
+        yield judge_locks(condition.locks)
 
 
 def _judge_journal(subject: Subject, condition: Condition) -> Finding:
@@ -106,6 +111,16 @@ def _judge_owner(subject: Subject, condition: Condition) -> Iterator[Finding]:
     if condition.site_id != site:
         seen = f"the database is of site {condition.site_id}, the settings name {site}"
         yield warn("site", seen, "correct site.id, or name this site's database")
+
+
+def judge_locks(rows: Sequence[LockRow]) -> Finding:
+    """Who asks for a PIN at power-up (SIM-07), as the modems told last."""
+    counts = Counter(lock_state(row) for row in rows)
+    told = ", ".join(f"{counts[state]} {state}" for state in LockState if counts[state])
+    seen = f"{len(rows)} cards in use or in a bay: {told}"
+    if counts[LockState.UNLOCKED] or counts[LockState.STOPPED] or counts[LockState.BLOCKED]:
+        return warn("PIN locks", seen, "modemctl sims locks says which, and why")
+    return ok("PIN locks", seen)
 
 
 def judge_pins(pins: PinCensus) -> Iterator[Finding]:

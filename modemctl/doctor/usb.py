@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from modemctl.config.settings import HubPower
 from modemctl.doctor.facts import Facts
 from modemctl.doctor.findings import Finding, fail, ok, some, warn
+from modemctl.doctor.people import WRITE, may
 from modemctl.doctor.subject import Subject
 
 _DEVICES: Final = "/sys/bus/usb/devices"
@@ -106,6 +108,57 @@ def check_usb(subject: Subject) -> Iterator[Finding]:
     yield from _judge_dead(devices)
     yield from _judge_hubs(devices)
     yield from _judge_sleep(devices)
+
+
+def check_recovery(subject: Subject) -> Iterator[Finding]:
+    """Whether the steps of recovery that the settings ask for may touch USB; they are opt-in."""
+    facts = subject.facts
+    devices = read_devices(facts)
+    modems = [one for one in devices if not one.is_hub and not one.is_root]
+    if not modems:
+        return
+    install = "systemd/usb-recovery/: its udev rule and its drop-in for the unit"
+    is_shut = _is_sys_read_only(subject)
+    closed = [one.name for one in modems if is_shut or not _may_write(subject, one.name)]
+    hub_power = subject.settings.bank.hub_power
+    if hub_power is HubPower.OFF:
+        seen = "a hanging modem is restarted by AT commands only; unplugging it is not set up"
+        yield ok("USB recovery", seen if closed else "modems may be taken off the bus and back")
+    elif hub_power is HubPower.UHUBCTL and not _has_program(facts, "uhubctl"):
+        yield fail("USB recovery", "bank.hub_power wants uhubctl", "apt install uhubctl")
+    elif closed:
+        seen = f"{subject.runner.name} may not switch {some(closed)}"
+        yield fail("USB recovery", seen, f"install {install}; or bank.hub_power = off")
+    elif not any(_port_switches(facts)):
+        seen = "no hub has a `disable` file a port: this kernel is older than 6.0"
+        yield fail("USB recovery", seen, "a newer kernel, or bank.hub_power = off")
+    else:
+        yield ok("USB recovery", f"modems and hub ports may be switched ({hub_power})")
+
+
+def _is_sys_read_only(subject: Subject) -> bool:
+    """Whether the unit hides /sys from the daemon's pen, as ours does without its drop-in."""
+    unit = subject.unit
+    if unit is None:
+        return False
+    is_kept = unit.value("ProtectKernelTunables") in {"yes", "true", "1", "on"}
+    return is_kept and not any(path.startswith("/sys") for path in unit.values("ReadWritePaths"))
+
+
+def _may_write(subject: Subject, name: str) -> bool:
+    return may(subject.facts, subject.runner, f"{_DEVICES}/{name}/authorized", WRITE)
+
+
+def _port_switches(facts: Facts) -> Iterator[str]:
+    for interface in facts.names(_DEVICES):
+        for port in facts.names(f"{_DEVICES}/{interface}"):
+            if "-port" in port and facts.stat(f"{_DEVICES}/{interface}/{port}/disable"):
+                yield port
+
+
+def _has_program(facts: Facts, name: str) -> bool:
+    folders = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+    return any(facts.stat(f"{folder}/{name}") is not None for folder in folders)
 
 
 def _judge_controller(controller: str, devices: Sequence[Device]) -> Finding:

@@ -13,7 +13,7 @@ from modemctl.service.principal import Principal, Scope
 from modemctl.store import Store, card_locks
 from modemctl.store.card_locks import LockRow
 
-__all__ = ["CardState", "LockState", "LockView", "Locks"]
+__all__ = ["CardState", "LockState", "LockView", "Locks", "lock_state"]
 
 
 class LockState(StrEnum):
@@ -72,7 +72,7 @@ class Locks:
 
 
 def _view(row: LockRow) -> LockView:
-    state = _state(row)
+    state = lock_state(row)
     return LockView(
         iccid=row.iccid,
         department=row.department,
@@ -85,7 +85,8 @@ def _view(row: LockRow) -> LockView:
     )
 
 
-def _state(row: LockRow) -> LockState:
+def lock_state(row: LockRow) -> LockState:
+    """What is known of a card's lock, in one word."""
     if row.reason in _BLOCKED:
         return LockState.BLOCKED
     if row.is_locked is False:

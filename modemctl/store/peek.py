@@ -19,12 +19,15 @@ from sqlalchemy.pool import StaticPool
 
 from modemctl.clock import Clock
 from modemctl.errors import StoreError
+from modemctl.store.card_locks import LockRow, find
 from modemctl.store.tables import meta, pin_import, sim
 
 _WAL: Final = 2  # octets 18 and 19 of the file: 1 roll-back journal, 2 write-ahead log
 _STEPS: Final = 20_000  # of SQLite's machine between two looks at the clock
 _FAULTS: Final = 5  # that are told: one is enough to restore a copy
 _NO_PIN: Final = "none"
+LOCKS_MAX: Final = 100_000
+"""Cards whose locks are read at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,8 @@ class Condition:
     key_check: str | None
     site_id: str | None
     pins: PinCensus | None
+    locks: Sequence[LockRow] | None
+    """Cards in use or in a bay, up to `LOCKS_MAX`."""
 
 
 def peek(path: Path, *, is_in_use: bool, clock: Clock, patience: float) -> Condition:
@@ -74,6 +79,7 @@ def peek(path: Path, *, is_in_use: bool, clock: Clock, patience: float) -> Condi
                 key_check=words.get("key_check"),
                 site_id=words.get("site_id"),
                 pins=_pins(conn) if {"sim", "pin_import"} <= tables else None,
+                locks=find(conn, limit=LOCKS_MAX) if "card_lock" in tables else None,
             )
     except DBAPIError as error:
         raise StoreError(str(error.orig)) from None

@@ -91,6 +91,17 @@ def test_bad_settings_are_the_first_fault(tmp_path: Path) -> None:
     assert "not looked at without good settings" in done.out
 
 
+def test_wrong_file_of_a_family_is_told(tmp_path: Path) -> None:
+    site = Site(
+        tmp_path / "site", "/dev/null*", **{"bank.families": json.dumps(f"{tmp_path}/families")}
+    )
+    (tmp_path / "families").mkdir()
+    (tmp_path / "families/own.toml").write_text("nonsense = 1\n")
+    status, found = doctor(site)
+    assert status == 2
+    assert "own.toml" in found["settings"]["seen"]
+
+
 def test_doctor_leaves_a_new_site_as_it_was(tmp_path: Path) -> None:
     site = Site(tmp_path / "site", "/dev/null*")
     site.database.unlink()

@@ -13,13 +13,13 @@ import pytest
 
 from modemctl.clock import SystemClock
 from modemctl.config import PathsSettings, Settings, SiteSettings
-from modemctl.doctor.database import check_database, judge_pins
+from modemctl.doctor.database import check_database, judge_locks, judge_pins
 from modemctl.doctor.findings import Finding, Verdict
 from modemctl.doctor.subject import Subject
 from modemctl.errors import StoreError
 from modemctl.lifecycle import CardState
 from modemctl.model import Iccid
-from modemctl.store import pins, sims
+from modemctl.store import card_locks, pins, sims
 from modemctl.store.peek import PinCensus, peek
 from modemctl.store.transaction import Tx
 from modemctl.vault import create_key
@@ -91,6 +91,7 @@ def test_stopped_database_is_read_without_a_trace(site: Site) -> None:
     assert wrong(found) == {"site"}
     assert "the database is of site " in found["site"].seen
     assert found["PINs"].seen == "5 cards: 2 without a PIN, 3 not tried yet"
+    assert found["PIN locks"].seen == "5 cards in use or in a bay: 5 unknown"
     assert found["key and data"].verdict is Verdict.OK
     assert "4711" not in repr(found)
 
@@ -230,3 +231,24 @@ def test_locked_cards_and_stopped_imports_are_told() -> None:
     assert cards.seen == "512 cards: 1 PUK needed, 1 wrong, 500 proved, 10 not tried yet"
     assert "1 imports stopped" in guard.seen
     assert "10 cards wait" in guard.seen
+
+
+def test_cards_that_anybody_may_use_are_told(site: Site) -> None:
+    def lock(tx: Tx) -> None:
+        told = [(True, ""), (False, ""), (True, "guard"), (None, "sim_puk")]
+        notes = [
+            card_locks.LockNote(iccid=iccid, bay="b", is_locked=is_locked, reason=reason)
+            for iccid, (is_locked, reason) in zip(CARDS, told, strict=False)
+        ]
+        card_locks.note(tx, notes)
+
+    site.write(register, lock)
+    found = look(site)["PIN locks"]
+    assert found.verdict is Verdict.WARN
+    counted = "1 locked, 1 unlocked, 1 unknown, 1 stopped, 1 blocked"
+    assert found.seen == f"5 cards in use or in a bay: {counted}"
+    locked = card_locks.LockRow(
+        iccid=CARDS[0], department=None, state=None, bay=None, bay_state=None, bay_reason=None,
+        is_locked=True, verified_at=None, reason="",
+    )  # fmt: skip
+    assert judge_locks([locked]).verdict is Verdict.OK

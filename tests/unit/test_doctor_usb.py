@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from modemctl.config import Settings
+from modemctl.config import BankSettings, PathsSettings, Settings
+from modemctl.config.settings import HubPower
 from modemctl.doctor.findings import Finding, Verdict
 from modemctl.doctor.subject import Subject
-from modemctl.doctor.usb import check_usb, read_devices
-from tests.support.doctors import facts_of, plug
+from modemctl.doctor.usb import check_recovery, check_usb, read_devices
+from tests.support.doctors import facts_of, plug, write
 
 EC25 = {"product": "EC25-E", "bDeviceClass": "ef"}
 HUB = {"product": "USB2.0 Hub", "bDeviceClass": "09"}
@@ -104,3 +105,52 @@ def test_deep_slow_and_sleepy(tmp_path: Path) -> None:
 def test_sleeping_hubs_and_slow_root_hubs_are_common(tmp_path: Path) -> None:
     plug(tmp_path, "usb1", CONTROLLER, ends=(1,), speed="12", **HUB, **{"power/control": "auto"})
     assert wrong(tmp_path) == {}
+
+
+# ---------------------------------------------------------------- recovery
+
+
+def recovery(root: Path, power: HubPower) -> list[Finding]:
+    bank = BankSettings(hub_power=power)
+    settings = Settings(bank=bank, paths=PathsSettings(state_dir=Path("/var/lib/modemctl")))
+    return list(check_recovery(Subject.of(facts_of(root), settings)))
+
+
+def test_without_modems_nothing_is_said_of_recovery(tmp_path: Path) -> None:
+    two_buses(tmp_path)
+    assert recovery(tmp_path, HubPower.KERNEL) == []
+
+
+def test_hub_power_needs_what_the_settings_name(tmp_path: Path) -> None:
+    """Without a unit the user who asks runs the daemon; all files here are his."""
+    two_buses(tmp_path)
+    hub = plug(tmp_path, "1-1", f"{CONTROLLER}/usb1", ends=(1,), **HUB)
+    plug(tmp_path, "1-1.2", f"{CONTROLLER}/usb1/1-1", ends=(3,), **EC25)
+    (off,) = recovery(tmp_path, HubPower.OFF)
+    assert off.verdict is Verdict.OK
+    (kernel,) = recovery(tmp_path, HubPower.KERNEL)
+    assert (kernel.verdict, "older than 6.0" in kernel.seen) == (Verdict.FAIL, True)
+    write(hub / "1-1:1.0/1-1-port2", "disable", "0")
+    (kernel,) = recovery(tmp_path, HubPower.KERNEL)
+    assert kernel.verdict is Verdict.OK
+    (uhubctl,) = recovery(tmp_path, HubPower.UHUBCTL)
+    assert (uhubctl.verdict, uhubctl.cure) == (Verdict.FAIL, "apt install uhubctl")
+    write(tmp_path, "usr/sbin/uhubctl")
+    (uhubctl,) = recovery(tmp_path, HubPower.UHUBCTL)
+    assert uhubctl.verdict is Verdict.OK
+
+
+def test_our_unit_needs_its_drop_in_for_hub_power(tmp_path: Path) -> None:
+    folder = Path(__file__).resolve().parents[2] / "systemd"
+    unit = "etc/systemd/system/modemctl.service"
+    write(tmp_path, unit, (folder / "modemctl.service").read_text(encoding="utf-8"))
+    two_buses(tmp_path)
+    hub = plug(tmp_path, "1-1", f"{CONTROLLER}/usb1", ends=(3,), **EC25).parent
+    write(hub / "1-0:1.0/usb1-port1", "disable", "0")
+    (tmp_path / "sys/bus/usb/devices/1-0:1.0").symlink_to(hub / "1-0:1.0")
+    (shut,) = recovery(tmp_path, HubPower.KERNEL)
+    assert (shut.verdict, "systemd/usb-recovery/" in shut.cure) == (Verdict.FAIL, True)
+    drop_in = (folder / "usb-recovery/usb-recovery.conf").read_text(encoding="utf-8")
+    write(tmp_path, f"{unit}.d/usb-recovery.conf", drop_in)
+    (still_open,) = recovery(tmp_path, HubPower.KERNEL)
+    assert still_open.verdict is Verdict.OK
