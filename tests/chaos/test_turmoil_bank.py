@@ -1,0 +1,98 @@
+"""The whole daemon while half of the bank is in turmoil: judged by ledger, store and log.
+
+A minute by default, ten under `MODEMCTL_LONG=1`; `MODEMCTL_SEED` tells another story, and
+`CHAOS_MODEMS`, `CHAOS_SECONDS`, `CHAOS_PERSONAS` make it smaller or larger.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.approved import numbers
+from tests.support.banks import DaemonProcess, Site
+from tests.support.simulated import BankProcess
+from tests.support.turmoil import Turmoil, plan
+from tests.support.turmoil_judge import Sighting, TurmoilJudge, sightings
+
+LONG = os.environ.get("MODEMCTL_LONG") == "1"
+N_MODEMS = int(os.environ.get("CHAOS_MODEMS", "64"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "600" if LONG else "60"))
+SEED = int(os.environ.get("MODEMCTL_SEED", "20261122"))
+PERSONAS = os.environ.get("CHAOS_PERSONAS", "all")
+LATENCY = 1.5
+# A message that a modem had no room for comes again soon: networks wait minutes.
+WORLD = f"""
+seed = {SEED}
+modems = {N_MODEMS}
+persona = "{PERSONAS}"
+latency = {LATENCY}
+[[carriers]]
+name = "CHINA MOBILE"
+numeric = "46000"
+home = [""]
+retry = 5
+"""
+TEXTS = ("No {n}", "您好，您的账单已出，请及时查看。", "Ihre Bestellung ist unterwegs; " * 8)
+UNSENT = {"queued", "leased", "submitting"}
+
+
+@pytest.mark.timeout(1800)
+def test_a_bank_in_turmoil_keeps_its_promise(tmp_path):
+    print(f"seed {SEED}")
+    (tmp_path / "world.toml").write_text(WORLD)
+    names = [f"modem{n:02d}" for n in range(1, N_MODEMS + 1)]
+    sick, healthy = names[1::2], names[::2]
+    seen: set[Sighting] = set()
+    with BankProcess(tmp_path / "bank", "--scenario", str(tmp_path / "world.toml")) as bank:
+        site, recipients = prepare(tmp_path)
+        turmoil = Turmoil(bank, sick)
+        with DaemonProcess(site) as daemon:
+            daemon.wait_until(lambda: site.n_ready() == N_MODEMS, what="all ready", seconds=90)
+            turmoil.run(plan(SEED, sick, names, SECONDS), lambda: seen.update(sightings(site)))
+            turmoil.finish()
+            settle(site, daemon, turmoil)
+        judge = TurmoilJudge(
+            site=site, bank=bank, turmoil=turmoil, healthy=frozenset(healthy),
+            recipients=recipients, seen=frozenset(seen),
+        )  # fmt: skip
+        judge.judge(daemon)
+    print(judge.figures())
+    assert judge.n_kinds > (30 if SECONDS >= 40 else 0), "hardly any fault struck"
+    assert not judge.findings, "\n".join(judge.findings)
+
+
+def prepare(folder: Path) -> tuple[Site, list[str]]:
+    """A site with batches that last as long as the turmoil, and their recipients."""
+    site = Site(
+        folder / "site",
+        str(folder / "bank" / "ports" / "*"),
+        bank__submit_timeout="6.0",
+        bank__health_interval="1.0",
+    )
+    site.add_cards(folder / "bank")
+    n_each = int(N_MODEMS * SECONDS / (2 * LATENCY)) // len(TEXTS)
+    recipients = numbers(n_each * len(TEXTS), start=50_000_000)
+    for n, text in enumerate(TEXTS):
+        site.add_batch(recipients[n * n_each : (n + 1) * n_each], template=text)
+    return site, recipients
+
+
+def settle(site: Site, daemon: DaemonProcess, turmoil: Turmoil) -> None:
+    """Wait until every bay serves again and nothing is on its way."""
+    retried: set[str] = set()
+
+    def is_well() -> bool:
+        for bay, (state, _) in site.modems().items():
+            if state == "failed" and bay not in retried:
+                retried.add(bay)
+                site.retry(bay)  # its cool-down is long; a person shortens it (design §5)
+        return site.n_ready() == N_MODEMS
+
+    try:
+        daemon.wait_until(is_well, what="all ready again", seconds=180)
+        daemon.wait_until(lambda: not site.segments().keys() & UNSENT, what="all sent", seconds=180)
+        daemon.wait_until(turmoil.is_all_taken, what="all that came in", seconds=90)
+    finally:
+        print({bay: state for bay, state in site.modems().items() if state[0] != "ready"})
+        print(site.segments())

@@ -1,0 +1,215 @@
+"""A bank half of which is in turmoil: every fault, at random, from one seed; the rest is healthy.
+
+What is done is planned before it begins, so that a seed tells the whole story.
+"""
+
+from __future__ import annotations
+
+import csv
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from simulator.faults import FaultKind
+from simulator.phone import CallOutcome, CallPlan
+from tests.support.simulated import BankProcess, wait_until
+
+K = FaultKind
+_RARE = {K.HANG, K.HANG_AT_PROMPT}
+"""Nothing but a loss of power ends these."""
+_HARD = _RARE | {
+    K.REBOOT, K.REBOOT_ON_SUBMIT, K.REBOOT_AFTER_SUBMIT, K.PORT_GONE, K.PORT_RENUMBERED,
+    K.LOST_ANSWER, K.NO_ANSWER, K.SILENCE, K.NO_PROMPT,
+}  # fmt: skip
+"""These take a modem out of service for a while."""
+_REFUSALS = (41, 500)
+"""One that is tried again soon, one that proves nothing; others wait for minutes."""
+_STRANGER = "+8613700000001"
+BURST = 2.0
+_DEEDS = ("unplug", "unplug_powered", "reboot", "pull_card", "lose_coverage")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deed:
+    """One thing that is done at a moment, in seconds from the beginning."""
+
+    at: float
+    modem: str
+    what: str
+    args: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """An SMS that a stranger sent to a modem's card."""
+
+    modem: str
+    text: str
+
+
+def plan(seed: int, sick: Sequence[str], everybody: Sequence[str], seconds: float) -> list[Deed]:
+    """What happens: bursts of faults at sick modems, SMS and calls to everybody."""
+    dice = random.Random(seed)
+    deeds: list[Deed] = []
+    kinds = [kind for kind in FaultKind for _ in range(1 if kind in _RARE else 3)]
+    queue: list[FaultKind] = []
+    n_bursts = max(1, int(seconds / BURST))
+    for burst in range(n_bursts):
+        at = burst * BURST
+        for modem in dice.sample(sick, max(1, len(sick) // 2)):
+            for _ in range(dice.randint(1, 2)):
+                if not queue:
+                    queue = dice.sample(kinds, len(kinds))
+                deeds.append(_fault(dice, at + dice.uniform(0, BURST), modem, queue.pop()))
+        modem = dice.choice(sick)
+        deeds += _deed(dice, at + dice.uniform(0, BURST), modem)
+    for n in range(int(seconds)):
+        modem = dice.choice(everybody)
+        long = " and so on" * 20 if n % 10 == 0 else ""
+        deeds.append(
+            Deed(at=n + dice.random(), modem=modem, what="sms", args={"text": f"in {n}.{long}"})
+        )
+    # One call each: the next one would find the line engaged.
+    for n, modem in enumerate(dice.sample(everybody, min(len(everybody), int(seconds) // 4))):
+        deeds.append(Deed(at=4 * n + dice.random(), modem=modem, what="call"))
+    return sorted(deeds, key=lambda deed: deed.at)
+
+
+def _fault(dice: random.Random, at: float, modem: str, kind: FaultKind) -> Deed:
+    args: dict[str, object] = {
+        "fault": kind.value,
+        "count": 1 if kind in _HARD else dice.randint(1, 4),
+        "skip": dice.randint(0, 2),
+        "seconds": {K.URC_FLOOD: 0.05, K.LATE_ANSWER: dice.uniform(1, 9)}.get(
+            kind, dice.uniform(0.1, 3)
+        ),
+    }
+    if kind is K.TRUNCATED_LINE:  # a line that breaks off at one place each time is whole to us
+        args["count"] = dice.randint(1, 2)
+    if kind is K.CMS_ERROR:
+        args["code"] = dice.choice(_REFUSALS)
+    if kind in {K.RADIO_OFF, K.URC_FLOOD}:  # until cleared
+        args |= {"skip": 0, "lasts": dice.uniform(1, 5)}
+    if kind is K.CNMI_LOST:  # strikes when it is set, or never
+        args |= {"skip": 0, "count": 1}
+    return Deed(at=at, modem=modem, what="fault", args=args)
+
+
+def _deed(dice: random.Random, at: float, modem: str) -> list[Deed]:
+    what = dice.choice(_DEEDS)
+    back = at + dice.uniform(0.5, 4)
+    match what:
+        case "unplug" | "unplug_powered":
+            return [
+                Deed(at=at, modem=modem, what="unplug", args={"keeps_power": what != "unplug"}),
+                Deed(at=back, modem=modem, what="plug"),
+            ]
+        case "pull_card":
+            return [Deed(at=at, modem=modem, what="pull_card"),
+                    Deed(at=back, modem=modem, what="insert_card")]  # fmt: skip
+        case "lose_coverage":
+            return [Deed(at=at, modem=modem, what="lose_coverage"),
+                    Deed(at=back, modem=modem, what="restore_coverage")]  # fmt: skip
+        case _:
+            return [Deed(at=at, modem=modem, what="reboot")]
+
+
+class Turmoil:
+    """Carries a plan out on a bank that is served, and ends it so that every modem can work."""
+
+    def __init__(self, bank: BankProcess, sick: Sequence[str]) -> None:
+        self._bank = bank
+        self._sick = list(sick)
+        with (bank.folder / "cards.csv").open(encoding="ascii") as file:
+            self.cards = {row["modem"]: row for row in csv.DictReader(file)}
+        self.sms: list[Incoming] = []
+        self.calls: Counter[str] = Counter()
+        self.acts: list[tuple[str, str, float]] = []
+        """Modem, what was done with it by hand, and when (POSIX time)."""
+        self._clearing: list[tuple[float, str, str]] = []
+        self._began = 0.0
+
+    def run(self, deeds: Sequence[Deed], meanwhile: Callable[[], None]) -> None:
+        """Do one deed after the other at its moment; `meanwhile` is called in between."""
+        self._began = time.monotonic()
+        for deed in deeds:
+            self._wait(deed.at, meanwhile)
+            self._do(deed)
+
+    def finish(self) -> None:
+        """No faults any more; what is unplugged is plugged in, what hangs gets its power anew."""
+        control = self._bank.control
+        control.clear_faults()
+        control.restore_coverage()
+        for name in self._sick:
+            control.restore_coverage(modem=name)
+            self._do(Deed(at=0, modem=name, what="insert_card"))
+        hung = {
+            str(line["modem"])
+            for line in self._bank.ledger(kind="fault")
+            if str(line["fault"]) in _RARE
+        }
+        for name in sorted(hung):
+            self._do(Deed(at=0, modem=name, what="unplug", args={"keeps_power": False}))
+        for name in self._sick:
+            self._do(Deed(at=0, modem=name, what="plug"))
+
+    def is_all_taken(self) -> bool:
+        """Whether all has been reported, and nothing lies in a modem or waits in the network."""
+        if len(self._bank.ledger(kind="report")) < len(self._bank.ledger(kind="submit")):
+            return False
+        for state in self._bank.control.state():
+            card = state["card"]
+            if not isinstance(card, dict) or card["stored"] or card["waiting"] or state["me_used"]:
+                return False
+        return True
+
+    def _wait(self, at: float, meanwhile: Callable[[], None]) -> None:
+        def is_time() -> bool:
+            meanwhile()
+            now = time.monotonic() - self._began
+            while self._clearing and self._clearing[0][0] <= now:
+                _, modem, kind = self._clearing.pop(0)
+                self._bank.control.clear_faults(modem, kind=FaultKind(kind))
+            return now >= at
+
+        wait_until(is_time, what=f"second {at:.0f}", seconds=600)
+
+    def _do(self, deed: Deed) -> None:
+        control, modem = self._bank.control, deed.modem
+        args = dict(deed.args)
+        match deed.what:
+            case "fault":
+                lasts = args.pop("lasts", None)
+                if isinstance(lasts, float):
+                    self._clearing.append((deed.at + lasts, modem, str(args["fault"])))
+                    self._clearing.sort()
+                    args["count"] = None
+                control.request("set_fault", {"modem": modem, **args})
+            case "sms":
+                text = str(args["text"])
+                control.inject_sms(self.cards[modem]["number"], text, origin=_STRANGER)
+                self.sms.append(Incoming(modem=modem, text=text))
+                return
+            case "call":
+                self._call(modem)
+                return
+            case "insert_card":
+                (state,) = control.state(modem)
+                if state["card"] is not None:
+                    return
+                control.insert_card(modem, self.cards[modem]["iccid"])
+            case "reboot" if not control.state(modem)[0]["is_plugged"]:
+                return
+            case _:
+                control.request(deed.what, {"modem": modem, **args})
+        self.acts.append((modem, deed.what, time.time()))
+
+    def _call(self, modem: str) -> None:
+        (state,) = self._bank.control.state(modem)
+        if state["is_on"] and state["registration"] in {1, 5} and not state["call"]:
+            plan = CallPlan(number="+8613700000000", outcome=CallOutcome.MISSED)
+            self._bank.control.inject_call(modem, plan)
+            self.calls[modem] += 1

@@ -1,0 +1,277 @@
+"""What a bank in turmoil must have kept: the store against the ledger, the log against peace."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from modemctl.store import inbox
+from simulator.ledger import Fact
+from tests.support.banks import DaemonProcess, Site
+from tests.support.simulated import BankProcess
+from tests.support.turmoil import Turmoil
+
+_SENT = frozenset({"sent", "delivered", "undelivered"})
+_ENDED = _SENT | {"in_doubt", "refused"}
+_SPOILING = frozenset(
+    {"garbage", "merged_lines", "truncated_line", "doubled_byte", "lost_byte", "late_answer"}
+)
+"""After these an answer may read as another one that is as good."""
+_TROUBLE = ("fault", "power", "card", "registration")
+_SLACK = timedelta(seconds=1)  # two processes, two clocks' readings, a commit in between
+_MOVED = re.compile(r"modem\.moved\b.*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One segment as the store knows it."""
+
+    segment_id: int
+    to: str
+    seq: int
+    n: int
+    state: str
+    bay: str
+    iccid: str
+    mr: int | None
+    entries: Sequence[tuple[datetime, str, str]]
+    """When, what it became, why."""
+
+
+Sighting = tuple[str, str | None, str | None]
+"""A bay, and the IMEI and ICCID that the store has for it."""
+
+
+def sightings(site: Site) -> frozenset[Sighting]:
+    """What the store says now of who is where."""
+    return frozenset(site.query("SELECT bay, imei, iccid FROM modem"))
+
+
+@dataclass(kw_only=True)
+class TurmoilJudge:
+    """`findings` says everything that is wrong."""
+
+    site: Site
+    bank: BankProcess
+    turmoil: Turmoil
+    healthy: frozenset[str]
+    recipients: Sequence[str]
+    seen: frozenset[Sighting]
+    findings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._ledger = self.bank.ledger()
+        self._segments = self._read_segments()
+        self._took: dict[tuple[str, int], list[dict[str, Fact]]] = defaultdict(list)
+        self._trouble: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
+        for line in self._ledger:
+            kind = str(line["kind"])
+            if kind == "submit":
+                concat = line["concat"]
+                seq = int(str(concat["seq"])) if isinstance(concat, dict) else 1
+                self._took[str(line["destination"]), seq].append(line)
+            elif kind in _TROUBLE and line.get("modem"):
+                what = str(line.get("fault") or line.get("event") or kind)
+                self._trouble[str(line["modem"])].append((_time(line), what))
+        for modem, what, at in self.turmoil.acts:
+            when = datetime.fromtimestamp(at).astimezone()
+            self._trouble[modem].append((when, what))
+
+    def judge(self, daemon: DaemonProcess) -> None:
+        """Look at everything, once the daemon has ended."""
+        self._judge_sent()
+        self._judge_healthy()
+        self._judge_identities()
+        self._judge_incoming()
+        self._judge_calls()
+        self._judge_log(daemon)
+
+    @property
+    def n_kinds(self) -> int:
+        """How many kinds of fault struck."""
+        return len(self._struck())
+
+    def _struck(self) -> Counter[str]:
+        return Counter(str(line["fault"]) for line in self._ledger if line["kind"] == "fault")
+
+    def figures(self) -> str:
+        """What happened, in a line."""
+        struck = self._struck()
+        states = Counter(one.state for one in self._segments)
+        doubted = sum(bool(self._doubts(one)) for one in self._segments)
+        return (
+            f"{len(self._segments)} segments {dict(states)}, {doubted} ever in doubt;"
+            f" {sum(struck.values())} strikes of {len(struck)} kinds;"
+            f" {len(self.turmoil.sms)} SMS and {self.turmoil.calls.total()} calls came in"
+        )
+
+    # ---------------------------------------------------------------- sending
+
+    def _judge_sent(self) -> None:
+        known = set()
+        for one in self._segments:
+            known.add((one.to, one.seq))
+            took = self._took.get((one.to, one.seq), [])
+            if one.state not in _ENDED:
+                self._find(one, f"has no end: {one.state}")
+            if len(took) > 1:
+                self._find(one, f"was sent {len(took)} times")
+            if one.state in _SENT:
+                self._judge_answer(one, took)
+            if one.state == "refused" and took:
+                self._find(one, "is said to be refused, and the network took it")
+            if one.bay in self.healthy and one.state != "delivered":
+                self._find(one, f"is {one.state} at a healthy modem")
+            self._judge_doubt(one)
+        for what in self._took.keys() - known:
+            self.findings.append(f"nobody asked for {what}")
+
+    def _judge_answer(self, one: Segment, took: Sequence[dict[str, Fact]]) -> None:
+        began = max((at for at, after, _ in one.entries if after == "submitting"), default=None)
+        ended = max((at for at, after, _ in one.entries if after in _SENT), default=None)
+        assert began is not None
+        assert ended is not None
+        faults = self._troubles(one.bay, began, ended)
+        if not took:
+            if "ok_not_sent" not in faults:
+                self._find(one, f"is said to be sent, and was not; {sorted(faults)}")
+            return
+        if took[0]["iccid"] != one.iccid or took[0]["modem"] != one.bay:
+            self._find(one, f"left by {took[0]['modem']}, not by {one.bay}")
+        if took[0]["mr"] != one.mr and not faults & _SPOILING:
+            self._find(one, f"has reference {one.mr}, the network saw {took[0]['mr']}")
+
+    def _judge_doubt(self, one: Segment) -> None:
+        """A doubt is one whose answer something withheld or spoiled (design §13)."""
+        for begun, at, why in self._doubts(one):
+            if not self._troubles(one.bay, begun, at):
+                self._find(one, f"in doubt without a cause at {one.bay}: {why}")
+
+    def _judge_healthy(self) -> None:
+        for line in self.log_lines:
+            fields = _fields(line)
+            if fields.get("bay") in self.healthy and fields.get("before") == "ready":
+                self.findings.append(f"a healthy modem left READY: {line}")
+
+    @property
+    def log_lines(self) -> list[str]:
+        """The daemon's changes of modem states, until it was told to stop."""
+        text = (self.site.folder / "daemon.log").read_text()
+        return [line for line in text.splitlines() if _MOVED.search(line)]
+
+    # ---------------------------------------------------------------- who is where
+
+    def _judge_identities(self) -> None:
+        states = {str(one["modem"]): one for one in self.bank.control.state()}
+        for bay, imei, iccid in self.seen | sightings(self.site):
+            card = states[bay]["card"]
+            assert isinstance(card, dict)
+            if imei not in {None, states[bay]["imei"]} or iccid not in {None, card["iccid"]}:
+                self.findings.append(f"the store said that {bay} holds {imei}, {iccid}")
+            if card["pin_tries"] != 3:
+                self.findings.append(f"{bay}: a card with {card['pin_tries']} tries left")
+
+    # ---------------------------------------------------------------- what came in
+
+    def _judge_incoming(self) -> None:
+        rows = self.site.write(
+            lambda tx: inbox.find(tx.conn, tx.vault, inbox.Query(), before=None, limit=1_000_000)
+        )
+        stored = Counter((row.iccid, row.text) for row in rows if not row.is_repeat)
+        sent = Counter(
+            (self.turmoil.cards[one.modem]["iccid"], one.text) for one in self.turmoil.sms
+        )
+        for (iccid, text), n in (sent - stored).items():
+            self.findings.append(f"lost {n} of {text!r:.20} to {self._bay(iccid)}")
+        for (iccid, text), n in (stored - sent).items():
+            self.findings.append(f"{n} too many of {text!r:.20} from {self._bay(iccid)}")
+        for state in self.bank.control.state():
+            card = state["card"]
+            assert isinstance(card, dict)
+            if card["stored"] or state["me_used"] or card["waiting"]:
+                left = card["stored"], state["me_used"], card["waiting"]
+                self.findings.append(f"{state['modem']}: left in SM, ME, the network: {left}")
+
+    def _bay(self, iccid: str | None) -> str:
+        cards = self.turmoil.cards.items()
+        return next((modem for modem, card in cards if card["iccid"] == iccid), str(iccid))
+
+    def _judge_calls(self) -> None:
+        rows = self.site.query("SELECT bay, count(*) FROM call WHERE is_incoming GROUP BY bay")
+        found = {bay: n for bay, n in rows if bay in self.healthy}
+        rung = {bay: n for bay, n in self.turmoil.calls.items() if bay in self.healthy}
+        if found != rung:
+            self.findings.append(f"calls at healthy modems: {found} stored, {rung} rang")
+        n_open = self.site.query("SELECT count(*) FROM call WHERE ended_at IS NULL")
+        if n_open != [(0,)]:
+            self.findings.append(f"{n_open} calls without an end")
+
+    # ---------------------------------------------------------------- the daemon itself
+
+    def _judge_log(self, daemon: DaemonProcess) -> None:
+        for line in daemon.log.read_text().splitlines():
+            if re.search(
+                r"actor\.failed|Traceback|Task exception|never retrieved|inbox\.lost|inbound\.lost",
+                line,
+            ):
+                self.findings.append(f"the log says: {line[:300]}")
+
+    # ---------------------------------------------------------------- reading
+
+    def _doubts(self, one: Segment) -> list[tuple[datetime, datetime, str]]:
+        """From when to when it was on its way to each doubt, and why."""
+        found = []
+        begun = None
+        for at, after, why in one.entries:
+            if after == "submitting":
+                begun = at
+            elif after == "in_doubt":
+                assert begun is not None
+                found.append((begun, at, why))
+        return found
+
+    def _troubles(self, bay: str, since: datetime, until: datetime) -> set[str]:
+        return {
+            what
+            for at, what in self._trouble.get(bay, ())
+            if since - _SLACK <= at <= until + _SLACK
+        }
+
+    def _find(self, one: Segment, what: str) -> None:
+        path = [after for _, after, _ in one.entries]
+        self.findings.append(f"segment {one.segment_id} to {one.to}/{one.seq} {what} ({path})")
+
+    def _read_segments(self) -> list[Segment]:
+        numbers = {self.site.vault.blind_index(number): number for number in self.recipients}
+        entries: dict[int, list[tuple[datetime, str, str]]] = defaultdict(list)
+        for segment_id, at, after, note in self.site.query(
+            "SELECT segment_id, at, after, coalesce(note, '') FROM segment_journal"
+            " ORDER BY entry_id"
+        ):
+            entries[segment_id].append((_stored_time(at), after, note))
+        rows = self.site.query(
+            "SELECT segment_id, recipient_bidx, seq, n_segments, state, segment.bay,"
+            " segment.iccid, mr FROM segment JOIN message USING (message_id)"
+        )
+        return [
+            Segment(
+                segment_id=row[0], to=numbers[row[1]], seq=row[2], n=row[3], state=row[4],
+                bay=row[5] or "", iccid=row[6] or "", mr=row[7], entries=entries[row[0]],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+
+def _time(line: dict[str, Fact]) -> datetime:
+    return datetime.fromisoformat(str(line["time"]))
+
+
+def _stored_time(at: object) -> datetime:
+    return datetime.fromtimestamp(int(str(at)) / 1000).astimezone()
+
+
+def _fields(line: str) -> dict[str, str]:
+    return dict(re.findall(r"(\w+)=(\S+)", line))
