@@ -40,6 +40,7 @@ from modemctl.fleet.saving import STORE_PAUSE, save
 from modemctl.fleet.unlocking import Unlocked, unlock
 from modemctl.fleet.working import Work, seat_of
 from modemctl.lifecycle import ModemEvent, ModemState, advance
+from modemctl.policy.cards import MOVED_CARD
 from modemctl.store import modems
 from modemctl.store.modems import Facts, StateChange
 from modemctl.telemetry import ModemSample, log_context
@@ -279,7 +280,9 @@ class Actor:
     async def _not_admitted(self) -> Moved | None:
         """Whether the modem is not to be driven; a link that was opened anew may be to another."""
         ground = self._ground
-        why = await refused(ground.store, ground.bank.modems, self._facts)
+        why = await refused(
+            ground.store, ground.bank.modems, self._facts, telemetry=ground.telemetry
+        )
         return None if why is None else Moved(event=_E.NOT_ADMITTED, reason=why)
 
     async def _open(self) -> None:
@@ -351,6 +354,8 @@ class Actor:
                 return Moved(event=_E.FIT)
             case Unfit():
                 self._facts = dataclasses.replace(self._facts, iccid=outcome.iccid)
+                if outcome.reason == MOVED_CARD.reason:
+                    self._ground.telemetry.count("modemctl_moves_total", kind="card")
                 return Moved(event=_E.UNFIT, reason=told(outcome))
             case _:
                 self._facts = dataclasses.replace(self._facts, iccid=None)
@@ -358,7 +363,10 @@ class Actor:
 
     async def _check_card(self) -> CheckOutcome:
         ground = self._ground
-        return await check_card(self._link.driver, ground.store, self._bay, ground.bank.cards)
+        card = await check_card(self._link.driver, ground.store, self._bay, ground.bank.cards)
+        if isinstance(card, Fit) and card.has_moved:
+            ground.telemetry.count("modemctl_moves_total", kind="card")
+        return card
 
     async def _quarantined(self) -> Moved | None:
         """The card gets no PIN and sends nothing until the register or a person says otherwise."""

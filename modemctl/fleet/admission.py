@@ -10,10 +10,13 @@ from modemctl.model import Bay
 from modemctl.policy.admission import refusal
 from modemctl.store import Connection, Store, admissions
 from modemctl.store.modems import Facts
+from modemctl.telemetry import Telemetry
 from modemctl.vault import Vault
 
 
-async def refused(store: Store, mode: ListMode, facts: Facts) -> str | None:
+async def refused(
+    store: Store, mode: ListMode, facts: Facts, *, telemetry: Telemetry
+) -> str | None:
     """Why the modem in a bay may not be driven, None where it may; the list learns that it came.
 
     Raises:
@@ -30,6 +33,8 @@ async def refused(store: Store, mode: ListMode, facts: Facts) -> str | None:
             found = refusal(mode, imei, known)
         else:
             found = await store.write(lambda tx: admissions.note_seen(tx, imei, bay, mode))
+            if known is not None and known.bay is not None:
+                telemetry.count("modemctl_moves_total", kind="modem")
     return None if found is None else told(found)
 
 

@@ -24,9 +24,10 @@ _ICCID: Final = re.compile(r"[0-9A-F]{18,22}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """The card is known and may be used."""
+    """The card is known and may be used; `has_moved`: its bay, or it, was tied to another one."""
 
     iccid: Iccid
+    has_moved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,8 @@ CheckOutcome: TypeAlias = Fit | Unfit | Unreadable
 class _Untied:
     """The card may be used here, and its bay is to learn that it holds it."""
 
+    has_moved: bool
+
 
 async def check_card(
     driver: Driver, store: Store, bay: Bay, mode: ListMode = ListMode.LEARN
@@ -68,10 +71,11 @@ async def check_card(
     if iccid is None:
         return Unreadable(reason="iccid_unreadable")
     found = (await store.read(lambda conn: _judge(conn, store.vault, {bay: iccid}, mode)))[bay]
+    has_moved = isinstance(found, _Untied) and found.has_moved
     if isinstance(found, _Untied):
         found = await store.write(lambda tx: ties.learn(tx, bay, iccid, mode))
     if found is None:
-        return Fit(iccid=iccid)
+        return Fit(iccid=iccid, has_moved=has_moved)
     await store.write(alarm(iccid, bay, f"card_{found.reason}", found.policy))
     return Unfit(iccid=iccid, policy=found.policy, reason=found.reason)
 
@@ -105,7 +109,8 @@ def _judge(
     for bay, iccid in places.items():
         fault = _by_register(cards.get(iccid)) or known.fault(mode, bay, iccid)
         is_new = mode is ListMode.LEARN and not known.is_tied(bay, iccid)
-        found[bay] = fault or (_Untied() if is_new else None)
+        has_moved = bay in known.by_bay or iccid in known.by_card
+        found[bay] = fault or (_Untied(has_moved=has_moved) if is_new else None)
     return found
 
 

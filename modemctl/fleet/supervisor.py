@@ -44,6 +44,8 @@ class Supervisor:
         self._guards: list[asyncio.Task[None]] = []
         self._has_looked = asyncio.Event()
         self._stop = asyncio.Event()
+        for kind in ("card", "modem"):  # from 0 on: an alert sees the first one
+            ground.telemetry.count("modemctl_moves_total", 0, kind=kind)
 
     def snapshot(self) -> BankSnapshot:
         """The bays as a scrape shows them."""

@@ -108,6 +108,7 @@ METRICS: Final = (
     _counter("inbox_messages", "Incoming TPDUs that were stored.", "kind"),
     _counter("calls", "Calls that were recorded.", "direction", "outcome"),
     # links and cards
+    _counter("moves", "Cards and modems that turned up in another bay.", "kind"),
     _counter("pin_guard_stops", "PIN tries that the guard forbade.", "reason"),
     _counter("command_timeouts", "Commands without an answer in time.", "family", "phase"),
     _counter("realignments", "Attempts to bring a link back into step.", "family", "outcome"),

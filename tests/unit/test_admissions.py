@@ -15,7 +15,9 @@ from modemctl.policy.admission import Admission, AdmissionState, refusal
 from modemctl.service.admissions import Admissions
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Store, accounts, admissions
+from modemctl.store.modems import Facts
 from modemctl.store.tables import admission, audit_entry, event
+from modemctl.telemetry import Telemetry
 from tests.support.apis import open_api
 from tests.support.stores import TestClock, open_store
 from tests.unit.test_actor import OneCard, reach, until
@@ -143,6 +145,15 @@ async def test_a_modem_that_comes_is_noted_and_one_that_moved_is_an_alarm(tmp_pa
         assert (known.state, known.bay, known.is_intact) == (SEEN, RIGHT, True)
         moved = {"alarm": "modem_moved", "imei": IMEI, "from_bay": "left", "policy": "CC-01"}
         assert await events(store, "alarm") == [moved]
+
+
+async def test_a_modem_that_moved_is_counted_once(tmp_path):
+    telemetry = Telemetry(version="test")
+    async with open_store(tmp_path) as store:
+        for bay in (LEFT, LEFT, RIGHT, RIGHT):
+            facts = Facts(bay=bay, port="/dev/none", imei=IMEI)
+            assert await fleet.refused(store, LEARN, facts, telemetry=telemetry) is None
+    assert telemetry.value("modemctl_moves_total", kind="modem") == 1
 
 
 async def test_an_admitted_modem_stays_admitted_in_another_bay(tmp_path):

@@ -181,12 +181,24 @@ async def test_a_card_tied_elsewhere_gets_no_pin_until_a_person_binds_it(tmp_pat
         await reach(actor, ModemState.QUARANTINED)
         assert actor.reason == "moved (policy: SIM-07)"
         assert modem.n_asked('AT+CPIN="1234"') == 0
+        assert actor._ground.telemetry.value("modemctl_moves_total", kind="card") == 1
         words = [one["alarm"] for one in await alarms(store)]
         assert words == ["card_unbound", "card_moved"]
         await store.write(lambda tx: ties.bind(tx, Bay("bay-7"), CARD, by="anna"))
         actor.tell_card(None)
         await reach(actor, ModemState.READY)
         assert modem.n_asked('AT+CPIN="1234"') == 1
+
+
+async def test_a_card_that_is_learned_in_another_one_s_place_is_counted_once(tmp_path):
+    modem = OneCard()
+    async with one_bay(tmp_path, modem) as (actor, _):
+        await reach(actor, ModemState.SEARCHING)
+        modem.iccid = OTHER
+        modem.tell_registration(1)
+        await reach(actor, ModemState.READY)
+        assert actor.facts.iccid == OTHER
+        assert actor._ground.telemetry.value("modemctl_moves_total", kind="card") == 1
 
 
 async def test_a_bay_in_ready_whose_card_was_bound_elsewhere_leaves_it(tmp_path):
