@@ -180,6 +180,7 @@ class Actor:
     def stop(self) -> None:
         """End in order: the submit in flight to its end, then close the port."""
         self._attention.stop()
+        self._link.abandon()
 
     # ---------------------------------------------------------------- the walk
 

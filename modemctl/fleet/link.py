@@ -40,6 +40,8 @@ class Link:
         self.mailbox: Final = mailbox
         self._driver: Driver | None = None
         self._n_queued = 0
+        self._opening: asyncio.Timeout | None = None
+        self._is_abandoned = False
 
     @property
     def waits_for_turn(self) -> bool:
@@ -88,9 +90,24 @@ class Link:
         """
         await self.close()
         self.mailbox.forget_controls()
-        async with self._turn():
-            self._driver = await self._find()
+        try:
+            async with asyncio.timeout(0.0 if self._is_abandoned else None) as self._opening:
+                async with self._turn():
+                    self._driver = await self._find()
+        except TimeoutError:
+            raise PortGone(self.address, "nobody wants it open any more") from None
+        finally:
+            self._opening = None
         return self._driver
+
+    def abandon(self) -> None:
+        """Open no more, and give up an opening that is under way; what is open stays so.
+
+        A frozen device takes 15 s to refuse, a mute modem as long: the end waits for neither.
+        """
+        self._is_abandoned = True
+        if self._opening is not None:
+            self._opening.reschedule(asyncio.get_running_loop().time())
 
     async def _find(self) -> Driver:
         """The driver at the first port that answers; where the order is a guess, the last one's.
@@ -160,7 +177,7 @@ class Link:
             except (PortBusy, PortDenied):
                 raise
             except DriverError:
-                if loop.time() > deadline:
+                if self._is_abandoned or loop.time() > deadline:
                     raise
             else:
                 return

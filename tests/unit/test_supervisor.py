@@ -1,12 +1,16 @@
 """The supervisor: a stop is told at once, a failed actor leaves nothing SUBMITTING."""
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from drivers import port as port_module
+from drivers import registry
+from drivers.port import stuck_operations
 from modemctl.config import SimsSettings
 from modemctl.config.settings import BankSettings
 from modemctl.fleet.breaking import Breakers
@@ -17,8 +21,10 @@ from modemctl.fleet.starting import StartBudget
 from modemctl.fleet.supervisor import Supervisor
 from modemctl.model import Topic
 from modemctl.policy.numbers import NumberRules
+from modemctl.store import modems
 from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, Bench, bay_of, bench
+from tests.support.scripted_modem import OK, OnPty, ScriptedModem, said
 from tests.support.senders import until
 
 
@@ -28,7 +34,7 @@ async def no_modem(address, sink):
 
 
 @asynccontextmanager
-async def supervised(b: Bench, *ports: Path) -> AsyncIterator[Ground]:
+async def supervised(b: Bench, *ports: str, probe=no_modem) -> AsyncIterator[Ground]:
     encoding = EncodingRules(validity=timedelta(hours=1), wants_reports=False)
     telemetry = Telemetry(version="test")
     ground = Ground(
@@ -37,12 +43,12 @@ async def supervised(b: Bench, *ports: Path) -> AsyncIterator[Ground]:
         dispatcher=Dispatcher(b.store, b.rules, encoding, telemetry),
         telemetry=telemetry,
         rules=b.rules,
-        bank=BankSettings(ports=tuple(map(str, ports)) or ("/dev/none*",), rescan_interval=0.05),
+        bank=BankSettings(ports=ports or ("/dev/none*",), rescan_interval=0.05),
         sims=SimsSettings(),
         numbers=NumberRules(region="CN"),
         stops=StopBell(),
-        start_budget=StartBudget(1, per_hub=1),
-        probe=no_modem,
+        start_budget=StartBudget(4, per_hub=1),
+        probe=probe,
     )
     supervisor = Supervisor(ground)
     async with asyncio.TaskGroup() as group:
@@ -80,8 +86,69 @@ async def test_a_failed_actor_leaves_its_submit_in_doubt(tmp_path):
         await b.begin(other)
         port = tmp_path / bay_of(CARDS[0])
         port.touch()
-        async with supervised(b, port):
+        async with supervised(b, str(port)):
             async with asyncio.timeout(10):
                 while (await b.row(one.segments[0][0])).state != "in_doubt":
                     await asyncio.sleep(0.01)
         assert (await b.row(other.segments[0][0])).state == "submitting"
+
+
+def cardless() -> ScriptedModem:
+    """A modem that is well and has no card."""
+    fixed = dict.fromkeys(("AT+CMEE=1", "AT+CMGF=0", "AT+CREG=2"), OK)
+    said_of_card = {"AT+CFUN?": said("+CFUN: 1"), "AT+CPIN?": b"\r\n+CME ERROR: 10\r\n"}
+    return ScriptedModem({**fixed, **said_of_card})
+
+
+async def states(b: Bench, *ports: OnPty) -> list[str]:
+    rows = await b.store.read(lambda conn: modems.find(conn, node_id=b.store.node_id))
+    state = {row.bay: row.state.value for row in rows}
+    return [state.get(Path(port.path).name, "") for port in ports]
+
+
+async def test_a_frozen_open_delays_neither_another_bay_nor_the_end(tmp_path, monkeypatch):
+    let_go, os_open = threading.Event(), os.open
+    async with bench(tmp_path) as b, OnPty(cardless()) as frozen, OnPty(cardless()) as well:
+
+        def slow_open(path, flags, *more, **kinds):
+            if path == frozen.path:
+                let_go.wait(60)
+            return os_open(path, flags, *more, **kinds)
+
+        monkeypatch.setattr(os, "open", slow_open)
+        loop = asyncio.get_running_loop()
+        try:
+            async with supervised(b, frozen.path, well.path, probe=registry.probe):
+                async with asyncio.timeout(10):
+                    while await states(b, frozen, well) != ["probing", "sim_wait"]:
+                        await asyncio.sleep(0.01)
+                assert stuck_operations() == 1
+                stopped_at = loop.time()
+            assert loop.time() - stopped_at < 3  # the open alone would take 20
+        finally:
+            let_go.set()
+            await until(lambda: stuck_operations() == 0)
+
+
+async def test_a_frozen_close_delays_neither_another_bay_nor_the_end(tmp_path, monkeypatch):
+    let_go, release = threading.Event(), port_module._release
+    async with bench(tmp_path) as b, OnPty(cardless()) as one, OnPty(cardless()) as other:
+
+        def slow_release(fd: int) -> None:
+            if os.ttyname(fd) == one.path:
+                let_go.wait(60)
+            release(fd)
+
+        monkeypatch.setattr(port_module, "_release", slow_release)
+        loop = asyncio.get_running_loop()
+        try:
+            async with supervised(b, one.path, other.path, probe=registry.probe):
+                async with asyncio.timeout(10):
+                    while await states(b, one, other) != ["sim_wait"] * 2:
+                        await asyncio.sleep(0.01)
+                stopped_at = loop.time()
+            assert loop.time() - stopped_at < port_module.CLOSE_TIMEOUT + 3  # not the kernel's 46
+            assert stuck_operations() == 1
+        finally:
+            let_go.set()
+            await until(lambda: stuck_operations() == 0)
