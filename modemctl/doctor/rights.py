@@ -21,6 +21,7 @@ from modemctl.doctor.people import (
     may,
     user_name,
 )
+from modemctl.doctor.ports import usb_terminals
 from modemctl.doctor.subject import Subject
 from modemctl.errors import ConfigError
 from modemctl.vault import read_key
@@ -41,6 +42,9 @@ def check_user(subject: Subject) -> Iterator[Finding]:
     seen = f"{runner.name} ({runner.origin}), groups {some(names)}"
     if runner.uid == 0 or _GROUP in names:
         yield ok("user", seen)
+        return
+    if subject.unit is None and not usb_terminals(facts):
+        yield ok("user", f"{seen}; not {_GROUP}, which only USB modems ask for")
         return
     registered = groups_of(facts, runner.name, -1)
     if _GROUP in {group_name(facts, gid) for gid in registered - {-1}}:

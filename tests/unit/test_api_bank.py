@@ -174,6 +174,33 @@ async def test_a_command_goes_to_the_bay_and_its_answer_comes_back(bench):
     assert answer.json()["lines"] == ["+CSQ: 20,99", "OK"]
 
 
+async def test_what_came_of_a_command_is_audited_without_the_answer(bench):
+    await plug_in(bench)
+    await wish(bench, "at", {"command": "AT+CIMI"}, result="460001234567890\nOK")
+    await wish(bench, "at", {"command": "ATI"}, error="the bay has no link to its modem now")
+    bench.services.modems._patience = 0.05
+    async with bench.client(bench.admin_token) as client:
+        unserved = await client.post("/v1/modems/bay-01/at", json={"command": "AT+CSQ"})
+        assert unserved.json()["done_at"] is None
+    await bench.store.write(lambda tx: wishes.give_up(tx, older_than=0))
+    async with bench.client(await bench.token_of("auditor")) as client:
+        params = {"action": "modem.at.answered"}
+        log = (await client.get("/v1/audit", params=params)).json()["items"]
+    assert "1234567890" not in str(log)
+    assert [one["details"]["outcome"] for one in log] == [
+        "nobody served it: is the bay absent?",
+        "the bay has no link to its modem now",
+        "OK",
+    ]
+    assert {(one["actor"], one["subject"]) for one in log} == {("root", "bay-01")}
+
+
+async def test_numbers_in_an_answer_are_masked_without_the_scope(bench):
+    await plug_in(bench)
+    answer, _ = await wish(bench, "at", {"command": "AT+CIMI"}, result="460001234567890\nOK")
+    assert answer.json()["lines"] == ["4600****7890", "OK"]
+
+
 async def test_a_bay_that_cannot_is_a_conflict_with_its_words(bench):
     await plug_in(bench)
     answer, _ = await wish(

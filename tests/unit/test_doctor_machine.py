@@ -138,6 +138,15 @@ def test_installed_user_belongs_to_dialout(tmp_path: Path) -> None:
     assert (found.verdict, found.cure) == (Verdict.FAIL, "systemd-sysusers")
 
 
+def test_a_simulated_bank_asks_for_no_group(tmp_path: Path) -> None:
+    facts = facts_of(tmp_path, uid=1000, gids=frozenset({1000}))
+    (found,) = check_user(Subject.of(facts, Settings()))
+    assert (found.verdict, "not dialout" in found.seen) == (Verdict.OK, True)
+    write(tmp_path, "sys/class/tty/ttyUSB0/dev", "188:0")
+    (found,) = check_user(Subject.of(facts, Settings()))
+    assert (found.verdict, found.cure) == (Verdict.FAIL, "adduser user 1000 dialout")
+
+
 def test_state_folder_of_another_owner_is_told_with_the_cure(tmp_path: Path) -> None:
     subject = install(tmp_path)  # the folder belongs to the tests' user, not to modemctl
     (tmp_path / "var/lib/modemctl").chmod(0o700)
