@@ -194,7 +194,7 @@ def setting(text: str, *, timeout: float) -> Command:
 def _fact(text: str, answer: str) -> Fact:
     def is_told_by(line: str) -> bool:
         try:
-            told = values.imei([line]) if text == "AT+CGSN" else values.text_answer([line])
+            told = values.serial_number([line]) if text == "AT+CGSN" else values.text_answer([line])
         except ProtocolError:
             return False
         return told == answer

@@ -48,6 +48,8 @@ SIM_USABLE_TIMEOUT = 40.0
 SIM_POLL = 1.0
 """Seconds between two tries, unless the modem says earlier that it is ready."""
 
+_MOST_BARE = 3  # errors without a number, before a question counts as unknown
+
 PROMPT_TIMEOUT = 10.0
 """Seconds for the prompt; usual are 0.1, the worst manual says 1."""
 
@@ -158,8 +160,10 @@ class GenericDriver(Messaging):
     async def wait_sim_usable(self) -> None:
         """Ask `+CPMS?` until it is served; a ready sign of the modem shortens the wait.
 
-        A modem without storage never serves it: there the IMSI says that the card was read.
+        A modem without storage never serves it, nor does one that does not know the question and
+        gives no reason: there the IMSI says that the card was read.
         """
+        n_bare = 0
         loop = asyncio.get_running_loop()
         deadline = loop.time() + SIM_USABLE_TIMEOUT
         question = asking("AT+CPMS?", timeout=10.0)
@@ -173,7 +177,8 @@ class GenericDriver(Messaging):
                 state = values.sim_state_of_error(cme=error.cme, cms=error.cms)
                 if state not in {None, SimState.BUSY}:
                     raise
-                if state is None and await self._has_no_storage():
+                n_bare += error.cme is None and error.cms is None
+                if state is None and (n_bare > _MOST_BARE or await self._has_no_storage()):
                     question = _IMSI
                 if loop.time() + SIM_POLL > deadline:
                     raise CommandTimeout("AT+CPMS?", "card not served") from error

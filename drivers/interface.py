@@ -72,7 +72,7 @@ class CallEventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who the modem says it is. `imei` has 15 digits."""
+    """Who the modem says it is. `imei`: 15 digits, or what it tells in their place."""
 
     manufacturer: str
     model: str
@@ -329,7 +329,7 @@ class Driver(Protocol):
         ...
 
     async def read_imsi(self) -> str:
-        """Read the IMSI (14–16 digits); needs an unlocked card."""
+        """Read the IMSI (6 to 16 digits); needs an unlocked card."""
         ...
 
     async def pin_counter(self) -> PinCounter | None:

@@ -172,7 +172,13 @@ class Messaging(Dialogue):
     async def _listed(self, memory: str) -> list[StoredMessage]:
         command = dataclasses.replace(asking("AT+CMGL=4", timeout=120.0), has_payload=True)
         found: list[StoredMessage] = []
-        for line in (await self._run(command)).lines:
+        try:
+            lines = (await self._run(command)).lines
+        except CommandError as error:
+            if _is_empty_slot(error):  # so some answer where nothing is stored
+                return found
+            raise
+        for line in lines:
             index = values.integer(values.answer_fields(line.text)[0])
             if line.payload is not None and storage.is_whole(line.text, line.payload):
                 found.append(storage.listed(memory, line.text, line.payload))

@@ -107,13 +107,20 @@ async def _find_step(channel: Channel) -> None:
 async def _identify(channel: Channel) -> Identity:
     """Ask who it is; the IMEI first and last, so that a shifted answer shows."""
     await channel.run(plain("ATE0"))
-    imei = values.imei(await _lines(channel, Bare.IMEI, "AT+CGSN", "AT+GSN"))
+    imei = await _serial_number(channel)
     manufacturer = await _text(channel, "AT+CGMI", "AT+GMI")
     model = await _text(channel, "AT+CGMM", "AT+GMM")
     revision = await _text(channel, "AT+CGMR", "AT+GMR")
-    if values.imei(await _lines(channel, Bare.IMEI, "AT+CGSN", "AT+GSN")) != imei:
+    if await _serial_number(channel) != imei:
         raise ProtocolError("two IMEIs", "AT+CGSN")
     return Identity(manufacturer=manufacturer, model=model, revision=revision, imei=imei)
+
+
+async def _serial_number(channel: Channel) -> str:
+    lines = await _lines(channel, Bare.IMEI, "AT+CGSN", "AT+GSN")
+    if not lines:  # it tells another number
+        lines = await _lines(channel, Bare.SERIAL, "AT+CGSN", "AT+GSN")
+    return values.serial_number(lines)
 
 
 async def _text(channel: Channel, *alternatives: str) -> str:

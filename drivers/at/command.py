@@ -17,8 +17,10 @@ class Bare(StrEnum):
     NONE = "none"
     IMEI = "imei"
     """14 to 16 digits, perhaps labelled or quoted."""
+    SERIAL = "serial"
+    """A maker's serial number in the IMEI's place: a word with six digits."""
     DIGITS = "digits"
-    """14 to 16 digits alone (IMSI)."""
+    """6 to 16 digits alone (IMSI)."""
     ICCID = "iccid"
     """18 to 22 characters of an ICCID."""
     TEXT = "text"
@@ -124,8 +126,10 @@ def prefix_of(text: str) -> str:
 
 
 _NAME = re.compile(r"(?i)AT[+^*#$%!_][A-Z0-9]+")
-_DIGITS = re.compile(r"\d{14,16}")
+_LONG_NUMBER = re.compile(r"\d{14,16}")
+_DIGITS = re.compile(r"[0-9]{6,16}")
 _IMEI = re.compile(r"(?i)(?:\+?C?GSN:|IMEI:|\+?IMEI:)?\s*\"?\d{14,16}\"?(?:\s*[,:].*)?")
+_SERIAL = re.compile(r"\"?(?=(?:[^0-9]*[0-9]){6})[0-9A-Za-z-]{6,24}\"?")
 _ICCID = re.compile(r"(?i)\"?(?:89|98)[0-9A-F]{16,20}\"?")
 _MARKED = re.compile(r"[+^*#$%!_]")
 
@@ -133,13 +137,14 @@ _MARKED = re.compile(r"[+^*#$%!_]")
 def fits_bare(shape: Bare, line: str) -> bool:
     """Whether a line can be an answer of this shape."""
     if shape is Bare.TEXT:
-        return _MARKED.match(line) is None and _DIGITS.fullmatch(line) is None
+        return _MARKED.match(line) is None and _LONG_NUMBER.fullmatch(line) is None
     return _SHAPES[shape].fullmatch(line) is not None
 
 
 _SHAPES = {
     Bare.NONE: re.compile(r"(?!)"),
     Bare.IMEI: _IMEI,
+    Bare.SERIAL: _SERIAL,
     Bare.DIGITS: _DIGITS,
     Bare.ICCID: _ICCID,
     Bare.ANY: re.compile(r"(?s).*"),

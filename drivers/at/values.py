@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from drivers.at.command import Bare, fits_bare
 from drivers.errors import ProtocolError
 from drivers.interface import CurrentCall, Registration, SimState
 
@@ -68,6 +69,21 @@ def imei(lines: Sequence[str]) -> str:
     raise ProtocolError("no IMEI in the answer", "|".join(lines))
 
 
+def serial_number(lines: Sequence[str]) -> str:
+    """The IMEI, or the serial number that a maker tells in its place: a word with six digits.
+
+    Source: TS 27.007 §5.4, which leaves the text to the manufacturer.
+    """
+    try:
+        return imei(lines)
+    except ProtocolError:
+        words = [line.strip('" ') for line in lines]
+        found = next((word for word in words if fits_bare(Bare.SERIAL, word)), None)
+        if found is None:
+            raise
+        return found
+
+
 def luhn_digit(digits: str) -> str:
     """The check digit that belongs behind `digits`. Source: TS 23.003 annex B."""
     total = 0
@@ -88,10 +104,10 @@ def text_answer(lines: Sequence[str]) -> str:
 
 
 def imsi(lines: Sequence[str]) -> str:
-    """The IMSI: 14 to 16 digits. Source: TS 27.007 §5.6."""
+    """The IMSI: at most 15 digits; some cards tell one more. Source: TS 23.003 §2.2."""
     for line in lines:
         value = arguments(line).strip('" ')
-        if re.fullmatch(r"[0-9]{14,16}", value):
+        if re.fullmatch(r"[0-9]{6,16}", value):
             return value
     raise ProtocolError("no IMSI in the answer", "")  # the answer is not for logs
 

@@ -17,6 +17,7 @@ from simulator.recording.tape import Header, Record, Sender, Writer
 from tests.support.recorded import KEY, Session, Traffic, forms, recorded
 
 IS_LONG = os.environ.get("MODEMCTL_LONG") == "1"
+pytestmark = pytest.mark.timeout(900)  # full counts take minutes
 PERSONAS = persona.names()
 
 

@@ -45,6 +45,8 @@ class ScriptedModem:
         self.payload_answer: Answer = said("+CMGS: 41")
         self.escape_answer: bytes = OK
         self.prompt = b"\r\n> "
+        self.takes_escape = True
+        """Whether an ESC between commands is gone; else it spoils the next one."""
         self._buffer = b""
         self._at_prompt = False
         self._write: Callable[[bytes], object] = lambda data: None
@@ -70,7 +72,7 @@ class ScriptedModem:
             if self._at_prompt:
                 if not self._feed_prompt():
                     break
-            elif self._buffer[:1] == b"\x1b":
+            elif self.takes_escape and self._buffer[:1] == b"\x1b":
                 self._buffer = self._buffer[1:]
                 self._note("<esc>")
             else:
