@@ -14,6 +14,7 @@ from drivers.at.counters import (
     by_file_status,
     by_verify,
 )
+from drivers.at.temperatures import TemperatureQuery
 from drivers.at.urcs import UrcRow
 from drivers.at.values import arguments, crsm, iccid
 from drivers.interface import Capabilities, Identity
@@ -127,6 +128,7 @@ class Family:
     urc_routes: tuple[tuple[str, ...], ...] = ()
     urcs: Mapping[str, UrcRow] = field(default_factory=dict)
     ready_signs: frozenset[str] = frozenset()
+    temperatures: tuple[TemperatureQuery, ...] = ()
     unlock_pause: float = 0.0
     reset: str = "AT+CFUN=1,1"
     csms: int = 0

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import re
+from collections import deque
 from collections.abc import Awaitable, Sequence
 
 from drivers.at import values
@@ -72,6 +73,7 @@ class GenericDriver(Messaging):
     ) -> None:
         super().__init__(channel, identity, family, sink)
         self._must_pause = False
+        self._temperatures = deque(family.temperatures)
         self._last_mr: int | None = None
 
     # ---- start
@@ -222,6 +224,16 @@ class GenericDriver(Messaging):
     async def signal_dbm(self) -> int | None:
         """Ask `+CSQ`."""
         return values.signal_dbm((await self._ask(asking("AT+CSQ", timeout=10.0)))[0])
+
+    async def temperature_c(self) -> int | None:
+        """Ask by the family's ways; those that are refused are not asked again."""
+        while self._temperatures:
+            query = self._temperatures[0]
+            try:
+                return query.read(await self._ask(query.command))
+            except CommandError:
+                self._temperatures.popleft()
+        return None
 
     async def operator(self) -> str | None:
         """Ask `+COPS?`."""

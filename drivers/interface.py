@@ -392,6 +392,10 @@ class Driver(Protocol):
         """Ask `+CSQ`; None where unknown."""
         ...
 
+    async def temperature_c(self) -> int | None:
+        """How warm the modem is (°C, its warmest sensor); None where it does not tell."""
+        ...
+
     async def operator(self) -> str | None:
         """The registered network's numeric code (MCC+MNC) or name; None without one."""
         ...

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from drivers.at.counters import CounterForm
+from drivers.at.temperatures import HUAWEI_TEMPERATURE
 from drivers.at.urcs import UrcRow, always, noise, storage_full
 from drivers.at.values import answer_fields, dbm_of_rssi, integer
 from drivers.errors import ProtocolError
@@ -90,5 +91,6 @@ HUAWEI = Family(
     # from the PCUI port (0).
     urc_routes=((), ("AT^CURC=1",), ("AT^PORTSEL=1",), ("AT^PORTSEL=0",)),
     reset="AT^RESET",
+    temperatures=(HUAWEI_TEMPERATURE,),
     urcs=URCS,
 )

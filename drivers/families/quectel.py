@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from drivers.at.counters import CounterForm
+from drivers.at.temperatures import QUECTEL_TEMPERATURE
 from drivers.at.urcs import UrcRow, call_of_stat, noise, reboot
 from drivers.at.values import answer_fields, integer
 from drivers.errors import ProtocolError
@@ -115,5 +116,6 @@ QUECTEL = Family(
         ('AT+QURCCFG="urcport","uart1"',),
     ),
     ready_signs=frozenset({"+QIND:", "+QUSIM:", "SMS READY", "CALL READY"}),
+    temperatures=(QUECTEL_TEMPERATURE,),
     urcs=URCS,
 )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from drivers.at.counters import CounterForm
+from drivers.at.temperatures import SIMCOM_TEMPERATURE
 from drivers.at.urcs import UrcRow, always, call_of_stat, noise, reboot
 from drivers.at.values import answer_fields, current_call, integer
 from drivers.family import (
@@ -123,6 +124,7 @@ SIMCOM = Family(
     urc_routes=(("AT+CATR=0",),),  # 0 = every port
     ready_signs=_READY,
     reset="AT+CRESET",
+    temperatures=(SIMCOM_TEMPERATURE,),
     urcs=URCS,
 )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from drivers.at.temperatures import TELIT_TEMPERATURE
 from drivers.at.urcs import UrcRow, noise
 from drivers.at.values import answer_fields
 from drivers.errors import ProtocolError
@@ -90,5 +91,6 @@ TELIT = Family(
     call_urcs=(("AT#ECAM=1",),),
     ready_signs=frozenset({"#QSS:"}),
     reset="AT#REBOOT",
+    temperatures=(TELIT_TEMPERATURE,),
     urcs=URCS,
 )

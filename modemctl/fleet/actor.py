@@ -38,7 +38,7 @@ from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.recovering import Recovery, Tools
 from modemctl.fleet.saving import STORE_PAUSE, save
 from modemctl.fleet.unlocking import Unlocked, unlock
-from modemctl.fleet.working import Work, seat_of
+from modemctl.fleet.working import Work
 from modemctl.lifecycle import ModemEvent, ModemState, advance
 from modemctl.policy.cards import MOVED_CARD
 from modemctl.store import modems
@@ -124,14 +124,12 @@ class Actor:
             is_registered=stat is not None and Registration(stat=stat).is_registered,
             carrier=self._facts.operator,
             signal_dbm=self._facts.signal_dbm,
+            temperature_c=self._facts.temperature_c,
             breakers=self._breakers(),
         )
 
     def _breakers(self) -> dict[str, str]:
-        if self._facts.iccid is None:
-            return {}
-        states = self._ground.breakers.states(seat_of(self._facts))
-        return {target.value: state.value for target, state in states.items()}
+        return self._work.breakers()
 
     @property
     def facts(self) -> Facts:
@@ -262,6 +260,7 @@ class Actor:
         _log.info(
             "modem.moved", extra={**facts, "event": moved.event.value, "reason": moved.reason}
         )
+        self._facts = self._work.with_breakers(self._facts)
         change = StateChange(
             facts=self._facts,
             before=before,

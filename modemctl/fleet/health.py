@@ -32,14 +32,16 @@ class Chore(StrEnum):
     ROUTING = "routing"  # does `+CNMI` still hold
     STORAGE = "storage"  # lies there something that nothing announced
     NETWORK = "network"  # whose network is it
+    TEMPERATURE = "temperature"
 
 
 EVERY: Final[Mapping[Chore, int]] = MappingProxyType(
-    {Chore.ROUTING: 10, Chore.STORAGE: 20, Chore.NETWORK: 10}
+    {Chore.ROUTING: 10, Chore.STORAGE: 20, Chore.NETWORK: 10, Chore.TEMPERATURE: 4}
 )
-"""Chore → at each nth check; with a check each 30 s that is five and ten minutes."""
+"""Chore → at each nth check; with a check each 30 s that is two to ten minutes."""
 
 _SIGNAL_STEP: Final = 4  # dB that are worth a row
+_WARMTH_STEP: Final = 3  # °C that are
 _N_FAILURES: Final = 3
 
 
@@ -110,6 +112,8 @@ class Health:
             case Chore.NETWORK:
                 operator = await driver.operator()
                 return dataclasses.replace(facts, operator=operator or facts.operator)
+            case Chore.TEMPERATURE:
+                return dataclasses.replace(facts, temperature_c=await driver.temperature_c())
             case _:
                 assert_never(chore)
         return facts
@@ -125,8 +129,14 @@ async def read_network(driver: Driver, facts: Facts) -> Facts:
 
 
 def _is_news(before: Facts, after: Facts) -> bool:
-    if (before.registration_stat, before.operator) != (after.registration_stat, after.operator):
-        return True
-    if before.signal_dbm is None or after.signal_dbm is None:
-        return before.signal_dbm != after.signal_dbm
-    return abs(before.signal_dbm - after.signal_dbm) >= _SIGNAL_STEP
+    return (
+        (before.registration_stat, before.operator) != (after.registration_stat, after.operator)
+        or _differs(before.signal_dbm, after.signal_dbm, _SIGNAL_STEP)
+        or _differs(before.temperature_c, after.temperature_c, _WARMTH_STEP)
+    )
+
+
+def _differs(before: int | None, after: int | None, step: int) -> bool:
+    if before is None or after is None:
+        return before != after
+    return abs(before - after) >= step

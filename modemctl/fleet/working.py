@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from typing import Final
 
@@ -19,6 +20,7 @@ from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.recovering import Recovery
 from modemctl.fleet.serving import Desk, Sender
 from modemctl.lifecycle import ModemEvent
+from modemctl.policy.breakers import BreakerState
 from modemctl.store import modems
 from modemctl.store.modems import Facts
 
@@ -53,6 +55,19 @@ class Work:
         self._health = Health(
             ground.bank.health_interval, mailbox=attention.mailbox, receiver=receiver
         )
+
+    def breakers(self) -> dict[str, str]:
+        """What each of the bay's breakers stands for, and its state; none without a card."""
+        facts = self._facts()
+        if facts.iccid is None:
+            return {}
+        states = self._ground.breakers.states(seat_of(facts))
+        return {target.value: state.value for target, state in states.items()}
+
+    def with_breakers(self, facts: Facts) -> Facts:
+        """The facts with those breakers named that are not closed."""
+        held = [one for one, state in self.breakers().items() if state != BreakerState.CLOSED]
+        return dataclasses.replace(facts, breakers=tuple(held))
 
     async def run(self) -> None:
         """Work until the daemon stops.
@@ -147,6 +162,8 @@ class Work:
         await self._confirm_card(0.0)
         before = self._facts()
         after = await self._health.check(self._link.driver, before)
+        held = self.with_breakers(after)
+        after = after if held == after else held
         self._learn(after)
         if after is not before:
             await self._ground.store.write_in_set(modems.save_facts, after)

@@ -69,6 +69,8 @@ class ModemView:
     signal_dbm: int | None
     operator: str | None
     registration_stat: int | None
+    temperature_c: int | None
+    breakers: tuple[str, ...]
     updated_at: datetime
 
 
@@ -350,6 +352,8 @@ def _view(row: ModemRow) -> ModemView:
         signal_dbm=row.signal_dbm,
         operator=row.operator,
         registration_stat=row.registration_stat,
+        temperature_c=row.temperature_c,
+        breakers=row.breakers,
         updated_at=row.updated_at,
     )
 

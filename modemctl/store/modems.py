@@ -43,6 +43,8 @@ class ModemRow:
     signal_dbm: int | None
     operator: str | None
     registration_stat: int | None
+    temperature_c: int | None
+    breakers: tuple[str, ...]
     updated_at: datetime
 
     @property
@@ -66,6 +68,9 @@ class Facts:
     signal_dbm: int | None = None
     operator: str | None = None
     registration_stat: int | None = None
+    temperature_c: int | None = None
+    breakers: tuple[str, ...] = ()
+    """What the breakers stand for that are not closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +123,8 @@ def save_facts(tx: Tx, facts: Sequence[Facts]) -> Sequence[None]:
                 "dbm": one.signal_dbm,
                 "op": one.operator,
                 "stat": one.registration_stat,
+                "degrees": one.temperature_c,
+                "held": ",".join(one.breakers),
                 "now": tx.now,
             }
             for one in facts
@@ -199,6 +206,7 @@ def note_restart(tx: Tx) -> None:
         .values(
             state=ModemState.ABSENT.value,
             reason=_JUST_STARTED,
+            breakers="",  # they live in memory
             state_at=tx.now,
             updated_at=tx.now,
         )
@@ -305,6 +313,8 @@ def _columns(facts: Facts) -> dict[str, object]:
         "signal_dbm": facts.signal_dbm,
         "operator": _cut(facts.operator, 64),
         "registration_stat": facts.registration_stat,
+        "temperature_c": facts.temperature_c,
+        "breakers": ",".join(facts.breakers),
     }
 
 
@@ -332,6 +342,8 @@ def _modem(row: Row[tuple[object, ...]]) -> ModemRow:
         signal_dbm=row.signal_dbm,
         operator=row.operator,
         registration_stat=row.registration_stat,
+        temperature_c=row.temperature_c,
+        breakers=tuple(filter(None, row.breakers.split(","))),
         updated_at=row.updated_at,
     )
 
@@ -348,6 +360,8 @@ _SAVE_FACTS = (
         signal_dbm=bindparam("dbm"),
         operator=bindparam("op"),
         registration_stat=bindparam("stat"),
+        temperature_c=bindparam("degrees"),
+        breakers=bindparam("held"),
         updated_at=bindparam("now"),
     )
 )

@@ -44,6 +44,7 @@ class ModemSample:
     is_registered: bool = False
     carrier: str | None = None
     signal_dbm: int | None = None
+    temperature_c: int | None = None
     breakers: Mapping[str, str] = field(default_factory=dict)
     """What a breaker stands for → its state."""
 
@@ -219,6 +220,8 @@ def _add_modem(gauges: Mapping[str, GaugeMetricFamily], modem: ModemSample) -> N
     gauges["modemctl_modem_registered"].add_metric([bay, family, carrier], modem.is_registered)
     if modem.signal_dbm is not None:
         gauges["modemctl_modem_signal_dbm"].add_metric([bay, family], modem.signal_dbm)
+    if modem.temperature_c is not None:
+        gauges["modemctl_modem_temperature_celsius"].add_metric([bay, family], modem.temperature_c)
     for kind, state in modem.breakers.items():
         value = _BREAKER_VALUES.get(state, 0)
         gauges["modemctl_breaker_state"].add_metric([bay, _safe(kind)], value)

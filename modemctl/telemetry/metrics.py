@@ -79,6 +79,13 @@ METRICS: Final = (
     _gauge("modem_state", "1 for the state that a bay is in.", "bay", "family", "state"),
     _gauge("modem_paused", "1 where a person paused the bay.", "bay", "family"),
     _gauge("modem_signal_dbm", "Received signal strength.", "bay", "family", unit="dBm"),
+    _gauge(
+        "modem_temperature_celsius",
+        "The modem's warmest sensor, where it tells.",
+        "bay",
+        "family",
+        unit="celsius",
+    ),
     _gauge("modem_registered", "1 while registered.", "bay", "family", "carrier"),
     _gauge(
         "breaker_state",

@@ -3,11 +3,13 @@
 from sqlalchemy import func, select
 
 from modemctl.fleet.health import EVERY
+from modemctl.fleet.working import seat_of
 from modemctl.lifecycle import ModemState
-from modemctl.store import Store
+from modemctl.policy.breakers import RULES, Target
+from modemctl.store import Store, modems
 from modemctl.store.tables import inbox
 from tests.support.scripted_modem import OK, said
-from tests.unit.test_actor import OneCard, bay, reach, until
+from tests.unit.test_actor import BAY, OneCard, bay, reach, until
 
 TPDU = "040C916831080000100000621112224365400C"
 LISTED = said(f"+CMGL: 3,1,,{len(TPDU) // 2}\r\n00{TPDU}")
@@ -88,3 +90,56 @@ async def test_a_chore_that_the_modem_refuses_holds_up_no_other(tmp_path):
         await until(lambda: modem.n_asked("AT+CMGL=4") >= lists + 4)
         assert modem.n_asked("AT+COPS?") >= nets + 4
         assert actor.state is ModemState.READY
+
+
+class Warm(OneCard):
+    """A modem of a family that tells its temperature, until it does not any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stat = 1
+        self.script |= {
+            "AT+CGMI": said("Quectel"),
+            "AT+QCCID": said(f"+QCCID: {self.iccid}"),
+            "AT+QTEMP": said("+QTEMP: 31,27,28"),
+            "AT+QPINC?": said('+QPINC: "SC",3,10', '+QPINC: "P2",3,10'),
+        }
+
+
+async def test_a_temperature_is_told_where_the_modem_has_a_sensor(tmp_path):
+    modem = Warm()
+    async with bay(tmp_path, modem, health_interval=0.01) as (actor, store):
+        await reach(actor, ModemState.READY)
+        await until(lambda: actor.facts.temperature_c == 31)
+        assert actor.sample.temperature_c == 31
+        modem.script["AT+QTEMP"] = said("+QTEMP: 81,27,28")
+        await until(lambda: actor.facts.temperature_c == 81)
+        row = await store.read(lambda conn: modems.read(conn, BAY))
+        assert row.temperature_c == 81
+
+
+async def test_a_modem_that_refuses_to_tell_its_temperature_is_asked_once(tmp_path):
+    modem = Warm()
+    modem.script["AT+QTEMP"] = b"\r\nERROR\r\n"
+    async with bay(tmp_path, modem, health_interval=0.01) as (actor, _):
+        await reach(actor, ModemState.READY)
+        await until(lambda: modem.n_asked("AT+QTEMP") == 1)
+        n_checks = modem.n_asked("AT+CREG?")
+        await until(lambda: modem.n_asked("AT+CREG?") >= n_checks + 20)
+        assert modem.n_asked("AT+QTEMP") == 1
+
+
+async def test_an_open_breaker_is_shown_with_the_bay(tmp_path):
+    modem = OneCard()
+    modem.stat = 1
+    async with bay(tmp_path, modem, health_interval=0.01) as (actor, store):
+        await reach(actor, ModemState.READY)
+        gate = actor._ground.breakers.gate(lambda: seat_of(actor.facts))
+        for _ in range(RULES[Target.MODEM].n_faults):
+            await gate.note("modem")
+        await until(lambda: actor.facts.breakers == ("modem",))
+        row = await store.read(lambda conn: modems.read(conn, BAY))
+        assert row.breakers == ("modem",)
+        assert actor.sample.breakers["modem"] == "open"
+        await gate.note(None)
+        await until(lambda: actor.facts.breakers == ())

@@ -81,6 +81,8 @@ modem = Table(
     Column("signal_dbm", Integer),
     Column("operator", String(64)),
     Column("registration_stat", Integer),
+    Column("temperature_c", Integer),
+    Column("breakers", String(32), nullable=False, server_default=""),  # those not closed
     Column("updated_at", UtcMs, nullable=False),
 )
 
