@@ -287,7 +287,15 @@ def find_holder(path: str) -> str | None:
                 return f"{process.name} {(process / 'comm').read_text().strip()}"
         except OSError:  # ended meanwhile, or another user's
             continue
-    return None
+    return None if locker is None else _named(locker)
+
+
+def _named(pid: str) -> str | None:
+    """A process whose open files only its own user may see, as the holder of a lock."""
+    try:
+        return f"{pid} {(Path('/proc') / pid / 'comm').read_text().strip()}"
+    except OSError:  # ended meanwhile, or of another container
+        return None
 
 
 def _find_locker(wanted: os.stat_result) -> str | None:

@@ -176,6 +176,27 @@ async def test_port_held_by_another_program_names_it(device: Pty) -> None:
         pass
 
 
+async def test_holder_of_another_user_is_named_by_its_lock(device: Pty) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can play another user")
+    script = "import fcntl,sys; f=open(sys.argv[1],'rb+',0); fcntl.flock(f,2); print(); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, device.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        await asyncio.to_thread(holder.stdout.readline)
+        os.close(device.slave)  # ours is visible to everybody who is we
+        device.slave = os.open("/dev/null", os.O_RDONLY)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(PermissionError):
+                list(Path(f"/proc/{holder.pid}/fd").iterdir())
+            assert (find_holder(device.path) or "").split()[0] == str(holder.pid)
+        finally:
+            os.seteuid(0)
+        holder.communicate(b"\n")
+
+
 async def test_port_opened_twice_by_ourselves_is_busy(device: Pty) -> None:
     async with opened(device.path):
         with pytest.raises(PortBusy):
