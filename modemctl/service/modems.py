@@ -150,7 +150,7 @@ class Modems:
         _require_reason(reason)
 
         def act(tx: Tx, found: ModemRow) -> None:
-            card = iccid or found.iccid
+            card = found.iccid if iccid is None else iccid.strip().upper()
             if card is None:
                 cure = "name one with --iccid"
                 raise Conflict("no card is in the bay", field="bay", value=bay, cure=cure)

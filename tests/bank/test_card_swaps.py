@@ -9,6 +9,7 @@ import pytest
 
 from modemctl.model import Bay, Iccid
 from modemctl.store import ties
+from simulator.faults import Fault, FaultKind
 from tests.support.approved import numbers
 from tests.support.banks import DaemonProcess, Site
 from tests.support.simulated import BankProcess, wait_until, within
@@ -115,3 +116,28 @@ def test_under_enforce_swapped_cards_send_nothing_and_get_no_pin_until_put_back(
         for lines in by_recipient(bank).values():
             assert len({line["iccid"] for line in lines}) == 1
         assert tries == ["SIM PIN", "SIM PIN"], "neither card was opened in the other's bay"
+
+
+def test_readings_cut_in_half_convict_nobody_and_stop_nothing_for_good(tmp_path):
+    """Half an ICCID looks like a card that no register knows; some models read so now and then."""
+    flags = ("--modems", "2", "--persona", "generic,huawei", "--latency", "0.3", "--pin", "1234")
+    with BankProcess(tmp_path / "bank", *flags) as bank:
+        site = open_site(tmp_path, bank__cards='"enforce"')
+        names = ("modem01", "modem02")
+        cards = {name: card_in(bank, name) for name in names}
+        site.write(*[
+            lambda tx, n=name: ties.bind(tx, Bay(n), Iccid(cards[n]), by="anna") for name in names
+        ])  # fmt: skip
+        for name in names:
+            bank.control.set_fault(name, Fault(kind=FaultKind.HALF_ICCID, rate=0.4, count=None))
+        site.add_batch(numbers(4), template=LONG)
+        with DaemonProcess(site) as daemon:
+            daemon.wait_until(lambda: len(bank.ledger(kind="submit")) > 4, what="some sent")
+            bank.control.clear_faults()
+            daemon.wait_until(lambda: is_over(site), what="all sent", seconds=90)
+        struck = bank.ledger(kind="fault", fault="half_iccid")
+        data = [json.loads(row) for (row,) in site.query("SELECT data FROM event")]
+    assert len(struck) > 4
+    assert [one for one in data if one.get("state") == "quarantined"] == []
+    assert [one for one in data if str(one.get("alarm", "")).startswith("card_")] == []
+    assert len(bank.ledger(kind="submit")) == len(site.query("SELECT 1 FROM segment"))
