@@ -242,8 +242,9 @@ class Supervisor:
     async def _tell_cards(self, iccids: Mapping[Bay, Iccid]) -> None:
         vault, mode = self._store.vault, self._ground.bank.cards
         found = await self._read_patiently(lambda conn: verdicts(conn, vault, iccids, mode))
+        actors = self._actors
         for bay, unfit in (found or {}).items():
-            self._actors[bay].tell_card(unfit)
+            actors[bay].tell_card(unfit)
 
     async def _watch_admissions(self) -> None:
         """Which modems may be driven reaches the bays that hold them (CC-01)."""
@@ -261,8 +262,9 @@ class Supervisor:
                     continue
                 query = partial(admission.verdicts, vault=vault, imeis=imeis, mode=mode)
                 found = await self._read_patiently(query)
+                actors = self._actors
                 for bay, refusal in (found or {}).items():
-                    self._actors[bay].tell_admission(refusal)
+                    actors[bay].tell_admission(refusal)
 
     async def _read_patiently(self, query: Callable[[Connection], ResultT]) -> ResultT | None:
         try:

@@ -96,7 +96,8 @@ def _put(tx: Tx, bay: Bay, iccid: Iccid, *, by: str, is_firm: bool) -> None:
     mac = tx.vault.mac("bay_tie", bay, iccid, is_firm, by, to_ms(tx.now))
     tx.conn.execute(insert(bay_tie).values({**values, "mac": mac}))
     tx.event(EventKind.MODEM, bay, {"expected_iccid": iccid, "is_learned": not is_firm})
-    tx.wake(Topic.SIMS, *([Topic.STOP] if is_firm else []))
+    if is_firm:  # what is learned forbids nobody anything: hundreds learn at one start
+        tx.wake(Topic.SIMS, Topic.STOP)
 
 
 def _tie(vault: Vault, row: RowMapping) -> Tie:
