@@ -19,6 +19,7 @@ from modemctl.cli.show import as_json_option, show_done, show_json, show_record
 _HISTORY_MAX: Final = 500  # lines
 _SECRET: Final = re.compile(r"[0-9]{4,}|[^\x20-\x7e]")
 """What keeps a line out of the history: a PIN has four digits, a number more."""
+_LATE: Final = "it may still do it: modemctl audit list --action modem.at.answered"
 _HELP: Final = """\
 Type AT commands; each waits for its turn between two segments and goes to the audit log.
   AT+CSQ, ATI, AT+CREG?    commands that read
@@ -62,7 +63,7 @@ def _send(client: Client, bay: str, command: str) -> Record:
     """
     answer = client.post(f"/v1/modems/{in_path(bay)}/at", {"command": command})
     if not answer.get("done_at"):
-        raise Refusal(f"{bay} is busy and has not answered", cure="ask again")
+        raise Refusal(f"{bay} is busy and has not answered", cure=_LATE)
     return answer
 
 

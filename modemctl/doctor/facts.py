@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -89,6 +89,13 @@ class Facts:
             return str(self.path(name).readlink())
         except OSError:
             return None
+
+    def udev(self, number_file: str | Path) -> Mapping[str, str]:
+        """What udev's database notes of the device whose number a file of /sys holds."""
+        number = self.text(number_file)
+        lines = () if number is None else self.lines(f"/run/udev/data/c{number}")
+        pairs = (line.removeprefix("E:").partition("=") for line in lines if line.startswith("E:"))
+        return {name: value for name, _, value in pairs}
 
 
 def _is_clock_synchronised() -> bool | None:

@@ -158,16 +158,11 @@ def _judge_rule(facts: Facts, rule: str | None) -> Finding:
 
 def _is_ignored(facts: Facts, name: str) -> bool:
     """Whether udev's database keeps ModemManager off a terminal, or off the device it hangs on."""
-    words = set(_udev_of(facts, f"/sys/class/tty/{name}/dev", "c"))
+    notes = dict(facts.udev(f"/sys/class/tty/{name}/dev"))
     folder = facts.path(f"/sys/class/tty/{name}").resolve()
     for above in folder.parents:
         if (above / "idVendor").exists():
             where = f"/{(above / 'dev').relative_to(facts.root.resolve())}"
-            words |= set(_udev_of(facts, where, "c"))
+            notes |= facts.udev(where)
             break
-    return bool(words & {"E:ID_MM_PORT_IGNORE=1", "E:ID_MM_DEVICE_IGNORE=1"})
-
-
-def _udev_of(facts: Facts, number_file: str, kind: str) -> list[str]:
-    number = facts.text(number_file)
-    return [] if number is None else list(facts.lines(f"/run/udev/data/{kind}{number}"))
+    return "1" in {notes.get("ID_MM_PORT_IGNORE"), notes.get("ID_MM_DEVICE_IGNORE")}

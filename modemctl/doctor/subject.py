@@ -45,10 +45,17 @@ class Subject:
 
 def _expand(facts: Facts, pattern: str) -> Sequence[str]:
     if pattern == "usb":
-        return [one for glob in _USB for one in _expand(facts, glob)]
+        found = (one for glob in _USB for one in _expand(facts, glob))
+        return [node for node in found if not _is_anothers(facts, node)]
     prefix = "unix:" if pattern.startswith("unix:") else ""
     path = pattern.removeprefix(prefix)
     if not path.startswith("/") or not _GLOB_SIGNS & set(path):
         return [pattern]
-    found = sorted(facts.root.glob(path.lstrip("/")))
-    return [f"{prefix}/{one.relative_to(facts.root)}" for one in found]
+    paths = sorted(facts.root.glob(path.lstrip("/")))
+    return [f"{prefix}/{one.relative_to(facts.root)}" for one in paths]
+
+
+def _is_anothers(facts: Facts, node: str) -> bool:
+    """Whether a rule of the site says that a port is none of ours (docs/install.md)."""
+    notes = facts.udev(f"/sys/class/tty/{node.rpartition('/')[2]}/dev")
+    return notes.get("MODEMCTL_IGNORE", "0") != "0"

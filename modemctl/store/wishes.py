@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
 from modemctl.errors import NotFound
 from modemctl.model import AccountId, Bay, Topic
@@ -19,6 +19,7 @@ from modemctl.store.transaction import Tx
 from modemctl.vault import Vault
 
 _OUTCOME_MAX: Final = 200
+_TICK: Final = timedelta(milliseconds=1)  # wishes of one bay are served in the order of asking
 _FINAL: Final = re.compile(r"OK|ERROR|\+CM[ES] ERROR: ?[0-9]{1,4}|COMMAND NOT SUPPORT")
 
 
@@ -56,18 +57,21 @@ class Answer:
 
 
 def ask(tx: Tx, *, kind: WishKind, bay: Bay, body: str | None, by: AccountId) -> str:
-    """Leave a wish for a bay; returns its id.
+    """Leave a wish for a bay, behind those that wait; returns its id.
 
     Raises:
         NotFound: no such bay was ever seen.
     """
     if tx.conn.scalar(select(modem.c.bay).where(modem.c.bay == bay)) is None:
         raise NotFound("no such bay", field="bay", value=bay, cure="modemctl modems lists them")
+    is_open = (wish.c.bay == bay) & wish.c.done_at.is_(None)
+    last = tx.conn.scalar(select(func.max(wish.c.at)).where(is_open))
+    at = tx.now if last is None else max(tx.now, last + _TICK)
     wish_id = str(uuid.uuid4())
     sealed = None if body is None else tx.vault.encrypt_text(body, place=_body_place(wish_id))
     tx.conn.execute(
         insert(wish).values(
-            wish_id=wish_id, kind=kind.value, bay=bay, body_enc=sealed, requested_by=by, at=tx.now
+            wish_id=wish_id, kind=kind.value, bay=bay, body_enc=sealed, requested_by=by, at=at
         )
     )
     tx.wake(Topic.WISHES)

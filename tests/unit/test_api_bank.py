@@ -174,6 +174,22 @@ async def test_a_command_goes_to_the_bay_and_its_answer_comes_back(bench):
     assert answer.json()["lines"] == ["+CSQ: 20,99", "OK"]
 
 
+async def test_wishes_of_one_instant_are_served_in_the_order_of_asking(bench):
+    await plug_in(bench)
+
+    def ask(tx):
+        who = bench.admin.account_id
+        return [
+            wishes.ask(tx, kind=wishes.WishKind.AT, bay=Bay("bay-01"), body=f"ATI{n}", by=who)
+            for n in range(9)
+        ]
+
+    asked = await bench.store.write(ask)
+    ((*found,),) = await bench.store.write(lambda tx: wishes.take(tx, [Bay("bay-01")]))
+    assert [one.wish_id for one in found] == asked
+    assert [one.body for one in found] == [f"ATI{n}" for n in range(9)]
+
+
 async def test_what_came_of_a_command_is_audited_without_the_answer(bench):
     await plug_in(bench)
     await wish(bench, "at", {"command": "AT+CIMI"}, result="460001234567890\nOK")
@@ -182,6 +198,7 @@ async def test_what_came_of_a_command_is_audited_without_the_answer(bench):
     async with bench.client(bench.admin_token) as client:
         unserved = await client.post("/v1/modems/bay-01/at", json={"command": "AT+CSQ"})
         assert unserved.json()["done_at"] is None
+    bench.clock.advance(1)
     await bench.store.write(lambda tx: wishes.give_up(tx, older_than=0))
     async with bench.client(await bench.token_of("auditor")) as client:
         params = {"action": "modem.at.answered"}

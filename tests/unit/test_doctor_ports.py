@@ -194,6 +194,17 @@ def test_rule_in_the_wrong_place_is_told(tmp_path: Path, name: str) -> None:
     assert "too early or too late" in rivals(tmp_path)["udev rule"].seen
 
 
+def test_usb_stands_for_all_terminals_but_those_that_a_rule_takes_out(tmp_path: Path) -> None:
+    plug_modem(tmp_path)
+    for name in ("ttyUSB0", "ttyUSB1", "ttyACM0", "ttyS0"):
+        write(tmp_path, f"dev/{name}")
+    write(tmp_path, "sys/class/tty/ttyUSB1/dev", "188:1\n")
+    write(tmp_path, "run/udev/data/c188:1", "E:MODEMCTL_IGNORE=1\n")
+    settings = settings_of(tmp_path, "usb")
+    ports = Subject.of(facts_of(tmp_path), settings).ports
+    assert ports == ["/dev/ttyUSB0", "/dev/ttyACM0"]
+
+
 def test_rule_that_was_emptied_is_none(tmp_path: Path) -> None:
     plug_modem(tmp_path)
     write(tmp_path, "etc/udev/rules.d/70-modemctl.rules", "# ID_MM_DEVICE_IGNORE no more\n")
