@@ -23,6 +23,7 @@ from api.routes import (
     messages,
     modems,
     opt_outs,
+    puks,
     sims,
 )
 from api.services import Api, Services
@@ -37,6 +38,7 @@ _ROUTERS = (
     modems.router,
     admissions.router,
     sims.router,
+    puks.router,
     inbox.router,
     calls.router,
     opt_outs.router,

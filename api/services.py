@@ -22,6 +22,7 @@ from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
 from modemctl.service.optouts import OptOuts
+from modemctl.service.puks import Puks
 from modemctl.service.sims import Sims
 from modemctl.telemetry import Telemetry
 
@@ -40,6 +41,7 @@ class Services:
     admissions: Admissions
     sims: Sims
     locks: Locks
+    puks: Puks
     inbox: Inbox
     calls: Calls
     accounts: Accounts

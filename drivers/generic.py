@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import re
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 
 from drivers.at import values
 from drivers.at.channel import Channel, Submission
@@ -144,6 +144,14 @@ class GenericDriver(Messaging):
         self._must_pause = outcome is PinOutcome.OK
         return outcome
 
+    async def enter_puk(self, puk: str, new_pin: str) -> PinOutcome:
+        """Send `+CPIN` with PUK and new PIN."""
+        self._sim_served.clear()
+        text = f'AT+CPIN="{_puk(puk)}","{_pin(new_pin)}"'
+        outcome = await self._with_pin(text, "AT+CPIN=<puk>,<pin>", _PUK_REFUSALS)
+        self._must_pause = outcome is PinOutcome.OK
+        return outcome
+
     async def lock_enabled(self) -> bool:
         """Ask `+CLCK="SC",2`."""
         lines = await self._ask(asking('AT+CLCK="SC",2', timeout=PIN_TIMEOUT))
@@ -194,14 +202,16 @@ class GenericDriver(Messaging):
                 await self._sim_served.wait()
             self._sim_served.clear()
 
-    async def _with_pin(self, text: str, shown: str) -> PinOutcome:
+    async def _with_pin(
+        self, text: str, shown: str, refusals: Mapping[int, PinOutcome] | None = None
+    ) -> PinOutcome:
         try:
             answer = await self._channel.run(secret(text, shown))
         except CommandTimeout:
             return PinOutcome.UNKNOWN
         if answer.final.is_ok:
             return PinOutcome.OK
-        return _PIN_REFUSALS.get(answer.final.cme or -1, PinOutcome.UNKNOWN)
+        return (refusals or _PIN_REFUSALS).get(answer.final.cme or -1, PinOutcome.UNKNOWN)
 
     # ---- network
 
@@ -318,6 +328,16 @@ _PIN_REFUSALS = {
     12: PinOutcome.BLOCKED,
     3: PinOutcome.NOT_ALLOWED,
 }
+
+
+# A card that goes on asking for its PUK has not taken this one; 13 is a card that died of it.
+_PUK_REFUSALS = {16: PinOutcome.WRONG, 12: PinOutcome.WRONG, 3: PinOutcome.NOT_ALLOWED}
+
+
+def _puk(puk: str) -> str:
+    if not re.fullmatch(r"[0-9]{8}", puk):
+        raise ValueError("a PUK has 8 digits")
+    return puk
 
 
 def _pin(pin: str) -> str:

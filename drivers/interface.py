@@ -340,6 +340,10 @@ class Driver(Protocol):
         """Send `+CPIN`. Never called without the PIN guard."""
         ...
 
+    async def enter_puk(self, puk: str, new_pin: str) -> PinOutcome:
+        """Unblock a card that asks for its PUK, and set its PIN. Never without the PUK's guard."""
+        ...
+
     async def lock_enabled(self) -> bool:
         """Whether the card asks for its PIN at power-up (`+CLCK="SC",2`)."""
         ...

@@ -51,9 +51,10 @@ from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
 from modemctl.service.optouts import OptOuts
+from modemctl.service.puks import Puks
 from modemctl.service.sims import Sims
 from modemctl.service.submission import SubmissionRules
-from modemctl.store import CommitReport, Store, counts, modems, nodes, pins, sweeps
+from modemctl.store import CommitReport, Store, counts, modems, nodes, pins, puks, sweeps
 from modemctl.store.counts import Counts
 from modemctl.store.engine import sqlite_path
 from modemctl.store.lock import state_lock
@@ -212,6 +213,7 @@ def make_services(store: Store, settings: Settings, audit_key: AuditKey) -> Serv
         admissions=Admissions(store),
         sims=Sims(store, numbers=numbers, zone=ZoneInfo(settings.site.timezone)),
         locks=Locks(store),
+        puks=Puks(store),
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
         accounts=Accounts(store, peers=settings.api.peers, general_department=general),
@@ -291,6 +293,7 @@ async def _recover(store: Store, rules: SendingRules) -> None:
     """What the node's earlier life left open: submits in doubt, leases back, PIN tries closed."""
     n_doubts, n_leases = await store.write(lambda tx: sweeps.recover(tx, rules))
     await store.write(pins.close_open_tries)
+    await store.write(puks.close_open)
     await store.write(modems.note_restart)
     await store.write(nodes.start)
     _log.info("daemon.recovered", extra={"n_in_doubt": n_doubts, "n_leases": n_leases})
@@ -367,6 +370,7 @@ class Census:
         journal, known = self._store.journal, self._counts
         return BankSnapshot(
             sims=known.sims,
+            sim_locks=known.locks,
             batches=known.batches,
             segments=known.segments,
             is_writer_up=journal.is_healthy,

@@ -9,6 +9,7 @@ import click
 
 from modemctl.cli.client import Connection, Json, Record, in_path, records
 from modemctl.cli.forms import upload_list
+from modemctl.cli.puks import puk
 from modemctl.cli.show import as_json_option, show_done, show_record, show_table
 from modemctl.cli.sim_locks import locks
 from modemctl.lifecycle import CardState
@@ -162,4 +163,5 @@ def _change(
 
 
 sims.add_command(locks)
+sims.add_command(puk)
 COMMANDS: Final = {"sims": sims}

@@ -12,7 +12,7 @@ from modemctl.doctor.people import READ, may
 from modemctl.doctor.rights import key_of
 from modemctl.doctor.subject import Subject
 from modemctl.errors import StoreError
-from modemctl.service.locks import LockState, lock_state
+from modemctl.service.locks import LockState
 from modemctl.store.card_locks import LockRow
 from modemctl.store.engine import SCHEMA_REVISION, sqlite_path
 from modemctl.store.peek import Condition, PinCensus, peek
@@ -115,10 +115,10 @@ def _judge_owner(subject: Subject, condition: Condition) -> Iterator[Finding]:
 
 def judge_locks(rows: Sequence[LockRow]) -> Finding:
     """Who asks for a PIN at power-up (SIM-07), as the modems told last."""
-    counts = Counter(lock_state(row) for row in rows)
+    counts = Counter(row.lock for row in rows)
     told = ", ".join(f"{counts[state]} {state}" for state in LockState if counts[state])
     seen = f"{len(rows)} cards in use or in a bay: {told}"
-    if counts[LockState.UNLOCKED] or counts[LockState.STOPPED] or counts[LockState.BLOCKED]:
+    if counts.keys() - {LockState.LOCKED, LockState.UNKNOWN}:
         return warn("PIN locks", seen, "modemctl sims locks says which, and why")
     return ok("PIN locks", seen)
 

@@ -178,20 +178,39 @@ async def send(
         DriverError: the modem failed; the try counts as failed until the counter tells.
         StoreError: its outcome could not be saved; the same.
     """
+
+    async def record(outcome: AttemptOutcome) -> None:
+        result = pin_tries.AttemptResult(attempt_id=cleared.attempt_id, outcome=outcome)
+        await seat.store.write_in_set(pin_tries.record, result)
+
+    return await deliver(seat, lambda: command(cleared.pin), record)
+
+
+async def deliver(
+    seat: Seat,
+    command: Callable[[], Awaitable[PinOutcome]],
+    record: Callable[[AttemptOutcome], Awaitable[None]],
+) -> PinOutcome | Stopped:
+    """Send a command whose try is on disk, if the card is still this one; record what came of it.
+
+    Raises:
+        DriverError, StoreError: as `send`.
+    """
     stored = AttemptOutcome.NOT_SENT
     try:
         if await read_once(seat.driver) != seat.iccid:  # the commit took its time: still this one?
             return Stopped(reason="card_changed")
         stored = AttemptOutcome.UNKNOWN
-        outcome = await command(cleared.pin)
+        outcome = await command()
         stored = _STORED[outcome]
     finally:
-        result = pin_tries.AttemptResult(attempt_id=cleared.attempt_id, outcome=stored)
-        await _record(seat.store, result)
+        await _record(record, stored)
     return outcome
 
 
-async def _record(store: Store, result: pin_tries.AttemptResult) -> None:
+async def _record(
+    record: Callable[[AttemptOutcome], Awaitable[None]], outcome: AttemptOutcome
+) -> None:
     """Save an outcome: it holds up its import. Tried for as long as an answer would be awaited.
 
     Raises:
@@ -201,7 +220,7 @@ async def _record(store: Store, result: pin_tries.AttemptResult) -> None:
     deadline = loop.time() + ANSWER_LIMIT.total_seconds()
     while True:
         try:
-            await store.write_in_set(pin_tries.record, result)
+            await record(outcome)
         except StoreError as error:
             if loop.time() >= deadline:
                 raise

@@ -25,6 +25,7 @@ from modemctl.fleet.pin_turns import (
     verdict,
 )
 from modemctl.fleet.renewing import renew_pin
+from modemctl.fleet.unblocking import unblock
 from modemctl.model import Iccid
 from modemctl.policy.pin_guard import PinCommand, PinSource
 from modemctl.store import Store, card_locks
@@ -80,6 +81,10 @@ async def _open(seat: Seat, settings: SimsSettings, state: SimState) -> UnlockOu
         if stopped is not None:
             await _alarm_pin(seat, stopped.reason)
             return stopped
+    elif state is SimState.PUK:
+        blocked = await unblock(seat)
+        if blocked is not None:
+            return blocked
     elif state is not SimState.READY:
         return Stopped(reason=f"sim_{state}")
     await seat.driver.wait_sim_usable()

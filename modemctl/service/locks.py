@@ -4,29 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import Final
 
 from modemctl.lifecycle import CardState, ModemState
+from modemctl.policy.locks import LockState
 from modemctl.service.pages import Page, decode_text, encode_cursor
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Store, card_locks
 from modemctl.store.card_locks import LockRow
 
-__all__ = ["CardState", "LockState", "LockView", "Locks", "lock_state"]
-
-
-class LockState(StrEnum):
-    """Where a card stands with its PIN."""
-
-    LOCKED = "locked"  # it asks for its PIN at power-up, and serves
-    UNLOCKED = "unlocked"  # it serves anybody
-    UNKNOWN = "unknown"  # no modem has told yet
-    STOPPED = "stopped"  # the PIN guard, or the card, keeps it from being used: `reason`
-    BLOCKED = "blocked"  # it asks for its PUK
-
-
-_BLOCKED: Final = frozenset({"sim_puk", "pin_blocked"})
+__all__ = ["CardState", "LockState", "LockView", "Locks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +58,7 @@ class Locks:
 
 
 def _view(row: LockRow) -> LockView:
-    state = lock_state(row)
+    state = row.lock
     return LockView(
         iccid=row.iccid,
         department=row.department,
@@ -83,17 +69,6 @@ def _view(row: LockRow) -> LockView:
         verified_at=row.verified_at,
         reason=row.reason or (_why_unknown(row) if state is LockState.UNKNOWN else ""),
     )
-
-
-def lock_state(row: LockRow) -> LockState:
-    """What is known of a card's lock, in one word."""
-    if row.reason in _BLOCKED:
-        return LockState.BLOCKED
-    if row.is_locked is False:
-        return LockState.UNLOCKED
-    if row.reason:
-        return LockState.STOPPED
-    return LockState.UNKNOWN if row.is_locked is None else LockState.LOCKED
 
 
 def _why_unknown(row: LockRow) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, union, update
+from sqlalchemy import Connection, exists, insert, select, union, update
 
 from modemctl.lifecycle import CardState
 from modemctl.model import Iccid
-from modemctl.store.tables import card_lock, modem, sim
+from modemctl.policy.locks import LockState, lock_state
+from modemctl.policy.puk import OPEN
+from modemctl.store.tables import card_lock, modem, puk_request, sim
 from modemctl.store.transaction import Tx
 
 
@@ -45,6 +48,14 @@ class LockRow:
     is_locked: bool | None
     verified_at: datetime | None
     reason: str
+    has_puk_request: bool = False
+
+    @property
+    def lock(self) -> LockState:
+        """What is known of the card's lock, in one word."""
+        return lock_state(
+            is_locked=self.is_locked, reason=self.reason, has_puk_request=self.has_puk_request
+        )
 
 
 _IN_USE = (
@@ -71,6 +82,24 @@ def note(tx: Tx, items: Sequence[LockNote]) -> Sequence[None]:
     return [None] * len(items)
 
 
+def count(conn: Connection) -> Mapping[str, int]:
+    """Cards in use of which a start has told, by the state of their lock."""
+    n_open = (
+        exists()
+        .where(puk_request.c.iccid == card_lock.c.iccid, puk_request.c.state.in_(OPEN))
+        .label("has_puk_request")
+    )
+    query = (
+        select(card_lock.c.is_locked, card_lock.c.reason, n_open)
+        .join(sim, sim.c.iccid == card_lock.c.iccid)
+        .where(sim.c.state.in_(_IN_USE))
+    )
+    return Counter(
+        lock_state(is_locked=is_locked, reason=reason, has_puk_request=bool(has_puk_request)).value
+        for is_locked, reason, has_puk_request in conn.execute(query)
+    )
+
+
 def find(
     conn: Connection, *, department: str | None = None, after: str = "", limit: int = 1_000
 ) -> Sequence[LockRow]:
@@ -88,6 +117,9 @@ def find(
             card_lock.c.is_locked,
             card_lock.c.verified_at,
             card_lock.c.reason,
+            exists()
+            .where(puk_request.c.iccid == cards.c.iccid, puk_request.c.state.in_(OPEN))
+            .label("has_puk_request"),
         )
         .select_from(cards)
         .outerjoin(sim, sim.c.iccid == cards.c.iccid)
@@ -110,6 +142,7 @@ def find(
             is_locked=row["is_locked"],
             verified_at=row["verified_at"],
             reason=row["reason"] or "",
+            has_puk_request=bool(row["has_puk_request"]),
         )
         for row in conn.execute(statement).mappings()
     ]

@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, Select, func, select
 
 from modemctl.lifecycle import BATCH
+from modemctl.store import card_locks
 from modemctl.store.tables import batch, segment, sim
 
 _OPEN: Final = tuple(state for state, to in BATCH.items() if to)
@@ -21,6 +22,7 @@ class Counts:
     sims: Mapping[str, int] = field(default_factory=dict)
     batches: Mapping[str, int] = field(default_factory=dict)
     segments: Mapping[str, int] = field(default_factory=dict)
+    locks: Mapping[str, int] = field(default_factory=dict)
 
 
 def read(conn: Connection) -> Counts:
@@ -35,6 +37,7 @@ def read(conn: Connection) -> Counts:
             .where(segment.c.batch_id.in_(still_open))
             .group_by(segment.c.state),
         ),
+        locks=card_locks.count(conn),
     )
 
 

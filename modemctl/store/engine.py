@@ -15,7 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from modemctl.errors import ConfigError
 from modemctl.store.tables import meta
 
-SCHEMA_REVISION: Final = "0006"
+SCHEMA_REVISION: Final = "0007"
 """The Alembic head that this code speaks (a test compares)."""
 
 

@@ -42,8 +42,8 @@ def kept_by_vault(conn: Connection, iccids: Iterable[str]) -> Mapping[str, bool]
     return {
         row.iccid: row.pin_pending_enc is not None
         for row in rows
-        if row.pin_state not in {"failed", "blocked"}
-        and (row.pin_pending_enc is not None or row.pin_import_id is None)
+        if row.pin_pending_enc is not None
+        or (row.pin_import_id is None and row.pin_state not in {"failed", "blocked"})
     }
 
 

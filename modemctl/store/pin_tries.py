@@ -31,8 +31,17 @@ from modemctl.policy.pin_guard import (
     is_proved,
     settle,
 )
-from modemctl.store import pin_changes
-from modemctl.store.pins import UNSETTLED, count_outcome, pending_place, pin_place, read_import
+from modemctl.store import pin_changes, puks
+from modemctl.store.pins import (
+    UNSETTLED,
+    count_outcome,
+    drop_pending,
+    pending_place,
+    pin_place,
+    promote,
+    read_import,
+    set_pending,
+)
 from modemctl.store.sims import check_row
 from modemctl.store.tables import pin_attempt, sim
 from modemctl.store.transaction import Tx
@@ -264,7 +273,7 @@ class _Desk:
             .one()
         )
         if item.new_pin is not None:
-            _set_pending(self._tx, item.iccid, item.new_pin)
+            set_pending(self._tx, item.iccid, item.new_pin)
         self._tries.setdefault(item.iccid, []).append(row)
         attempt_id: int = row["attempt_id"]
         return attempt_id
@@ -312,37 +321,21 @@ def _note_on_card(tx: Tx, row: RowMapping, state: str) -> None:
         return
     pending = tx.vault.decrypt_text(sealed, place=pending_place(iccid))
     if tx.vault.pin_fingerprint(iccid, pending) == row["fingerprint"]:
-        _promote(tx, iccid)
-        pin_changes.settle_last(tx, iccid, is_done=True)
+        promote(tx, iccid)
+        if not puks.settle_unsure(tx, iccid, is_done=True):
+            pin_changes.settle_last(tx, iccid, is_done=True)
     else:  # the card took the old one: the change never happened
-        pin_changes.settle_last(tx, iccid, is_done=False)
-        tx.conn.execute(update(sim).where(sim.c.iccid == iccid).values(pin_pending_enc=None))
+        if not puks.settle_unsure(tx, iccid, is_done=False):
+            pin_changes.settle_last(tx, iccid, is_done=False)
+        drop_pending(tx, iccid)
 
 
 def _end_change(tx: Tx, iccid: str, outcome: AttemptOutcome) -> None:
     """An answered `+CPWD` tells which PIN holds; without an answer the pending one stays."""
     if outcome is AttemptOutcome.RIGHT:
-        _promote(tx, iccid)
+        promote(tx, iccid)
     elif outcome is not AttemptOutcome.UNKNOWN:
-        tx.conn.execute(update(sim).where(sim.c.iccid == iccid).values(pin_pending_enc=None))
-
-
-def _set_pending(tx: Tx, iccid: str, pin: str) -> None:
-    sealed = tx.vault.encrypt_text(pin, place=pending_place(iccid))
-    tx.conn.execute(update(sim).where(sim.c.iccid == iccid).values(pin_pending_enc=sealed))
-
-
-def _promote(tx: Tx, iccid: str) -> None:
-    """The pending PIN is proved: it becomes the card's own."""
-    sealed: bytes | None = tx.conn.scalar(select(sim.c.pin_pending_enc).where(sim.c.iccid == iccid))
-    assert sealed is not None, "only a pending PIN is promoted"
-    pin = tx.vault.decrypt_text(sealed, place=pending_place(iccid))
-    own = tx.vault.encrypt_text(pin, place=pin_place(iccid))
-    tx.conn.execute(
-        update(sim)
-        .where(sim.c.iccid == iccid)
-        .values(pin_enc=own, pin_pending_enc=None, pin_import_id=None, pin_state="proved")
-    )
+        drop_pending(tx, iccid)
 
 
 def _open_pins(vault: Vault, card: RowMapping) -> Mapping[PinSource, str] | None:

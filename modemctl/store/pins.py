@@ -75,6 +75,30 @@ def pending_place(iccid: str) -> str:
     return f"sim.pin_pending_enc:{iccid}"
 
 
+def set_pending(tx: Tx, iccid: str, pin: str) -> None:
+    """Keep the PIN that a card is about to get, before the command leaves."""
+    sealed = tx.vault.encrypt_text(pin, place=pending_place(iccid))
+    tx.conn.execute(update(sim).where(sim.c.iccid == iccid).values(pin_pending_enc=sealed))
+
+
+def drop_pending(tx: Tx, iccid: str) -> None:
+    """Forget a pending PIN that the card provably has not taken."""
+    tx.conn.execute(update(sim).where(sim.c.iccid == iccid).values(pin_pending_enc=None))
+
+
+def promote(tx: Tx, iccid: str) -> None:
+    """The pending PIN is proved: it becomes the card's own, and of no import."""
+    sealed: bytes | None = tx.conn.scalar(select(sim.c.pin_pending_enc).where(sim.c.iccid == iccid))
+    assert sealed is not None, "only a pending PIN is promoted"
+    pin = tx.vault.decrypt_text(sealed, place=pending_place(iccid))
+    own = tx.vault.encrypt_text(pin, place=pin_place(iccid))
+    tx.conn.execute(
+        update(sim)
+        .where(sim.c.iccid == iccid)
+        .values(pin_enc=own, pin_pending_enc=None, pin_import_id=None, pin_state="proved")
+    )
+
+
 def add_import(tx: Tx, import_id: str, pins: Mapping[Iccid, str]) -> None:
     """Put PINs of registered cards into the vault, as one import that its canary has to prove."""
     row = {"import_id": import_id, "created_at": tx.now, "n_cards": len(pins)}

@@ -55,6 +55,7 @@ class BankSnapshot:
 
     modems: Sequence[ModemSample] = ()
     sims: Mapping[str, int] = field(default_factory=dict)
+    sim_locks: Mapping[str, int] = field(default_factory=dict)
     segments: Mapping[str, int] = field(default_factory=dict)
     batches: Mapping[str, int] = field(default_factory=dict)
     is_writer_up: bool | None = None
@@ -198,7 +199,7 @@ def _histogram(name: str, series: Mapping[tuple[str, ...], _Buckets]) -> Histogr
 def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapshot) -> None:
     for modem in snapshot.modems:
         _add_modem(gauges, modem)
-    for name in ("sims", "segments", "batches"):
+    for name in ("sims", "sim_locks", "segments", "batches"):
         counts: Mapping[str, int] = getattr(snapshot, name)
         for state, number in counts.items():
             gauges[f"modemctl_{name}"].add_metric([_safe(state)], number)

@@ -95,6 +95,7 @@ METRICS: Final = (
     ),
     # the store, read from its counts
     _gauge("sims", "Cards in the register by state of their life cycle.", "state"),
+    _gauge("sim_locks", "Cards in use by what their last start showed of the PIN lock.", "state"),
     _gauge("segments", "Segments by state, of batches that are not done.", "state"),
     _gauge("batches", "Batches by state.", "state"),
     _gauge("store_writer_up", "1 while the writer's last commit went through."),

@@ -287,6 +287,34 @@ async def test_pin_outcome_follows_the_error(
     assert await bench.driver.change_pin(old="1234", new="99887766") is outcome
 
 
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (OK, PinOutcome.OK),
+        (said(final="+CME ERROR: 16"), PinOutcome.WRONG),
+        (said(final="+CME ERROR: 12"), PinOutcome.WRONG),  # it asks for its PUK again
+        (said(final="+CME ERROR: 3"), PinOutcome.NOT_ALLOWED),
+        (said(final="+CME ERROR: 13"), PinOutcome.UNKNOWN),
+        (said(final="ERROR"), PinOutcome.UNKNOWN),
+    ],
+)
+async def test_puk_outcome_follows_the_error(
+    bench: Bench, answer: bytes, outcome: PinOutcome
+) -> None:
+    bench.modem.script['AT+CPIN="12345678","99887766"'] = answer
+    assert await bench.driver.enter_puk("12345678", "99887766") is outcome
+
+
+@pytest.mark.parametrize(
+    ("puk", "pin"),
+    [("1234567", "1234"), ("123456789", "1234"), ("1234567a", "1234"), ("12345678", '1";')],
+)
+async def test_what_is_no_puk_never_leaves(bench: Bench, puk: str, pin: str) -> None:
+    with pytest.raises(ValueError, match="has"):
+        await bench.driver.enter_puk(puk, pin)
+    assert not [line for line in bench.modem.received if "CPIN" in line]
+
+
 async def test_unanswered_pin_is_unknown_and_the_link_out_of_step(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1023,12 +1051,16 @@ async def test_unplugged_link_is_told_once(bench: Bench) -> None:
 async def test_wire_log_shows_no_secret(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.modem.script |= {
         'AT+CPIN="4711"': OK,
+        'AT+CPIN="73914682","55667788"': OK,
+        'AT+CPWD="SC","4711","90417365"': OK,
         "AT+CIMI": said("262011234567890"),
         "AT+CMGR=1": said("+CMGR: 1,,24", PDU),
         "AT+CSQ": said("+CSQ: 20,99"),
     }
     with caplog.at_level(logging.DEBUG, logger="drivers.wire"):
         await bench.driver.enter_pin("4711")
+        await bench.driver.enter_puk("73914682", "55667788")
+        await bench.driver.change_pin(old="4711", new="90417365")
         await bench.driver.read_imsi()
         await bench.driver.read_message("SM", 1)
         await bench.driver.signal_dbm()
@@ -1042,9 +1074,17 @@ async def test_wire_log_shows_no_secret(bench: Bench, caplog: pytest.LogCaptureF
             async with asyncio.timeout(0.01):
                 await bench.driver.signal_dbm()
     text = caplog.text
-    for secret in ("4711", "262011234567890", PDU, TPDU.hex().upper(), "4917123", "some words"):
+    pins = ("4711", "73914682", "55667788", "90417365")
+    others = ("262011234567890", PDU, TPDU.hex().upper(), "4917123", "some words")
+    for secret in (*pins, *others):
         assert secret not in text
-    for shown in ("AT+CPIN=<pin>", "+CSQ: 20,99", "<tpdu 24 octets>", "<tpdu 32 octets>"):
+    for shown in (
+        "AT+CPIN=<pin>",
+        "AT+CPIN=<puk>,<pin>",
+        "+CSQ: 20,99",
+        "<tpdu 24 octets>",
+        "<tpdu 32 octets>",
+    ):
         assert shown in text
 
 

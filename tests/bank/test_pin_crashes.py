@@ -1,6 +1,6 @@
-"""`kill -9` at each point around `+CPIN`, `+CLCK` and `+CPWD`: no card locked, no PIN unknown.
+"""`kill -9` at each point around every PIN and PUK command: no card locked, no PIN unknown.
 
-Thirty real drivers on simulated cards, frozen at every point of every command by a fleet of its
+Forty real drivers on simulated cards, frozen at every point of every command by a fleet of its
 own process, which is then killed. What the vault holds is compared with what the plastic holds.
 """
 
@@ -19,24 +19,25 @@ from sqlalchemy import select
 from drivers.interface import Driver, PinOutcome
 from drivers.registry import probe
 from modemctl.config.settings import PinMode
+from modemctl.fleet.pin_turns import Stopped
 from modemctl.fleet.unlocking import Unlocked
 from modemctl.lifecycle import CardState
-from modemctl.model import Iccid
-from modemctl.policy.pin_guard import PinCommand
-from modemctl.store import Store, pins, sims
+from modemctl.model import AccountId, Iccid
+from modemctl.store import Store, pins, puks, sims
 from modemctl.store.tables import sim
 from simulator.faults import Fault, FaultKind
-from tests.support.frozen_fleet import Freeze, Point, start
+from tests.support.frozen_fleet import Freeze, Point, Secret, start
 from tests.support.simulated import BankProcess, wait_until
 from tests.support.stores import open_store
 
 PIN = "4711"
 LOCKED = Unlocked(is_locked=True)
+BLOCKED = Stopped(reason="sim_puk")
 
 
 def planned(bank: BankProcess) -> dict[str, tuple[Freeze, bool]]:
     """Modem → where it freezes, and whether the power fails together with us."""
-    cases = itertools.product(PinCommand, Point, (False, True))
+    cases = itertools.product(Secret, Point, (False, True))
     return {
         name: (Freeze(name, bank.port(name), command, point), is_dark)
         for name, (command, point, is_dark) in zip(
@@ -83,6 +84,31 @@ async def take_locks_off(bank: BankProcess, modems: Sequence[str]) -> None:
             group.create_task(act(driver))
 
 
+async def block(bank: BankProcess, modems: Sequence[str]) -> None:
+    """Somebody typed three wrong PINs."""
+
+    async def act(driver: Driver) -> None:
+        for pin in ("1111", "2222", "3333"):
+            assert await driver.enter_pin(pin) in {PinOutcome.WRONG, PinOutcome.BLOCKED}
+
+    async with drivers_of(bank, modems) as drivers, asyncio.TaskGroup() as group:
+        for driver in drivers.values():
+            group.create_task(act(driver))
+
+
+async def bring_puks(bank: BankProcess, store: Store, modems: Sequence[str]) -> None:
+    """Two persons want these cards unblocked."""
+
+    def act(tx):
+        for name in modems:
+            card = card_of(bank, name)
+            iccid, puk = Iccid(card["iccid"]), card["puk"]
+            asked = puks.ask(tx, iccid, puk=puk, reason="x", by=AccountId("a"), name="anna")
+            assert puks.confirm(tx, asked, puk=puk, by=AccountId("b"), name="bert")
+
+    await store.write(act)
+
+
 async def register(store: Store, cards: Sequence[str]) -> None:
     """An import for each card: nobody waits for another one's canary here."""
 
@@ -99,17 +125,18 @@ def has_done(bank: BankProcess, freeze: Freeze) -> bool:
     """Whether the card has carried out the command that is to be frozen."""
     card = card_of(bank, freeze.modem)
     return {
-        PinCommand.CPIN: card["state"] == "READY",
-        PinCommand.CLCK: card["is_locked"],
-        PinCommand.CPWD: card["pin"] != PIN,
+        Secret.CPIN: card["state"] == "READY",
+        Secret.CLCK: card["is_locked"],
+        Secret.CPWD: card["pin"] != PIN,
+        Secret.PUK: card["state"] == "READY",
     }[freeze.command]
 
 
 def freeze_and_kill(bank: BankProcess, folder: Path, plan: Sequence[Freeze]) -> None:
     for one in plan:
         if one.point is Point.ANSWER_OUT:
-            n_before = 0 if one.command is PinCommand.CPWD else 1  # it asks before it commands
-            name = f"+{one.command}"
+            n_before = 0 if one.command is Secret.CPWD else 1  # it asks before it commands
+            name = "+CPIN" if one.command is Secret.PUK else f"+{one.command}"
             fault = Fault(kind=FaultKind.NO_ANSWER, on=name, skip=n_before)
             bank.control.set_fault(one.modem, fault)
     (folder / "plan.json").write_text(json.dumps([dataclasses.asdict(one) for one in plan]))
@@ -148,23 +175,28 @@ async def judge(bank: BankProcess, store: Store, modems: Sequence[str]) -> None:
         row = held[card["iccid"]]
         place = pins.pin_place(row.iccid)
         assert store.vault.decrypt_text(row.pin_enc, place=place) == card["pin"], name
-        assert (card["pin_tries"], card["is_locked"]) == (3, True), name
+        tries = (card["pin_tries"], card["puk_tries"], card["is_locked"])
+        assert tries == (3, 10, True), name
         assert (row.pin_pending_enc, row.pin_state) == (None, "proved"), name
 
 
 async def test_a_kill_around_each_pin_command_locks_no_card_and_loses_no_pin(tmp_path):
-    n = len(PinCommand) * len(Point) * 2
+    n = len(Secret) * len(Point) * 2
     flags = ("--modems", str(n), "--persona", "generic", "--latency", "0", "--pin", PIN)
     with BankProcess(tmp_path / "bank", *flags, "--pin-lock", "on") as bank:
         plan = planned(bank)
         assert len(plan) == n
         folder = tmp_path / "state"
         folder.mkdir()
+        of = {
+            command: [name for name, (one, _) in plan.items() if one.command is command]
+            for command in Secret
+        }
+        await block(bank, of[Secret.PUK])
         async with open_store(folder) as store:
             await register(store, [card_of(bank, name)["iccid"] for name in plan])
-        await take_locks_off(
-            bank, [name for name, (one, _) in plan.items() if one.command is PinCommand.CLCK]
-        )
+            await bring_puks(bank, store, of[Secret.PUK])
+        await take_locks_off(bank, of[Secret.CLCK])
         await asyncio.to_thread(freeze_and_kill, bank, folder, [one for one, _ in plan.values()])
         bank.control.clear_faults()
         changed = {name for name in plan if card_of(bank, name)["pin"] != PIN}
@@ -173,8 +205,18 @@ async def test_a_kill_around_each_pin_command_locks_no_card_and_loses_no_pin(tmp
                 power_cycle(bank, name)
         async with drivers_of(bank, list(plan)) as drivers, open_store(folder) as store:
             await store.write(pins.close_open_tries)
+            await store.write(puks.close_open)
             found = await start_all(drivers, store, plan)
-            assert found == dict.fromkeys(plan, LOCKED)
+            lost = [name for name, outcome in found.items() if outcome == BLOCKED]
+            assert found == dict.fromkeys(plan, LOCKED) | dict.fromkeys(lost, BLOCKED)
+            # The PUK did not leave, and nobody could know: two persons decide once more.
+            assert [plan[name][0] for name in lost] == [
+                one
+                for one, _ in plan.values()
+                if (one.command, one.point) == (Secret.PUK, Point.AFTER_COMMIT)
+            ]
+            await bring_puks(bank, store, lost)
+            assert await start_all(drivers, store, lost) == dict.fromkeys(lost, LOCKED)
             for name in plan:
                 power_cycle(bank, name)
             assert await start_all(drivers, store, plan) == dict.fromkeys(plan, LOCKED)
@@ -187,5 +229,5 @@ async def test_a_kill_around_each_pin_command_locks_no_card_and_loses_no_pin(tmp
     assert changed == {
         name
         for name, (one, _) in plan.items()
-        if one.command is PinCommand.CPWD and one.point in reached
+        if one.command in {Secret.CPWD, Secret.PUK} and one.point in reached
     }

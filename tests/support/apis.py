@@ -28,6 +28,7 @@ from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
 from modemctl.service.optouts import OptOuts
 from modemctl.service.principal import Principal
+from modemctl.service.puks import Puks
 from modemctl.service.sims import Sims
 from modemctl.store import Store
 from modemctl.telemetry import Telemetry
@@ -122,6 +123,7 @@ def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services
         admissions=Admissions(store),
         sims=Sims(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai")),
         locks=Locks(store),
+        puks=Puks(store),
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
         accounts=Accounts(store, peers=settings.peers, general_department=general),

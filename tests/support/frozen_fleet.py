@@ -17,10 +17,18 @@ from drivers.registry import probe
 from modemctl.config.settings import LockMode, PinMode, SimsSettings
 from modemctl.fleet.checking import Fit, check_card
 from modemctl.fleet.unlocking import unlock
-from modemctl.policy.pin_guard import PinCommand
-from modemctl.store import Store, pin_tries
+from modemctl.store import Store, pin_tries, puks
 from modemctl.telemetry import Telemetry
 from tests.support.stores import open_store
+
+
+class Secret(StrEnum):
+    """What carries a secret to the card."""
+
+    CPIN = "CPIN"
+    CLCK = "CLCK"
+    CPWD = "CPWD"
+    PUK = "PUK"
 
 
 class Point(StrEnum):
@@ -39,7 +47,7 @@ class Freeze:
 
     modem: str
     port: str
-    command: PinCommand
+    command: Secret
     point: Point
 
 
@@ -63,27 +71,37 @@ class FreezingStore:
         self._store = store
         self._freeze = freeze
         self._freezer = freezer
-        self._attempt_id: int | None = None
+        self._cleared: int | str | None = None
 
     def __getattr__(self, name: str):
         return getattr(self._store, name)
 
     async def write_in_set(self, act, item):
-        freeze, is_claim = self._freeze, act is pin_tries.claim
-        is_ours = is_claim and item.command is freeze.command and item.wants_try
-        if is_ours and not item.is_peek and freeze.point is Point.BEFORE_COMMIT:
+        freeze = self._freeze
+        is_ours = self._is_claim_of_ours(act, item)
+        if is_ours and freeze.point is Point.BEFORE_COMMIT:
             await self._freezer.freeze()
-        is_record = act is pin_tries.record and item.attempt_id == self._attempt_id
+        is_record = act in {pin_tries.record, puks.record} and self._cleared == _key(item)
         if is_record and freeze.point is Point.BEFORE_RECORD:
             await self._freezer.freeze()
         answer = await self._store.write_in_set(act, item)
         if is_record and freeze.point is Point.AFTER_RECORD:
             await self._freezer.freeze()
-        if is_ours and isinstance(answer, pin_tries.ClearedTry):
-            self._attempt_id = answer.attempt_id
+        if is_ours and isinstance(answer, pin_tries.ClearedTry | puks.ClearedPuk):
+            self._cleared = _key(answer)
             if freeze.point is Point.AFTER_COMMIT:
                 await self._freezer.freeze()
         return answer
+
+    def _is_claim_of_ours(self, act, item) -> bool:
+        if act is puks.claim:
+            return self._freeze.command is Secret.PUK
+        is_try = act is pin_tries.claim and item.wants_try and not item.is_peek
+        return is_try and item.command == self._freeze.command.value
+
+
+def _key(item) -> int | str | None:
+    return getattr(item, "attempt_id", None) or getattr(item, "request_id", None)
 
 
 async def start(driver: Driver, store: Store, bay: str, *, pin: PinMode = PinMode.KEEP):
@@ -99,7 +117,7 @@ async def _run(store: Store, freeze: Freeze, freezer: Freezer) -> None:
     driver = await probe(freeze.port, lambda event: None)
     await driver.initialise()
     freezing = FreezingStore(store, freeze, freezer)
-    pin = PinMode.RANDOM if freeze.command is PinCommand.CPWD else PinMode.KEEP
+    pin = PinMode.RANDOM if freeze.command is Secret.CPWD else PinMode.KEEP
     await start(driver, freezing, freeze.modem, pin=pin)
     raise AssertionError(f"{freeze} went through")
 
@@ -110,7 +128,7 @@ async def main(folder: Path) -> None:
         Freeze(
             modem=one["modem"],
             port=one["port"],
-            command=PinCommand(one["command"]),
+            command=Secret(one["command"]),
             point=Point(one["point"]),
         )
         for one in json.loads((folder / "plan.json").read_text())

@@ -13,6 +13,7 @@ import yaml
 
 from drivers.interface import Blame
 from modemctl.lifecycle import BatchState, ModemState, SegmentState
+from modemctl.policy.locks import LockState
 from modemctl.telemetry import METRICS, Kind
 from tests.support.tools import require_tool
 
@@ -76,6 +77,7 @@ def test_every_name_and_label_is_in_the_table(where: str, expression: str) -> No
     [
         ("modemctl_modem_state", "state", ModemState),
         ("modemctl_segments", "state", SegmentState),
+        ("modemctl_sim_locks", "state", LockState),
         ("modemctl_segment_transitions_total", "state", SegmentState),
         ("modemctl_batches", "state", BatchState),
         ("modemctl_modem_failures_total", "blame", Blame),

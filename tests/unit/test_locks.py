@@ -10,7 +10,7 @@ import pytest
 from modemctl.lifecycle import CardState, ModemState
 from modemctl.model import Bay, Iccid
 from modemctl.service.locks import LockState
-from modemctl.store import Store, card_locks, sims
+from modemctl.store import Store, card_locks, counts, sims
 from modemctl.store.card_locks import LockNote
 from modemctl.store.modems import Facts, StateChange, save_changes
 from tests.support.apis import open_api, serving
@@ -74,6 +74,17 @@ async def test_each_card_stands_where_its_last_start_showed(bench):
     ]
     assert found[CARDS[2]].reason == "counter_low"
     assert found[CARDS[6]].reason == "in no bay"
+
+
+async def test_metrics_count_cards_in_use_of_which_a_start_has_told(bench):
+    await register(bench.store, 5)
+    for iccid, is_locked, reason in zip(
+        CARDS, (True, True, False, True), ("", "", "", "sim_puk"), strict=False
+    ):
+        await see(bench.store, iccid, is_locked, reason)
+    await see(bench.store, STRANGER, True)
+    found = await bench.store.read(counts.read)
+    assert found.locks == {"locked": 2, "unlocked": 1, "blocked": 1}
 
 
 async def test_a_card_that_no_register_knows_is_on_the_page_with_its_bays_reason(bench):

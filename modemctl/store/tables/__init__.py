@@ -31,7 +31,7 @@ from modemctl.store.tables.cards import (
 from modemctl.store.tables.evidence import audit_entry, event, meta, node
 from modemctl.store.tables.incoming import call, inbox, report
 from modemctl.store.tables.people import account, api_key, approver_key, authorisation
-from modemctl.store.tables.pins import card_lock, pin_change
+from modemctl.store.tables.pins import card_lock, pin_change, puk_request
 from modemctl.store.tables.schema import UtcMs, from_ms, metadata, to_ms
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "pin_attempt",
     "pin_change",
     "pin_import",
+    "puk_request",
     "quota",
     "report",
     "segment",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Integer, String, Table, Text
+from sqlalchemy import Boolean, Column, Integer, LargeBinary, String, Table, Text
 
 from modemctl.store.tables.schema import UtcMs, metadata
 
@@ -25,4 +25,28 @@ card_lock = Table(
     Column("verified_at", UtcMs),  # when it was told
     Column("reason", String(64), nullable=False),  # why the card cannot be used; empty: it can
     Column("at", UtcMs, nullable=False),
+)
+
+puk_request = Table(
+    "puk_request",
+    metadata,
+    Column("request_id", String(36), primary_key=True),
+    Column("iccid", String(22), nullable=False, index=True),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),  # why it was asked
+    Column("puk_enc", LargeBinary),  # NULL once it is of no use any more
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("asked_by", String(36), nullable=False),
+    Column("asked_name", String(128), nullable=False),
+    Column("asked_at", UtcMs, nullable=False),
+    Column("confirmed_by", String(36)),
+    Column("confirmed_name", String(128)),
+    Column("confirmed_at", UtcMs),
+    Column("n_mismatches", Integer, nullable=False),
+    Column("bay", String(128)),
+    Column("node_id", String(64)),
+    Column("tries_before", Integer),
+    Column("tried_at", UtcMs),
+    Column("outcome", String(16)),  # of the try
+    Column("mac", LargeBinary, nullable=False),
 )

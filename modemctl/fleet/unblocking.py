@@ -1,0 +1,55 @@
+"""A blocked card: the PUK that two persons brought, once, and a random PIN of the vault with it.
+
+Ten wrong PUKs end a card, so the guard of `policy.puk` stands before each: its counter is known
+and shows two tries or more, and a PUK that was tried on a card is not tried on it again.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from drivers.interface import PinOutcome
+from modemctl.fleet.checking import alarm
+from modemctl.fleet.pin_turns import Seat, Stopped, deliver, other_card
+from modemctl.fleet.renewing import random_pin
+from modemctl.policy.pin_guard import AttemptOutcome
+from modemctl.store import puks
+
+_log = logging.getLogger(__name__)
+
+
+async def unblock(seat: Seat) -> Stopped | None:
+    """Unblock a card that asks for its PUK, if two persons want it; None when it is open.
+
+    Raises:
+        DriverError: the modem failed; a PUK that was out is settled at the card's next start.
+        StoreError: the store failed; no PUK left without its try on disk.
+    """
+    other = await other_card(seat.driver, seat.iccid)
+    if other is not None:
+        return other
+    counter = await seat.driver.pin_counter()
+    new_pin = random_pin()
+    turn = puks.PukTurn(
+        iccid=seat.iccid,
+        bay=seat.bay,
+        counter=None if counter is None else counter.puk,
+        new_pin=new_pin,
+    )
+    answer = await seat.store.write_in_set(puks.claim, turn)
+    if isinstance(answer, puks.NoPuk):
+        return Stopped(reason="sim_puk" if answer.stop is None else answer.stop.value)
+    cleared = answer
+
+    async def record(outcome: AttemptOutcome) -> None:
+        result = puks.PukResult(request_id=cleared.request_id, outcome=outcome)
+        await seat.store.write_in_set(puks.record, result)
+
+    outcome = await deliver(seat, lambda: seat.driver.enter_puk(cleared.puk, new_pin), record)
+    if isinstance(outcome, Stopped):
+        return outcome
+    _log.info("puk.tried", extra={"outcome": outcome.value})
+    if outcome is PinOutcome.OK:
+        return None
+    await seat.store.write(alarm(seat.iccid, seat.bay, f"puk_{outcome}", "SIM-06"))
+    return Stopped(reason=f"puk_{outcome}")
