@@ -43,18 +43,17 @@ def test_a_bank_in_turmoil_keeps_its_promise(tmp_path):
     (tmp_path / "world.toml").write_text(WORLD)
     names = [f"modem{n:02d}" for n in range(1, N_MODEMS + 1)]
     sick, healthy = names[1::2], names[::2]
-    seen: set[Sighting] = set()
     with BankProcess(tmp_path / "bank", "--scenario", str(tmp_path / "world.toml")) as bank:
         site, recipients = prepare(tmp_path)
-        turmoil = Turmoil(bank, sick)
+        turmoil, keeper = Turmoil(bank, sick), Keeper(site)
         with DaemonProcess(site) as daemon:
             daemon.wait_until(lambda: site.n_ready() == N_MODEMS, what="all ready", seconds=90)
-            turmoil.run(plan(SEED, sick, names, SECONDS), lambda: seen.update(sightings(site)))
+            turmoil.run(plan(SEED, sick, names, SECONDS), keeper.look)
             turmoil.finish()
-            settle(site, daemon, turmoil)
+            settle(site, daemon, turmoil, keeper)
         judge = TurmoilJudge(
             site=site, bank=bank, turmoil=turmoil, healthy=frozenset(healthy),
-            recipients=recipients, seen=frozenset(seen),
+            recipients=recipients, seen=frozenset(keeper.seen),
         )  # fmt: skip
         judge.judge(daemon)
     print(judge.figures())
@@ -71,27 +70,42 @@ def prepare(folder: Path) -> tuple[Site, list[str]]:
         bank__health_interval="1.0",
     )
     site.add_cards(folder / "bank")
-    n_each = int(N_MODEMS * SECONDS / (2 * LATENCY)) // len(TEXTS)
+    n_each = int(N_MODEMS * SECONDS / (3 * LATENCY)) // len(TEXTS)
     recipients = numbers(n_each * len(TEXTS), start=50_000_000)
     for n, text in enumerate(TEXTS):
         site.add_batch(recipients[n * n_each : (n + 1) * n_each], template=text)
     return site, recipients
 
 
-def settle(site: Site, daemon: DaemonProcess, turmoil: Turmoil) -> None:
+class Keeper:
+    """A person at the console: notes what the store says, has failed bays tried again."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._failed: set[str] = set()
+        self.seen: set[Sighting] = set()
+
+    def look(self) -> None:
+        """Look once; a failed bay's cool-down is long, a person shortens it (design §5)."""
+        self.seen.update(sightings(self._site))
+        failed = {bay for bay, (state, _) in self._site.modems().items() if state == "failed"}
+        for bay in failed - self._failed:
+            self._site.retry(bay)
+        self._failed = failed
+
+
+def settle(site: Site, daemon: DaemonProcess, turmoil: Turmoil, keeper: Keeper) -> None:
     """Wait until every bay serves again and nothing is on its way."""
-    retried: set[str] = set()
 
     def is_well() -> bool:
-        for bay, (state, _) in site.modems().items():
-            if state == "failed" and bay not in retried:
-                retried.add(bay)
-                site.retry(bay)  # its cool-down is long; a person shortens it (design §5)
+        keeper.look()
         return site.n_ready() == N_MODEMS
 
     try:
-        daemon.wait_until(is_well, what="all ready again", seconds=180)
-        daemon.wait_until(lambda: not site.segments().keys() & UNSENT, what="all sent", seconds=180)
+        daemon.wait_until(is_well, what="all ready again", seconds=240)
+        daemon.wait_until(
+            lambda: not site.segments().keys() & UNSENT, what="all sent", seconds=180 + SECONDS
+        )
         daemon.wait_until(turmoil.is_all_taken, what="all that came in", seconds=90)
     finally:
         print({bay: state for bay, state in site.modems().items() if state[0] != "ready"})

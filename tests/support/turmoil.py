@@ -131,12 +131,16 @@ class Turmoil:
         self._clearing: list[tuple[float, str, str]] = []
         self._began = 0.0
 
-    def run(self, deeds: Sequence[Deed], meanwhile: Callable[[], None]) -> None:
-        """Do one deed after the other at its moment; `meanwhile` is called in between."""
+    def run(self, deeds: Sequence[Deed], each_second: Callable[[], None]) -> None:
+        """Do one deed after the other at its moment."""
         self._began = time.monotonic()
+        seconds = 0
         for deed in deeds:
-            self._wait(deed.at, meanwhile)
+            self._wait(deed.at)
             self._do(deed)
+            if deed.at >= seconds:
+                seconds = int(deed.at) + 1
+                each_second()
 
     def finish(self) -> None:
         """No faults any more; what is unplugged is plugged in, what hangs gets its power anew."""
@@ -166,9 +170,8 @@ class Turmoil:
                 return False
         return True
 
-    def _wait(self, at: float, meanwhile: Callable[[], None]) -> None:
+    def _wait(self, at: float) -> None:
         def is_time() -> bool:
-            meanwhile()
             now = time.monotonic() - self._began
             while self._clearing and self._clearing[0][0] <= now:
                 _, modem, kind = self._clearing.pop(0)
