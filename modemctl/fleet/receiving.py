@@ -10,8 +10,8 @@ import asyncio
 import logging
 from typing import Final
 
-from drivers.errors import DriverError
-from drivers.interface import CallEvent, DriverEvent, SmsDirect
+from drivers.errors import CommandError, DriverError
+from drivers.interface import CallEvent, DriverEvent, SmsDirect, SmsStored, StorageFull
 from modemctl.errors import StoreError
 from modemctl.fleet.inbound import Inbound
 from modemctl.fleet.link import Link
@@ -25,6 +25,8 @@ from modemctl.telemetry import Telemetry
 _log = logging.getLogger(__name__)
 
 _STORE_PAUSE: Final = 1.0
+_CARD_PAUSE: Final = 1.0
+_N_REFUSALS: Final = 3  # of one slot, then the link is looked at
 _SMS_TICK: Final = 60.0
 _LONGEST_EVENT: Final = 900.0
 """Seconds that one event may take: a full storage is listed and deleted, slot by slot."""
@@ -164,6 +166,7 @@ class Receiver:
 
     async def _take(self, inbound: Inbound, event: DriverEvent | None) -> None:
         """Store one event, or do what is due; while the store fails, the event is kept."""
+        n_refused = 0
         while self._is_running:
             try:
                 async with asyncio.timeout(_LONGEST_EVENT) as limit:
@@ -176,6 +179,12 @@ class Receiver:
                     raise
                 self._is_running = False
                 self._mailbox.interrupt(ModemEvent.WATCHDOG, "receiving stood still")
+            except CommandError:
+                # A card that is busy for a moment is no reason to leave READY.
+                n_refused += 1
+                if n_refused == _N_REFUSALS or not isinstance(event, SmsStored | StorageFull):
+                    raise
+                await asyncio.sleep(_CARD_PAUSE)
             except StoreError as error:
                 _log.warning("inbound.store_failed", extra={"error": str(error)})
                 await asyncio.sleep(_STORE_PAUSE)

@@ -13,11 +13,13 @@ from drivers.registry import probe
 from modemctl.fleet.link import Link
 from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.receiving import Receiver
+from modemctl.lifecycle import ModemEvent
 from modemctl.model import Bay, Iccid
 from modemctl.policy.numbers import NumberRules
 from modemctl.store import Store
 from modemctl.store.tables import call, inbox
 from modemctl.telemetry import Telemetry
+from simulator.faults import Fault, FaultKind
 from tests.support.places import place_of
 from tests.support.simulated import BankProcess
 from tests.support.stores import TestClock, open_store
@@ -247,3 +249,15 @@ async def test_a_call_is_counted_once_though_the_store_refused_it_first(tmp_path
     assert [row.n_rings for row in rows] == [1]
     counted = {"direction": "incoming", "outcome": "unanswered"}
     assert here.telemetry.value("modemctl_calls_total", **counted) == 1
+
+
+async def test_a_card_that_is_busy_for_a_moment_takes_no_bay_out_of_ready(tmp_path: Path):
+    async with scene(tmp_path) as here:
+        await here.receiver.begin(OLD)
+        here.bank.control.set_fault("modem01", Fault(kind=FaultKind.SIM_BUSY, count=2))
+        (number,) = (str(one["card"]["number"]) for one in here.bank.control.state())
+        here.bank.control.inject_sms(number, "hello", origin="+8613700000001")
+        assert await here.until_stored(1) == [OLD]
+        assert here.bank.control.state()[0]["faults"] == "", "the card was busy twice"
+        while (control := here.mailbox.next_control()) is not None:
+            assert control.event is not ModemEvent.OUT_OF_STEP
