@@ -1,0 +1,152 @@
+"""A modem that is pulled, in each state of the table, and comes back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from drivers import registry
+from drivers.errors import CommandTimeout
+from modemctl.config import SimsSettings
+from modemctl.config.settings import BankSettings, ListMode, LockMode
+from modemctl.fleet.breaking import Breakers
+from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
+from modemctl.fleet.ground import Ground
+from modemctl.fleet.sending import StopBell
+from modemctl.fleet.starting import StartBudget
+from modemctl.fleet.supervisor import Supervisor
+from modemctl.lifecycle import ModemState
+from modemctl.policy.numbers import NumberRules
+from modemctl.store import Store, modems
+from modemctl.telemetry import Telemetry
+from tests.support.approved import add_cards
+from tests.support.benches import CARDS, MANY, rules
+from tests.support.scripted_modem import OK, Answer, OnPty, ScriptedModem, said
+from tests.support.stores import TestClock, open_store
+
+_M = ModemState
+STRANGE_CARD = "89860000000000000019"
+
+
+def well(**changed: Answer) -> ScriptedModem:
+    """A modem on which a bay becomes READY; `cpin=…` changes the answer to a command."""
+    fixed = ("AT+CMEE=1", "AT+CMGF=0", "AT+CREG=2", "AT+CNMI=2,1,0,2,0", "AT+CMGL=4")
+    script: dict[str, Answer] = {
+        **dict.fromkeys(fixed, OK),
+        "AT+CFUN?": said("+CFUN: 1"),
+        "AT+CPIN?": said("+CPIN: READY"),
+        "AT+CCID": said(f"+CCID: {CARDS[0]}"),
+        "AT+CPINR": said("+CPINR: SIM PIN,3,3"),
+        'AT+CLCK="SC",2': said("+CLCK: 1"),
+        "AT+CPMS?": said('+CPMS: "SM",0,50,"SM",0,50,"SM",0,50'),
+        "AT+CPMS=?": said('+CPMS: ("SM"),("SM"),("SM")'),
+        'AT+CPMS="SM","SM","SM"': said("+CPMS: 0,50,0,50,0,50"),
+        'AT+CPMS="SM"': said("+CPMS: 0,50,0,50,0,50"),
+        "AT+CNMI?": said("+CNMI: 2,1,0,2,0"),
+        "AT+CREG?": said("+CREG: 2,1"),
+        "AT+CSQ": said("+CSQ: 20,99"),
+    }
+    return ScriptedModem({**script, **{f"AT{key}": answer for key, answer in changed.items()}})
+
+
+HELD_IN: dict[ModemState, Callable[[], ScriptedModem]] = {
+    _M.PROBING: lambda: well(**{"": None}),
+    _M.REFUSED: well,
+    _M.STARTING: lambda: well(**{"+CFUN?": None}),
+    _M.CHECKING: lambda: well(**{"+CCID": None}),
+    _M.QUARANTINED: lambda: well(**{"+CCID": said(f"+CCID: {STRANGE_CARD}")}),
+    _M.UNLOCKING: lambda: well(**{"+CPMS=?": None}),
+    _M.SIM_WAIT: lambda: well(**{"+CPIN?": b"\r\n+CME ERROR: 10\r\n"}),
+    _M.SEARCHING: lambda: well(**{"+CREG?": said("+CREG: 2,2")}),
+    _M.READY: well,
+    _M.RECOVERING: well,
+    _M.FAILED: well,
+}
+"""State → a modem with which a bay stays there."""
+
+
+class Fleet:
+    """The supervisor on one named port; where it leads is up to the test."""
+
+    def __init__(self, store: Store, link: Path) -> None:
+        self.store = store
+        self.link = link
+        self.is_mute = False
+
+    async def open(self, address, sink):
+        if self.is_mute:
+            raise CommandTimeout("AT", "probe")
+        return await registry.probe(address, sink)
+
+    def plug(self, port: OnPty) -> None:
+        self.link.unlink(missing_ok=True)
+        self.link.symlink_to(port.path)
+
+    async def state(self) -> ModemState | None:
+        rows = await self.store.read(lambda conn: modems.find(conn, node_id=self.store.node_id))
+        return next((row.state for row in rows), None)
+
+    async def reach(self, state: ModemState) -> None:
+        try:
+            async with asyncio.timeout(30):
+                while await self.state() is not state:
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            pytest.fail(f"{await self.state()}, not {state}")
+
+
+@asynccontextmanager
+async def fleet(tmp_path: Path, mode: ListMode) -> AsyncIterator[Fleet]:
+    async with open_store(tmp_path, TestClock()) as store:
+        await store.write(lambda tx: add_cards(tx, CARDS[:2], pin="1234"))
+        one = Fleet(store, tmp_path / "bay-01")
+        telemetry, limits = Telemetry(version="test"), rules(MANY)
+        encoding = EncodingRules(validity=timedelta(hours=1), wants_reports=False)
+        supervisor = Supervisor(
+            Ground(
+                store=store,
+                breakers=Breakers(store, telemetry),
+                dispatcher=Dispatcher(store, limits, encoding, telemetry),
+                telemetry=telemetry,
+                rules=limits,
+                bank=BankSettings(ports=(str(one.link),), rescan_interval=0.05, modems=mode),
+                sims=SimsSettings(lock=LockMode.VERIFY),
+                numbers=NumberRules(region="CN"),
+                stops=StopBell(),
+                start_budget=StartBudget(1, per_hub=1),
+                probe=one.open,
+            )
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervisor.run())
+            try:
+                yield one
+            finally:
+                supervisor.stop()
+
+
+@pytest.mark.parametrize("state", list(HELD_IN))
+async def test_a_modem_pulled_in_any_state_is_absent_at_once_and_comes_back(tmp_path, state):
+    mode = ListMode.ENFORCE if state is _M.REFUSED else ListMode.LEARN
+    async with OnPty(HELD_IN[state]()) as port, fleet(tmp_path, mode) as one:
+        await one.reach(_M.ABSENT)  # named, and not there yet
+        one.is_mute = state in {_M.RECOVERING, _M.FAILED}
+        one.plug(port)
+        await one.reach(state)
+        began_at = asyncio.get_running_loop().time()
+        one.link.unlink()
+        port.unplug()
+        await one.reach(_M.ABSENT)
+        limit = 7.0 if state is _M.RECOVERING else 1.5  # its steps rest between
+        assert asyncio.get_running_loop().time() - began_at < limit
+        one.is_mute = False
+        async with OnPty(well()) as again:
+            one.plug(again)
+            await one.reach(_M.REFUSED if mode is ListMode.ENFORCE else _M.READY)
+
+
+def test_each_state_that_a_modem_can_be_pulled_in_is_tried():
+    assert set(HELD_IN) == set(ModemState) - {_M.ABSENT}
