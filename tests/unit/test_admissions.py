@@ -156,6 +156,18 @@ async def test_a_modem_that_moved_is_counted_once(tmp_path):
     assert telemetry.value("modemctl_moves_total", kind="modem") == 1
 
 
+async def test_off_keeps_no_list_and_enforce_refuses_a_modem_without_an_imei(tmp_path):
+    telemetry = Telemetry(version="test")
+    async with open_store(tmp_path) as store:
+        facts = Facts(bay=LEFT, port="/dev/none", imei=IMEI)
+        assert await fleet.refused(store, OFF, facts, telemetry=telemetry) is None
+        assert await store.read(lambda conn: admissions.read(conn, store.vault, IMEI)) is None
+        nameless = replace(facts, imei=None)
+        assert await fleet.refused(store, LEARN, nameless, telemetry=telemetry) is None
+        told = await fleet.refused(store, ENFORCE, nameless, telemetry=telemetry)
+        assert told == "no_imei (policy: CC-01)"
+
+
 async def test_an_admitted_modem_stays_admitted_in_another_bay(tmp_path):
     async with open_store(tmp_path) as store:
         await admit(store)

@@ -270,6 +270,20 @@ async def test_a_person_mends_a_tie_that_was_altered(tmp_path):
         assert await fault(store, ENFORCE, LEFT, CARD) is None
 
 
+async def test_a_bay_tied_to_another_departments_card_is_not_retied_by_its_guest(tmp_path):
+    async with open_store(tmp_path) as store:
+        await store.write(lambda tx: add_cards(tx, [CARD], department="sales"))
+        await store.write(lambda tx: add_cards(tx, [OTHER], department="general"))
+        await seen(store, LEFT, CARD)
+        await store.write(lambda tx: ties.bind(tx, LEFT, OTHER, by="anna"))
+        desk = Modems(store)
+        for act in (desk.bind(who(department="sales"), "left", None, "x"),
+                    desk.unbind(who(department="sales"), "left", "x")):  # fmt: skip
+            with pytest.raises(NotFound, match="no such card"):
+                await act
+        assert (await desk.bind(who(), "left", f" {CARD.lower()} ", "x")).expected_iccid == CARD
+
+
 async def test_machines_and_other_departments_tie_nothing(tmp_path):
     async with open_store(tmp_path) as store:
         desk = await service(store)
