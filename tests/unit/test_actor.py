@@ -239,3 +239,21 @@ async def test_a_command_for_a_bay_without_a_link_is_answered_and_it_stays_faile
                 wish = await store.read(lambda conn: wishes.read(conn, store.vault, wish_id))
         assert wish.error == "the bay has no link to its modem now"
         assert actor.state is ModemState.FAILED
+
+
+async def test_a_failed_bay_is_tried_again_when_a_person_asks_for_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(Ladders, "pause", lambda *_: 0.0)
+    modem = OneCard()
+    async with bay(tmp_path, modem) as (actor, store):
+        await reach(actor, ModemState.SEARCHING)
+        modem.script |= dict.fromkeys(IDENTITY)  # silent from now on
+        modem.is_held = True
+        await ask(store, wishes.WishKind.RESET)
+        actor.call()
+        await reach(actor, ModemState.FAILED)
+        modem.script |= IDENTITY
+        modem.is_held, modem.stat = False, 1
+        assert actor.state is ModemState.FAILED, "its cool-down lasts long"
+        await ask(store, wishes.WishKind.RETRY)
+        actor.call()
+        await reach(actor, ModemState.READY)
