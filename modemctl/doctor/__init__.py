@@ -23,9 +23,9 @@ from modemctl.doctor.usb import check_recovery, check_usb
 from modemctl.errors import ConfigError
 from modemctl.fleet.families import site_families
 
-__all__ = ["Facts", "Finding", "examine", "exit_status"]
+__all__ = ["CHECKS", "Facts", "Finding", "examine", "exit_status"]
 
-_CHECKS: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
+CHECKS: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     check_user,
     check_folders,
     check_keys,
@@ -39,6 +39,7 @@ _CHECKS: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     check_clock,
     check_exposure,
 )
+"""All that need good settings, in the order in which they are told."""
 
 
 def examine(facts: Facts, config_path: Path) -> Iterator[Finding]:
@@ -56,5 +57,5 @@ def examine(facts: Facts, config_path: Path) -> Iterator[Finding]:
     families = f", {len(own)} families of this site" if own else ""
     yield ok("settings", f"{config_path}: well-formed{families}")
     yield from check_unit(subject, config_path)
-    for check in _CHECKS:
+    for check in CHECKS:
         yield from check(subject)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -48,7 +47,10 @@ def listeners(
             words = line.split()
             if len(words) > 3 and words[3] == _LISTENS:
                 address, _, port = words[1].partition(":")
-                found.append((_address(address), int(port, 16)))
+                try:
+                    found.append((_address(address), int(port, 16)))
+                except ValueError:  # a line that this kernel writes otherwise
+                    continue
     return found
 
 
@@ -86,7 +88,7 @@ def check_unit(subject: Subject, config_path: Path) -> Iterator[Finding]:
         return
     words = (unit.value("ExecStart") or "").lstrip("-@:+!").split()
     program = words[0] if words else ""
-    if not program or not os.access(subject.facts.path(program), os.X_OK):
+    if not program or not subject.facts.may_run(program):
         cure = "correct ExecStart=, or install there: docs/install.md"
         yield fail("unit", f"{unit.path} starts {program or 'nothing'}, which is not there", cure)
         return

@@ -57,37 +57,46 @@ class Facts:
         try:
             with self.path(name).open("rb") as file:
                 return file.read(_TEXT_MAX).decode(errors="replace").strip()
-        except OSError:
+        except (OSError, ValueError):  # or a name that can be none
             return None
 
     def lines(self, name: str | Path) -> Sequence[str]:
         """A text file's lines; none if it cannot be read."""
         return (self.text(name) or "").splitlines()
 
-    def number(self, name: str | Path) -> int:
+    def number(self, name: str | Path, *, base: int = 10) -> int:
         """The number that a file of /sys holds; 0 if there is none."""
-        text = self.text(name) or ""
-        return int(text) if text.isdecimal() else 0
+        try:
+            return int(self.text(name) or "0", base)
+        except ValueError:
+            return 0
 
     def names(self, folder: str | Path) -> Sequence[str]:
         """What a folder holds, sorted; nothing if it cannot be read."""
         try:
             return sorted(entry.name for entry in self.path(folder).iterdir())
-        except OSError:
+        except (OSError, ValueError):  # or a name that can be none
             return []
 
     def stat(self, name: str | Path) -> os.stat_result | None:
         """Rights and owner of what a name leads to; None if there is nothing, or it is hidden."""
         try:
             return self.path(name).stat()
-        except OSError:
+        except (OSError, ValueError):  # or a name that can be none
             return None
+
+    def may_run(self, name: str | Path) -> bool:
+        """Whether who asks may start the program."""
+        try:
+            return os.access(self.path(name), os.X_OK)
+        except ValueError:
+            return False
 
     def target(self, name: str | Path) -> str | None:
         """Where a link points, as it is written; None if it is none or hidden."""
         try:
             return str(self.path(name).readlink())
-        except OSError:
+        except (OSError, ValueError):  # or a name that can be none
             return None
 
     def udev(self, number_file: str | Path) -> Mapping[str, str]:

@@ -47,13 +47,19 @@ def find_daemon(facts: Facts, state_dir: Path) -> Daemon | None:
         line.partition(":")[0]: line.partition(":")[2].split()
         for line in facts.lines(f"/proc/{pid}/status")
     }
-    uids, gids = status.get("Uid"), status.get("Gid")
-    if not uids or not gids:
+    uids, gids = _numbers(status.get("Uid")), _numbers(status.get("Gid"))
+    if len(uids) < 2 or len(gids) < 2:  # real and effective; it ended meanwhile
         return None
-    groups = {int(one) for one in [gids[1], *status.get("Groups", [])]}
     return Daemon(
-        pid=pid, uid=int(uids[1]), gids=frozenset(groups), n_files_max=n_files_max(facts, str(pid))
+        pid=pid,
+        uid=uids[1],
+        gids=frozenset({gids[1], *_numbers(status.get("Groups"))}),
+        n_files_max=n_files_max(facts, str(pid)),
     )
+
+
+def _numbers(words: Sequence[str] | None) -> list[int]:
+    return [int(word) for word in words or () if word.isdecimal()]
 
 
 def locker_of(facts: Facts, name: str | Path) -> int | None:
@@ -64,7 +70,7 @@ def locker_of(facts: Facts, name: str | Path) -> int | None:
     device = f"{os.major(wanted.st_dev):02x}:{os.minor(wanted.st_dev):02x}:{wanted.st_ino}"
     for line in facts.lines("/proc/locks"):
         words = line.split()
-        if device in words and words[1] == "FLOCK" and words[4].isdecimal():
+        if len(words) > 5 and words[5] == device and words[1] == "FLOCK" and words[4].isdecimal():
             return int(words[4])
     return None
 
@@ -85,6 +91,6 @@ def n_files_max(facts: Facts, process: str = "self") -> int | None:
     """The soft limit of open files of a process; None if it is hidden or unlimited."""
     for line in facts.lines(f"/proc/{process}/limits"):
         if line.startswith("Max open files"):
-            soft = line.split()[3]
-            return int(soft) if soft.isdecimal() else None
+            soft = line.split()[3:4]
+            return int(soft[0]) if soft and soft[0].isdecimal() else None
     return None

@@ -74,18 +74,18 @@ def _device(
 ) -> Device:
     folder = f"{_DEVICES}/{name}"
     bus = name if name.startswith("usb") else f"usb{name.partition('-')[0]}"
-    ends = (facts.text(f"{_DEVICES}/{one}/bNumEndpoints") or "0" for one in interfaces)
+    ends = (facts.number(f"{_DEVICES}/{one}/bNumEndpoints", base=16) for one in interfaces)
     return Device(
         name=name,
         controller=controllers.get(bus, bus),
         product=facts.text(f"{folder}/product") or "",
-        speed_mbit=int(float(facts.text(f"{folder}/speed") or 0)),
+        speed_mbit=facts.number(f"{folder}/speed"),  # 0 where it is `1.5` or `unknown`
         is_hub=facts.text(f"{folder}/bDeviceClass") == _HUB_CLASS,
         is_root=name.startswith("usb"),
         is_configured=facts.text(f"{folder}/bConfigurationValue") not in {"", "0"},
         is_authorized=facts.text(f"{folder}/authorized") != "0",
         may_sleep=facts.text(f"{folder}/power/control") == "auto",
-        n_endpoints=1 + sum(int(one, 16) for one in ends),  # each device has endpoint 0
+        n_endpoints=1 + sum(ends),  # each device has endpoint 0
     )
 
 
