@@ -32,6 +32,7 @@ class Messaging(Dialogue):
         super().__init__(channel, identity, family, sink)
         self._capabilities = family.capabilities
         self._memories: tuple[str, ...] = family.memories
+        self._n_arguments = 3  # of `+CPMS`
         self._routes = deque(family.urc_routes)
         # Selecting a memory and acting on a slot of it are two commands that nothing may part:
         # a slot of another memory would be read, or deleted.
@@ -102,12 +103,12 @@ class Messaging(Dialogue):
         if offered and not any(offered):
             self._memory, self._memories = None, ()  # all is shown directly
             return
-        n_arguments = len(offered) or 3
+        self._n_arguments = len(offered) or 3
         wanted = [m for m in self._family.memories if not offered or m in offered[-1]]
         failure: CommandError | None = None
         for memory in wanted or list(self._family.memories):
             try:
-                await self._run(setting(_cpms(memory, n_arguments), timeout=10.0))
+                await self._run(setting(_cpms(memory, self._n_arguments), timeout=10.0))
             except CommandError as error:
                 failure = error
             else:
@@ -247,14 +248,22 @@ class Messaging(Dialogue):
                 raise
 
     async def _select(self, memory: str, *, is_needed: bool = False) -> bool:
-        """Make `memory` the one that is read; false where an unneeded one is refused."""
+        """Make `memory` the one that is read; false where an unneeded one is refused.
+
+        One argument leaves alone where messages land. Where a modem wants all of them, only the
+        memory that messages land in anyway can be read.
+        """
         if self._memory == memory:
             return True
         self._memory = None  # unknown, should the answer be lost
+        lands_here = memory == self._memories[0]
         try:
             await self._run(setting(_cpms(memory, 1), timeout=10.0))
         except CommandError:
-            if is_needed or memory == self._memories[0]:
+            if lands_here and await self._try(_cpms(memory, self._n_arguments)):
+                self._memory = memory
+                return True
+            if is_needed or lands_here:
                 raise
             return False
         self._memory = memory

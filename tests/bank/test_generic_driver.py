@@ -365,6 +365,18 @@ async def test_missing_card_ends_the_wait_at_once(bench: Bench) -> None:
         await bench.driver.wait_sim_usable()
 
 
+async def test_modem_that_wants_all_arguments_is_read_where_messages_land(bench: Bench) -> None:
+    """ofono-phonesim: `+CPMS` with one argument is `ERROR`."""
+    error = b"\r\nERROR\r\n"
+    bench.modem.script |= {"AT+CMGL=4": OK, 'AT+CPMS="ME"': error, 'AT+CPMS="SM"': error}
+    await bench.driver.configure_messaging()
+    assert await bench.driver.list_messages() == []
+    assert await bench.driver.list_messages() == []
+    assert bench.modem.received.count("AT+CMGL=4") == 2
+    assert bench.modem.received.count('AT+CPMS="ME","ME","ME"') == 2
+    assert 'AT+CPMS="SM","SM","SM"' not in bench.modem.received
+
+
 # ---------------------------------------------------------------- messaging
 
 
