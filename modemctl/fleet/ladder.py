@@ -42,12 +42,15 @@ class Row:
 
 
 _ALL: Final = 1_000_000
+_STARTING: Final = 1_200.0
+"""Seconds: after a hub's failure hundreds of modems wait for their turn to start, 16 at a time."""
+
 TABLE: Final[Mapping[Step, Row]] = MappingProxyType({
     Step.REALIGN: Row(pause=0.0, limit=90.0, per_bay=_ALL, per_hub=_ALL),
-    Step.REOPEN: Row(pause=1.0, limit=300.0, per_bay=60, per_hub=_ALL),
-    Step.RESET: Row(pause=5.0, limit=300.0, per_bay=6, per_hub=_ALL),
-    Step.REBIND: Row(pause=5.0, limit=300.0, per_bay=4, per_hub=8),
-    Step.POWER: Row(pause=10.0, limit=300.0, per_bay=2, per_hub=4),
+    Step.REOPEN: Row(pause=1.0, limit=_STARTING, per_bay=60, per_hub=_ALL),
+    Step.RESET: Row(pause=5.0, limit=_STARTING, per_bay=6, per_hub=_ALL),
+    Step.REBIND: Row(pause=5.0, limit=_STARTING, per_bay=4, per_hub=8),
+    Step.POWER: Row(pause=10.0, limit=_STARTING, per_bay=2, per_hub=4),
 })  # fmt: skip
 """The ladder's limits."""
 

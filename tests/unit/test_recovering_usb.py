@@ -1,6 +1,7 @@
 """The ladder's USB steps on a mute modem: real files, a real terminal, who is disturbed by it."""
 
 import asyncio
+import dataclasses
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ from drivers.registry import probe
 from modemctl.config.settings import HubPower
 from modemctl.fleet import recovering, usb
 from modemctl.fleet.hubs import Hubs
-from modemctl.fleet.ladder import Ladders, Step
+from modemctl.fleet.ladder import TABLE, Ladders, Step
 from modemctl.fleet.link import Link
 from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.places import Place, UsbDevice
@@ -189,3 +190,15 @@ async def test_power_is_not_switched_unless_that_is_set(tmp_path, monkeypatch):
         assert event_ is ModemEvent.LADDER_SPENT
         assert power.seen == ""
         power.close()
+
+
+async def test_a_step_that_takes_too_long_is_cut_off_and_the_next_one_taken(tmp_path, monkeypatch):
+    async with scene(tmp_path, monkeypatch) as s:
+        quick = {step: dataclasses.replace(row, limit=0.05) for step, row in TABLE.items()}
+        monkeypatch.setattr(recovering, "TABLE", quick)
+        s.tools.ladders.of(BAY).rest()
+        event_, reason = await s.recover()
+        assert (event_, reason) == (ModemEvent.LADDER_SPENT, "reset took longer than 0.05 s")
+        told = await s.told()
+        assert ['"outcome":"failed"' in one for one in told] == [True, True, False]
+        assert "reopen took longer" in told[0]
