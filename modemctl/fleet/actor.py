@@ -61,6 +61,7 @@ class Actor:
         self._ground = ground
         self._bay = bay = place.bay
         ground.hubs.settle(bay, None if place.usb is None else place.usb.hub)
+        self._usb = place.usb
         self._state = ModemState.ABSENT
         self._reason = ""
         self._facts = Facts(bay=bay, port=next(iter(place.addresses), ""))
@@ -160,6 +161,8 @@ class Actor:
         self._ground.hubs.settle(self._bay, None if place.usb is None else place.usb.hub)
         if not place.addresses:
             self._mailbox.interrupt(_E.PORT_GONE, place.note)
+        elif place.usb != self._usb:  # the news of its absence was overtaken
+            self._mailbox.interrupt(_E.PORT_GONE, "another device is in its socket")
 
     def tell_card(self, unfit: str | None) -> None:
         """The register changed: why this bay's card may not be used now, None where it may."""

@@ -52,12 +52,18 @@ class Discovery:
             while True:
                 self._bell.clear()
                 changed, self._changed = self._changed, set()
-                found = await asyncio.to_thread(self._look, frozenset(changed))
-                places = self._settled(found)
-                if places != self._told:
-                    self._told = places
-                    self._tell(places)
+                try:
+                    found = await asyncio.to_thread(self._look, frozenset(changed))
+                except OSError as error:  # a file system that fails
+                    _log.warning("discovery.look_failed", extra={"error": str(error)})
+                else:
+                    self._note(self._settled(found))
                 await self._rest(_SETTLE if self._arrivals else self._interval)
+
+    def _note(self, places: Places) -> None:
+        if places != self._told:
+            self._told = places
+            self._tell(places)
 
     async def _rest(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -157,7 +163,13 @@ def bay_of(address: str) -> Bay:
 
 
 def _node(address: str) -> str:
-    return str(Path(address).resolve()) if address.startswith("/") else address
+    """What an address leads to."""
+    if not address.startswith("/"):
+        return address
+    try:
+        return str(Path(address).resolve())
+    except RuntimeError:  # links in a ring
+        return address
 
 
 def _expand(pattern: str) -> Sequence[str]:

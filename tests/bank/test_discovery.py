@@ -177,6 +177,7 @@ def test_a_modem_without_an_at_port_says_why(usb_id, note):
 
 def test_names_of_the_configuration_stand_beside_usb(tmp_path):
     (tmp_path / "one").touch()
+    (tmp_path / "ring").symlink_to(tmp_path / "ring")
     with bus() as world:
         world.plug("1-1", "2c7c:0125", ttys(2))
         named = (link("1", 2), f"{tmp_path}/*", f"{tmp_path}/two", "tcp://[::1]:7000", "unix:/a/b")
@@ -186,6 +187,7 @@ def test_names_of_the_configuration_stand_beside_usb(tmp_path):
     assert addresses == {
         f"{BUS}:1": [link("1", 2)],
         "one": [f"{tmp_path}/one"],
+        "ring": [],
         "two": [],
         "[::1]:7000": ["tcp://[::1]:7000"],
         "b": ["unix:/a/b"],

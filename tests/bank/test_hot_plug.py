@@ -13,16 +13,16 @@ def start(tmp_path):
     """A bank with all ports of each modem, a bus, and a site that discovers them."""
     opened: list = []
 
-    def start_all(n: int, persona: str, **settings: str) -> tuple[UsbBank, Site]:
+    def start_all(n: int, persona: str, *, has_udev_names: bool = True) -> tuple[UsbBank, Site]:
         flags = ("--modems", str(n), "--persona", persona, "--port-sets", "all", "--seed", "7")
         bank = BankProcess(tmp_path / "bank", *flags)
         opened.append(bank.__enter__())
-        world = UsbWorld()
+        world = UsbWorld(has_udev_names=has_udev_names)
         opened.append(world.__enter__())
         usb = UsbBank(bank, world)
         for modem in usb.modems:
             bank.control.request("unplug", {"modem": modem, "keeps_power": True})
-        return usb, usb_site(tmp_path / "site", bank, **settings)
+        return usb, usb_site(tmp_path / "site", bank)
 
     yield start_all
     for one in reversed(opened):
@@ -44,8 +44,9 @@ def test_modems_are_found_plugged_in_unplugged_and_renumbered(start):
     assert set(site.modems()) == {one, other}
 
 
-def test_two_modems_that_change_sockets_take_their_imei_along(start):
-    usb, site = start(2, "huawei")
+def test_two_modems_that_change_sockets_and_numbers_take_their_imei_along(start):
+    """In a container: without udev's links the only address is a number, and they swap theirs."""
+    usb, site = start(2, "huawei", has_udev_names=False)
     sockets = {"modem01": "1-1.1", "modem02": "1-1.2"}
     one, other = (usb.plug(modem, socket) for modem, socket in sockets.items())
     with usb.daemon(site) as daemon:
@@ -60,4 +61,5 @@ def test_two_modems_that_change_sockets_take_their_imei_along(start):
         usb.plug("modem01", "1-1.2", numbers_from=3)
         swapped = {one: before[other], other: before[one]}
         daemon.wait_until(lambda: imeis(site) == swapped, what="each with its IMEI")
+        assert ports(site) == {one: "/dev/ttyUSB2", other: "/dev/ttyUSB5"}
     assert len(set(before.values())) == 2

@@ -18,6 +18,7 @@ from modemctl.fleet.breaking import Breakers
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.ladder import Ladders
+from modemctl.fleet.places import Place, UsbDevice
 from modemctl.fleet.sending import StopBell
 from modemctl.fleet.starting import StartBudget
 from modemctl.lifecycle import ModemState
@@ -257,3 +258,21 @@ async def test_a_failed_bay_is_tried_again_when_a_person_asks_for_it(tmp_path, m
         await ask(store, wishes.WishKind.RETRY)
         actor.call()
         await reach(actor, ModemState.READY)
+
+
+# ---------------------------------------------------------------- another device in the socket
+
+
+async def test_a_modem_that_was_exchanged_between_two_looks_is_met_as_a_new_one(tmp_path):
+    modem = OneCard()
+    device = UsbDevice(
+        folder=Path("/sys/none"), hub="1-1", hub_port=2, vendor_id="2c7c", product_id="0125"
+    )
+    async with bay(tmp_path, modem) as (actor, _):
+        await reach(actor, ModemState.SEARCHING)
+        address = actor.facts.port
+        actor.follow(Place(bay=BAY, addresses=(address, "/dev/second"), usb=None))
+        assert actor.state is ModemState.SEARCHING
+        actor.follow(Place(bay=BAY, addresses=(address,), usb=device))
+        await reach(actor, ModemState.ABSENT)
+        assert "another device" in actor.reason
