@@ -266,3 +266,22 @@ def test_settings_ask_for_the_stronger_scope(
     assert acts[0] == ("root", "modem.at.refused", "refused")
     assert acts[1][:2] == ("mei", "modem.at")
     assert acts[2] == ("mei", "modem.at.answered", done.out.splitlines()[-1])
+
+
+@pytest.mark.skipif(not os.environ.get("MODEMCTL_LONG"), reason="MODEMCTL_LONG is not set")
+def test_modem_that_falls_silent_takes_its_time_limit_and_no_more(
+    world: tuple[BankProcess, Site, DaemonProcess],
+) -> None:
+    """The person is told, the log knows, the modem recovers and answers again."""
+    bank, site, daemon = world
+    bank.control.request("set_fault", {"modem": "modem01", "fault": "silence"})
+    done = ctl(site, "at", bay_of(site), "AT+CSQ", key="maintainer")
+    assert done.status == 1
+    assert "no answer" in done.err or "no link" in done.err, done.err
+    bank.control.clear_faults()
+    daemon.wait_until(lambda: site.n_ready() == 1, what="ready again", seconds=180)
+    again = ctl(site, "at", bay_of(site), "AT+CSQ", key="maintainer")
+    assert (again.status, again.out.splitlines()[-1]) == (0, "OK")
+    outcomes = [details["outcome"] for _, act, _, details in audited(site) if "answered" in act]
+    assert len(outcomes) == 2
+    assert outcomes[0] != outcomes[1] == "OK"
