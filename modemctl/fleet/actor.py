@@ -88,6 +88,7 @@ class Actor:
         self._progress = Progress(
             n_answers=lambda: self._link.n_answers,
             is_excused=lambda: self._link.waits_for_turn or not ground.store.journal.is_healthy,
+            on_hang=self._count_hang,
             submit_timeout=ground.bank.submit_timeout,
         )
         self._attention = Attention(
@@ -453,6 +454,9 @@ class Actor:
 
     def _learn(self, facts: Facts) -> None:
         self._facts = facts
+
+    def _count_hang(self, state: ModemState) -> None:
+        self._ground.telemetry.count("modemctl_hangs_total", state=state.value)
 
     def _count_unknown(self) -> None:
         self._ground.telemetry.count("modemctl_unknown_urcs_total", family=self._family)

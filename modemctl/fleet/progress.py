@@ -51,7 +51,8 @@ class Progress:
     """One walker's. `mark` is cheap: it is called at every turn.
 
     `n_answers`: how many commands the modem has answered so far, None where nobody counts;
-    `is_excused`: whether something else than the modem holds the walker up just now.
+    `is_excused`: whether something else than the modem holds the walker up just now; `on_hang`
+    hears of each stay that was cut off.
     """
 
     def __init__(
@@ -59,10 +60,12 @@ class Progress:
         *,
         n_answers: Callable[[], int | None],
         is_excused: Callable[[], bool],
+        on_hang: Callable[[ModemState], None],
         submit_timeout: float,
     ) -> None:
         self._n_answers = n_answers
         self._is_excused = is_excused
+        self._on_hang = on_hang
         self._submit_timeout = submit_timeout
         self._moved_at = 0.0
         self._n_seen: int | None = None
@@ -108,6 +111,7 @@ class Progress:
         if self._is_excused():
             return _EXCUSED_FOR
         _log.error("actor.hangs", extra={"state": state.value, "limit": limit})
+        self._on_hang(state)
         cut.reschedule(now)
         return None
 

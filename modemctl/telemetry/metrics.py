@@ -121,6 +121,7 @@ METRICS: Final = (
     _counter("command_timeouts", "Commands without an answer in time.", "family", "phase"),
     _counter("realignments", "Attempts to bring a link back into step.", "family", "outcome"),
     _counter("recoveries", "Steps of the recovery ladder taken.", "family", "step"),
+    _counter("hangs", "Bays in whose state nothing moved, taken to recovery.", "state"),
     _counter("recovery_skips", "Steps of the ladder that were not taken.", "step", "reason"),
     _counter("breaker_trips", "Breakers that opened, by what they stand for.", "kind"),
     _counter("unknown_urcs", "Unsolicited lines that no table knows.", "family"),

@@ -20,8 +20,12 @@ class Stay:
         self.answers: int | None = 0
         self.excused = excused
         self.was_cut = False
+        self.hung_in: list[ModemState] = []
         self.clock = Progress(
-            n_answers=lambda: self.answers, is_excused=lambda: self.excused, submit_timeout=0.5
+            n_answers=lambda: self.answers,
+            is_excused=lambda: self.excused,
+            on_hang=self.hung_in.append,
+            submit_timeout=0.5,
         )
 
     async def hang(self) -> None:
@@ -59,6 +63,7 @@ async def test_a_stay_in_which_nothing_moves_is_cut_off(quick, state):
         await stay.clock.watch(state, stay.hang)
     assert caught.value.event is ENDS[state]
     assert stay.was_cut
+    assert stay.hung_in == [state]
 
 
 async def test_a_stay_that_goes_on_is_left_alone(quick):
@@ -128,5 +133,7 @@ async def test_a_lock_that_nobody_gives_back_sends_a_ready_bay_to_recovery(tmp_p
         await lock.acquire()
         await reach(actor, ModemState.RECOVERING)
         assert actor.reason == "nothing moved for 0.3 s"
+        telemetry = actor._ground.telemetry
+        assert telemetry.value("modemctl_hangs_total", state="ready") == 1
         lock.release()
         await reach(actor, ModemState.READY)
