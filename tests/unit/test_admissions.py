@@ -1,5 +1,6 @@
 """The admission list of modems (CC-01): two persons admit, one expels, the fleet obeys."""
 
+import asyncio
 import json
 from dataclasses import replace
 
@@ -9,14 +10,16 @@ from sqlalchemy import delete, select, update
 from modemctl.config.settings import ListMode
 from modemctl.errors import InvalidRequest, NotPermitted, PolicyRefused
 from modemctl.fleet import admission as fleet
+from modemctl.fleet.places import Place
 from modemctl.lifecycle import MODEM, ModemEvent, ModemState
 from modemctl.model import AccountId, Bay, Topic
 from modemctl.policy.admission import Admission, AdmissionState, refusal
 from modemctl.service.admissions import Admissions
 from modemctl.service.principal import Principal, Scope
-from modemctl.store import Store, accounts, admissions
+from modemctl.store import Store, accounts, admissions, wishes
 from modemctl.store.modems import Facts
 from modemctl.store.tables import admission, audit_entry, event
+from modemctl.store.wishes import WishKind
 from modemctl.telemetry import Telemetry
 from tests.support.apis import open_api
 from tests.support.stores import TestClock, open_store
@@ -300,6 +303,35 @@ async def test_an_unknown_modem_is_only_asked_who_it_is_until_it_is_admitted(tmp
         n_asked = len(modem.received)
         await until(lambda: not actor._link.is_open)
         assert len(modem.received) == n_asked
+
+
+@pytest.mark.parametrize("kind", [WishKind.AT, WishKind.RESET, WishKind.RELEASE, WishKind.RETRY])
+async def test_a_refused_modem_is_not_driven_by_a_persons_wish(tmp_path, kind):
+    modem = OneCard()
+    async with one_bay(tmp_path, modem, modems=ENFORCE) as (actor, store):
+        await reach(actor, ModemState.REFUSED)
+        n_asked = len(modem.received)
+        wish_id = await store.write(
+            lambda tx: wishes.ask(tx, kind=kind, bay=Bay("bay-7"), body="AT+CSQ", by=ANNA)
+        )
+        actor.call()
+        async with asyncio.timeout(10):
+            while True:
+                wish = await store.read(lambda conn: wishes.read(conn, store.vault, wish_id))
+                if wish is not None and wish.done_at is not None:
+                    break
+                await asyncio.sleep(0.01)
+        assert wish.error
+        assert actor.state is ModemState.REFUSED
+        assert len(modem.received) == n_asked
+
+
+async def test_a_refused_modem_that_is_unplugged_leaves_its_bay(tmp_path):
+    async with one_bay(tmp_path, OneCard(), modems=ENFORCE) as (actor, _):
+        await reach(actor, ModemState.REFUSED)
+        actor.follow(Place(bay=Bay("bay-7"), addresses=(), note="unplugged"))
+        await reach(actor, ModemState.ABSENT)
+        assert actor.reason == "unplugged"
 
 
 IDENTIFYING = (
