@@ -87,6 +87,7 @@ _MODEM_OWN: Mapping[tuple[ModemState, ModemEvent], ModemState] = {
     (_M.READY, _E.UNFIT): _M.QUARANTINED,
     (_M.RECOVERING, _E.RECOVERED): _M.STARTING,
     (_M.RECOVERING, _E.LADDER_SPENT): _M.FAILED,
+    (_M.RECOVERING, _E.NOT_ADMITTED): _M.REFUSED,  # the reopened link led to another modem
     (_M.FAILED, _E.RETRY): _M.PROBING,
 }
 

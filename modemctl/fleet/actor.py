@@ -279,15 +279,21 @@ class Actor:
     async def _probing(self) -> Moved:
         """Open the port, find out who answers."""
         await self._open()
-        return await self._not_admitted() or Moved(event=_E.IDENTIFIED)
+        return Moved(event=_E.IDENTIFIED)
 
-    async def _not_admitted(self) -> Moved | None:
-        """Whether the modem is not to be driven; a link that was opened anew may be to another."""
+    async def _require_admitted(self) -> None:
+        """See that the modem may be driven: behind each opening, and before each start.
+
+        Raises:
+            Interrupted: it may not.
+            StoreError: nobody can tell now.
+        """
         ground = self._ground
         why = await refused(
             ground.store, ground.bank.modems, self._facts, telemetry=ground.telemetry
         )
-        return None if why is None else Moved(event=_E.NOT_ADMITTED, reason=why)
+        if why is not None:
+            raise Interrupted(_E.NOT_ADMITTED, why)
 
     async def _open(self) -> None:
         driver = await self._link.open()
@@ -300,6 +306,7 @@ class Actor:
             revision=driver.identity.revision,
             family=driver.capabilities.family,
         )
+        await self._require_admitted()
 
     async def _refused(self) -> Moved | None:
         """The modem is left alone until it is admitted or gone (CC-01)."""
@@ -327,9 +334,7 @@ class Actor:
 
     async def _starting(self) -> Moved:
         """Init sequence that needs no card; is one there?"""
-        refused_now = await self._not_admitted()
-        if refused_now is not None:
-            return refused_now
+        await self._require_admitted()
         await self._link.initialise()
         if await self._link.driver.sim_state() is SimState.ABSENT:
             return Moved(event=_E.SIM_MISSING, reason="no card")

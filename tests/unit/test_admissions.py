@@ -22,6 +22,7 @@ from modemctl.store.tables import admission, audit_entry, event
 from modemctl.store.wishes import WishKind
 from modemctl.telemetry import Telemetry
 from tests.support.apis import open_api
+from tests.support.scripted_modem import said
 from tests.support.stores import TestClock, open_store
 from tests.unit.test_actor import OneCard, reach, until
 from tests.unit.test_actor import bay as one_bay
@@ -93,7 +94,7 @@ def test_a_modem_without_an_imei_cannot_be_on_the_list():
 
 def test_every_live_state_can_be_left_for_refused():
     driven = set(ModemState) - {
-        ModemState.ABSENT, ModemState.REFUSED, ModemState.RECOVERING, ModemState.FAILED,
+        ModemState.ABSENT, ModemState.REFUSED, ModemState.FAILED,
     }  # fmt: skip
     for state in driven:
         assert MODEM[state, ModemEvent.NOT_ADMITTED] is ModemState.REFUSED
@@ -303,6 +304,23 @@ async def test_an_unknown_modem_is_only_asked_who_it_is_until_it_is_admitted(tmp
         n_asked = len(modem.received)
         await until(lambda: not actor._link.is_open)
         assert len(modem.received) == n_asked
+
+
+async def test_another_modem_found_while_recovering_is_refused_before_anything_else(tmp_path):
+    modem = OneCard()
+    modem.stat = 1
+    async with one_bay(tmp_path, modem, modems=ENFORCE) as (actor, store):
+        await reach(actor, ModemState.REFUSED)
+        await admit(store)
+        actor.tell_admission(None)
+        await reach(actor, ModemState.READY)
+        others = {"AT+CGSN": ANOTHER, "AT+CGMI": "OTHER", "AT+CGMM": "Model 2", "AT+CGMR": "R2"}
+        modem.script.update({command: said(answer) for command, answer in others.items()})
+        modem.received.clear()
+        actor._mailbox.interrupt(ModemEvent.OUT_OF_STEP, "an answer came late")
+        await reach(actor, ModemState.REFUSED)
+        assert (actor.facts.imei, actor.reason) == (ANOTHER, "not_admitted (policy: CC-01)")
+        assert set(modem.received) <= {*IDENTIFYING}
 
 
 @pytest.mark.parametrize("kind", [WishKind.AT, WishKind.RESET, WishKind.RELEASE, WishKind.RETRY])
