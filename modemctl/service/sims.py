@@ -403,9 +403,9 @@ def _differences(line: CardLine, card: Card) -> Sequence[LineError]:
 
 
 def _unsettled(lines: Sequence[CardLine], made: Mapping[str, bool]) -> Sequence[LineError]:
-    """Cards that may have a PIN of the vault's, which only their next power-up tells."""
-    rule = "a change of its PIN is not settled yet"
-    cure = "restart its modem: the card then tells which PIN holds"
+    """Cards that may have a PIN of the vault's, though it failed or was not proved yet."""
+    rule = "the vault's own PIN of it is in doubt, and known nowhere else"
+    cure = "restart its modem: the card may tell; else unblock it by its PUK: modemctl sims puk"
     return [
         _error(line, "pin", rule, "SIM-06", cure=cure)
         for line in lines

@@ -30,9 +30,9 @@ def is_due(conn: Connection, iccid: str) -> bool:
 
 
 def kept_by_vault(conn: Connection, iccids: Iterable[str]) -> Mapping[str, bool]:
-    """Which of these cards have a PIN that the vault made; True where that is not settled yet.
+    """Which of these cards have a PIN that the vault made; True where it is in doubt.
 
-    A PIN that the card refused is none: what a person brings is better then.
+    Nobody else knows it, so nothing replaces it but a PUK: a card that is blocked has no PIN.
     """
     rows = conn.execute(
         select(sim.c.iccid, sim.c.pin_pending_enc, sim.c.pin_import_id, sim.c.pin_state).where(
@@ -40,10 +40,10 @@ def kept_by_vault(conn: Connection, iccids: Iterable[str]) -> Mapping[str, bool]
         )
     )
     return {
-        row.iccid: row.pin_pending_enc is not None
+        row.iccid: row.pin_pending_enc is not None or row.pin_state == "failed"
         for row in rows
         if row.pin_pending_enc is not None
-        or (row.pin_import_id is None and row.pin_state not in {"failed", "blocked"})
+        or (row.pin_import_id is None and row.pin_state != "blocked")
     }
 
 
