@@ -193,3 +193,35 @@ def test_names_of_the_configuration_stand_beside_usb(tmp_path):
         "b": ["unix:/a/b"],
     }
     assert found["two"]["note"] == f"{tmp_path}/two is missing"
+
+
+def test_two_links_of_one_port_are_one_bay(tmp_path):
+    """A newer udev makes two links by path for each port: `-usb-` and `-usbv2-`."""
+    (tmp_path / "node").touch()
+    for name in ("x-usb-0:1:1.0-port0", "x-usbv2-0:1:1.0-port0"):
+        (tmp_path / name).symlink_to(tmp_path / "node")
+    with bus() as world, Teller(world, f"{tmp_path}/x-*") as teller:
+        assert list(teller.next()) == ["x-usb-0:1:1.0-port0"]
+
+
+def test_links_that_a_container_was_given_name_the_bay():
+    with bus(has_udev_names=False) as world:
+        given = "/dev/serial/by-path/platform-hub-usbv2-0:1.1:1.2-port0"
+        world.plug("1-1.1", "2c7c:0125", ttys(2))
+        world.link(given, "../../ttyUSB0")
+        with Teller(world, "usb") as teller:
+            found = teller.next()
+    assert {bay: one["addresses"] for bay, one in found.items()} == {
+        "platform-hub-usb-0:1.1": [given]
+    }
+
+
+def test_many_modems_are_told_once_and_their_hubs_are_known():
+    with bus() as world:
+        for n in range(12):
+            socket = f"1-{n // 4 + 1}.{n % 4 + 1}"
+            world.plug(socket, "12d1:1506", ttys(0, 1, first=2 * n))
+        with Teller(world, "usb") as teller:
+            found = teller.next()
+    assert len(found) == 12
+    assert {place["hub"] for place in found.values()} == {"1-1", "1-2", "1-3"}

@@ -75,6 +75,10 @@ class UsbWorld:
         for tty in ttys:
             self._add_tty(device, socket, tty, driver, kind)
 
+    def link(self, path: str, target: str) -> None:
+        """A link in /dev that somebody mounted into the container."""
+        self._do("link", path, target)
+
     def unplug(self, socket: str) -> None:
         """Pull the modem: its ports vanish one after the other."""
         for path, node, link in self._plugged.pop(socket):
