@@ -62,7 +62,7 @@ def plan(seed: int, sick: Sequence[str], everybody: Sequence[str], seconds: floa
             for _ in range(dice.randint(1, 2)):
                 if not queue:
                     queue = dice.sample(kinds, len(kinds))
-                deeds.append(_fault(dice, at + dice.uniform(0, BURST), modem, queue.pop()))
+                deeds += _fault(dice, at + dice.uniform(0, BURST), modem, queue.pop())
         modem = dice.choice(sick)
         deeds += _deed(dice, at + dice.uniform(0, BURST), modem)
     for n in range(int(seconds)):
@@ -77,7 +77,7 @@ def plan(seed: int, sick: Sequence[str], everybody: Sequence[str], seconds: floa
     return sorted(deeds, key=lambda deed: deed.at)
 
 
-def _fault(dice: random.Random, at: float, modem: str, kind: FaultKind) -> Deed:
+def _fault(dice: random.Random, at: float, modem: str, kind: FaultKind) -> list[Deed]:
     args: dict[str, object] = {
         "fault": kind.value,
         "count": 1 if kind in _HARD else dice.randint(1, 4),
@@ -94,7 +94,12 @@ def _fault(dice: random.Random, at: float, modem: str, kind: FaultKind) -> Deed:
         args |= {"skip": 0, "lasts": dice.uniform(1, 5)}
     if kind is K.CNMI_LOST:  # strikes when it is set, or never
         args |= {"skip": 0, "count": 1}
-    return Deed(at=at, modem=modem, what="fault", args=args)
+    deeds = [Deed(at=at, modem=modem, what="fault", args=args)]
+    if kind in _RARE:  # somebody pulls the plug of what hangs, and puts it in again
+        off = at + dice.uniform(5, 15)
+        deeds.append(Deed(at=off, modem=modem, what="unplug", args={"keeps_power": False}))
+        deeds.append(Deed(at=off + 1, modem=modem, what="plug"))
+    return deeds
 
 
 def _deed(dice: random.Random, at: float, modem: str) -> list[Deed]:
