@@ -133,6 +133,11 @@ class Mailbox:
             return None
         return self._items.popleft()
 
+    @property
+    def n_waiting(self) -> int:
+        """Message and call events that nobody has taken up yet."""
+        return len(self._items)
+
     def take_items(self) -> Sequence[DriverEvent]:
         """All messages and call events, oldest first, taken out."""
         items = list(self._items)

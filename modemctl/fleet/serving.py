@@ -35,6 +35,9 @@ _STORE_PAUSE: Final = 1.0
 _N_MODEM_FAULTS: Final = 3  # in a row, of the modem or between it and us: then the ladder
 _LONGEST_REST: Final = 300.0
 _PATIENT_SHARE: Final = 0.25  # of a submit's usual time: the next message is there long before
+_CROWD: Final = 16  # events waiting; a full box would take the bay out of READY
+_YIELD: Final = 0.1
+_LONGEST_YIELD: Final = 10.0  # for one segment, lest receiving starve sending
 _LONGEST_PATIENCE: Final = 0.25
 _CARD_FRESH: Final = 3.0  # quicker no other card is put in, read by its modem and registered
 
@@ -144,7 +147,11 @@ class Sender:
         if place == 0 and job.lease.not_before is not None:
             left = (job.lease.not_before - self._desk.store.clock.now()).total_seconds()
             self._next_submit = max(self._next_submit, self._loop.time() + left)
+        yields_until = self._loop.time() + _LONGEST_YIELD
         while self._desk.may_go_on():
+            if self._must_yield(yields_until):
+                await self._desk.pause(self._loop.time() + _YIELD)
+                continue
             if self._n_failing:
                 await self._desk.pause(self._loop.time() + _STORE_PAUSE)
                 continue
@@ -166,6 +173,10 @@ class Sender:
                 case Done():
                     return await self._finish(result, self._loop.time() - started)
         return False
+
+    def _must_yield(self, until: float) -> bool:
+        """Whether what came in goes first: it needs several commands for each of our submits."""
+        return self._desk.mailbox.n_waiting >= _CROWD and self._loop.time() < until
 
     async def _submit(self, job: Job, segment: EncodedSegment) -> SendResult:
         """Send one segment; a late answer is listened for only while its outcome is in doubt."""

@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from drivers.interface import CallEvent, CallEventKind
 from drivers.registry import probe
 from modemctl.errors import StoreError
 from modemctl.fleet.link import Link
@@ -82,6 +83,26 @@ async def test_an_outcome_that_the_store_does_not_take_is_told_loudly(tmp_path, 
             await work.sender.close()
         [record] = [one for one in caplog.records if one.message == "outcome.not_taken"]
         assert record.levelno == logging.ERROR
+
+
+async def test_a_crowd_of_incoming_events_goes_before_the_next_segment(tmp_path):
+    """Each takes several commands, the line is busy with one submit after the other."""
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(1)
+        modem = ScriptedModem()
+        modem.payload_answer = said("+CMGS: 7")
+        async with at_work(b, modem) as work, asyncio.TaskGroup() as group:
+            await work.take_work()
+            work.mailbox.is_listening = True
+            for _ in range(20):
+                work.mailbox.put(CallEvent(kind=CallEventKind.RING))
+            sending = group.create_task(work.sender.send_next())
+            await until(lambda: len(work.pauses) > 3)
+            assert work.n_announced == 0
+            work.mailbox.take_items()
+            await sending
+            await work.sender.close()
+        assert await rows(b, batch_id) == [("sent", 7)]
 
 
 # ---------------------------------------------------------------- a stray reference
