@@ -236,13 +236,15 @@ class GenericDriver(Messaging):
         return values.signal_dbm((await self._ask(asking("AT+CSQ", timeout=10.0)))[0])
 
     async def temperature_c(self) -> int | None:
-        """Ask by the family's ways; those that are refused are not asked again."""
+        """Ask by the family's ways; one that is refused or brings silence is not asked again."""
         while self._temperatures:
-            query = self._temperatures[0]
+            query = self._temperatures.popleft()
             try:
-                return query.read(await self._ask(query.command))
+                lines = await self._ask(query.command)
             except CommandError:
-                self._temperatures.popleft()
+                continue
+            self._temperatures.appendleft(query)
+            return query.read(lines)
         return None
 
     async def operator(self) -> str | None:
