@@ -48,8 +48,10 @@ class Discovery:
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
+        loop = asyncio.get_running_loop()
         with self._hear():
             while True:
+                began_at = loop.time()
                 self._bell.clear()
                 changed, self._changed = self._changed, set()
                 try:
@@ -58,6 +60,8 @@ class Discovery:
                     _log.warning("discovery.look_failed", extra={"error": str(error)})
                 else:
                     self._note(self._settled(found))
+                # Much news at once (a hub with 128 ports) must not become one look after the other.
+                await asyncio.sleep(loop.time() - began_at)
                 await self._rest(_SETTLE if self._arrivals else self._interval)
 
     def _note(self, places: Places) -> None:
