@@ -90,6 +90,7 @@ def save_changes(tx: Tx, changes: Sequence[StateChange]) -> Sequence[None]:
     for one in changes:
         values = {
             **_columns(one.facts),
+            "iccid": _card_held(tx, one),
             "node_id": tx.node_id,
             "state": one.after.value,
             "reason": one.reason,
@@ -98,8 +99,6 @@ def save_changes(tx: Tx, changes: Sequence[StateChange]) -> Sequence[None]:
         }
         _upsert(tx, one.facts.bay, values, is_known=one.facts.bay in known)
         known.add(one.facts.bay)
-        if one.facts.iccid is not None:
-            _leave_other_bays(tx, one.facts.bay, one.facts.iccid)
         tx.event(
             EventKind.MODEM,
             one.facts.bay,
@@ -294,11 +293,21 @@ def _upsert(tx: Tx, bay: Bay, values: dict[str, object], *, is_known: bool) -> N
         tx.conn.execute(insert(modem).values({**values, "bay": bay}))
 
 
-def _leave_other_bays(tx: Tx, bay: Bay, iccid: Iccid) -> None:
-    """A card is in one bay at a time: where it was seen before, it is no more."""
-    tx.conn.execute(
-        update(modem).where(modem.c.iccid == iccid, modem.c.bay != bay).values(iccid=None)
-    )
+def _card_held(tx: Tx, change: StateChange) -> Iccid | None:
+    """A card is in one bay at a time: in the one that read it last.
+
+    A bay that has just read it takes it from the others. One that only remembers it, as from before
+    two cards changed places, leaves it to the bay that has it now.
+    """
+    bay, iccid = change.facts.bay, change.facts.iccid
+    elsewhere = (modem.c.iccid == iccid, modem.c.bay != bay)
+    if iccid is None:
+        return None
+    if change.before is ModemState.CHECKING:
+        tx.conn.execute(update(modem).where(*elsewhere).values(iccid=None))
+        return iccid
+    is_elsewhere = tx.conn.execute(select(modem.c.bay).where(*elsewhere).limit(1)).first()
+    return None if is_elsewhere else iccid
 
 
 def _columns(facts: Facts) -> dict[str, object]:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from alembic import command
-from sqlalchemy import create_engine, insert, select, update
+from sqlalchemy import Connection, create_engine, insert, select, update
 
 from modemctl.config.settings import ListMode
 from modemctl.errors import Conflict, NotFound, NotPermitted, PolicyRefused
@@ -304,3 +304,29 @@ async def test_machines_and_other_departments_tie_nothing(tmp_path):
         with pytest.raises(Conflict, match="no card is in the bay"):
             await desk.bind(who(), "left", None, "x")
         assert await acts(store) == []
+
+
+# ---------------------------------------------------------------- what the bays' rows say
+
+
+async def test_cards_that_change_places_stand_where_they_were_read_last(tmp_path):
+    """The bay that lost its card speaks of it once more, behind the one that has it now."""
+    async with open_store(tmp_path) as store:
+        await seen(store, LEFT, CARD)
+        await seen(store, RIGHT, OTHER)
+        await seen(store, LEFT, OTHER)
+        for before, after in (("ready", "sim_wait"), ("sim_wait", "checking")):
+            remembered = modems.StateChange(
+                facts=modems.Facts(bay=RIGHT, port="/dev/none", iccid=OTHER),
+                before=ModemState(before), after=ModemState(after), event="x", reason="x",
+            )  # fmt: skip
+            await store.write_in_set(modems.save_changes, remembered)
+        after_memory = await store.read(_cards_by_bay)
+        await seen(store, RIGHT, CARD)
+        after_reading = await store.read(_cards_by_bay)
+    assert after_memory == {LEFT: OTHER, RIGHT: None}
+    assert after_reading == {LEFT: OTHER, RIGHT: CARD}
+
+
+def _cards_by_bay(conn: Connection) -> dict[str, str | None]:
+    return {row.bay: row.iccid for row in conn.execute(select(modem.c.bay, modem.c.iccid))}
