@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from modemctl.model import EventKind
 from modemctl.policy.pin_change import ChangeState, is_change_stopped_by, is_refusal
@@ -36,7 +36,8 @@ def kept_by_vault(conn: Connection, iccids: Iterable[str]) -> Mapping[str, bool]
     """
     rows = conn.execute(
         select(sim.c.iccid, sim.c.pin_pending_enc, sim.c.pin_import_id, sim.c.pin_state).where(
-            sim.c.iccid.in_(sorted(iccids)), sim.c.pin_enc.is_not(None)
+            sim.c.iccid.in_(sorted(iccids)),
+            or_(sim.c.pin_enc.is_not(None), sim.c.pin_pending_enc.is_not(None)),
         )
     )
     return {

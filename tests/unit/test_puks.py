@@ -286,7 +286,10 @@ async def test_what_is_no_puk_is_refused_without_showing_it(store):
         await Puks(store).ask(ANNA, "8986", puk=PUK, reason="x")
 
 
-async def test_a_list_does_not_bury_the_pin_of_a_puk_that_is_out(store):
+@pytest.mark.parametrize("has_old_pin", [True, False])
+async def test_a_list_does_not_bury_the_pin_of_a_puk_that_is_out(store, has_old_pin):
+    if not has_old_pin:  # registered without a PIN, and blocked by somebody elsewhere
+        await store.write(lambda tx: tx.conn.execute(update(sim).values(pin_enc=None)))
     await confirmed(store)
     await turn(store)
     kept = await store.read(lambda conn: pin_changes.kept_by_vault(conn, [CARD]))
