@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -81,10 +81,11 @@ class Admissions:
             NotPermitted, InvalidRequest: scope, or an account of one department; IMEI, reason.
             PolicyRefused: CC-01, the account names no person.
         """
-        self._require(who, imeis, reason)
+        self._require(who, reason)
 
         def act(tx: Tx) -> list[AdmissionView]:
             known = rows.read_many(tx.conn, tx.vault, imeis)
+            _require_numbers(imeis, known)
             return [
                 _view(tx.conn, tx.vault, _admit(tx, who, imei, known.get(imei), reason.strip()))
                 for imei in dict.fromkeys(imeis)
@@ -98,10 +99,11 @@ class Admissions:
         Raises:
             NotPermitted, InvalidRequest, PolicyRefused: as `admit`.
         """
-        self._require(who, [imei], reason)
+        self._require(who, reason)
 
         def act(tx: Tx) -> AdmissionView:
             before = rows.read(tx.conn, tx.vault, imei)
+            _require_numbers([imei], () if before is None else (imei,))
             if before is None or not before.is_intact or before.state is not _EXPELLED:
                 before = rows.expel(tx, imei, by=who.account_id, reason=reason.strip())
                 _audit(tx, who, "admission.expel", imei, reason)
@@ -109,21 +111,25 @@ class Admissions:
 
         return await self._store.write(act)
 
-    def _require(self, who: Principal, imeis: Sequence[str], reason: str) -> None:
+    def _require(self, who: Principal, reason: str) -> None:
         who.require(Scope.MODEMS_OPERATE)
         who.require_all_departments()
         who.require_person("CC-01")
         if not reason.strip() or len(reason) > _REASON_MAX:
             raise InvalidRequest(f"must have 1 to {_REASON_MAX} characters", field="reason")
-        for imei in imeis:
-            if not _IMEI.fullmatch(imei):
-                raise InvalidRequest(
-                    "must be the 15 digits of an IMEI",
-                    field="imei",
-                    value=imei[:40],
-                    cure="modemctl modems admitted lists those that came",
-                    policy="CC-01",
-                )
+
+
+def _require_numbers(imeis: Sequence[str], known: Container[str]) -> None:
+    """Refuse what is no IMEI; a modem that tells a serial number in its place has come already."""
+    for imei in imeis:
+        if not _IMEI.fullmatch(imei) and imei not in known:
+            raise InvalidRequest(
+                "must be the 15 digits of an IMEI, or a serial number that came",
+                field="imei",
+                value=imei[:40],
+                cure="modemctl modems admitted lists those that came",
+                policy="CC-01",
+            )
 
 
 _EXPELLED: Final = AdmissionState.EXPELLED

@@ -285,6 +285,20 @@ async def test_machines_departments_and_wrong_numbers_are_refused(tmp_path):
         assert (await desk.list_admissions(who(anna))).items == []
 
 
+async def test_a_modem_that_tells_a_serial_number_is_admitted_once_it_came(tmp_path):
+    serial = "SN-4901542"  # TS 27.007 §5.4 leaves the text to the maker
+    async with open_store(tmp_path) as store:
+        desk = Admissions(store)
+        anna, bert = [who(one) for one in await two(store)]
+        with pytest.raises(InvalidRequest, match="serial number that came"):
+            await desk.admit(anna, [serial], "x")
+        await store.write(lambda tx: admissions.note_seen(tx, serial, LEFT, ENFORCE))
+        await desk.admit(anna, [serial], "x")
+        assert (await desk.admit(bert, [serial], "x")).items[0].state is ADMITTED
+        assert await store.write(lambda tx: admissions.note_seen(tx, serial, LEFT, ENFORCE)) is None
+        assert (await desk.expel(anna, serial, "x")).state is EXPELLED
+
+
 # ---------------------------------------------------------------- a bay's walk
 
 
