@@ -74,6 +74,8 @@ class _Facts:
         imei = _IMEI.search(" ".join((*self._first("AT+CGSN"), *self._first("ATI"))))
         lower = f"{maker} {model}".lower()
         vendor = next((vendor for vendor in _VENDORS if vendor in lower), "generic")
+        if maker == "Ericsson":  # its modules; the phones were another house's
+            vendor = "mbm"
         return {
             "name": name or re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-") or "draft",
             "vendor": vendor,

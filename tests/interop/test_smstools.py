@@ -94,8 +94,8 @@ class Spool:
         last = next(line for line in reversed(lines) if f" {modem}: " in line)
         return last.endswith("No SMS received")
 
-    def wait(self, holds: Callable[[], bool], what: str) -> None:
-        wait_until(holds, what=what, seconds=90)
+    def wait(self, holds: Callable[[], bool], what: str, *, seconds: float = 90) -> None:
+        wait_until(holds, what=what, seconds=seconds)
 
 
 def _kept(file: Path) -> tuple[str, str]:
@@ -181,14 +181,17 @@ def test_smsd_notes_a_missed_call(spool: Spool, name: str) -> None:
     assert f"From: {ORIGIN.removeprefix('+')}\n" in head
 
 
+@pytest.mark.timeout(400)
 def test_smsd_goes_on_after_every_modem_was_unplugged(spool: Spool) -> None:
     for modem in MODEMS.values():
         spool.wait(lambda modem=modem: len(spool.kept("sent", modem)) == 3, f"{modem} works")
-        # Where the port goes in the middle of a poll, it asks the void for minutes.
+        # Where the port goes in the middle of a poll all the same, it asks the void for minutes.
         spool.wait(lambda modem=modem: spool.is_idle(modem), f"{modem} is idle")
         spool.bank.control.unplug(modem)
         spool.bank.control.plug(modem)
         spool.send(modem, "Back again")
     for modem in MODEMS.values():
         sent = {"kind": "submit", "modem": modem, "text": "Back again"}
-        spool.wait(lambda sent=sent: bool(spool.bank.ledger(**sent)), f"{modem} is back")
+        spool.wait(
+            lambda sent=sent: bool(spool.bank.ledger(**sent)), f"{modem} is back", seconds=300
+        )
