@@ -109,6 +109,7 @@ class Progress:
         if left > 0:
             return left
         if self._is_excused():
+            self._moved_at = now  # who has waited long for others has all its own time yet
             return _EXCUSED_FOR
         _log.error("actor.hangs", extra={"state": state.value, "limit": limit})
         self._on_hang(state)

@@ -107,6 +107,21 @@ async def test_who_waits_for_others_is_cut_off_only_after_them(quick):
     assert watched.result() is ModemEvent.WATCHDOG
 
 
+async def test_who_has_waited_long_for_others_has_all_its_own_time_then(quick, monkeypatch):
+    monkeypatch.setitem(QUICK, ModemState.PROBING, 1.0)
+    stay = Stay(excused=True)
+    stay.answers = None  # nobody counts: the link is being opened
+
+    async def wait_then_open() -> str:
+        await asyncio.sleep(1.5)
+        stay.excused = False
+        await asyncio.sleep(0.4)
+        return "opened"
+
+    assert await stay.clock.watch(ModemState.PROBING, wait_then_open) == "opened"
+    assert stay.hung_in == []
+
+
 async def _told(stay: Stay) -> ModemEvent:
     with pytest.raises(Interrupted) as caught:
         await stay.clock.watch(ModemState.STARTING, stay.hang)
