@@ -1,7 +1,7 @@
 """A modem's USB device taken from the bus and given back, by the kernel's files below /sys.
 
-A write to sysfs may block for as long as the device is frozen: each runs in a daemon thread of its
-own, and one that does not come back is left behind, as opening and closing a port is.
+A write to sysfs may block for as long as the device is frozen: each step runs in a daemon thread of
+its own, and one that does not come back is left behind, as opening and closing a port is.
 
 Source: Linux, Documentation/ABI/testing/sysfs-bus-usb (`authorized`, `<hub>-portX/disable`).
 """
@@ -9,6 +9,7 @@ Source: Linux, Documentation/ABI/testing/sysfs-bus-usb (`authorized`, `<hub>-por
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import shutil
 import threading
@@ -23,6 +24,7 @@ OFF_TIME: Final = 3.0
 """Seconds without USB or power: capacitors empty themselves, the kernel forgets the device."""
 
 _WRITE_LIMIT: Final = 20.0
+_LAST_WRITE: Final = 1.0  # seconds that a step which was cut off waits for its end
 _PROGRAM_LIMIT: Final = 30.0
 _NO_RIGHTS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -69,23 +71,31 @@ def port_switch(device: UsbDevice) -> Path:
 
 
 async def _switch(path: Path, *, off: str, on: str, off_time: float) -> None:
-    """Off, wait, on; once it is off, on is tried whatever happens meanwhile."""
-    await _write(path, off)
-    try:
-        await asyncio.sleep(off_time)
-    finally:
-        await _write(path, on)
+    """Off, wait, on, in one thread: once off was asked for, on follows whatever becomes of us.
 
+    Taking a frozen device from its drivers lasts as long as they wait for it (46 s were seen): who
+    waited no longer and left it there would leave it off for ever.
+    """
+    enough = threading.Event()
 
-async def _write(path: Path, text: str) -> None:
+    def work() -> None:
+        _put(path, off)
+        enough.wait(off_time)
+        _put(path, on)
+
+    done = _in_daemon_thread(work)
     try:
-        async with asyncio.timeout(_WRITE_LIMIT):
-            await _in_daemon_thread(lambda: _put(path, text))
+        async with asyncio.timeout(off_time + 2 * _WRITE_LIMIT):
+            await asyncio.shield(done)
     except TimeoutError as error:
         raise UsbRefused(f"{path.name}: the kernel did not take it in time") from error
     except OSError as error:
         reason = f"{path.name}: {error.strerror or 'not written'}"
         raise UsbRefused(reason, has_no_rights=error.errno in _NO_RIGHTS) from error
+    finally:
+        if not done.done():
+            enough.set()
+            await asyncio.wait([done], timeout=_LAST_WRITE)
 
 
 def _put(path: Path, text: str) -> None:
@@ -93,7 +103,7 @@ def _put(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-async def _in_daemon_thread(work: Callable[[], None]) -> None:
+def _in_daemon_thread(work: Callable[[], None]) -> asyncio.Future[None]:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 
@@ -104,6 +114,7 @@ async def _in_daemon_thread(work: Callable[[], None]) -> None:
             done.set_result(None)
         else:
             done.set_exception(error)
+            done.exception()  # nobody may be waiting any more
 
     def run() -> None:
         error: OSError | None = None
@@ -111,11 +122,11 @@ async def _in_daemon_thread(work: Callable[[], None]) -> None:
             work()
         except OSError as failure:
             error = failure
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the end did not wait
             loop.call_soon_threadsafe(settle, error)
 
     threading.Thread(target=run, name="usb", daemon=True).start()
-    await done
+    return done
 
 
 async def _run_uhubctl(device: UsbDevice, off_time: float) -> None:

@@ -1,6 +1,7 @@
 """USB steps on a tree of real files that is shaped like sysfs."""
 
 import asyncio
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -8,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from modemctl.config.settings import HubPower
+from modemctl.fleet import usb
 from modemctl.fleet.places import UsbDevice
 from modemctl.fleet.usb import UsbRefused, cycle_power, port_switch, rebind
+from tests.support.simulated import wait_until
 
 
 def device(tmp_path: Path, *, hub: str = "1-1", port: int = 3) -> UsbDevice:
@@ -70,6 +73,31 @@ async def test_a_device_is_given_back_though_the_step_is_cut_off(tmp_path):
         async with asyncio.timeout(0.2):
             await rebind(modem, off_time=60.0)
     assert written.take() == "01"
+
+
+async def test_a_device_that_a_frozen_kernel_let_go_of_late_is_given_back_all_the_same(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(usb, "_WRITE_LIMIT", 0.05)
+    modem = device(tmp_path)
+    pipe = modem.folder / "authorized"
+    full = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)  # its next writer waits, as one of sysfs does
+    n_filled = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            n_filled += os.write(full, bytes(4096))
+    with pytest.raises(UsbRefused, match="in time"):
+        await rebind(modem, off_time=0.0)
+    said = bytearray()
+
+    def has_both() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            said.extend(os.read(full, 1 << 20))
+        return len(said) >= n_filled + 2
+
+    wait_until(has_both, what="off and on were written")
+    os.close(full)
+    assert said[n_filled:] == b"01"
 
 
 async def test_missing_rights_are_told_from_other_failures(tmp_path):
