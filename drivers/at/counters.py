@@ -81,29 +81,36 @@ def spic(lines: Sequence[str]) -> PinCounter | None:
 
 
 def labelled(lines: Sequence[str]) -> PinCounter | None:
-    """`+CPINR: SIM PIN,3[,3]`, a line each. Source: TS 27.007 §8.65."""
-    told: dict[str, int] = {}
+    """`+CPINR: SIM PIN,3[,3]`, a line each; `+CPINRE` tells others. Source: TS 27.007 §8.65."""
+    told: list[tuple[str, int]] = []
     for line in lines:
         parts = answer_fields(line)
         left = integer(parts[1]) if len(parts) > 1 else None
-        if left is not None:
-            told.setdefault(parts[0].upper(), left)
-    return tries(told.get("SIM PIN"), told.get("SIM PUK"))
+        if left is not None and not line.upper().startswith("+CPINRE:"):
+            told.append((parts[0].upper(), left))
+    return tries(_told_once(told, "SIM PIN"), _told_once(told, "SIM PUK"))
+
+
+def _told_once(told: Sequence[tuple[str, int]], name: str) -> int | None:
+    """The number of a name; None where two are told: one is another secret's, its name garbled."""
+    values = {left for named, left in told if named == name}
+    return values.pop() if len(values) == 1 else None
 
 
 def facility(lines: Sequence[str]) -> PinCounter | None:
     """`+QPINC: "SC",3,10` (PIN, PUK); the `"P2"` line is another secret's."""
-    for line in lines:
-        parts = answer_fields(line)
-        if parts[0].upper() == "SC" and len(parts) > 1:
-            return tries(integer(parts[1]), integer(parts[2]) if len(parts) > 2 else None)
-    return None
+    rows = [answer_fields(line) for line in lines]
+    told = {tuple(row[1:3]) for row in rows if row[0].upper() == "SC" and len(row) > 1}
+    if len(told) != 1:  # of two that differ one is another secret's, its name garbled
+        return None
+    pin, *puk = (integer(part) for part in told.pop())
+    return tries(pin, puk[0] if puk else None)
 
 
 def named(lines: Sequence[str]) -> PinCounter | None:
     """`PIN1=3; PUK1=10; PIN2=3; PUK2=10`, with a prefix or without."""
-    told = {name.upper(): int(left) for name, left in _NAMED.findall(lines[0])}
-    return tries(told.get("PIN1"), told.get("PUK1"))
+    told = [(name.upper(), int(left)) for name, left in _NAMED.findall(lines[0])]
+    return tries(_told_once(told, "PIN1"), _told_once(told, "PUK1"))
 
 
 _NAMED = re.compile(r"(?i)\b(P(?:IN|UK)[12])\s*=\s*([0-9]{1,2})\b")
@@ -172,7 +179,8 @@ def by_file_status(answers: Sequence[Sequence[str]]) -> PinCounter | None:
     """`+CRSM: 144,0,"…"` to STATUS: octet 19 tells CHV1, octet 20 its unblocking.
 
     Bit 8 says that the code is initialised, the low half how many tries are left. A USIM answers
-    in another form, which begins with 62. Source: TS 51.011 §9.2.1.
+    in another form, which begins with 62. Where octets were lost on the way, PIN2's tries stand
+    there: so the whole must be as long as octet 13 says. Source: TS 51.011 §9.2.1.
     """
     parts = answer_fields(answers[0][0])
     if (
@@ -184,10 +192,15 @@ def by_file_status(answers: Sequence[Sequence[str]]) -> PinCounter | None:
     octets = bytes.fromhex(parts[2])
     if len(octets) < 20 or octets[0] == 0x62 or not octets[18] & octets[19] & 0x80:
         return None
+    if octets[6] not in _FOLDERS or len(octets) != _COUNTED_FROM + octets[12]:
+        return None
     return tries(octets[18] & 0x0F, octets[19] & 0x0F)
 
 
-_OCTETS = re.compile(r"(?i)(?:[0-9a-f]{2})*")
+_FOLDERS = frozenset({0x01, 0x02})
+"""Octet 7: the master file, or one of the folders below it. Source: TS 51.011 §9.2.1, §9.3."""
+
+_COUNTED_FROM = 13  # octets up to the length itself, which counts those that follow
 
 
 def verify(line: str) -> int | None:

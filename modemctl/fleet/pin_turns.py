@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, assert_never
 
-from drivers.interface import Driver, PinOutcome, SimState
+from drivers.interface import Driver, PinCounter, PinOutcome, SimState
 from modemctl.errors import StoreError
 from modemctl.fleet.checking import read_iccid, read_once
 from modemctl.model import Iccid, Topic
@@ -35,6 +35,7 @@ _TURN_POLL: Final = 15.0  # covers a lost wake-up, and a modem that went meanwhi
 _TURN_LOOK: Final = 1.0  # who is called away from waiting for a turn goes within this
 _TURN_PAUSE: Final = 0.2  # hundreds of cards wait for one import: they ask as one set
 _STORE_PAUSE: Final = 1.0
+_READINGS_MORE: Final = 2  # of a counter: most often the first of them is like the former
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,13 +140,27 @@ async def _request(seat: Seat, command: PinCommand) -> pin_tries.TryRequest | St
     other = await other_card(seat.driver, seat.iccid)
     if other is not None:
         return other
-    counter = await seat.driver.pin_counter()
+    counter = await tries_left(seat.driver)
     return pin_tries.TryRequest(
         iccid=seat.iccid,
         bay=seat.bay,
         command=command,
         counter=None if counter is None else counter.pin,
     )
+
+
+async def tries_left(driver: Driver) -> PinCounter | None:
+    """The counter, read until two readings are alike; None where it is not told, or never alike.
+
+    One lost octet makes PIN2's line PIN1's: a single reading must not let a PIN leave.
+    """
+    former = await driver.pin_counter()
+    for _ in range(_READINGS_MORE):
+        now = await driver.pin_counter()
+        if now == former:
+            return now
+        former = now
+    return None
 
 
 async def settle(seat: Seat) -> None:
@@ -157,7 +172,7 @@ async def settle(seat: Seat) -> None:
     is_open = await seat.store.read(lambda conn: pin_tries.has_unsettled(conn, seat.iccid))
     if not is_open:
         return
-    counter = await seat.driver.pin_counter()
+    counter = await tries_left(seat.driver)
     request = pin_tries.TryRequest(
         iccid=seat.iccid,
         bay=seat.bay,

@@ -10,7 +10,7 @@ import logging
 
 from drivers.interface import PinOutcome
 from modemctl.fleet.checking import alarm
-from modemctl.fleet.pin_turns import Seat, Stopped, deliver, other_card
+from modemctl.fleet.pin_turns import Seat, Stopped, deliver, other_card, tries_left
 from modemctl.fleet.renewing import random_pin
 from modemctl.policy.pin_guard import AttemptOutcome
 from modemctl.store import puks
@@ -28,7 +28,7 @@ async def unblock(seat: Seat) -> Stopped | None:
     other = await other_card(seat.driver, seat.iccid)
     if other is not None:
         return other
-    counter = await seat.driver.pin_counter()
+    counter = await tries_left(seat.driver)
     new_pin = random_pin()
     turn = puks.PukTurn(
         iccid=seat.iccid,

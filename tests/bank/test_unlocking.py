@@ -1,6 +1,7 @@
 """Real drivers on simulated modems: cards are unlocked by the guard and never at risk."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from drivers.errors import CommandTimeout
-from drivers.interface import Driver, PinOutcome
+from drivers.interface import Driver, PinCounter, PinOutcome
 from drivers.registry import probe
 from modemctl.config.settings import LockMode, SimsSettings
 from modemctl.fleet.checking import Fit, Unfit, Unreadable, check_card
@@ -479,6 +480,42 @@ class Swapping:
             return result
 
         return and_swap
+
+
+class Flickering:
+    """A real driver whose link garbles every other counter."""
+
+    def __init__(self, driver: Driver, *told: int | None) -> None:
+        self._driver = driver
+        self._told = itertools.cycle(told)
+
+    def __getattr__(self, name: str):
+        return getattr(self._driver, name)
+
+    async def pin_counter(self) -> PinCounter | None:
+        left = next(self._told)
+        return None if left is None else PinCounter(pin=left, puk=10)
+
+
+@pytest.mark.parametrize(
+    ("told", "result"),
+    [
+        ((3, 1), Stopped(reason="counter_unknown")),
+        ((3, None), Stopped(reason="counter_unknown")),
+        ((3, 1, 1), Stopped(reason="counter_low")),
+        ((None, 3, 3), Unlocked(is_locked=True)),
+    ],
+)
+async def test_no_pin_leaves_on_a_counter_that_was_read_once(
+    bank_of_one, tmp_path: Path, clock, told, result
+):
+    bank, driver = bank_of_one
+    iccid = Iccid(card_in(bank, "modem01")["iccid"])
+    async with open_store(tmp_path, clock) as store:
+        await register(store, {iccid: "1234"})
+        assert await full_start(Flickering(driver, *told), store, "bay") == result
+        tried = await attempts(store)
+    assert bool(tried) == isinstance(result, Unlocked)
 
 
 TWO = ("--modems", "2", "--pin", "1234", "--persona", "generic", "--pin-lock")

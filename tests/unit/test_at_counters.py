@@ -54,6 +54,14 @@ ANSWERS: list[tuple[CounterQuery, tuple[Told, ...], PinCounter | None, str]] = [
         PinCounter(pin=1, puk=None),
         "PIN2 told first, and a line to be ignored",
     ),
+    (
+        COUNTER_CPINR,
+        (("+CPINRE: SIM PIN,3", "+CPINR: SIM PIN,1"),),
+        PinCounter(pin=1, puk=None),
+        "a line to be ignored, first",
+    ),
+    (COUNTER_CPINR, (("+CPINR: SIM PIN,3", "+CPINR: SIM PIN,1"),), None, "PIN2, its 2 lost"),
+    (COUNTER_CPINR, (("+CPINR: SIM PIN,2",) * 2,), PinCounter(pin=2, puk=None), "twice"),
     (COUNTER_CPINR, (("+CPINR: SIM PIN2,3", "+CPINR: SIM PUK2,10"),), None, "PIN2's alone"),
     (COUNTER_CPINR, (("+CPINR: SIM PIN",),), None, "no number"),
     # Huawei
@@ -71,6 +79,7 @@ ANSWERS: list[tuple[CounterQuery, tuple[Told, ...], PinCounter | None, str]] = [
     (QUECTEL, (('+QPINC: "SC",3,10', '+QPINC: "P2",3,10'),), FULL, "EC25"),
     (QUECTEL, (('+QPINC: "P2",1,9', '+QPINC: "SC",2,10'),), PinCounter(pin=2, puk=10), "P2 first"),
     (QUECTEL, (('+QPINC: "P2",3,10',),), None, "PIN2's line alone"),
+    (QUECTEL, (('+QPINC: "SC",3,10', '+QPINC: "SC",1,10'),), None, "two that differ"),
     (QUECTEL_2G, (("+QTRPIN: 3,3,10,10",),), FULL, "M35"),
     (QUECTEL_2G, (("+QTRPIN: 1,3,10,10",),), PinCounter(pin=1, puk=10), "M35"),
     (QUECTEL_2G, (("+QTRPIN: 3,3",),), None, "two numbers"),
@@ -111,6 +120,7 @@ ANSWERS: list[tuple[CounterQuery, tuple[Told, ...], PinCounter | None, str]] = [
     (SPEEDUP, (("PIN1=3; PUK1=10; PIN2=3; PUK2=10",),), FULL, "SU8500: words"),
     (SPEEDUP, (("+CPNNUM: PIN1=2;PUK1=10;PIN2=1;PUK2=9",),), PinCounter(pin=2, puk=10), "glued"),
     (SPEEDUP, (("PIN1=?; PUK1=10",),), None, "no number"),
+    (SPEEDUP, (("PIN1=3; PUK1=10; PIN1=1",),), None, "two that differ"),
     # empty VERIFY
     (COUNTER_VERIFY, (('+CSIM: 4,"63C3"',), ('+CSIM: 4,"63CA"',)), FULL, "TS 102 221 §11.1.9"),
     (COUNTER_VERIFY, (("+CSIM: 4,63C1",), ("+CSIM: 4,63CA",)), PinCounter(pin=1, puk=10), "bare"),
@@ -125,6 +135,19 @@ ANSWERS: list[tuple[CounterQuery, tuple[Told, ...], PinCounter | None, str]] = [
     (COUNTER_STATUS, ((FCP,),), None, "a USIM's form"),
     (COUNTER_STATUS, (("+CRSM: 106,130",),), None, "not found"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("more", ["", "00"])
+def test_status_that_lost_octets_tells_no_other_pins_tries(more: str) -> None:
+    """Two octets lost anywhere before CHV1's put CHV2's in their place."""
+    whole = f"0000000A3F00010000000000{9 + len(more) // 2:02X}B102040400818A838A{more}"
+    assert COUNTER_STATUS.read([[f'+CRSM: 144,0,"{whole}"']]) == PinCounter(pin=1, puk=10)
+    told = {
+        COUNTER_STATUS.read([[f'+CRSM: 144,0,"{whole[:start]}{whole[end:]}"']])
+        for start in range(len(whole))
+        for end in range(start + 1, len(whole) + 1)
+    }
+    assert told <= {None, PinCounter(pin=1, puk=10)}
 
 
 def heard(asked: CounterQuery, told: tuple[Told, ...], *, step: int) -> list[list[str]]:
