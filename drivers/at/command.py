@@ -115,7 +115,14 @@ def by_hand(text: str, *, timeout: float) -> Command:
 _BASIC = re.compile(r"(?ai)AT(?:I\d*|[EVQ][01]?|Z\d?|H\d?|X\d|&[CDFKVW]\d?|S\d+(?:\?|=\d+))*")
 _EXTENDED = re.compile(r"(?ai)AT[+^*#$%!_][ -:<-~]+")  # no `;`, and 7 bits: some drop the eighth
 _FORBIDDEN = re.compile(
-    r"(?i)CMG[SWC]|CMSS|CNMA|CPIN\s*=|CPIN2|CLCK\s*=|CPWD|CSIM|CGLA|CRSM\s*=\s*2[12]|EGMR|SIMEI|\^DIAL"
+    r"(?i)CMG[SWC]|CMSS|CNMA|CSIM|CGLA|EGMR|SIMEI|\^DIAL|CPIN=|CPIN2|CLCK=|CPWD"
+    # What follows may be asked about with `=?`: the makers' own names for PINs and locks, …
+    r"|(?:PIN|PUK|LCK|SPWD|NCK|CARDLOCK|SIMLOCK"
+    # … calls and menus, the network's services, the card's phone book.
+    r"|DIAL|CDV|CKPD|CTFR|CHLD|CCFC|STGR|CPBW)=(?!\?)"
+    r"|CUSD=[^,]*,"
+    r"|CRSM=(?!\?|(?:176|178|192|242)(?![0-9]))"  # files are read; PIN and APDU go by numbers
+    r"|\+C(?:MT|DS|BM)I?[?=]"  # no commands: a delivery would pass for the answer
 )
 
 

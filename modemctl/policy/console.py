@@ -24,7 +24,9 @@ _EXECUTES: Final = frozenset(
      "SYSINFO", "SYSINFOEX", "CEER", "CCID", "CGSN", "CIMI", "CNUM", "GSN", "ICCID", "QCCID"}
 )  # fmt: skip
 _PERSONAL: Final = frozenset({"CCFC", "CLCC", "CMGL", "CMGR", "CPBR", "CUSD", "CRSM", "CSIM"})
-_SHUT: Final = re.compile(r"CMG[SWC]|CMSS|CNMA|CPIN=|CPIN2|CLCK=|CPWD|CSIM|CGLA|EGMR|SIMEI|\^DIAL")
+_SHUT: Final = re.compile(
+    r"CMG[SWC]|CMSS|CNMA|CPIN=|CPIN2|CLCK=|CPWD|CSIM|CGLA|EGMR|SIMEI|\^DIAL|\+C(?:MT|DS|BM)I?[?=]"
+)
 """Names that no question is asked of either: the driver's own guard lets none of them pass."""
 _SLOW: Final = frozenset({"COPS=?"})  # scans for minutes: longer than the link may be taken
 

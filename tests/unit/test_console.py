@@ -48,6 +48,15 @@ def test_reading_is_allowed(command):
     assert judge(f" {command.lower()}\t") == Allowed(text=command, changes=False)
 
 
+@pytest.mark.parametrize("name", ["CMT", "CMTI", "CDS", "CDSI", "CBM", "CBMI"])
+@pytest.mark.parametrize("asked", ["?", "=?"])
+def test_what_only_a_modem_says_is_not_asked(name, asked):
+    """A message that is delivered just then would pass for the answer, shown and lost."""
+    assert judge(f"AT+{name}{asked}") == Unknown()
+    with pytest.raises(ValueError, match="by hand"):
+        by_hand(f"AT+{name}{asked}", timeout=1.0)
+
+
 @pytest.mark.parametrize("command", SETTINGS)
 def test_settings_of_radio_and_registration_ask_for_more(command):
     assert not is_reading(command)
