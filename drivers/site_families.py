@@ -60,6 +60,7 @@ _OURS = re.compile(
 _CNMI = re.compile(r"[0-3],1,[0-3],[0-2](?:,[01])?")
 _HEAD = re.compile(r"[+^*#$%!_]?[A-Z][A-Z0-9 _-]{1,38}:?")
 _PREFIX = re.compile(r"[!-~][ -~]{0,18}[:=]")
+_DIGITS = re.compile(r"[0-9]{4,}")
 _FINALS = frozenset({"OK", "ERROR", "CONNECT", "+CME ERROR:", "+CMS ERROR:"})
 
 
@@ -105,8 +106,11 @@ def read_folder(folder: Path, built_in: Sequence[Family]) -> tuple[Family, ...]:
 
 
 def _text(file: Path) -> str:
+    if not file.is_file():  # a pipe or a device would be waited for, without end
+        raise _Refused([], "no file that can be read")
     try:
-        octets = file.read_bytes()
+        with file.open("rb") as source:
+            octets = source.read(_MAX_FILE + 1)
     except OSError as error:
         raise _Refused([], f"cannot be read: {error.strerror}") from error
     if len(octets) > _MAX_FILE:
@@ -148,7 +152,7 @@ class _Table:
             return parse(self._left.pop(key))
         except _Refused as error:
             for value in error.values:
-                self.note(key, f"allowed: {error.allowed} (got {repr(value)[:_N_SHOWN]})")
+                self.note(key, f"allowed: {error.allowed} (got {_shown(value)})")
             return default
 
     def note(self, key: str, problem: str) -> None:
@@ -165,6 +169,11 @@ class _Table:
 
     def _all(self) -> str:
         return f"allowed: {', '.join(sorted(self._known))}"
+
+
+def _shown(value: object) -> str:
+    """A refused value without what may be a PIN: this goes to logs."""
+    return _DIGITS.sub("…", repr(value))[:_N_SHOWN]
 
 
 def _family(name: str, table: _Table, parents: Mapping[str, Family]) -> Family:
@@ -340,7 +349,7 @@ def _answer(entry: Mapping[str, object], words: str) -> tuple[str, ...]:
     prefix = entry.get("answer")
     if prefix is None:
         return ()
-    return (_fitting(_PREFIX, words)(prefix),)
+    return (_fitting(_PREFIX, words)(prefix).upper(),)  # as lines are compared
 
 
 def _iccid(value: object) -> IccidQuery:

@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import hmac
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from modemctl.errors import ConfigError, TamperedError
 
 _KEY_OCTETS: Final = 32
+_KEY_FILE_MAX: Final = 4096  # octets; 32 of them make 44 in base64
 _NONCE_OCTETS: Final = 12
 _INDEX_OCTETS: Final = 16
 _FORMAT: Final = b"\x01"  # first octet of a ciphertext: format and key generation
@@ -163,7 +165,7 @@ def read_key(path: Path, what: str) -> bytes:
     """
     try:
         mode = path.stat().st_mode
-        text = path.read_bytes()
+        text = _key_text(path) if stat.S_ISREG(mode) else b""  # a pipe would be waited for
     except FileNotFoundError:
         cure = "create it with: modemctl key create"
         raise ConfigError([f"{what} file {path} does not exist; {cure} {path}"]) from None
@@ -178,6 +180,11 @@ def read_key(path: Path, what: str) -> bytes:
     if len(key) != _KEY_OCTETS:
         raise ConfigError([f"{what} file {path} does not hold 32 octets in base64; restore it"])
     return key
+
+
+def _key_text(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_KEY_FILE_MAX)
 
 
 def _derive(master_key: bytes, use: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,12 +35,16 @@ def check_database(subject: Subject) -> Iterator[Finding]:
         yield warn("database", "not SQLite: doctor does not look into it", cure)
         return
     facts = subject.facts
-    if facts.stat(path) is None:
+    found = facts.stat(path)
+    if found is None:
         is_hidden = facts.stat(path.parent) is None or not may(facts, subject.runner, path, READ)
         if is_hidden and facts.uid not in {0, subject.runner.uid}:
             yield warn("database", f"{path} cannot be seen as this user", "look as root")
         else:
             yield fail("database", f"{path} does not exist", "modemctl db upgrade")
+        return
+    if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for, without end
+        yield fail("database", f"{path} is no file", "name the database's file (paths.database)")
         return
     try:
         condition = peek(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -54,8 +55,11 @@ class Facts:
 
     def text(self, name: str | Path) -> str | None:
         """A text file's content without blanks around; None if it cannot be read."""
+        path = self.path(name)
         try:
-            with self.path(name).open("rb") as file:
+            if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, without end
+                return None
+            with path.open("rb") as file:
                 return file.read(_TEXT_MAX).decode(errors="replace").strip()
         except (OSError, ValueError):  # or a name that can be none
             return None

@@ -54,3 +54,18 @@ def test_no_file_of_the_machine_makes_the_doctor_fall_over(files: dict[str, str]
         found += check_unit(subject, Path("/etc/modemctl/modemctl.toml"))
     assert len(found) > len(CHECKS)
     assert all(bool(one.cure) == (one.verdict is not Verdict.OK) for one in found), found
+
+
+def test_no_pipe_in_a_files_place_is_waited_for(tmp_path: Path) -> None:
+    """Nobody writes into them: whoever opens one to read waits without end."""
+    plug(tmp_path, "1-1", "pci0000:00/usb1", ends=(3,))
+    run_program(tmp_path, 7, "modemctl", "/dev/ttyUSB0")
+    for file in FILES:
+        path = tmp_path / file
+        path.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(path, 0o600)
+    subject = machine(tmp_path)
+    found = [one for check in CHECKS for one in check(subject)]
+    told = {one.check: one for one in found}
+    assert (told["database"].verdict, told["master key"].verdict) == (Verdict.FAIL, Verdict.FAIL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from drivers.at.counters import CounterForm
+from drivers.at.session import Completed, Session
 from drivers.family import Family
 from drivers.interface import Identity, PinCounter, Rebooted
 from drivers.registry import FAMILIES, family_of
@@ -106,6 +108,15 @@ REFUSED = [
     ("noise_off = ['AT+CPIN=\"1234\"']", "a PIN"),
     ('noise_off = [\'AT+CLCK="SC",0,"1234"\']', "the lock"),
     ('noise_off = [\'AT+CPWD="SC","1","2"\']', "a PIN's change"),
+    ('noise_off = [\'AT^SLCK="SC",1,"1234"\']', "the lock by its maker's name"),
+    ("noise_off = ['AT*EPIN=\"1234\"']", "a PIN by its maker's name"),
+    ("noise_off = ['AT^CARDLOCK=\"12345678\"']", "a try at the modem's own lock"),
+    ("noise_off = ['AT+CUSD=1,\"**04*1234*5678*5678#\"']", "a PIN's change by the network"),
+    ("noise_off = ['AT+CCFC=0,3,\"+8613800138000\"']", "calls diverted"),
+    ("noise_off = ['AT+CKPD=\"110S\"']", "a call by keys"),
+    ("noise_off = ['AT+CRSM=0214,28486,0,0,1,\"00\"']", "a file written"),
+    ("noise_off = ['AT+CRSM=32,0,1,0,8,\"31323334FFFFFFFF\"']", "VERIFY"),
+    ('noise_off = ["AT+CMTI?"]', "announcements eaten"),
     ('noise_off = ["AT+CMGS=12"]', "a message"),
     ('noise_off = ["AT+CMGD=1,4"]', "all messages deleted"),
     ('noise_off = ["AT+CMGF=1"]', "text mode"),
@@ -168,6 +179,43 @@ def test_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     file.write_text("", "utf-8")
     with pytest.raises(FamilyFilesError, match="not a folder"):
         read_folder(file, FAMILIES)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    writer = os.open(tmp_path / "pipe.toml", os.O_RDWR)  # else a reader would wait for ever
+    os.write(writer, b"#" * 60_000)
+    (tmp_path / "zero.toml").symlink_to("/dev/zero")
+    try:
+        found = problems(tmp_path, 'model = "X"')
+    finally:
+        os.close(writer)
+    assert found == [f"{name}.toml: no file that can be read" for name in ("pipe", "zero")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "noise_off = ['AT+CPIN=\"4711\"']",
+        "pin_counter = [{ command = 'AT+CPIN=4711', form = 'pin1' }]",
+    ],
+)
+def test_refused_value_shows_no_pin(tmp_path: Path, line: str) -> None:
+    (told,) = problems(tmp_path, f'model = "X"\n{line}\n')
+    assert "CPIN" in told
+    assert "4711" not in told
+
+
+def test_prefix_of_an_answer_may_be_written_small(tmp_path: Path) -> None:
+    entry = '{ command = "AT+XPIN?", form = "pin1,puk1", answer = "+xpin:" }'
+    family = read(tmp_path, f'model = "X"\npin_counter = [{entry}]\n')
+    (command,) = family.counters[0].commands
+    session = Session(family.urcs)
+    session.send(command, 0.0)
+    session.receive_data(b"\r\n+XPIN: 3,10\r\n\r\nOK\r\n", 0.1)
+    done = session.next_event()
+    assert isinstance(done, Completed)
+    assert [line.text for line in done.lines] == ["+XPIN: 3,10"]
 
 
 def test_endless_file_is_refused(tmp_path: Path) -> None:
