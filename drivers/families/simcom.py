@@ -105,7 +105,7 @@ def _is_simcom(identity: Identity) -> bool:
 
 
 def _is_2g(identity: Identity) -> bool:
-    return re.search(r"(?i)SIM[389]\d\d", identity.model) is not None
+    return re.search(r"(?i)SIM[389]\d\d(?!\d)", identity.model) is not None
 
 
 SIMCOM = Family(

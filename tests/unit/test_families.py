@@ -210,6 +210,7 @@ def test_unreadable_line_raises(family: Family, line: str) -> None:
         ("Quectel_Ltd", "Quectel_M35", "quectel"),
         ("SIMCOM INCORPORATED", "SIMCOM_SIM7600E", "simcom"),
         ("SIMCOM_Ltd", "SIMCOM_SIM800L", "simcom-2g"),
+        ("SIMCOM INCORPORATED", "SIM8200EA-M2", "simcom"),  # 5G
         ("SIMCOM_Ltd", "SIMCOM_SIM900", "simcom-2g"),
         ("WAVECOM MODEM", "MULTIBAND  900E  1800", "wavecom"),
         ("ZTE INCORPORATED", "MF190", "zte"),
