@@ -15,6 +15,7 @@ import click
 from modemctl.cli.client import Client, Connection, Record, in_path
 from modemctl.cli.errors import EXIT_REFUSED, ApiProblem, NoDaemon, Refusal, printable
 from modemctl.cli.show import as_json_option, show_done, show_json, show_record
+from modemctl.policy.console import name_of
 
 _HISTORY_MAX: Final = 500  # lines
 _SECRET: Final = re.compile(r"[0-9]{4,}|[^\x20-\x7e]")
@@ -161,8 +162,7 @@ class Console:
 
     def _tell_refusal(self, command: str, error: ApiProblem | Refusal) -> None:
         """Without the command's values: they may be what was refused."""
-        name = re.match(r"[A-Za-z]{2}[+^$*%#_!&]?[A-Za-z0-9]{0,16}", command)
-        shown = name[0] if name else ""
+        shown = name_of(command).removesuffix("…")
         if not self._as_json:
             click.echo(f"> {shown}…", err=True)
             click.echo(f"modemctl: {error}", err=True)

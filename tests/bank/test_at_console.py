@@ -237,13 +237,15 @@ def test_script_goes_on_after_a_refusal_and_ends_with_status_1(
     world: tuple[BankProcess, Site, DaemonProcess],
 ) -> None:
     _, site, _ = world
-    script = f'AT+CSQ\nAT+CPIN="{SECRET}"\nAT+CSQ;D{SECRET}\nAT+NOSUCH?\nATI\n'
+    script = f'AT+CSQ\nAT+CPIN="{SECRET}"\nAT+CSQ;D{SECRET}\nAT+NOSUCH?\nATD{SECRET}\n'
     done = piped(site, script, "--json")
     assert done.status == 1
     assert SECRET not in done.out + done.err
     told = [json.loads(line) for line in done.out.splitlines()]
-    assert [one["command"] for one in told] == ["AT+CSQ", "AT+CPIN", "AT+CSQ", "AT+NOSUCH?", "ATI"]
-    assert [one["problem"]["policy"] for one in told if "problem" in one] == ["SIM-06", "TEL-06"]
+    assert [one["command"] for one in told] == ["AT+CSQ", "AT+CPIN", "AT+CSQ", "AT+NOSUCH?", "ATD"]
+    assert [one["problem"]["policy"] for one in told if "problem" in one] == [
+        "SIM-06", "TEL-06", "TEL-06"
+    ]  # fmt: skip
     assert told[3]["lines"][-1] in {"ERROR", "+CME ERROR: 4"}
     plain = piped(site, script)
     assert (plain.status, SECRET in plain.out + plain.err) == (1, False)
