@@ -296,7 +296,12 @@ class Actor:
             raise Interrupted(_E.NOT_ADMITTED, why)
 
     async def _open(self) -> None:
-        driver = await self._link.open()
+        await self._link.open()
+        self._note_identity()
+        await self._require_admitted()
+
+    def _note_identity(self) -> None:
+        driver = self._link.driver
         self._facts = dataclasses.replace(
             self._facts,
             port=self._link.address,
@@ -306,7 +311,6 @@ class Actor:
             revision=driver.identity.revision,
             family=driver.capabilities.family,
         )
-        await self._require_admitted()
 
     async def _refused(self) -> Moved | None:
         """The modem is left alone until it is admitted or gone (CC-01)."""
@@ -334,6 +338,7 @@ class Actor:
 
     async def _starting(self) -> Moved:
         """Init sequence that needs no card; is one there?"""
+        self._note_identity()  # whoever restarted under us may have come back as another one
         await self._require_admitted()
         await self._link.initialise()
         if await self._link.driver.sim_state() is SimState.ABSENT:

@@ -11,6 +11,7 @@ from sqlalchemy import delete, select, update
 from modemctl.config.settings import ListMode
 from modemctl.errors import InvalidRequest, NotPermitted, PolicyRefused
 from modemctl.fleet import admission as fleet
+from modemctl.fleet.ladder import Step
 from modemctl.fleet.places import Place
 from modemctl.lifecycle import MODEM, ModemEvent, ModemState
 from modemctl.model import AccountId, Bay, Topic
@@ -334,6 +335,35 @@ async def test_another_modem_found_while_recovering_is_refused_before_anything_e
         modem.script.update({command: said(answer) for command, answer in others.items()})
         modem.received.clear()
         actor._mailbox.interrupt(ModemEvent.OUT_OF_STEP, "an answer came late")
+        await reach(actor, ModemState.REFUSED)
+        assert (actor.facts.imei, actor.reason) == (ANOTHER, "not_admitted (policy: CC-01)")
+        assert set(modem.received) <= {*IDENTIFYING}
+
+
+async def test_another_modem_found_behind_a_restart_is_refused_before_anything_else(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("modemctl.fleet.link._BOOT_POLL", 0.05)
+    modem = OneCard()
+    modem.stat = 1
+    others = {"AT+CGSN": ANOTHER, "AT+CGMI": "OTHER", "AT+CGMM": "Model 2", "AT+CGMR": "R2"}
+
+    def be_changed(_: str) -> bytes:
+        modem.script.update({command: said(answer) for command, answer in others.items()})
+        modem.received.clear()
+        return said()
+
+    modem.script["AT+CFUN=1,1"] = be_changed
+    async with one_bay(tmp_path, modem, modems=ENFORCE) as (actor, store):
+        await reach(actor, ModemState.REFUSED)
+        await admit(store)
+        actor.tell_admission(None)
+        await reach(actor, ModemState.READY)
+        for _ in (Step.REALIGN, Step.REOPEN):
+            actor._recovery._ladder.climb(store.clock.monotonic(), offered=set(Step))
+        modem.received.clear()
+        actor._mailbox.interrupt(ModemEvent.OUT_OF_STEP, "an answer came late")
+        await until(lambda: modem.received)
         await reach(actor, ModemState.REFUSED)
         assert (actor.facts.imei, actor.reason) == (ANOTHER, "not_admitted (policy: CC-01)")
         assert set(modem.received) <= {*IDENTIFYING}
