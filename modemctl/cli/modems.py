@@ -6,13 +6,35 @@ from typing import Final
 
 import click
 
-from modemctl.cli.client import Connection, in_path, records
+from modemctl.cli.client import Connection, Json, in_path, records
+from modemctl.cli.errors import printable
 from modemctl.cli.show import as_json_option, show_done, show_record, show_table
 
 _COLUMNS: Final = (
     "bay", "state", "desired_state", "family", "model", "iccid", "operator", "signal_dbm", "reason",
 )  # fmt: skip
+_SPARE: Final = ("family", "signal_dbm", "operator", "model", "desired_state")
 _ADMITTED: Final = ("imei", "state", "bay", "requested_by", "decided_by", "reason")
+_BLOCKED: Final = "modemctl sims puk ask ICCID --reason WHY, by two persons (ModemctlCardBlocked)"
+_CURES: Final = {
+    "unregistered": "modemctl sims import cards.csv, or take the card out",
+    "not_issued": "modemctl sims state ICCID issued --reason WHY",
+    "unverified": "modemctl sims verify ICCID --by WHO",
+    "moved": "put it back, or say that it stays: modemctl modems bind BAY --reason WHY",
+    "unbound": "modemctl modems bind BAY --reason WHY",
+    "not_admitted": "modemctl modems admit IMEI --reason WHY, by two persons",
+    "expelled": "take it out; if ours: modemctl modems admit IMEI --reason WHY, by two persons",
+    "tampered": "modemctl audit list tells who changed it last; it is an incident",
+    "pin_failed": "correct the PIN in the list: modemctl sims import cards.csv; try none by hand",
+    "no_pin": "bring its PIN: modemctl sims import cards.csv",
+    "pin_blocked": _BLOCKED,
+    "import_stopped": "modemctl sims pin-imports; then: modemctl sims resume-import IMPORT",
+    "sim_puk": _BLOCKED,
+}
+"""What a person does about the first word of a bay's reason; the rest is in docs/runbooks."""
+_RETRIED: Final = (
+    "pull and plug it, then: modemctl modems retry BAY --reason WHY (ModemctlModemFailed)"
+)
 _ADMISSIONS: Final = ("seen", "requested", "admitted", "expelled")
 _reason = click.option("--reason", required=True, help="Why; goes to the audit log.")
 
@@ -31,7 +53,7 @@ def modems(ctx: click.Context, *, as_json: bool) -> None:
         connection = ctx.obj
         assert isinstance(connection, Connection)
         with connection.client() as client:
-            show_table(client.pages("/v1/modems"), _COLUMNS, as_json=as_json)
+            show_table(client.pages("/v1/modems"), _COLUMNS, as_json=as_json, spare=_SPARE)
 
 
 @modems.command(epilog="Example: modemctl modems show bay-07")
@@ -41,7 +63,13 @@ def modems(ctx: click.Context, *, as_json: bool) -> None:
 def show(connection: Connection, bay: str, *, as_json: bool) -> None:
     """One bay with all that is known of its modem."""
     with connection.client() as client:
-        show_record(client.get(f"/v1/modems/{in_path(bay)}"), as_json=as_json)
+        found = client.get(f"/v1/modems/{in_path(bay)}")
+    show_record(found, as_json=as_json)
+    cure = _RETRIED if found["state"] == "failed" else _CURES.get(_first_word(found["reason"]), "")
+    if cure and not as_json:
+        for name, value in (("BAY", bay), ("ICCID", found["iccid"]), ("IMEI", found["imei"])):
+            cure = cure.replace(name, str(value or name))
+        click.echo(printable(f"  → {cure}"), err=True)
 
 
 @modems.command(epilog="Example: modemctl modems pause bay-07 --reason 'antenna work'")
@@ -161,6 +189,10 @@ def expel(connection: Connection, imei: str, reason: str, *, as_json: bool) -> N
     with connection.client() as client:
         done = client.post(f"/v1/admissions/{in_path(imei)}/expel", {"reason": reason})
     show_done(done, f"{imei} is expelled", as_json=as_json)
+
+
+def _first_word(reason: Json) -> str:
+    return str(reason or "").partition(" ")[0]
 
 
 def _act(

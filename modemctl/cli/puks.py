@@ -20,6 +20,7 @@ _COLUMNS: Final = (
     "tried_at",
     "outcome",
 )
+_SPARE: Final = ("tried_at", "confirmed_by", "asked_by")
 
 
 @click.group()
@@ -74,7 +75,7 @@ def list_(connection: Connection, *, as_json: bool) -> None:
     """The latest requests, newest first, and what the cards said."""
     with connection.client() as client:
         found = records(client.get("/v1/puk-requests").get("items"))
-    show_table(found, _COLUMNS, as_json=as_json, empty="no PUK was asked for")
+    show_table(found, _COLUMNS, as_json=as_json, empty="no PUK was asked for", spare=_SPARE)
 
 
 def _read_puk() -> str:

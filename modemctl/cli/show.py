@@ -27,6 +27,9 @@ _COLOURS: Final[Mapping[str, str]] = {
     "quarantined": "red", "failed": "red", "refused": "red", "rejected": "red",
     "undelivered": "red", "frozen": "yellow", "revoked": "red", "expired": "yellow",
 }  # fmt: skip
+_FOLDED: Final = 18  # columns that a text of several words needs at least: a date, a reason
+_NARROW: Final = 8  # columns that each has where there is no room for that
+_GAP: Final = 2  # between two columns
 _WIDE: Final = 10_000  # columns, where nobody looks at the table's width
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 JSON_WANTED: Final = "modemctl.json"
@@ -56,11 +59,17 @@ def show_json(record: Record) -> None:
 
 
 def show_table(
-    items: Iterable[Record], columns: Sequence[str], *, as_json: bool, empty: str = "nothing here"
+    items: Iterable[Record],
+    columns: Sequence[str],
+    *,
+    as_json: bool,
+    empty: str = "nothing here",
+    spare: Sequence[str] = (),
 ) -> None:
     """A table of these keys of each item; with `as_json` one whole object a line.
 
-    A column `a.b` shows member `b` of member `a`.
+    A column `a.b` shows member `b` of member `a`. On a terminal that is too narrow the columns of
+    `spare` are left out, in this order, before an ICCID or the name of a bay is broken in two.
     """
     if as_json:
         for item in items:
@@ -68,15 +77,56 @@ def show_table(
         return
     from rich.table import Table
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column.rpartition(".")[2].replace("_", " "), overflow="fold")
-    for item in items:
-        table.add_row(*(cell(_member(item, column), column) for column in columns))
-    if table.row_count == 0:
+    rows = [[cell(_member(item, column), column) for column in columns] for item in items]
+    if not rows:
         click.echo(empty, err=True)
         return
+    shown, whole = _columns_with_room(columns, rows, spare, console().width)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in shown:
+        table.add_column(_heading(column), overflow="fold", no_wrap=column in whole)
+    places = [columns.index(column) for column in shown]
+    for row in rows:
+        table.add_row(*(row[place] for place in places))
     print_table(table)
+    if len(shown) < len(columns):
+        left_out = ", ".join(_heading(column) for column in columns if column not in shown)
+        click.echo(f"no room for: {left_out}; a wider window or --json shows them", err=True)
+
+
+def _columns_with_room(
+    columns: Sequence[str], rows: Sequence[Sequence[Text]], spare: Sequence[str], width: int
+) -> tuple[Sequence[str], frozenset[str]]:
+    """Which columns a table of this width shows, and which of them unbroken.
+
+    Unbroken are those that hold one word a cell, the first ones where there is no room for all; the
+    others are folded.
+    """
+    widths, whole = {}, set()
+    for place, column in enumerate(columns):
+        cells = [row[place] for row in rows]
+        widths[column] = max(len(_heading(column)), *(one.cell_len for one in cells))
+        if any(" " in one.plain or "\n" in one.plain for one in cells):
+            widths[column] = min(widths[column], _FOLDED)
+        else:
+            whole.add(column)
+    shown = list(columns)
+    for unwanted in (*spare, None):
+        if sum(widths[one] + _GAP for one in shown) - _GAP <= width:
+            return shown, frozenset(whole)
+        if unwanted is not None:
+            shown.remove(unwanted)
+    room = width - (_NARROW + _GAP) * len(shown) + _GAP
+    for column in [one for one in shown if one in whole]:
+        if (more := max(0, widths[column] - _NARROW)) > room:
+            whole.remove(column)
+        else:
+            room -= more
+    return shown, frozenset(whole)
+
+
+def _heading(column: str) -> str:
+    return column.rpartition(".")[2].replace("_", " ")
 
 
 def show_record(record: Record, *, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from modemctl.lifecycle import CardState
 _COLUMNS: Final = (
     "iccid", "number", "holder", "department", "state", "is_paused", "pin_state", "bay",
 )  # fmt: skip
+_SPARE: Final = ("is_paused", "holder", "pin_state", "department")
 _IMPORT_COLUMNS: Final = (
     "import_id", "created_at", "n_cards", "n_right", "n_wrong", "n_out", "stopped_reason",
     "n_changed", "change_stopped_reason",
@@ -41,7 +42,7 @@ def sims() -> None:
 def list_(connection: Connection, /, *, as_json: bool, **wanted: str | None) -> None:
     """Cards in order of ICCID."""
     with connection.client() as client:
-        show_table(client.pages("/v1/sims", wanted), _COLUMNS, as_json=as_json)
+        show_table(client.pages("/v1/sims", wanted), _COLUMNS, as_json=as_json, spare=_SPARE)
 
 
 @sims.command(epilog="Example: modemctl sims show 89860012345678901234")
@@ -136,7 +137,9 @@ def pin_imports(connection: Connection, *, as_json: bool) -> None:
     """The imports of PINs and how far each proved itself, newest first."""
     with connection.client() as client:
         found = records(client.get("/v1/pin-imports").get("items"))
-    show_table(found, _IMPORT_COLUMNS, as_json=as_json, empty="no PINs were imported")
+    spare = ("change_stopped_reason", "n_changed", "created_at", "n_out")
+    none = "no PINs were imported"
+    show_table(found, _IMPORT_COLUMNS, as_json=as_json, empty=none, spare=spare)
 
 
 @sims.command(

@@ -108,6 +108,25 @@ async def test_bays_are_shown_and_paused(bench: ApiBench) -> None:
     assert "modemctl modems lists them" in (await run(bench, "modems", "show", "bay-99")).err
 
 
+@pytest.mark.parametrize(
+    ("state", "reason", "told"),
+    [
+        ("quarantined", "moved (policy: SIM-07)", "modemctl modems bind bay-07 --reason WHY"),
+        ("quarantined", "unverified (policy: SIM-04)", f"modemctl sims verify {ICCID} --by WHO"),
+        ("refused", "not_admitted (policy: CC-01)", "modemctl modems admit IMEI --reason WHY"),
+        ("failed", "no answer", "modemctl modems retry bay-07 --reason WHY"),
+        ("sim_wait", "sim_puk", f"modemctl sims puk ask {ICCID} --reason WHY"),
+        ("ready", "network status 1", ""),
+    ],
+)
+async def test_a_bay_that_is_not_ready_names_its_cure(bench: ApiBench, state, reason, told) -> None:
+    await bench.store.write(lambda tx: _one_bay(tx, ModemState(state), reason, Iccid(ICCID)))
+    shown = await run(bench, "modems", "show", BAY)
+    assert shown.status == 0
+    assert (told in shown.err) if told else (shown.err == "")
+    assert (await run(bench, "modems", "show", BAY, "--json")).err == ""
+
+
 async def test_a_card_is_tied_to_a_bay_and_untied(bench: ApiBench, cards: Path) -> None:
     await good(bench, "sims", "import", cards)
     await bench.store.write(_one_bay)
@@ -190,11 +209,17 @@ async def test_calls_and_inbox_are_listed(bench: ApiBench, tmp_path: Path) -> No
     assert (came.status, came.err) == (0, "nothing came in\n")
 
 
-def _one_bay(tx: Tx) -> None:
-    facts = Facts(bay=BAY, port="/dev/ttyUSB0", manufacturer="huawei", model="E1750")
+def _one_bay(
+    tx: Tx,
+    state: ModemState = ModemState.FAILED,
+    reason: str = "no answer",
+    iccid: Iccid | None = None,
+) -> None:
+    facts = Facts(
+        bay=BAY, port="/dev/ttyUSB0", manufacturer="huawei", model="E1750", iccid=iccid
+    )  # fmt: skip
     change = StateChange(
-        facts=facts, before=ModemState.RECOVERING, after=ModemState.FAILED, event="ladder_spent",
-        reason="no answer",
+        facts=facts, before=ModemState.RECOVERING, after=state, event="x", reason=reason,
     )  # fmt: skip
     save_changes(tx, [change])
 
