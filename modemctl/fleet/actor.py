@@ -171,6 +171,8 @@ class Actor:
             self._mailbox.interrupt(_E.UNFIT, unfit)
         elif unfit is None and self._state is _M.QUARANTINED:
             self._mailbox.interrupt(_E.RELEASED, "the register lets the card be used")
+        elif self._state is _M.QUARANTINED and unfit != self._reason:
+            self._mailbox.interrupt(_E.RELEASED, "the register has another reason now")
 
     def tell_admission(self, refusal: str | None) -> None:
         """The admission list changed: why this bay's modem is not driven, None where it may be."""

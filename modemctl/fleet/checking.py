@@ -14,7 +14,7 @@ from drivers.errors import CommandError, ProtocolError
 from drivers.interface import Driver
 from modemctl.config.settings import ListMode
 from modemctl.model import Bay, EventKind, Iccid
-from modemctl.policy.cards import TAMPERED_CARD, UNKNOWN_CARD, Unfitness, unfitness
+from modemctl.policy.cards import MOVED_CARD, TAMPERED_CARD, UNKNOWN_CARD, Unfitness, unfitness
 from modemctl.store import Connection, Store, Tx, sims, ties
 from modemctl.vault import Vault
 
@@ -76,7 +76,7 @@ async def check_card(
         found = await store.write(lambda tx: ties.learn(tx, bay, iccid, mode))
     if found is None:
         return Fit(iccid=iccid, has_moved=has_moved)
-    await store.write(alarm(iccid, bay, f"card_{found.reason}", found.policy))
+    await store.write(_card_alarm(iccid, bay, found))
     return Unfit(iccid=iccid, policy=found.policy, reason=found.reason)
 
 
@@ -151,6 +151,21 @@ async def read_once(driver: Driver) -> str | None:
         return (await driver.read_iccid()).strip().upper()
     except (CommandError, ProtocolError):
         return None
+
+
+def _card_alarm(iccid: Iccid, bay: Bay, found: Unfitness) -> Callable[[Tx], None]:
+    """An act that leaves an alarm; of a card that moved it names the places, as learning does."""
+
+    def act(tx: Tx) -> None:
+        places: Mapping[str, str] = {}
+        if found == MOVED_CARD:
+            places = ties.read_many(tx.conn, tx.vault, bays=[bay], iccids=[iccid]).before(
+                bay, iccid
+            )
+        facts = {"alarm": f"card_{found.reason}", "bay": bay, "policy": found.policy, **places}
+        tx.event(EventKind.ALARM, iccid, facts)
+
+    return act
 
 
 def alarm(iccid: Iccid, bay: str, word: str, policy: str) -> Callable[[Tx], None]:

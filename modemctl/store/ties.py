@@ -34,6 +34,14 @@ class Ties:
         tie = self.by_bay.get(bay)
         return tie is not None and tie.iccid == iccid
 
+    def before(self, bay: Bay, iccid: Iccid) -> Mapping[str, str]:
+        """Which other card belongs into the bay, which other bay the card belongs into."""
+        of_bay, of_card = self.by_bay.get(bay), self.by_card.get(iccid)
+        return {
+            **({} if of_bay is None or of_bay.iccid == iccid else {"before": of_bay.iccid}),
+            **({} if of_card is None or of_card.bay == bay else {"from_bay": of_card.bay}),
+        }
+
 
 def read_many(
     conn: Connection, vault: Vault, *, bays: Iterable[str] = (), iccids: Iterable[str] = ()
@@ -53,11 +61,7 @@ def learn(tx: Tx, bay: Bay, iccid: Iccid, mode: ListMode) -> Unfitness | None:
     fault = ties.fault(mode, bay, iccid)
     if fault is not None or mode is not ListMode.LEARN or ties.is_tied(bay, iccid):
         return fault
-    of_bay, of_card = ties.by_bay.get(bay), ties.by_card.get(iccid)
-    before = {
-        **({} if of_bay is None else {"before": of_bay.iccid}),
-        **({} if of_card is None else {"from_bay": of_card.bay}),
-    }
+    before = ties.before(bay, iccid)
     _put(tx, bay, iccid, by=tx.node_id, is_firm=False)
     tx.audit(tx.node_id, "bay.learn", bay, {"iccid": iccid, **before, "policy": "SIM-07"})
     if before:

@@ -184,10 +184,26 @@ async def test_a_card_tied_elsewhere_gets_no_pin_until_a_person_binds_it(tmp_pat
         assert actor._ground.telemetry.value("modemctl_moves_total", kind="card") == 1
         words = [one["alarm"] for one in await alarms(store)]
         assert words == ["card_unbound", "card_moved"]
+        assert (await alarms(store))[-1]["before"] == OTHER
         await store.write(lambda tx: ties.bind(tx, Bay("bay-7"), CARD, by="anna"))
         actor.tell_card(None)
         await reach(actor, ModemState.READY)
         assert modem.n_asked('AT+CPIN="1234"') == 1
+
+
+async def test_a_bay_set_aside_tells_the_reason_that_holds_now(tmp_path):
+    """A card that was unknown and is registered now, but not issued, is not called unknown."""
+    modem = OneCard()
+    async with one_bay(tmp_path, modem, cards=ENFORCE) as (actor, store):
+        await reach(actor, ModemState.QUARANTINED)
+        assert actor.reason == "unbound (policy: SIM-07)"
+        actor.tell_card("unbound (policy: SIM-07)")  # nothing new
+        await store.write(lambda tx: ties.bind(tx, Bay("elsewhere"), CARD, by="anna"))
+        actor.tell_card("moved (policy: SIM-07)")
+        await reach(actor, ModemState.CHECKING)
+        await reach(actor, ModemState.QUARANTINED)
+        assert actor.reason == "moved (policy: SIM-07)"
+        assert (await alarms(store))[-1]["from_bay"] == "elsewhere"
 
 
 async def test_a_card_that_is_learned_in_another_one_s_place_is_counted_once(tmp_path):
