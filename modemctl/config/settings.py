@@ -256,6 +256,10 @@ class BankSettings(_Slice):
         for port in value:
             if port != "usb" and not port.startswith(("/", "tcp://", "unix:/")):
                 raise ValueError("each port must be usb, or begin with /, tcp:// or unix:/")
+            if "**" in port:  # the whole disk would be searched, every few seconds
+                raise ValueError("a port's pattern has no **: * stays in its folder")
+            if port.removeprefix("unix:").startswith("//"):
+                raise ValueError("a port's path begins with one /")
         return value
 
 

@@ -262,6 +262,14 @@ def test_api_listens_on_loopback_only(write, host: str) -> None:
     [
         ("[paths]\nstate_dir = 'state'", "FILE:2: paths.state_dir: must be an absolute path"),
         (
+            "[bank]\nports = ['/dev/**']",
+            "FILE:2: bank.ports: a port's pattern has no **",
+        ),
+        (
+            "[bank]\nports = ['//dev/tty*']",
+            "FILE:2: bank.ports: a port's path begins with one /",
+        ),
+        (
             "[bank]\nports = ['ttyUSB0']",
             "FILE:2: bank.ports: each port must be usb, or begin with /",
         ),
