@@ -168,6 +168,14 @@ class Dialogue:
             raise ProtocolError("OK without an answer", command.shown)
         return [line.text for line in answer.lines]
 
+    async def _ask_if_told(self, command: Command) -> list[str]:
+        """As `_ask`; none where an `OK` came alone: the link is in step again for another way."""
+        try:
+            return await self._ask(command)
+        except ProtocolError:
+            await self.realign()
+            return []
+
     async def _try(self, text: str) -> bool:
         """Run an optional setting; whether it was accepted."""
         try:

@@ -23,7 +23,7 @@ from drivers.at.command import (
 from drivers.at.session import AnswerLine
 from drivers.dialogue import setting
 from drivers.errors import CommandError, CommandTimeout, LinkError, ProtocolError
-from drivers.family import Family
+from drivers.family import CounterQuery, Family
 from drivers.interface import (
     Accepted,
     Action,
@@ -112,7 +112,7 @@ class GenericDriver(Messaging):
         failure: CommandError | ProtocolError | None = None
         for query in self._family.iccid:
             try:
-                return query.read(await self._ask(query.command))
+                return query.read(await self._ask_if_told(query.command) or [""])
             except (CommandError, ProtocolError) as error:
                 failure = error
         assert failure is not None
@@ -127,15 +127,19 @@ class GenericDriver(Messaging):
         for query in self._family.counters:
             for text in query.before:
                 await self._try(text)
-            try:
-                counter = query.read([await self._ask(command) for command in query.commands])
-            except CommandError:
-                counter = None
+            counter = await self._tries_told(query)
             for text in query.after:
                 await self._try(text)
             if counter is not None:
                 return counter
         return None
+
+    async def _tries_told(self, query: CounterQuery) -> PinCounter | None:
+        try:
+            answers = [await self._ask_if_told(command) for command in query.commands]
+        except CommandError:
+            return None
+        return query.read(answers) if all(answers) else None
 
     async def enter_pin(self, pin: str) -> PinOutcome:
         """Send `+CPIN`."""

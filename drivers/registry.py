@@ -124,10 +124,13 @@ async def _serial_number(channel: Channel) -> str:
 
 
 async def _text(channel: Channel, *alternatives: str) -> str:
-    try:
-        return values.text_answer(await _lines(channel, Bare.TEXT, *alternatives))
-    except CommandError:
-        return "unknown"
+    """What the first command tells; who was in step throughout, the IMEI shows afterwards."""
+    for text in alternatives:
+        try:
+            return values.text_answer(await _lines(channel, Bare.TEXT, text))
+        except (CommandError, ProtocolError):  # refused, or an `OK` alone
+            continue
+    return "unknown"
 
 
 async def _lines(channel: Channel, shape: Bare, *alternatives: str) -> list[str]:

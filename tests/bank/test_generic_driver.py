@@ -185,6 +185,14 @@ async def test_modem_that_hides_its_names_is_generic(tmp_path: Path) -> None:
         await driver.close()
 
 
+async def test_name_that_an_ok_alone_answers_is_asked_in_another_way(tmp_path: Path) -> None:
+    modem = ScriptedModem({"AT+CGMR": OK, "AT+GMR": said("R7"), "AT+CGMM": OK, "AT+GMM": OK})
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        assert (driver.identity.revision, driver.identity.model) == ("R7", "unknown")
+        await driver.close()
+
+
 async def test_modem_without_imei_is_refused(tmp_path: Path) -> None:
     modem = ScriptedModem({"AT+CGSN": said(final="+CME ERROR: 100")})
     async with OnSocket(modem, tmp_path) as line:
@@ -246,6 +254,25 @@ async def test_iccid_is_read_by_file_then_by_command(bench: Bench) -> None:
 async def test_iccid_that_no_way_tells_raises(bench: Bench) -> None:
     with pytest.raises(CommandError):
         await bench.driver.read_iccid()
+
+
+async def test_question_that_an_ok_alone_answers_is_asked_in_another_way(bench: Bench) -> None:
+    """Some firmware says OK to what it does not know: the link is realigned, not given up."""
+    bench.modem.script |= {
+        "AT+CRSM=176,12258,0,0,10": OK,
+        "AT+CCID": said("+CCID: 89490123456789012345"),
+        "AT+CPINR": OK,
+        'AT+CSIM=10,"0020000100"': said('+CSIM: 4,"63C2"'),
+        'AT+CSIM=10,"002C000100"': said('+CSIM: 4,"63CA"'),
+    }
+    assert await bench.driver.read_iccid() == "89490123456789012345"
+    assert await bench.driver.pin_counter() == PinCounter(pin=2, puk=10)
+    bench.modem.script |= {"AT+CCID": OK, 'AT+CSIM=10,"0020000100"': OK}
+    bench.modem.script["AT+CPIN?"] = said("+CPIN: READY")
+    with pytest.raises(ProtocolError, match="no ICCID"):
+        await bench.driver.read_iccid()
+    assert await bench.driver.pin_counter() is None
+    assert await bench.driver.sim_state() is SimState.READY
 
 
 async def test_imsi_is_read(bench: Bench) -> None:
