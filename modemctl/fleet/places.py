@@ -40,5 +40,10 @@ class Place:
 
 
 def is_there(address: str) -> bool:
-    """Whether a device node is there; of sockets only an attempt can tell."""
-    return not address.startswith("/") or Path(address).exists()
+    """Whether a device node is there, for all we can see; of sockets only an attempt can tell."""
+    if not address.startswith("/"):
+        return True
+    try:
+        return Path(address).exists()
+    except OSError:  # in a folder that we may not look into, say
+        return False

@@ -195,6 +195,14 @@ def test_names_of_the_configuration_stand_beside_usb(tmp_path):
     assert found["two"]["note"] == f"{tmp_path}/two is missing"
 
 
+def test_a_name_that_nobody_may_look_at_hides_no_other_bay(tmp_path):
+    (tmp_path / "one").touch()
+    odd = "/" + 300 * "a"  # the kernel refuses it, as it does what lies in another's folder
+    with bus() as world, Teller(world, odd, f"{tmp_path}/one") as teller:
+        found = teller.next()
+    assert [one["addresses"] for one in found.values()] == [[], [f"{tmp_path}/one"]]
+
+
 def test_two_links_of_one_port_are_one_bay(tmp_path):
     """A newer udev makes two links by path for each port: `-usb-` and `-usbv2-`."""
     (tmp_path / "node").touch()
