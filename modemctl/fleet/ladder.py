@@ -122,6 +122,12 @@ class Ladders:
         for key in (f"bay {bay}", *(() if hub is None else (f"hub {hub}",))):
             self._taken.setdefault((key, step), deque(maxlen=256)).append(now)
 
+    def take_back(self, step: Step, bay: Bay, hub: str | None) -> None:
+        """A step that was noted last was not taken after all."""
+        for key in (f"bay {bay}", *(() if hub is None else (f"hub {hub}",))):
+            if taken := self._taken.get((key, step)):
+                taken.pop()
+
     def is_first_lack(self, step: Step) -> bool:
         """Whether nobody has said yet that this node has no rights to a step."""
         is_first = step not in self._lacking

@@ -30,6 +30,9 @@ _log = logging.getLogger(__name__)
 _SIBLING_PATIENCE: Final = 60.0
 """Seconds that a USB step waits for siblings' segments in flight; most take a few."""
 
+_GLANCE: Final = 0.5  # seconds between two looks whether the walk goes on
+_DRIVES_OFF: Final = frozenset({Step.RESET, Step.REBIND})  # after which a modem may stay away
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
@@ -76,11 +79,13 @@ class Recovery:
         """Climb step by step; how it ended. `may_go_on` is asked before each further step."""
         device = self._link.usb  # while it is off the bus, its place tells nothing of it
         while (step := self._ladder.climb(self._now(), offered=self._offered(device))) is not None:
-            hub = None if device is None else device.hub
+            hub = None if device is None or step not in USB_STEPS else device.hub
             refusal = self._tools.ladders.refusal(step, self._bay, hub, self._now())
             if refusal is not None:
                 await self._note_skip(step, reason, "budget", refusal)
                 continue
+            if not await self._prepare(step, hub, may_go_on):
+                break
             outcome = await self._climb(step, device, hub, reason)
             if outcome is None:
                 continue
@@ -88,12 +93,28 @@ class Recovery:
             await self._note(step, error, reason, family)
             if error is None:
                 return Moved(event=ModemEvent.RECOVERED, reason=step.value)
-            if isinstance(error, LinkError) and not self._link.has_port():
-                return Moved(event=ModemEvent.PORT_GONE, reason=error.reason)
-            reason = str(error)
-            if not may_go_on():
+            is_gone = isinstance(error, LinkError) and not self._link.has_port()
+            reason = error.reason if isinstance(error, LinkError) and is_gone else str(error)
+            if is_gone and not self._may_wake_up(step, device):
                 break
-        return Moved(event=ModemEvent.LADDER_SPENT, reason=reason)
+        event = ModemEvent.LADDER_SPENT if self._link.has_port() else ModemEvent.PORT_GONE
+        return Moved(event=event, reason=reason)
+
+    def _may_wake_up(self, step: Step, device: UsbDevice | None) -> bool:
+        """Whether a modem that our own step drove off the bus may come back by its port's power."""
+        return step in _DRIVES_OFF and Step.POWER in self._offered(device)
+
+    async def _prepare(self, step: Step, hub: str | None, may_go_on: Callable[[], bool]) -> bool:
+        """Charge the budgets, keep the pause before a step; False where the walk ends meanwhile."""
+        ladders, loop = self._tools.ladders, asyncio.get_running_loop()
+        until = loop.time() + ladders.pause(step, self._bay, self._now())
+        ladders.note(step, self._bay, hub, self._now())
+        while may_go_on():
+            left = until - loop.time()
+            if left <= 0:
+                return True
+            await asyncio.sleep(min(left, _GLANCE))
+        return False
 
     def _offered(self, device: UsbDevice | None) -> set[Step]:
         offered = {Step.REOPEN, Step.RESET}
@@ -109,9 +130,6 @@ class Recovery:
         self, step: Step, device: UsbDevice | None, hub: str | None, reason: str
     ) -> _Outcome | None:
         """Take one step, within its limit; None where it had to be skipped."""
-        ladders = self._tools.ladders
-        await asyncio.sleep(ladders.pause(step, self._bay, self._now()))
-        ladders.note(step, self._bay, hub if step in USB_STEPS else None, self._now())
         limit = TABLE[step].limit
         try:
             async with asyncio.timeout(limit) as cut:
@@ -123,9 +141,12 @@ class Recovery:
         except DriverError as error:
             return _Outcome(error=error)
         except HubBusy as busy:
+            self._tools.ladders.take_back(step, self._bay, hub)
             await self._note_skip(step, reason, "sibling", str(busy))
             return None
         except UsbRefused as refused:
+            if refused.has_no_rights:
+                self._tools.ladders.take_back(step, self._bay, hub)
             await self._note_refused(step, reason, refused)
             return None
         try:

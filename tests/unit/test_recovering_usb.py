@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,18 +36,20 @@ NEVER_WRITABLE = "/proc/sys/kernel/ostype"
 class Kernel:
     """The file that takes a device off the bus: the modem answers again once it is given back."""
 
-    def __init__(self, path: Path, modem: ScriptedModem) -> None:
+    def __init__(
+        self, path: Path, modem: ScriptedModem, *, then: Callable[[], None] | None = None
+    ) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.mkfifo(path)
         self.seen = ""
-        self._modem = modem
+        self._then = then or (lambda: modem.script.update(IDENTITY))
         self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
         asyncio.get_running_loop().add_reader(self._fd, self._read)
 
     def _read(self) -> None:
         self.seen += os.read(self._fd, 10).decode()
         if len(self.seen) % 2 == 0:
-            self._modem.script |= IDENTITY
+            self._then()
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._fd)
@@ -61,13 +63,19 @@ class Scene:
     store: Store
     modem: ScriptedModem
     device: UsbDevice
+    link: Link
     recovery: Recovery
     tools: Tools
     telemetry: Telemetry
 
-    async def recover(self) -> tuple[ModemEvent, str]:
-        moved = await self.recovery.run("mute", family="generic", may_go_on=lambda: True)
+    async def recover(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[ModemEvent, str]:
+        moved = await self.recovery.run("mute", family="generic", may_go_on=may_go_on)
         return moved.event, moved.reason
+
+    def skip_gentle_steps(self) -> None:
+        self.recovery.note_health()
+        for _ in (Step.REALIGN, Step.REOPEN, Step.RESET):
+            self.tools.ladders.of(BAY).climb(0.0, offered=ALL)
 
     async def told(self) -> list[str]:
         rows = await self.store.read(lambda conn: conn.execute(event.select()).all())
@@ -113,8 +121,8 @@ async def scene(
             tools=tools,
         )
         yield Scene(
-            store=store, modem=modem, device=device, recovery=recovery, tools=tools,
-            telemetry=telemetry,
+            store=store, modem=modem, device=device, link=link, recovery=recovery,
+            tools=tools, telemetry=telemetry,
         )  # fmt: skip
         await link.close()
 
@@ -160,9 +168,7 @@ async def test_without_rights_it_says_so_once_and_goes_on_to_the_next_step(
         assert '"ladder":"rebind"' in refused
         assert '"outcome":"skipped"' in refused
         assert '"ladder":"power"' in helped
-        s.recovery.note_health()
-        for _ in (Step.REALIGN, Step.REOPEN, Step.RESET):
-            s.tools.ladders.of(BAY).climb(0.0, offered=ALL)
+        s.skip_gentle_steps()
         assert await s.recover() == (ModemEvent.RECOVERED, "power")
         said = [record for record in caplog.records if record.message == "modem.ladder_rights"]
         assert len(said) == 1
@@ -181,6 +187,74 @@ async def test_the_hours_budget_ends_the_climb(tmp_path, monkeypatch):
         [told] = await s.told()
         assert "budget of hub 1-1" in told
         kernel.close()
+
+
+async def test_steps_that_were_not_taken_cost_no_budget(tmp_path, monkeypatch):
+    async with scene(tmp_path, monkeypatch) as s:
+        async with s.tools.hubs.flight(SIBLING):
+            for _ in range(8):
+                s.skip_gentle_steps()
+                await s.recover()
+        told = await s.told()
+        assert ["in flight" in one for one in told] == 8 * [True]
+
+
+async def test_bays_that_wait_before_a_step_have_their_hubs_budget(tmp_path, monkeypatch):
+    async with scene(tmp_path, monkeypatch) as s:
+        kernel = Kernel(s.device.folder / "authorized", s.modem)
+        monkeypatch.setattr(Ladders, "pause", lambda *_: 60.0)
+        ladders = s.tools.ladders
+        for _ in range(7):
+            ladders.note(Step.REBIND, SIBLING, "1-1", 0.0)
+        climbing = asyncio.create_task(s.recover())
+        async with asyncio.timeout(5):
+            while ladders.refusal(Step.REBIND, Bay("1-1.5"), "1-1", 0.0) is None:
+                await asyncio.sleep(0)
+        assert kernel.seen == ""
+        climbing.cancel()
+        await asyncio.wait([climbing])
+        kernel.close()
+
+
+async def test_the_end_of_the_daemon_waits_for_no_pause_and_takes_no_step(tmp_path, monkeypatch):
+    async with scene(tmp_path, monkeypatch) as s:
+        kernel = Kernel(s.device.folder / "authorized", s.modem)
+        monkeypatch.setattr(Ladders, "pause", lambda *_: 600.0)
+        asked = iter([True, True])
+        async with asyncio.timeout(30):
+            event_, _ = await s.recover(may_go_on=lambda: next(asked, False))
+        assert (event_, kernel.seen) == (ModemEvent.LADDER_SPENT, "")
+        kernel.close()
+
+
+async def test_a_modem_that_a_step_drove_off_the_bus_is_fetched_back_by_its_ports_power(
+    tmp_path, monkeypatch
+):
+    async with scene(tmp_path, monkeypatch, HubPower.KERNEL) as s:
+        there = s.link._place
+        gone = Place(bay=BAY, addresses=(), note="no port")
+        s.device.folder.mkdir()
+        off = Kernel(s.device.folder / "authorized", s.modem, then=lambda: s.link.follow(gone))
+
+        def return_() -> None:
+            s.modem.script |= IDENTITY
+            s.link.follow(there)
+
+        power = Kernel(usb.port_switch(s.device), s.modem, then=return_)
+        assert await s.recover() == (ModemEvent.RECOVERED, "power")
+        assert (off.seen, power.seen) == ("01", "10")
+        off.close()
+        power.close()
+
+
+async def test_a_modem_that_is_off_the_bus_when_no_step_is_left_is_absent(tmp_path, monkeypatch):
+    async with scene(tmp_path, monkeypatch, HubPower.KERNEL) as s:
+        gone = Place(bay=BAY, addresses=(), note="no port")
+        off = Kernel(s.device.folder / "authorized", s.modem, then=lambda: s.link.follow(gone))
+        for _ in range(4):
+            s.tools.ladders.note(Step.POWER, SIBLING, "1-1", 0.0)
+        assert await s.recover() == (ModemEvent.PORT_GONE, "no port")
+        off.close()
 
 
 async def test_power_is_not_switched_unless_that_is_set(tmp_path, monkeypatch):
