@@ -2,6 +2,7 @@
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Mapping
 from datetime import time
 from enum import StrEnum
@@ -118,6 +119,12 @@ class SiteSettings(_Slice):
         return value
 
 
+_DATABASE: Final = re.compile(
+    r"sqlite(\+pysqlite)?:///.+"
+    r"|postgresql\+psycopg://([^@]*@)?(\[[0-9A-Fa-f:.]+\]|[^@:/?\[\]]*)(:[0-9]+)?(/[^?]*)?(\?.*)?"
+)
+
+
 class PathsSettings(_Slice):
     """Files and folders."""
 
@@ -145,6 +152,13 @@ class PathsSettings(_Slice):
     def _absolute(cls, value: Path) -> Path:
         if not value.is_absolute():
             raise ValueError("must be an absolute path")
+        return value
+
+    @field_validator("database")
+    @classmethod
+    def _known_url(cls, value: str) -> str:
+        if value and _DATABASE.fullmatch(value) is None:
+            raise ValueError("must be postgresql+psycopg://user@host:port/name, or sqlite:///path")
         return value
 
     @property

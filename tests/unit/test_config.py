@@ -4,6 +4,7 @@ from datetime import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from modemctl import config
 from modemctl.config import BUILT_IN_CHAINS, OnDoubt, Settings, load
@@ -250,6 +251,27 @@ def test_database_is_sqlite_in_the_state_folder_unless_named(write) -> None:
 def test_password_in_a_database_address_is_not_repeated(write) -> None:
     path = write("[paths]\ndatabase = ['postgresql://u:secret@h/d']\nstate_dir = 'relative'\n")
     assert "secret" not in "".join(problems(path))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgres://u:secret@h/d", "postgresql://u:secret@h/d", "postgresql+psycopg://u:secret@h:port/d",
+     "postgresql+psycopg://u:secret@[h/d", "mysql://u:secret@h/d", "/var/lib/secret.db"],
+)  # fmt: skip
+def test_a_database_that_nothing_can_open_is_refused_and_not_shown(write, url: str) -> None:
+    (problem,) = problems(write(f"[paths]\ndatabase = '{url}'\n"))
+    assert problem.startswith("FILE:2: paths.database: must be postgresql+psycopg://")
+    assert "secret" not in problem
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql+psycopg:///bank", "postgresql+psycopg://u:p%40:/x@[::1]:5432/d?sslmode=require",
+     "postgresql+psycopg://h", "sqlite:////var/lib/x.db", "sqlite+pysqlite:///x.db"],
+)  # fmt: skip
+def test_a_database_is_named_as_sqlalchemy_names_it(write, url: str) -> None:
+    assert load(write(f"[paths]\ndatabase = '{url}'\n"), {}).paths.database_url == url
+    make_url(url)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "localhost", "::"])
