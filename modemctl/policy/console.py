@@ -125,7 +125,11 @@ def name_of(command: str) -> str:
     return found[1].upper() + ("" if found.end() == len(command.rstrip()) else "…")
 
 
-_DIGITS: Final = re.compile(r"\+?[0-9]{7,}|[0-9A-Fa-f]{14,}")
+_DIGITS: Final = re.compile(
+    r"[0-9A-Fa-f]{14,}"
+    r"|\+?[0-9](?:[ -]?[0-9]){9,}"  # in groups; a date has fewer digits
+    r"|\+?[0-9]{7,}"
+)
 _NUMBER_MAX: Final = (
     13  # digits of a phone number with its country; longer ones name a card or modem
 )
@@ -135,12 +139,13 @@ _KEPT: Final = 4
 def mask_line(line: str) -> str:
     """A modem's answer without ICCID, IMSI, IMEI and phone numbers (TEL-11): `8986****1234`.
 
-    Such a number may come as hexadecimal digits too (UCS2, swapped nibbles).
+    Such a number may come as hexadecimal digits too (UCS2, swapped nibbles), or in groups.
     """
     return _DIGITS.sub(lambda found: _masked(found[0]), line)
 
 
-def _masked(digits: str) -> str:
+def _masked(found: str) -> str:
+    digits = found.replace(" ", "").replace("-", "")
     if len(digits.lstrip("+")) <= _NUMBER_MAX:
         return mask_number(digits)
     return f"{digits[:_KEPT]}****{digits[-_KEPT:]}"
