@@ -52,7 +52,7 @@ class AttemptOutcome(StrEnum):
     UNKNOWN = "unknown"  # no answer; the counter may settle it
     NOT_SENT = "not_sent"  # the PIN provably did not leave
     UNBURNT = "unburnt"  # settled: the counter did not go down
-    ABANDONED = "abandoned"  # a person let the import go on without knowing
+    ABANDONED = "abandoned"  # as UNKNOWN, but a person let the import go on without it
 
 
 class StopReason(StrEnum):
@@ -139,13 +139,15 @@ class Stop:
 
 GuardDecision: TypeAlias = Try | Wait | Stop
 
+WITHOUT_ANSWER: Final = frozenset({AttemptOutcome.UNKNOWN, AttemptOutcome.ABANDONED})
+"""Outcomes that count as failures until the card itself tells."""
+
 _FAILED: Final = frozenset(
     {
         AttemptOutcome.WRONG,
         AttemptOutcome.BLOCKED,
-        AttemptOutcome.UNKNOWN,
-        AttemptOutcome.ABANDONED,
     }
+    | WITHOUT_ANSWER
 )
 
 
@@ -174,7 +176,7 @@ def settle(
     if attempt.outcome is None:
         if is_out(attempt, now):
             return None
-    elif attempt.outcome is not AttemptOutcome.UNKNOWN:
+    elif attempt.outcome not in WITHOUT_ANSWER:
         return None
     if is_unlocked and attempt.command is not PinCommand.CPWD:
         return AttemptOutcome.RIGHT

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 
 from modemctl.errors import TamperedError
 from modemctl.lifecycle import CardState
@@ -17,6 +17,7 @@ from modemctl.model import EventKind, Iccid, Topic
 from modemctl.policy.cards import unfitness
 from modemctl.policy.pin_change import ChangeCase, ChangeState, decide_change
 from modemctl.policy.pin_guard import (
+    WITHOUT_ANSWER,
     Attempt,
     AttemptOutcome,
     Case,
@@ -128,7 +129,8 @@ def record(tx: Tx, items: Sequence[AttemptResult]) -> Sequence[None]:
 
 def has_unsettled(conn: Connection, iccid: str) -> bool:
     """Whether a try on this card waits to be settled by what the card shows."""
-    statement = select(pin_attempt.c.attempt_id).where(pin_attempt.c.iccid == iccid, UNSETTLED)
+    is_open = or_(UNSETTLED, pin_attempt.c.outcome.in_(WITHOUT_ANSWER))
+    statement = select(pin_attempt.c.attempt_id).where(pin_attempt.c.iccid == iccid, is_open)
     return conn.execute(statement.limit(1)).first() is not None
 
 

@@ -175,8 +175,8 @@ def _is_own(department: str) -> ColumnElement[bool]:
 def resume_import(tx: Tx, import_id: str) -> None:
     """Let a stopped or hanging import, or change of its PINs, start again with a canary.
 
-    Its tries without an answer stay failed for their cards, but hold nobody up any more: those
-    without an outcome too, once none can come any more.
+    Its tries without an answer stay failed until their cards tell, but hold nobody up any more:
+    those without an outcome too, once none can come any more.
 
     Raises:
         NotFound: no such import.

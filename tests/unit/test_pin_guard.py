@@ -153,7 +153,10 @@ LATE = ANSWER_LIMIT.total_seconds()
         (None, LATE, 3, 3, False, O.UNBURNT),
         (O.WRONG, 0, 3, 3, True, None),
         (O.RIGHT, 0, 3, 1, False, None),
-        (O.ABANDONED, 0, 3, 3, True, None),
+        (O.ABANDONED, 0, 3, 3, True, O.RIGHT),
+        (O.ABANDONED, 0, 3, 3, False, O.UNBURNT),
+        (O.ABANDONED, 0, 3, 2, False, O.WRONG),
+        (O.ABANDONED, 0, 3, None, False, None),
     ],
 )
 def test_the_card_settles_an_attempt_without_answer(
