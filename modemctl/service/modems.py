@@ -209,7 +209,7 @@ class Modems:
             NotPermitted, NotFound: scope or bay.
             PolicyRefused: nobody may send it.
             InvalidRequest: not on the list of what may be sent by hand.
-            Conflict: the link failed, or nobody served the wish.
+            Conflict: no modem is there, the link failed, or nobody served the wish.
         """
         who.require(Scope.MODEMS_OPERATE)
         judgement = judge(command)
@@ -276,6 +276,8 @@ class Modems:
     ) -> WishView:
         def act(tx: Tx) -> str:
             found = _visible(tx.conn, who, bay)
+            if kind in {WishKind.AT, WishKind.RESET}:
+                _require_there(found)
             wish_id = wishes.ask(tx, kind=kind, bay=found.bay, body=body, by=who.account_id)
             details = {"what": note, "source": who.source, "wish_id": wish_id}
             tx.audit(who.name, f"modem.{kind}", bay, details)
@@ -313,6 +315,17 @@ def _visible(conn: Connection, who: Principal, bay: str) -> ModemRow:
             "no such bay", field="bay", value=bay[:80], cure="modemctl modems lists them"
         )
     return found
+
+
+def _require_there(found: ModemRow) -> None:
+    """Refuse at once what no modem is there for: nobody would serve it."""
+    if found.is_absent_for_a_reason:
+        raise Conflict(
+            f"no modem is there: {found.reason}"[:200],
+            field="bay",
+            value=found.bay,
+            cure="plug it in; modemctl modems show says more",
+        )
 
 
 def _require_seen(tx: Tx, who: Principal, iccids: Sequence[str]) -> None:

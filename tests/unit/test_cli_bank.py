@@ -127,6 +127,17 @@ async def test_a_bay_that_is_not_ready_names_its_cure(bench: ApiBench, state, re
     assert (await run(bench, "modems", "show", BAY, "--json")).err == ""
 
 
+@pytest.mark.parametrize("words", [("at", BAY, "ATI"), ("modems", "reset", BAY, "--reason", "x")])
+async def test_nobody_waits_for_a_modem_that_is_not_there(bench: ApiBench, words) -> None:
+    gone = "connection lost: device disconnected"
+    await bench.store.write(lambda tx: _one_bay(tx, ModemState.ABSENT, gone))
+    async with asyncio.timeout(20):  # less than the bench's patience
+        done = await run(bench, *words)
+    assert done.status == 1
+    assert f"no modem is there: {gone}" in done.err
+    assert "plug it in" in done.err
+
+
 async def test_a_card_is_tied_to_a_bay_and_untied(bench: ApiBench, cards: Path) -> None:
     await good(bench, "sims", "import", cards)
     await bench.store.write(_one_bay)
