@@ -25,12 +25,15 @@ class ApiProblem(ModemctlError):
 
     def _text(self) -> str:
         problem = self.problem
-        cure = f"\n  → {problem['cure']}" if problem.get("cure") else ""
         faults = problem.get("errors")
-        if isinstance(faults, list) and len(faults) > 1:
-            each = [_fault(one) for one in faults if isinstance(one, Mapping)]
-            return printable("\n  ".join([f"{len(each)} things are wrong:", *each]) + cure)
-        return printable(_fault(problem) + cure)
+        each = (
+            [one for one in faults if isinstance(one, Mapping)] if isinstance(faults, list) else []
+        )
+        cures = dict.fromkeys(str(one["cure"]) for one in (*each, problem) if one.get("cure"))
+        told = [_fault(one) for one in each] if len(each) > 1 else [_fault(problem)]
+        if len(each) > 1:
+            told.insert(0, f"{len(each)} things are wrong:")
+        return printable("\n  ".join([*told, *(f"→ {cure}" for cure in cures)]))
 
 
 class NoDaemon(ModemctlError):

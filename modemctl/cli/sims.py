@@ -82,6 +82,8 @@ def _became(done: Record, *, is_trial: bool) -> str:
         f"{done.get('n_cards')} cards: {done.get('n_added')} {word}, {done.get('n_known')} known,"
         f" {done.get('n_pins')} new PINs"
     )
+    if done.get("n_completed"):
+        text += f", {done['n_completed']} of the known {'would be ' * is_trial}handed over"
     if done.get("n_pins_kept"):
         text += f", {done['n_pins_kept']} PINs left out: the vault has changed them since"
     if done.get("import_id"):

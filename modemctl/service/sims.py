@@ -14,6 +14,7 @@ from modemctl.errors import InvalidRequest, NotFound, PolicyRefused, TamperedErr
 from modemctl.lifecycle import CardState
 from modemctl.model import EventKind, Iccid, Topic, mask_number
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
+from modemctl.service.card_changes import completion, differences, fault
 from modemctl.service.card_lists import CardLine, LineError, Reading, read_cards
 from modemctl.service.pages import Page, decode_text, encode_cursor
 from modemctl.service.principal import Principal, Scope
@@ -22,6 +23,7 @@ from modemctl.store import Store, Tx, pin_changes, pins
 from modemctl.store import sims as rows
 from modemctl.store.pins import PinImport
 from modemctl.store.sims import Card, NewCard, Ownership
+from modemctl.store.transaction import Json
 
 __all__ = ["CardImport", "CardState", "LineError", "Ownership", "PinImport", "SimView", "Sims"]
 
@@ -64,7 +66,8 @@ class SimView:
 class CardImport:
     """What became of a list of cards: all of it, or nothing where it has `errors`.
 
-    `n_known` cards were registered before and are the same; `import_id` names the import of the
+    `n_known` cards were registered before and are the same, but for what the list brings to
+    `n_completed` of them that are not in use yet; `import_id` names the import of the
     PINs that are new, which a canary card has to prove. `n_pins_kept` PINs of the list were left
     out: the vault has changed them since, and its own are known nowhere else.
     """
@@ -72,6 +75,7 @@ class CardImport:
     n_cards: int
     n_added: int
     n_known: int
+    n_completed: int
     n_pins: int
     n_pins_kept: int
     import_id: str | None
@@ -321,10 +325,13 @@ class _Import:
         self._errors += _unsettled(self._lines, made)
         brought = {iccid: pin for iccid, pin in given.items() if iccid not in made}
         fresh = {} if self._errors else pins.changed(tx, brought)
+        changed = [line for line in self._lines if completion(line, known)]
         is_done = not self._errors and not self._is_trial
         import_id = str(uuid.uuid4()) if is_done and fresh else None
         if is_done:
             rows.add(tx, new)
+            for line in changed:
+                self._complete(tx, line, known)
             if import_id is not None:
                 pins.add_import(tx, import_id, fresh)
             self._leave_traces(tx, new, fresh, import_id)
@@ -332,6 +339,7 @@ class _Import:
             n_cards=len(self._lines),
             n_added=len(new),
             n_known=len(self._lines) - len(new),
+            n_completed=len(changed),
             n_pins=len(fresh),
             n_pins_kept=0 if self._errors else len(made),
             import_id=import_id,
@@ -345,11 +353,24 @@ class _Import:
         for line in self._lines:
             owner = owners.get(line.card.number or "")
             if owner is not None and owner != line.card.iccid:
-                found.append(_error(line, "number", "another card has this number", "SIM-01"))
+                found.append(fault(line, "number", "another card has this number", "SIM-01"))
             card = known.get(line.card.iccid)
             if card is not None:
-                found += _differences(line, card)
+                found += differences(line, card)
+                if completion(line, known) and not self._who.sees(card.department):
+                    found.append(fault(line, "department", "is not yours", "SEC-01"))
         return found
+
+    def _complete(self, tx: Tx, line: CardLine, known: Mapping[Iccid, Card]) -> None:
+        """Hand a card over that is not in use yet: holder, department, state (SIM-05)."""
+        card = line.card
+        changes = completion(line, known)
+        rows.hand_over(tx, card, changes)
+        changed: list[Json] = [*sorted(changes)]
+        details: dict[str, Json] = {"changed": changed}  # no name, no number in the log
+        details |= {"state": card.state.value, "department": card.department}
+        details |= {"source": self._who.source, "policy": "SIM-05"}
+        tx.audit(self._who.name, "sim.complete", card.iccid, details)
 
     def _leave_traces(
         self, tx: Tx, added: Sequence[NewCard], fresh: Mapping[Iccid, str], import_id: str | None
@@ -382,32 +403,12 @@ class _Import:
         tx.wake(Topic.SIMS)
 
 
-def _differences(line: CardLine, card: Card) -> Sequence[LineError]:
-    """A registered card keeps what it is: that changes by steps of their own (SIM-05)."""
-    if not card.is_intact:
-        return [_error(line, "iccid", "its row was altered outside modemctl", "SEC-05")]
-    new = line.card
-    pairs = {
-        "number": (new.number, card.number),
-        "holder": (new.holder, card.holder),
-        "department": (new.department, card.department),
-        "ownership": (new.ownership, card.ownership),
-        "state": (new.state, card.state),
-    }
-    rule = "the card is registered otherwise"
-    return [
-        _error(line, name, rule, "SIM-05", cure="return it and issue it anew")
-        for name, (wanted, stored) in pairs.items()
-        if name in line.given and wanted != stored
-    ]
-
-
 def _unsettled(lines: Sequence[CardLine], made: Mapping[str, bool]) -> Sequence[LineError]:
     """Cards that may have a PIN of the vault's, though it failed or was not proved yet."""
     rule = "the vault's own PIN of it is in doubt, and known nowhere else"
     cure = "restart its modem: the card may tell; else unblock it by its PUK: modemctl sims puk"
     return [
-        _error(line, "pin", rule, "SIM-06", cure=cure)
+        fault(line, "pin", rule, "SIM-06", cure=cure)
         for line in lines
         if line.pin is not None and made.get(line.card.iccid)
     ]
@@ -416,21 +417,22 @@ def _unsettled(lines: Sequence[CardLine], made: Mapping[str, bool]) -> Sequence[
 def _outside(who: Principal, lines: Sequence[CardLine]) -> Sequence[LineError]:
     """Cards of departments that the account does not see."""
     return [
-        _error(line, "department", "is not yours", "SEC-01")
+        fault(line, "department", "is not yours", "SEC-01")
         for line in lines
         if not who.sees(line.card.department)
     ]
 
 
-def _error(line: CardLine, name: str, rule: str, policy: str, *, cure: str = "") -> LineError:
-    return LineError(line_no=line.line_no, field=name, rule=rule, cure=cure, policy=policy)
-
-
 def _require_complete(card: Card) -> None:
     if card.verified_at is None:
-        raise PolicyRefused("SIM-04", "the holder's identity is not verified", field="verified_at")
+        rule, cure = "the holder's identity is not verified", "modemctl sims verify ICCID --by WHO"
+        raise PolicyRefused("SIM-04", rule, field="verified_at", cure=cure)
     if card.holder is None or card.department is None:
-        raise PolicyRefused("SIM-01", "an issued card needs holder and department", field="holder")
+        rule, cure = (
+            "an issued card needs holder and department",
+            "modemctl sims import a list of both",
+        )
+        raise PolicyRefused("SIM-01", rule, field="holder", cure=cure)
 
 
 def _require_reason(reason: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -186,6 +186,30 @@ def change_state(tx: Tx, iccid: str, to: CardState) -> CardState:
     return before
 
 
+def hand_over(tx: Tx, card: NewCard, names: Collection[str]) -> None:
+    """Give a registered card these of `number`, `holder`, `department` and `state`.
+
+    Another holder's identity was verified only if `card` says so (SIM-04).
+
+    Raises:
+        NotFound: the register does not know it.
+        Conflict: the card's life has no such step.
+        TamperedError: the row was altered.
+    """
+    if "state" in names:
+        change_state(tx, card.iccid, card.state)
+    row = _own_row(tx, card.iccid)
+    changes = {name: getattr(card, name) for name in ("holder", "department") if name in names}
+    if "number" in names:
+        changes |= _number_columns(tx, card)
+    is_another = "holder" in names and row["holder"] is not None
+    if card.verified_at is not None or is_another:
+        changes |= {"verified_at": card.verified_at, "verified_by": card.verified_by}
+    _update(tx, row, changes)
+    tx.event(EventKind.SIM, card.iccid, {"handed_over": True})
+    tx.wake(Topic.SIMS, Topic.WORK)
+
+
 def verify(tx: Tx, iccid: str, *, by: str, at: datetime) -> None:
     """Note that the holder's identity was verified (SIM-04).
 
@@ -241,13 +265,9 @@ def _update(tx: Tx, row: RowMapping, changes: Mapping[str, object]) -> None:
 
 
 def _values(tx: Tx, card: NewCard) -> dict[str, object]:
-    number = card.number
     values: dict[str, object] = {
         "iccid": card.iccid,
-        "number_enc": None
-        if number is None
-        else tx.vault.encrypt_text(number, place=number_place(card.iccid)),
-        "number_bidx": None if number is None else tx.vault.blind_index(number),
+        **_number_columns(tx, card),
         "holder": card.holder,
         "department": card.department,
         "ownership": card.ownership,
@@ -263,6 +283,13 @@ def _values(tx: Tx, card: NewCard) -> dict[str, object]:
         "updated_at": tx.now,
     }
     return {**values, "mac": row_mac(tx.vault, values)}
+
+
+def _number_columns(tx: Tx, card: NewCard) -> dict[str, object]:
+    if card.number is None:
+        return {"number_enc": None, "number_bidx": None}
+    sealed = tx.vault.encrypt_text(card.number, place=number_place(card.iccid))
+    return {"number_enc": sealed, "number_bidx": tx.vault.blind_index(card.number)}
 
 
 def _mac_fields(row: Mapping[str, object]) -> tuple[str | int | None, ...]:

@@ -288,6 +288,57 @@ async def test_a_registered_card_does_not_change_hands_by_a_list(tmp_path):
     assert (shown.department, shown.holder) == ("sales", "王芳")
 
 
+async def test_a_card_that_nobody_uses_yet_is_handed_over_by_a_list(tmp_path):
+    """A list of ICCIDs and PINs alone makes cards that a later list brings into use."""
+    async with register(tmp_path) as (sims, store):
+        await give(sims, f"iccid,pin\n{CARDS[0]},{PIN}\n")
+        trial = await give(sims, "\n".join([HEAD, row(1)]), is_trial=True)
+        before = await sims.show(INSIDER, CARDS[0])
+        done = await give(sims, "\n".join([HEAD, row(1)]))
+        after = await sims.show(INSIDER, CARDS[0])
+        again = await give(sims, "\n".join([HEAD, row(1)]))
+        acts = await store.read(lambda conn: list(conn.execute(select(audit_entry))))
+    assert (before.state, before.holder, before.verified_at) == (CardState.PROVISIONED, None, None)
+    assert [(one.n_completed, one.errors) for one in (trial, done, again)] == [
+        (1, []), (1, []), (0, []),
+    ]  # fmt: skip
+    assert (after.state, after.holder, after.department) == (CardState.ISSUED, "王芳", "sales")
+    assert (after.verified_by, after.is_intact) == ("keeper", True)
+    (act,) = [one for one in acts if one.action == "sim.complete"]
+    assert json.loads(act.details)["changed"] == ["department", "holder", "number", "state"]
+    assert "王芳" not in act.details
+    assert "13800000001" not in act.details
+
+
+async def test_a_card_changes_hands_by_return_and_a_list(tmp_path):
+    """The cure that a refused list names; the next holder has to be verified anew."""
+    other = row(1, department="loans", holder="李雷").replace("yes,issued", ",")
+    async with register(tmp_path) as (sims, _):
+        await give(sims, "\n".join([HEAD, row(1)]))
+        refused = await give(sims, "\n".join([HEAD, other]))
+        for state in (CardState.RETURNED, CardState.PROVISIONED):
+            await sims.change_state(KEEPER, CARDS[0], state, "she left")
+        done = await give(sims, "\n".join([HEAD, other]))
+        shown = await sims.show(INSIDER, CARDS[0])
+        with pytest.raises(PolicyRefused, match="not verified"):
+            await sims.change_state(KEEPER, CARDS[0], CardState.ISSUED, "new hand")
+    assert {one.cure for one in refused.errors} == {
+        "modemctl sims state ICCID returned, then provisioned; then this list again"
+    }
+    assert done.errors == []
+    assert (shown.holder, shown.department, shown.verified_at) == ("李雷", "loans", None)
+
+
+async def test_a_department_takes_no_card_of_nobody_s(tmp_path):
+    seller = who(Scope.SIMS_WRITE, department="sales")
+    async with register(tmp_path) as (sims, _):
+        await give(sims, f"iccid\n{CARDS[0]}\n")
+        done = await give(sims, "\n".join([HEAD, row(1)]), principal=seller)
+        shown = await sims.show(INSIDER, CARDS[0])
+    assert [(one.field, one.policy) for one in done.errors] == [("department", "SEC-01")]
+    assert shown.department is None
+
+
 async def test_a_trial_changes_nothing(tmp_path):
     async with register(tmp_path) as (sims, _):
         done = await give(sims, "\n".join([HEAD, row(1)]), is_trial=True)

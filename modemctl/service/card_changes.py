@@ -1,0 +1,48 @@
+"""What a list may change about cards that are registered: of those in use nothing (SIM-05)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from modemctl.lifecycle import CardState
+from modemctl.model import Iccid
+from modemctl.service.card_lists import CardLine, LineError
+from modemctl.store.sims import Card
+
+
+def completion(line: CardLine, known: Mapping[Iccid, Card]) -> frozenset[str]:
+    """What a line brings to a registered card that nobody uses yet."""
+    card = known.get(line.card.iccid)
+    if card is None or card.state is not CardState.PROVISIONED:
+        return frozenset()
+    names = line.given & {"number", "holder", "department"}
+    if line.card.state is CardState.ISSUED:
+        names |= line.given & {"state"}
+    return frozenset(name for name in names if getattr(card, name) != getattr(line.card, name))
+
+
+def differences(line: CardLine, card: Card) -> Sequence[LineError]:
+    """A card in use keeps what it is: that changes by steps of their own (SIM-05)."""
+    if not card.is_intact:
+        return [fault(line, "iccid", "its row was altered outside modemctl", "SEC-05")]
+    new = line.card
+    pairs = {
+        "number": (new.number, card.number),
+        "holder": (new.holder, card.holder),
+        "department": (new.department, card.department),
+        "ownership": (new.ownership, card.ownership),
+        "state": (new.state, card.state),
+    }
+    rule = "the card is registered otherwise"
+    cure = "modemctl sims state ICCID returned, then provisioned; then this list again"
+    brought = completion(line, {card.iccid: card})
+    return [
+        fault(line, name, rule, "SIM-05", cure=cure)
+        for name, (wanted, stored) in pairs.items()
+        if name in line.given - brought and wanted != stored
+    ]
+
+
+def fault(line: CardLine, name: str, rule: str, policy: str, *, cure: str = "") -> LineError:
+    """A fault of a line, as people are told it."""
+    return LineError(line_no=line.line_no, field=name, rule=rule, cure=cure, policy=policy)
