@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -51,7 +52,7 @@ class Work:
         self._wake = wake
         self._facts = facts
         self._learn = learn
-        self._confirmed_at = 0.0  # of the loop's time
+        self._confirmed_at = -math.inf  # of the loop's time
         self._health = Health(
             ground.bank.health_interval, mailbox=attention.mailbox, receiver=receiver
         )
@@ -75,7 +76,7 @@ class Work:
         Raises:
             Interrupted, DriverError, StoreError: READY is left; every outcome is saved.
         """
-        self._confirmed_at = asyncio.get_running_loop().time()  # SEARCHING has just asked
+        self._confirmed_at = -math.inf  # SEARCHING asked, but to save the change may take long
         left: Exception | None = None
         async with asyncio.TaskGroup() as group:
             sender = Sender(self._desk(), self._link.driver, group)

@@ -26,7 +26,7 @@ from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, Bench, bench
 from tests.support.places import place_of
 from tests.support.scripted_modem import ERROR, OnPty, said
-from tests.unit.test_actor import OneCard, reach, until
+from tests.unit.test_actor import OneCard, break_changes, mend_changes, reach, until
 
 LONG = "x" * 400  # three segments
 MINE, OTHER = CARDS[:2]
@@ -105,6 +105,27 @@ async def test_the_rest_of_a_long_message_never_leaves_by_a_card_put_in_silently
                 await asyncio.sleep(0.01)
         expected = [("sent", MINE), ("queued", MINE), ("queued", MINE), ("sent", OTHER)]
         assert await segments(b) == expected
+
+
+async def test_a_card_put_in_while_the_store_failed_sends_nothing_for_the_former_one(tmp_path):
+    """The bay was READY, and could not note it: what SEARCHING saw is old by then."""
+    modem = Sender()
+    async with bench(tmp_path) as b, serving(b, modem) as actor:
+        modem.tell_registration(0)
+        await reach(actor, ModemState.SEARCHING)
+        await break_changes(b.store, ModemState.READY)
+        modem.tell_registration(1)
+        await reach(actor, ModemState.READY)
+        modem.iccid = OTHER
+        await b.batch(1, template="for the former card")
+        await mend_changes(b.store)
+        await until(lambda: actor.facts.iccid == OTHER or modem.n_payloads > 0)
+        await reach(actor, ModemState.READY)
+        await until(lambda: modem.n_payloads == 1)
+        async with asyncio.timeout(10):
+            while (found := await segments(b))[0][0] != "sent":
+                await asyncio.sleep(0.01)
+        assert found == [("sent", OTHER)]
 
 
 async def test_the_rest_expires_where_its_card_never_comes_back(tmp_path):
