@@ -7,6 +7,7 @@ the table knows that a URC carries a number), never by what it looks like.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 
 from drivers.at.session import (
@@ -72,11 +73,15 @@ def shown_urc(urc: Urc, urcs: Mapping[str, UrcRule]) -> str:
     rule = urcs.get(key)
     if rule is not None and not rule.is_private:
         shown = cut(urc.head)
-    elif rule is not None or key.endswith(":"):
+    elif rule is not None or _MARKED_KEY.fullmatch(key):
         shown = f"{cut(key)}<private>"
     else:
         shown = f"<{len(urc.head)} characters>"
     return shown if urc.payload is None else f"{shown} {shown_tpdu(urc.payload)}"
+
+
+_MARKED_KEY = re.compile(r"[+^*#$%!_][A-Z][A-Z0-9_]{0,15}:")
+"""A key of no table that is no text: a message shown by a modem in text mode may hold a colon."""
 
 
 def shown_tpdu(payload: str) -> str:

@@ -40,6 +40,8 @@ SHOWN: list[tuple[Event, str]] = [
     (Urc(head="+CMT: ,24", payload="00" * 32), "urc='+CMT:'<private> <tpdu 32 octets>"),
     (Urc(head="^NEW: +4917", is_known=False), "urc='^NEW:'<private>"),
     (Urc(head="dear customer", is_known=False), "urc=<13 characters>"),
+    (Urc(head="Your code is 4711: tell nobody", is_known=False), "urc=<30 characters>"),
+    (Urc(head="+491721234567: call back", is_known=False), "urc=<24 characters>"),
 ]
 
 
