@@ -150,7 +150,7 @@ class PathsSettings(_Slice):
     @field_validator("state_dir", "master_key_file", "audit_key_file")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        if not value.is_absolute():
+        if not value.is_absolute() or "\0" in str(value):
             raise ValueError("must be an absolute path")
         return value
 
@@ -260,7 +260,7 @@ class BankSettings(_Slice):
     @field_validator("families")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        if not value.is_absolute():
+        if not value.is_absolute() or "\0" in str(value):
             raise ValueError("must be an absolute path")
         return value
 

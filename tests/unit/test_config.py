@@ -282,6 +282,10 @@ def test_api_listens_on_loopback_only(write, host: str) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        (
+            '[paths]\nmaster_key_file = "/etc/a\\u0000"',
+            "FILE:2: paths.master_key_file: must be an absolute path",
+        ),
         ("[paths]\nstate_dir = 'state'", "FILE:2: paths.state_dir: must be an absolute path"),
         (
             "[bank]\nports = ['/dev/**']",
