@@ -117,9 +117,14 @@ _NAMED = re.compile(r"(?i)\b(P(?:IN|UK)[12])\s*=\s*([0-9]{1,2})\b")
 
 
 def cpin(lines: Sequence[str]) -> PinCounter | None:
-    """`^CPIN: <code>,[times],<puk>,<pin>,<puk2>,<pin2>`; `times` is empty when READY."""
+    """`^CPIN: <code>,[times],<puk>,<pin>,<puk2>,<pin2>`; `times` is empty when READY.
+
+    While PIN1 is asked for, `times` is its counter too: where the two differ, neither is believed.
+    """
     parts = answer_fields(lines[0])
-    return tries(integer(parts[3]), integer(parts[2])) if len(parts) >= 6 else None
+    if len(parts) < 6 or (parts[0].upper() == "SIM PIN" and parts[1] not in {"", parts[3]}):
+        return None
+    return tries(integer(parts[3]), integer(parts[2]))
 
 
 def _first(read: Callable[[Sequence[str]], PinCounter | None]) -> Reader:

@@ -69,6 +69,9 @@ ANSWERS: list[tuple[CounterQuery, tuple[Told, ...], PinCounter | None, str]] = [
     (HUAWEI, (("^CPIN: SIM PIN,2,10,2,10,3",),), PinCounter(pin=2, puk=10), "PUK before PIN"),
     (HUAWEI, (("^CPIN: SIM PUK,9,9,0,10,3",),), PinCounter(pin=0, puk=9), "blocked"),
     (HUAWEI, (("^CPIN: SIM PIN",),), None, "old firmware"),
+    (HUAWEI, (("^CPIN: SIM PIN,,10,3,10,3",),), FULL, "times left out"),
+    (HUAWEI, (("^CPIN: SIM PIN,1,10,3,10,3",),), None, "told twice, not alike"),
+    (HUAWEI, (("^CPIN: SIM PIN2,1,10,3,10,1",),), FULL, "times of PIN2"),
     (HUAWEI, (("^CPIN: SIM PIN,3,3,10,3,10",),), None, "the other way round: not believed"),
     # ZTE
     (ZTE, (("+ZPINPUK: 3,10",),), FULL, "MF190"),
