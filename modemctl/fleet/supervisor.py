@@ -227,41 +227,43 @@ class Supervisor:
 
     async def _watch_register(self) -> None:
         """What the register says of cards reaches the bays that hold them."""
+        is_owed = False  # what rang and could not be read is read later
         with self._store.signals.subscribe(Topic.SIMS) as bell:
             while True:
-                is_told = await bell.wait(_SLOW_POLL)
+                is_owed = await bell.wait(_SLOW_POLL) or is_owed
                 iccids = {
                     bay: actor.facts.iccid
                     for bay, actor in self._actors.items()
                     if actor.facts.iccid is not None
-                    and (is_told or actor.state is ModemState.QUARANTINED)
+                    and (is_owed or actor.state is ModemState.QUARANTINED)
                 }
-                if iccids:
-                    await self._tell_cards(iccids)
+                if not iccids or await self._tell_cards(iccids):
+                    is_owed = False
 
-    async def _tell_cards(self, iccids: Mapping[Bay, Iccid]) -> None:
+    async def _tell_cards(self, iccids: Mapping[Bay, Iccid]) -> bool:
         vault, mode = self._store.vault, self._ground.bank.cards
         found = await self._read_patiently(lambda conn: verdicts(conn, vault, iccids, mode))
         actors = self._actors
         for bay, unfit in (found or {}).items():
             actors[bay].tell_card(unfit)
+        return found is not None
 
     async def _watch_admissions(self) -> None:
         """Which modems may be driven reaches the bays that hold them (CC-01)."""
         vault, mode = self._store.vault, self._ground.bank.modems
+        is_owed = False
         with self._store.signals.subscribe(Topic.MODEMS) as bell:
             while True:
-                is_told = await bell.wait(_SLOW_POLL)
+                is_owed = await bell.wait(_SLOW_POLL) or is_owed
                 imeis = {
                     bay: actor.facts.imei
                     for bay, actor in self._actors.items()
                     if actor.facts.imei is not None
-                    and (is_told or actor.state is ModemState.REFUSED)
+                    and (is_owed or actor.state is ModemState.REFUSED)
                 }
-                if not imeis:
-                    continue
                 query = partial(admission.verdicts, vault=vault, imeis=imeis, mode=mode)
-                found = await self._read_patiently(query)
+                found = await self._read_patiently(query) if imeis else {}
+                is_owed = is_owed and found is None
                 actors = self._actors
                 for bay, refusal in (found or {}).items():
                     actors[bay].tell_admission(refusal)

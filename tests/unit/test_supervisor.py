@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from sqlalchemy import select
+
 from drivers import port as port_module
 from drivers import registry
 from drivers.port import stuck_operations
@@ -19,9 +21,10 @@ from modemctl.fleet.ground import Ground
 from modemctl.fleet.sending import StopBell
 from modemctl.fleet.starting import StartBudget
 from modemctl.fleet.supervisor import Supervisor
-from modemctl.model import Topic
+from modemctl.model import AccountId, Topic
 from modemctl.policy.numbers import NumberRules
-from modemctl.store import modems
+from modemctl.store import Tx, admissions, modems
+from modemctl.store.tables import admission
 from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, Bench, bay_of, bench
 from tests.support.scripted_modem import OK, OnPty, ScriptedModem, said
@@ -98,6 +101,34 @@ def cardless() -> ScriptedModem:
     fixed = dict.fromkeys(("AT+CMEE=1", "AT+CMGF=0", "AT+CREG=2"), OK)
     said_of_card = {"AT+CFUN?": said("+CFUN: 1"), "AT+CPIN?": b"\r\n+CME ERROR: 10\r\n"}
     return ScriptedModem({**fixed, **said_of_card})
+
+
+async def test_a_modem_is_let_go_of_though_the_list_could_not_be_read_when_it_rang(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("modemctl.fleet.supervisor._SLOW_POLL", 0.1)
+
+    def expel(tx: Tx) -> None:
+        imei = tx.conn.scalar(select(admission.c.imei))
+        admissions.expel(tx, imei, by=AccountId("anna"), reason="not ours")
+        tx.conn.exec_driver_sql("ALTER TABLE admission RENAME TO away")
+
+    def mend(tx: Tx) -> None:
+        tx.conn.exec_driver_sql("ALTER TABLE away RENAME TO admission")
+
+    async with bench(tmp_path) as b, OnPty(cardless()) as port:
+
+        async def reach(state: str) -> None:
+            async with asyncio.timeout(10):
+                while await states(b, port) != [state]:
+                    await asyncio.sleep(0.01)
+
+        async with supervised(b, port.path, probe=registry.probe):
+            await reach("sim_wait")
+            await b.store.write(expel)
+            await until(lambda: "supervisor.store_failed" in caplog.messages)
+            await b.store.write(mend)
+            await reach("refused")
 
 
 async def states(b: Bench, *ports: OnPty) -> list[str]:
