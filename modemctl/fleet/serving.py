@@ -160,9 +160,10 @@ class Sender:
                 continue
             if place == len(job.segments) - 1 and len(self._jobs) == 1:
                 self._prefetch()
-            await self._desk.confirm(_CARD_FRESH if place == 0 else 0.0)
-            started = self._loop.time()
-            result = await self._submit(job, segment)
+            async with self._desk.hubs.flight(self._desk.bay):  # may wait, so the card comes after
+                await self._desk.confirm(_CARD_FRESH if place == 0 else 0.0)
+                started = self._loop.time()
+                result = await self._submit(job, segment)
             match result:
                 case Later():
                     left = (result.until - self._desk.store.clock.now()).total_seconds()
@@ -182,16 +183,15 @@ class Sender:
         """Send one segment; a late answer is listened for only while its outcome is in doubt."""
         desk = self._desk
         desk.mailbox.expect(Asked(segment_id=segment.segment_id, token=job.lease.token))
-        async with desk.hubs.flight(desk.bay):
-            result = await send(
-                self._driver,
-                desk.store,
-                job,
-                segment,
-                rules=desk.rules,
-                stops=desk.stops,
-                timeout=desk.submit_timeout,
-            )
+        result = await send(
+            self._driver,
+            desk.store,
+            job,
+            segment,
+            rules=desk.rules,
+            stops=desk.stops,
+            timeout=desk.submit_timeout,
+        )
         told = result.outcome.result if isinstance(result, Done) else None
         if not isinstance(told, Doubtful):
             desk.mailbox.settle(told.mr if isinstance(told, Took) else None)

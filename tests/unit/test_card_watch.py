@@ -11,6 +11,7 @@ from sqlalchemy import select
 from drivers.registry import probe
 from modemctl.config import SimsSettings
 from modemctl.config.settings import BankSettings, ListMode, LockMode
+from modemctl.fleet import serving as serving_cards
 from modemctl.fleet.actor import Actor
 from modemctl.fleet.breaking import Breakers
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
@@ -122,6 +123,27 @@ async def test_a_card_put_in_while_the_store_failed_sends_nothing_for_the_former
         await until(lambda: actor.facts.iccid == OTHER or modem.n_payloads > 0)
         await reach(actor, ModemState.READY)
         await until(lambda: modem.n_payloads == 1)
+        async with asyncio.timeout(10):
+            while (found := await segments(b))[0][0] != "sent":
+                await asyncio.sleep(0.01)
+        assert found == [("sent", OTHER)]
+
+
+async def test_a_card_changed_while_its_hub_is_shaken_gets_no_segment_of_the_other_one(
+    tmp_path, monkeypatch
+):
+    """Such a wait lasts half a minute: what was known of the card before it tells nothing."""
+    monkeypatch.setattr(serving_cards, "_CARD_FRESH", 0.0)
+    modem = Sender()
+    async with bench(tmp_path) as b, serving(b, modem) as actor:
+        hubs = actor._ground.hubs
+        hubs.settle(Bay("bay-7"), "1-1")
+        async with hubs.shaking(Bay("bay-8"), "1-1", patience=1.0):
+            await b.batch(1, template="for my card")
+            await until(lambda: hubs._changed._waiters)
+            modem.iccid = OTHER
+        await until(lambda: actor.facts.iccid == OTHER or modem.n_payloads > 0)
+        assert actor.facts.iccid == OTHER
         async with asyncio.timeout(10):
             while (found := await segments(b))[0][0] != "sent":
                 await asyncio.sleep(0.01)
