@@ -1,7 +1,8 @@
 """Who submits on which USB hub: nobody pulls a hub from under a segment in flight.
 
 A step of the ladder that touches USB waits for an instant at which no bay of the hub, or of a hub
-below it, has a segment in flight; then it holds the hub until it is done.
+below it, has a segment in flight; then it holds the hub until it is done. On a busy hub that
+instant never comes by itself: towards the end of its patience a step lets no further one begin.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Final
 
 from modemctl.model import Bay
+
+_DRAIN_SHARE: Final = 0.25  # of its patience: 15 s of a minute, in which most submits end
 
 
 class HubBusy(Exception):
@@ -25,6 +29,7 @@ class Hubs:
         self._hub_of: dict[Bay, str] = {}
         self._in_flight: Counter[Bay] = Counter()
         self._shaken: set[str] = set()
+        self._draining: Counter[str] = Counter()
         self._changed = asyncio.Event()
 
     def settle(self, bay: Bay, hub: str | None) -> None:
@@ -36,8 +41,8 @@ class Hubs:
 
     @asynccontextmanager
     async def flight(self, bay: Bay) -> AsyncIterator[None]:
-        """Submit inside; waits while the bay's hub is being shaken."""
-        while (hub := self._hub_of.get(bay)) is not None and self._is_shaken(hub):
+        """Submit inside; waits while the bay's hub is being shaken, or about to be."""
+        while (hub := self._hub_of.get(bay)) is not None and self._is_closed(hub):
             await self._change()
         with self._counted(bay):
             yield
@@ -49,13 +54,17 @@ class Hubs:
         Raises:
             HubBusy: one had for `patience` seconds.
         """
-        try:
-            async with asyncio.timeout(patience):
-                while (sibling := self._busy_sibling(bay, hub)) or self._is_shaken(hub):
-                    await self._change()
-        except TimeoutError as error:
-            who = f"bay {sibling} has a segment in flight" if sibling else "it is being shaken"
-            raise HubBusy(f"hub {hub}: {who}") from error
+        until = asyncio.get_running_loop().time() + patience
+        if not await self._is_free(bay, hub, until - patience * _DRAIN_SHARE):
+            with self._drained(hub):
+                if not await self._is_free(bay, hub, until):
+                    sibling = self._busy_sibling(bay, hub)
+                    who = (
+                        f"bay {sibling} has a segment in flight"
+                        if sibling
+                        else "it is being shaken"
+                    )
+                    raise HubBusy(f"hub {hub}: {who}")
         self._shaken.add(hub)
         try:
             yield
@@ -77,6 +86,29 @@ class Hubs:
             if other != bay and self._in_flight[other] and is_below(where, hub):
                 return other
         return None
+
+    async def _is_free(self, bay: Bay, hub: str, until: float) -> bool:
+        """Wait until the hub may be shaken; False where it may not at this point of loop time."""
+        try:
+            async with asyncio.timeout_at(until):
+                while self._busy_sibling(bay, hub) or self._is_shaken(hub):
+                    await self._change()
+        except TimeoutError:
+            return False
+        return True
+
+    @contextmanager
+    def _drained(self, hub: str) -> Iterator[None]:
+        self._draining[hub] += 1
+        try:
+            yield
+        finally:
+            self._draining[hub] -= 1
+            self._tell()
+
+    def _is_closed(self, hub: str) -> bool:
+        drained = (one for one, n_steps in self._draining.items() if n_steps)
+        return self._is_shaken(hub) or any(is_below(hub, one) for one in drained)
 
     def _is_shaken(self, hub: str) -> bool:
         return any(is_below(hub, shaken) or is_below(shaken, hub) for shaken in self._shaken)

@@ -66,6 +66,37 @@ async def test_a_step_waits_for_the_end_of_a_siblings_segment():
     assert acts == ["landed", "shaken"]
 
 
+async def test_siblings_that_send_without_a_pause_let_a_step_in_before_its_patience_ends():
+    """Two by turns: there is no instant at which neither has a segment in flight."""
+    found, has_shaken = hubs(), False
+
+    async def send(bay: Bay) -> None:
+        while not has_shaken:
+            async with found.flight(bay):
+                await asyncio.sleep(0.03)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(send(WELL))
+        await asyncio.sleep(0.01)
+        group.create_task(send(LOWER))
+        await asyncio.sleep(0)
+        try:
+            async with found.shaking(SICK, "1-1", patience=1):
+                pass
+        finally:
+            has_shaken = True
+
+
+async def test_a_step_that_had_to_be_given_up_holds_up_nobody_any_more():
+    found = hubs()
+    async with found.flight(WELL):
+        with pytest.raises(HubBusy):
+            async with found.shaking(SICK, "1-1", patience=0.05):
+                pytest.fail("it was shaken")
+        async with asyncio.timeout(5), found.flight(LOWER):
+            pass
+
+
 async def test_no_segment_begins_on_a_hub_that_is_being_shaken_others_go_on():
     found, acts = hubs(), []
 
