@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -183,23 +183,24 @@ def _line_editing() -> Iterator[None]:
     """Line editing and a history that only the user may read; without either if they fail."""
     import readline
 
-    path = history_file()
     readline.set_auto_history(False)  # what is remembered is decided after the answer
     readline.set_history_length(_HISTORY_MAX)
     try:
+        path = history_file()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
         readline.read_history_file(path)
-    except OSError as error:
-        click.echo(f"no history: {path}: {error.strerror}", err=True)
+    except (OSError, RuntimeError) as error:  # or this user has no home
+        click.echo(f"no history: {printable(str(error))}", err=True)
         yield
         return
     try:
         yield
     finally:
-        readline.write_history_file(path)
-        path.chmod(0o600)
+        with suppress(OSError):  # the disk is full, or the folder gone
+            readline.write_history_file(path)
+            path.chmod(0o600)
 
 
 def _remember(line: str) -> None:
