@@ -67,7 +67,8 @@ def import_(
     """Register the cards of a list (.csv, .xlsx): all of them, or none where a line is wrong.
 
     The first line names the columns: ICCID, number, holder, department, ownership, verified,
-    state, PIN; English and Chinese headings are known. Keep the list apart: it holds PINs.
+    state, PIN; English and Chinese headings are known (docs/install.md has all). Keep the list
+    apart: it holds PINs.
     """
     with connection.client() as client:
         done = upload_list(
