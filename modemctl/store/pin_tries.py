@@ -253,6 +253,7 @@ class _Desk:
             if outcome is not None:
                 _finish(self._tx, row, outcome)
                 self._imports.pop(row["import_id"], None)
+                self._changes.pop(row["import_id"], None)
                 attempt = _attempt(row, outcome)
             attempts.append(attempt)
         return attempts

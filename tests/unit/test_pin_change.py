@@ -1,5 +1,6 @@
 """Random PINs of the vault in place of imported ones: whose turn it is, and what stops it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -218,6 +219,21 @@ async def test_a_refused_change_stops_the_rest_and_alarms_once(tmp_path, outcome
     assert row.stopped_at is None
     assert row.change_stopped_reason == f"a card kept its PIN ({outcome})"
     assert isinstance(begun, pin_tries.ClearedTry)
+
+
+async def test_a_refusal_that_one_card_of_a_set_shows_stops_the_next_one_of_it(tmp_path):
+    async with open_store(tmp_path) as store:
+        await cards(store)
+        await end(store, await ask(store, ICCIDS[0]), O.RIGHT)
+        await end(store, await ask(store, ICCIDS[1]), O.UNKNOWN)
+        change = pin_tries.TryRequest(
+            iccid=ICCIDS[2], bay="1", command=C.CPWD, counter=3, new_pin=NEW
+        )
+        shows = replace(change, iccid=ICCIDS[1], command=C.CPIN, counter=2, new_pin=None)
+        later = replace(change, iccid=ICCIDS[3])
+        first, _, last = await store.write(lambda tx: pin_tries.claim(tx, [change, shows, later]))
+    assert isinstance(first, pin_tries.ClearedTry)
+    assert last == Stop(reason=StopReason.CHANGE_STOPPED)
 
 
 @pytest.mark.parametrize("is_done", [True, False], ids=["done", "never_happened"])
