@@ -57,6 +57,7 @@ class UsbReader:
         self._context: pyudev.Context | None = None
         self._known: dict[str, tuple[tuple[str, int], UsbPort]] = {}
         self._is_silent = False
+        self._shared: set[Bay] = set()
 
     def read(self, changed: Iterable[str] = ()) -> dict[Bay, Place]:
         """Bay → place of every USB modem; `changed`: names of ports that udev has spoken of."""
@@ -78,7 +79,17 @@ class UsbReader:
             if known is not None:
                 found[entry.name] = known
         self._known = found
-        return group(port for _, port in found.values() if is_there(port.node))
+        ports = [port for _, port in found.values() if is_there(port.node)]
+        places = group(ports)
+        driven = {place.usb.folder for place in places.values() if place.usb is not None}
+        self._tell_shared({bay_of(one) for one in ports if one.device.folder not in driven})
+        return places
+
+    def _tell_shared(self, bays: set[Bay]) -> None:
+        """Say once where a second device is left alone because it bears the name of another."""
+        for bay in bays - self._shared:
+            _log.warning("discovery.name_shared", extra={"bay": bay})
+        self._shared = bays
 
     def _read_port(self, tty: Path) -> UsbPort | None:
         """One port; None while udev is still at work, or where the site wants it ignored."""
@@ -133,10 +144,16 @@ _KIND: Final = ("Class", "SubClass", "Protocol")
 
 
 def group(ports: Iterable[UsbPort]) -> dict[Bay, Place]:
-    """Bay → place: the ports of a modem together, each port of a bridge for itself."""
+    """Bay → place: the ports of a modem together, each port of a bridge for itself.
+
+    A USB 2 and a USB 3 socket of one controller may bear one name (`usb1` port 3, `usb2` port 3).
+    A bay is one device: what was opened by one must never be reset by the other's folder.
+    """
     bays: dict[Bay, list[UsbPort]] = {}
-    for port in ports:
-        bays.setdefault(bay_of(port), []).append(port)
+    for port in sorted(ports, key=lambda one: one.device.folder):
+        known = bays.setdefault(bay_of(port), [])
+        if not known or known[0].device.folder == port.device.folder:
+            known.append(port)
     return {bay: _place(bay, ports) for bay, ports in bays.items()}
 
 

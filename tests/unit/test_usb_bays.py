@@ -1,0 +1,38 @@
+"""Bays of USB ports, told from what sysfs says of them."""
+
+from pathlib import Path
+
+from drivers.usb_ports import UsbInterface
+from modemctl.fleet.places import UsbDevice
+from modemctl.fleet.usb_bays import UsbPort, group
+
+
+def port(folder: str, interface: int, node: str) -> UsbPort:
+    """A port of an EC25 on port 3 of a root hub."""
+    device = UsbDevice(
+        folder=Path("/sys/bus/usb/devices") / folder,
+        hub=f"usb{folder[0]}",
+        hub_port=3,
+        vendor_id="2c7c",
+        product_id="0125",
+    )
+    return UsbPort(
+        node=node,
+        link=None,
+        name=f"pci-0000:00:14.0-usb-0:3:1.{interface}",
+        number=0,
+        device=device,
+        interface=UsbInterface(number=interface),
+        driver="option",
+        marks={},
+    )
+
+
+def test_a_bay_whose_name_two_sockets_share_never_mixes_their_modems():
+    """One controller has a USB 2 and a USB 3 root hub, and each of them a port 3."""
+    first = [port("1-3", 2, "/dev/ttyUSB6"), port("1-3", 3, "/dev/ttyUSB7")]
+    second = [port("2-3", 2, "/dev/ttyUSB2"), port("2-3", 3, "/dev/ttyUSB3")]
+    for ports in (first + second, second + first):
+        [place] = group(ports).values()
+        assert place.addresses == ("/dev/ttyUSB6", "/dev/ttyUSB7")
+        assert place.usb == first[0].device
