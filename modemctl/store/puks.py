@@ -92,6 +92,7 @@ _SHOWN: Final = tuple(
         "confirmed_name", "confirmed_at", "tried_at", "outcome",
     )
 )  # fmt: skip
+_WAITING: Final = frozenset({PukState.ASKED, PukState.CONFIRMED})
 _ENDS: Final[Mapping[AttemptOutcome, PukState]] = {
     AttemptOutcome.RIGHT: PukState.DONE,
     AttemptOutcome.UNKNOWN: PukState.UNSURE,
@@ -107,16 +108,7 @@ def ask(tx: Tx, iccid: Iccid, *, puk: str, reason: str, by: AccountId, name: str
     """
     fingerprint = _fingerprint(tx.vault, iccid, puk)
     for row in _of_card(tx, iccid):
-        if _is_over(row, tx.now):
-            _end(tx, row, PukState.EXPIRED)
-        elif PukState(row["state"]) in OPEN:
-            raise Conflict(
-                "the card has a request already",
-                field="iccid",
-                value=iccid,
-                cure=f"withdraw it: {row['request_id']}",
-                policy="SEC-04",
-            )
+        _make_room(tx, row)
         if row["fingerprint"] == fingerprint and _was_tried(row):
             raise Conflict("this PUK was tried on the card before", field="puk", policy="SIM-06")
     values: dict[str, object] = {
@@ -178,7 +170,7 @@ def withdraw(tx: Tx, request_id: str) -> None:
         TamperedError: the row was altered.
     """
     row = _checked(tx, request_id)
-    if row["state"] not in {PukState.ASKED, PukState.CONFIRMED}:
+    if row["state"] not in _WAITING:
         raise Conflict(f"the request is {row['state']}", field="request_id", value=request_id)
     _end(tx, row, PukState.WITHDRAWN)
 
@@ -266,9 +258,7 @@ def _claim(tx: Tx, item: PukTurn) -> PukAnswer:
 def _objection(
     tx: Tx, waiting: RowMapping, rows: Sequence[RowMapping], counter: int | None
 ) -> PukStop | None:
-    try:
-        tx.vault.check_mac(waiting["mac"], "puk_request", *_mac_fields({**waiting}))
-    except TamperedError:
+    if not _is_intact(tx.vault, waiting):
         return PukStop.TAMPERED
     if waiting["confirmed_by"] in {None, waiting["asked_by"]} or waiting["puk_enc"] is None:
         return PukStop.TAMPERED
@@ -286,6 +276,24 @@ def _objection(
             now=tx.now,
         )
     )
+
+
+def _make_room(tx: Tx, row: RowMapping) -> None:
+    """End a request that nobody can go on with; refuse another one beside it where it is open."""
+    is_waiting = row["state"] in _WAITING
+    if _is_over(row, tx.now):
+        _end(tx, row, PukState.EXPIRED)
+    elif is_waiting and not _is_intact(tx.vault, row):
+        _end(tx, row, PukState.REFUSED)  # nobody can withdraw it
+    elif PukState(row["state"]) in OPEN:
+        is_out = "its PUK is out: restart the card's modem, its next start tells"
+        raise Conflict(
+            "the card has a request already",
+            field="iccid",
+            value=row["iccid"],
+            cure=f"withdraw it: {row['request_id']}" if is_waiting else is_out,
+            policy="SEC-04",
+        )
 
 
 def _settled(tx: Tx, row: RowMapping, counter: int | None) -> RowMapping:
@@ -362,6 +370,14 @@ def _checked(tx: Tx, request_id: str) -> RowMapping:
         raise NotFound("no such request", field="request_id", value=request_id[:80])
     tx.vault.check_mac(row["mac"], "puk_request", *_mac_fields({**row}))
     return row
+
+
+def _is_intact(vault: Vault, row: RowMapping) -> bool:
+    try:
+        vault.check_mac(row["mac"], "puk_request", *_mac_fields({**row}))
+    except TamperedError:
+        return False
+    return True
 
 
 def _row(tx: Tx, request_id: str) -> RowMapping | None:

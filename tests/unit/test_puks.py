@@ -275,6 +275,27 @@ async def test_one_request_a_card_until_it_is_withdrawn(store):
     assert await service.list_requests(who("d", department="loans")) == []
 
 
+async def test_who_asks_beside_a_puk_that_is_out_is_not_told_to_withdraw_it(store):
+    request_id = await confirmed(store)
+    await turn(store)
+    await end(store, request_id, O.UNKNOWN)
+    with pytest.raises(Conflict) as found:
+        await Puks(store).ask(BERT, CARD, puk=OTHER, reason="x")
+    assert "withdraw" not in found.value.cure
+    assert "next start" in found.value.cure
+
+
+async def test_a_request_that_was_altered_is_asked_anew_as_its_refusal_says(store):
+    first = await Puks(store).ask(ANNA, CARD, puk=PUK, reason="x")
+    await store.write(lambda tx: tx.conn.execute(update(puk_request).values(asked_by="eve")))
+    with pytest.raises(PolicyRefused) as found:
+        await Puks(store).withdraw(BERT, first.request_id)
+    assert found.value.cure == "ask anew"
+    await confirmed(store)
+    assert await state_of(store, first.request_id) is PukState.REFUSED
+    assert isinstance(await turn(store), puks.ClearedPuk)
+
+
 async def test_what_is_no_puk_is_refused_without_showing_it(store):
     for text in ("1234567", "123456789", "1234567a"):
         with pytest.raises(InvalidRequest) as found:
