@@ -93,7 +93,8 @@ def create(
 def list_(connection: Connection, *, as_json: bool) -> None:
     """All accounts by name."""
     with connection.client() as client:
-        show_table(client.pages("/v1/accounts"), _COLUMNS, as_json=as_json)
+        accounts = client.pages("/v1/accounts")
+        show_table(accounts, _COLUMNS, as_json=as_json, spare=("account_id",))
 
 
 @account.command(epilog="Example: modemctl account show wang")

@@ -21,6 +21,7 @@ _COLUMNS: Final = (
     "batch_id", "category", "state", "department", "n_messages", "n_segments", "n_removed",
     "created_at", "not_after",
 )  # fmt: skip
+_SPARE: Final = ("n_removed", "created_at", "n_segments", "not_after", "department", "n_messages")
 _RESULT_COLUMNS: Final = ("message_id", "line_no", "to", "state", "iccid", "segments")
 _REMOVED_COLUMNS: Final = ("line_no", "masked", "reason", "policy")
 _NEXT: Final = {
@@ -106,7 +107,7 @@ def list_(
     """Batches, newest first."""
     with connection.client() as client:
         found = client.pages("/v1/batches", most=limit, state=list(states), category=category)
-        show_table(found, _COLUMNS, as_json=as_json)
+        show_table(found, _COLUMNS, as_json=as_json, spare=_SPARE)
 
 
 @batch.command(epilog="Example: modemctl batch show 0b5c9e52-5d0b-4d7c-a7f2-0e9f2f1c8f11")

@@ -36,7 +36,7 @@ def list_(
     """Messages of a batch or to a recipient."""
     with connection.client() as client:
         found = client.pages("/v1/messages", most=limit, batch_id=batch_id, number=number)
-        show_table(found, _COLUMNS, as_json=as_json)
+        show_table(found, _COLUMNS, as_json=as_json, spare=("batch_id", "line_no"))
 
 
 @message.command(epilog="Example: modemctl message explain 4711")
@@ -74,7 +74,8 @@ def list_doubts(connection: Connection, batch_id: str | None, limit: int, *, as_
     """Segments in doubt, oldest first."""
     with connection.client() as client:
         found = client.pages("/v1/doubt", most=limit, batch_id=batch_id)
-        show_table(found, _DOUBT_COLUMNS, as_json=as_json, empty="nothing is in doubt")
+        none, spare = "nothing is in doubt", ("batch_id", "message_id", "bay", "may_resend")
+        show_table(found, _DOUBT_COLUMNS, as_json=as_json, empty=none, spare=spare)
 
 
 @doubt.command(epilog="Example: modemctl doubt close 17 18 --reason 'customers confirmed by phone'")

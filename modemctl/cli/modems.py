@@ -18,7 +18,7 @@ _ADMITTED: Final = ("imei", "state", "bay", "requested_by", "decided_by", "reaso
 _BLOCKED: Final = "modemctl sims puk ask ICCID --reason WHY, by two persons (ModemctlCardBlocked)"
 _CURES: Final = {
     "unregistered": "modemctl sims import cards.csv, or take the card out",
-    "not_issued": "modemctl sims state ICCID issued --reason WHY",
+    "not_issued": "modemctl sims state ICCID issued --reason WHY, or import a list that says so",
     "unverified": "modemctl sims verify ICCID --by WHO",
     "moved": "put it back, or say that it stays: modemctl modems bind BAY --reason WHY",
     "unbound": "modemctl modems bind BAY --reason WHY",
