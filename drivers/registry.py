@@ -105,15 +105,28 @@ async def _find_step(channel: Channel) -> None:
 
 
 async def _identify(channel: Channel) -> Identity:
-    """Ask who it is; the IMEI first and last, so that a shifted answer shows."""
+    """Ask who it is, until the end of this link: twice, the IMEI first and last.
+
+    So a shifted answer shows, and a name that was spoilt on the way: it would choose the family.
+    """
     await channel.run(plain("ATE0"))
-    imei = await _serial_number(channel)
-    manufacturer = await _text(channel, "AT+CGMI", "AT+GMI")
-    model = await _text(channel, "AT+CGMM", "AT+GMM")
-    revision = await _text(channel, "AT+CGMR", "AT+GMR")
+    first, second = await _names(channel), await _names(channel)
+    if first != second:
+        raise ProtocolError("two identities", "AT+CGMI")
+    imei, manufacturer, model, revision = first
     if await _serial_number(channel) != imei:
         raise ProtocolError("two IMEIs", "AT+CGSN")
     return Identity(manufacturer=manufacturer, model=model, revision=revision, imei=imei)
+
+
+async def _names(channel: Channel) -> tuple[str, str, str, str]:
+    """IMEI, manufacturer, model, revision."""
+    return (
+        await _serial_number(channel),
+        await _text(channel, "AT+CGMI", "AT+GMI"),
+        await _text(channel, "AT+CGMM", "AT+GMM"),
+        await _text(channel, "AT+CGMR", "AT+GMR"),
+    )
 
 
 async def _serial_number(channel: Channel) -> str:

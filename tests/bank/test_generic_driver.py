@@ -117,6 +117,20 @@ async def test_probe_over_a_pty_identifies_and_turns_echo_off() -> None:
         await driver.close()
 
 
+async def test_a_name_that_was_spoilt_on_the_way_chooses_no_family(tmp_path: Path) -> None:
+    spoilt = iter([said("Quect"), OK])
+
+    def maker(_text: str) -> bytes:
+        return next(spoilt, said("Quectel"))
+
+    modem = ScriptedModem({"AT+CGMI": maker, "AT+CGMM": said("EC25")})
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        assert driver.identity.manufacturer == "Quectel"
+        assert driver.capabilities.family == "quectel"
+        await driver.close()
+
+
 async def test_mute_port_is_no_modem(tmp_path: Path) -> None:
     modem = ScriptedModem({"AT": None, "ATQ0V1E0": None})
     async with OnSocket(modem, tmp_path) as line:
@@ -160,7 +174,7 @@ async def test_two_modems_on_one_port_are_none(tmp_path: Path) -> None:
     numbers = iter(["490154203237518", "356938035643809"] * 3)
     modem = ScriptedModem({"AT+CGSN": lambda _text: said(next(numbers))})
     async with OnSocket(modem, tmp_path) as line:
-        with pytest.raises(ProtocolError, match="two IMEIs"):
+        with pytest.raises(ProtocolError, match="two identities"):
             await probe(line.address, lambda event: None)
 
 
@@ -202,7 +216,8 @@ async def test_modem_without_imei_is_refused(tmp_path: Path) -> None:
 
 async def test_what_comes_during_the_probe_is_told_after_it(tmp_path: Path) -> None:
     events: list[DriverEvent] = []
-    modem = ScriptedModem({"AT+CGMM": b'\r\n+CMTI: "SM",1\r\n' + said("Model 1")})
+    news = iter([b'\r\n+CMTI: "SM",1\r\n'])
+    modem = ScriptedModem({"AT+CGMM": lambda _text: next(news, b"") + said("Model 1")})
     async with OnSocket(modem, tmp_path) as line:
         driver = await probe(line.address, events.append)
         assert events == [SmsStored(memory="SM", index=1)]
