@@ -5,7 +5,9 @@ Each line of input is a JSON list `[verb, arguments…]`; each gets one line of 
 
 import ctypes
 import json
+import select
 import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -54,9 +56,22 @@ def remove(path: str) -> None:
     library.umockdev_testbed_remove_device(BED, path.encode())
 
 
+def wait_for_listeners() -> None:
+    """Wait until each has room for news: umockdev ends where a slow one has not."""
+    for place in ROOT.glob("event*"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as way:
+            try:
+                way.connect(str(place))
+            except OSError:  # nobody listens there any more
+                continue
+            _, ready, _ = select.select([], [way], [], 60)
+            assert ready, "a listener takes nothing"
+
+
 print(ROOT, flush=True)
 for line in sys.stdin:
     verb, *arguments = json.loads(line)
+    wait_for_listeners()
     outcome = {"add": add, "link": link, "event": event, "remove": remove}[verb](*arguments)
     print(json.dumps(outcome), flush=True)
 shutil.rmtree(ROOT, ignore_errors=True)
