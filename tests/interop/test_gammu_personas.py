@@ -118,7 +118,7 @@ def test_gammu_unlocks_identifies_sends_lists_and_asks(bank: BankProcess) -> Non
     assert not found, "\n".join(f"{name}: {what}" for name, what in found.items())
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 def test_smsd_sends_and_receives_with_files_and_with_sql(
     unlocked: BankProcess, tmp_path: Path
 ) -> None:
@@ -133,11 +133,11 @@ def test_smsd_sends_and_receives_with_files_and_with_sql(
 
         def use(modem: str) -> None:
             smsd = running[modem]
-            wait_until(lambda: text_of(bank, modem) == CHINESE, what=smsd.log(), seconds=60)
+            wait_until(lambda: text_of(bank, modem) == CHINESE, what=smsd.log(), seconds=150)
             wait_until(lambda: len(smsd.sent()) >= 1, what="kept as sent")
             receive(bank, modem, PLAIN)
             wait_until(
-                lambda: any(PLAIN in text for text in smsd.inbox()), what="received", seconds=60
+                lambda: any(PLAIN in text for text in smsd.inbox()), what="received", seconds=180
             )
 
         everywhere = {f"{name} files": modem for name, modem in modems().items()}
