@@ -36,7 +36,7 @@ from tests.support.stores import TestClock, open_store
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 ICCIDS = [Iccid(f"8986{i:016d}") for i in range(6)]
 OLD, NEW = "1234", "90417365"
-C, O = PinCommand, AttemptOutcome  # noqa: E741 - one letter keeps the tables readable
+C, AO = PinCommand, AttemptOutcome
 
 
 def attempt(command, outcome, fingerprint=b"old"):
@@ -46,7 +46,7 @@ def attempt(command, outcome, fingerprint=b"old"):
     )  # fmt: skip
 
 
-PROVED = (attempt(C.CPIN, O.RIGHT),)
+PROVED = (attempt(C.CPIN, AO.RIGHT),)
 
 
 def state(n_right=0, n_refused=0, n_out=0, n_unsure=0, is_stopped=False):
@@ -71,22 +71,22 @@ def case(counter=3, current=b"old", has_pending=False, attempts=PROVED, state=No
         (case(counter=None), Stop(reason=StopReason.COUNTER_UNKNOWN)),
         (case(counter=2), Stop(reason=StopReason.COUNTER_LOW)),
         (case(attempts=()), Stop(reason=StopReason.UNPROVED)),
-        (case(attempts=[attempt(C.CPIN, O.WRONG)]), Stop(reason=StopReason.UNPROVED)),
+        (case(attempts=[attempt(C.CPIN, AO.WRONG)]), Stop(reason=StopReason.UNPROVED)),
         (
             case(attempts=[*PROVED, attempt(C.CPWD, None)]),
             Wait(reason=WaitReason.IN_FLIGHT),
         ),
         (
-            case(attempts=[*PROVED, attempt(C.CPWD, O.NOT_ALLOWED)]),
+            case(attempts=[*PROVED, attempt(C.CPWD, AO.NOT_ALLOWED)]),
             Stop(reason=StopReason.PIN_FAILED),
         ),
-        (case(attempts=[*PROVED, attempt(C.CPWD, O.UNBURNT)]), Try(source=PinSource.CURRENT)),
+        (case(attempts=[*PROVED, attempt(C.CPWD, AO.UNBURNT)]), Try(source=PinSource.CURRENT)),
         (
-            case(attempts=[*PROVED, *[attempt(C.CPWD, O.UNBURNT)] * 2]),
+            case(attempts=[*PROVED, *[attempt(C.CPWD, AO.UNBURNT)] * 2]),
             Stop(reason=StopReason.ANSWERS_LOST),
         ),
         (
-            case(attempts=[*PROVED, *[attempt(C.CPWD, O.NOT_SENT)] * 9]),
+            case(attempts=[*PROVED, *[attempt(C.CPWD, AO.NOT_SENT)] * 9]),
             Try(source=PinSource.CURRENT),
         ),
         (case(state=state()), Try(source=PinSource.CURRENT)),
@@ -106,16 +106,16 @@ def test_whose_turn_it_is(given, expected):
     assert decide_change(given) == expected
 
 
-@pytest.mark.parametrize("outcome", [O.WRONG, O.BLOCKED, O.NOT_ALLOWED])
+@pytest.mark.parametrize("outcome", [AO.WRONG, AO.BLOCKED, AO.NOT_ALLOWED])
 def test_one_refusal_stops_the_change_however_many_succeeded(outcome):
     assert is_change_stopped_by(outcome, 500, 1)
 
 
 def test_a_change_that_never_happened_stops_as_canary_or_a_second_time():
-    assert is_change_stopped_by(O.UNBURNT, 0, 1)
-    assert not is_change_stopped_by(O.UNBURNT, 1, 1)
-    assert is_change_stopped_by(O.UNBURNT, 1, 2)
-    assert not is_change_stopped_by(O.RIGHT, 1, 0)
+    assert is_change_stopped_by(AO.UNBURNT, 0, 1)
+    assert not is_change_stopped_by(AO.UNBURNT, 1, 1)
+    assert is_change_stopped_by(AO.UNBURNT, 1, 2)
+    assert not is_change_stopped_by(AO.RIGHT, 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ async def cards(store: Store, n: int = 6) -> None:
 
     await store.write(act)
     for iccid in ICCIDS[:n]:
-        await end(store, await ask(store, iccid, C.CPIN), O.RIGHT)
+        await end(store, await ask(store, iccid, C.CPIN), AO.RIGHT)
 
 
 async def ask(store: Store, iccid, command=C.CPWD, counter=3, **facts):
@@ -190,7 +190,7 @@ async def test_the_first_change_must_succeed_before_others_begin(tmp_path):
         first = await ask(store, ICCIDS[0])
         assert await ask(store, ICCIDS[1]) == Wait(reason=WaitReason.CANARY)
         assert await held(store, ICCIDS[0]) == (OLD, True)
-        await end(store, first, O.RIGHT)
+        await end(store, first, AO.RIGHT)
         assert await held(store, ICCIDS[0]) == (NEW, False)
         together = [await ask(store, iccid) for iccid in ICCIDS[1:4]]
         (row,) = await store.read(pins.read_imports)
@@ -199,11 +199,11 @@ async def test_the_first_change_must_succeed_before_others_begin(tmp_path):
     assert (row.n_right, row.n_out, row.n_changed) == (6, 0, 1)
 
 
-@pytest.mark.parametrize("outcome", [O.WRONG, O.NOT_ALLOWED])
+@pytest.mark.parametrize("outcome", [AO.WRONG, AO.NOT_ALLOWED])
 async def test_a_refused_change_stops_the_rest_and_alarms_once(tmp_path, outcome):
     async with open_store(tmp_path) as store:
         await cards(store)
-        await end(store, await ask(store, ICCIDS[0]), O.RIGHT)
+        await end(store, await ask(store, ICCIDS[0]), AO.RIGHT)
         one, two = [await ask(store, iccid) for iccid in ICCIDS[1:3]]
         await end(store, one, outcome)
         await end(store, two, outcome)
@@ -224,8 +224,8 @@ async def test_a_refused_change_stops_the_rest_and_alarms_once(tmp_path, outcome
 async def test_a_refusal_that_one_card_of_a_set_shows_stops_the_next_one_of_it(tmp_path):
     async with open_store(tmp_path) as store:
         await cards(store)
-        await end(store, await ask(store, ICCIDS[0]), O.RIGHT)
-        await end(store, await ask(store, ICCIDS[1]), O.UNKNOWN)
+        await end(store, await ask(store, ICCIDS[0]), AO.RIGHT)
+        await end(store, await ask(store, ICCIDS[1]), AO.UNKNOWN)
         change = pin_tries.TryRequest(
             iccid=ICCIDS[2], bay="1", command=C.CPWD, counter=3, new_pin=NEW
         )
@@ -247,11 +247,11 @@ async def test_a_lost_answer_is_settled_at_the_next_power_up(tmp_path, is_done):
         assert await ask(store, ICCIDS[1]) == Stop(reason=StopReason.CHANGE_STOPPED)
         pending = await ask(store, ICCIDS[0], C.CPIN)
         assert (pending.pin, pending.source) == (NEW, PinSource.PENDING)
-        await end(store, pending, O.RIGHT if is_done else O.WRONG)
+        await end(store, pending, AO.RIGHT if is_done else AO.WRONG)
         if not is_done:
             old = await ask(store, ICCIDS[0], C.CPIN, counter=2)
             assert (old.pin, old.source) == (OLD, PinSource.CURRENT)
-            await end(store, old, O.RIGHT)
+            await end(store, old, AO.RIGHT)
         assert await held(store, ICCIDS[0]) == (NEW if is_done else OLD, False)
         (row,) = await store.read(pins.read_imports)
         other = await ask(store, ICCIDS[1])

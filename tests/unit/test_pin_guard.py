@@ -27,7 +27,7 @@ from modemctl.policy.pin_guard import (
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 OLD, NEW = b"old", b"new"
 FRESH = ImportState(n_right=0, n_wrong=0, n_out=0, is_stopped=False)
-O = AttemptOutcome  # noqa: E741 - one letter keeps the tables readable
+AO = AttemptOutcome
 
 
 def attempt(outcome, fingerprint=OLD, tries_before=3, age=0.0, command=PinCommand.CPIN):
@@ -65,21 +65,21 @@ def state(n_right=0, n_wrong=0, n_out=0, is_stopped=False):
         (case(counter=1), Stop(reason=StopReason.COUNTER_LOW)),
         (case(counter=0), Stop(reason=StopReason.COUNTER_LOW)),
         (case(current=None), Stop(reason=StopReason.NO_PIN)),
-        (case(attempts=[attempt(O.WRONG)]), Stop(reason=StopReason.PIN_FAILED)),
-        (case(attempts=[attempt(O.BLOCKED)]), Stop(reason=StopReason.PIN_FAILED)),
-        (case(attempts=[attempt(O.UNKNOWN)]), Stop(reason=StopReason.PIN_FAILED)),
-        (case(attempts=[attempt(O.ABANDONED)]), Stop(reason=StopReason.PIN_FAILED)),
+        (case(attempts=[attempt(AO.WRONG)]), Stop(reason=StopReason.PIN_FAILED)),
+        (case(attempts=[attempt(AO.BLOCKED)]), Stop(reason=StopReason.PIN_FAILED)),
+        (case(attempts=[attempt(AO.UNKNOWN)]), Stop(reason=StopReason.PIN_FAILED)),
+        (case(attempts=[attempt(AO.ABANDONED)]), Stop(reason=StopReason.PIN_FAILED)),
         (case(attempts=[attempt(None)]), Wait(reason=WaitReason.IN_FLIGHT)),
         (case(attempts=[attempt(None, age=3600)]), Stop(reason=StopReason.PIN_FAILED)),
-        (case(attempts=[attempt(O.WRONG, NEW)]), Try(source=PinSource.CURRENT)),
-        (case(attempts=[attempt(O.NOT_ALLOWED)]), Try(source=PinSource.CURRENT)),
-        (case(attempts=[attempt(O.UNBURNT)]), Try(source=PinSource.CURRENT)),
-        (case(attempts=[attempt(O.UNBURNT)] * 2), Stop(reason=StopReason.ANSWERS_LOST)),
+        (case(attempts=[attempt(AO.WRONG, NEW)]), Try(source=PinSource.CURRENT)),
+        (case(attempts=[attempt(AO.NOT_ALLOWED)]), Try(source=PinSource.CURRENT)),
+        (case(attempts=[attempt(AO.UNBURNT)]), Try(source=PinSource.CURRENT)),
+        (case(attempts=[attempt(AO.UNBURNT)] * 2), Stop(reason=StopReason.ANSWERS_LOST)),
         (
-            case(attempts=[attempt(O.RIGHT), *[attempt(O.UNBURNT)] * 9]),
+            case(attempts=[attempt(AO.RIGHT), *[attempt(AO.UNBURNT)] * 9]),
             Try(source=PinSource.CURRENT),
         ),
-        (case(attempts=[attempt(O.RIGHT), attempt(O.WRONG)]), Stop(reason=StopReason.PIN_FAILED)),
+        (case(attempts=[attempt(AO.RIGHT), attempt(AO.WRONG)]), Stop(reason=StopReason.PIN_FAILED)),
     ],
 )
 def test_a_card_alone(given, expected):
@@ -103,7 +103,7 @@ def test_a_card_among_its_import(given, expected):
 
 
 def test_a_proved_pin_waits_for_no_import():
-    given = case(attempts=[attempt(O.RIGHT)], pin_import=state(n_out=64, is_stopped=True))
+    given = case(attempts=[attempt(AO.RIGHT)], pin_import=state(n_out=64, is_stopped=True))
     assert decide(given) == Try(source=PinSource.CURRENT)
 
 
@@ -113,20 +113,20 @@ def test_a_proved_pin_waits_for_no_import():
         (case(pending=NEW), Try(source=PinSource.PENDING)),
         (case(pending=NEW, counter=2), Stop(reason=StopReason.PENDING_UNSURE)),
         (
-            case(pending=NEW, counter=2, attempts=[attempt(O.WRONG, NEW)]),
+            case(pending=NEW, counter=2, attempts=[attempt(AO.WRONG, NEW)]),
             Try(source=PinSource.CURRENT),
         ),
         (
-            case(pending=NEW, counter=1, attempts=[attempt(O.WRONG, NEW)]),
+            case(pending=NEW, counter=1, attempts=[attempt(AO.WRONG, NEW)]),
             Stop(reason=StopReason.COUNTER_LOW),
         ),
         (
-            case(pending=NEW, attempts=[attempt(O.WRONG, NEW), attempt(O.WRONG)]),
+            case(pending=NEW, attempts=[attempt(AO.WRONG, NEW), attempt(AO.WRONG)]),
             Stop(reason=StopReason.PIN_FAILED),
         ),
         (case(pending=NEW, current=None), Try(source=PinSource.PENDING)),
         (
-            case(pending=NEW, current=None, attempts=[attempt(O.WRONG, NEW)]),
+            case(pending=NEW, current=None, attempts=[attempt(AO.WRONG, NEW)]),
             Stop(reason=StopReason.PIN_FAILED),
         ),
     ],
@@ -141,22 +141,22 @@ LATE = ANSWER_LIMIT.total_seconds()
 @pytest.mark.parametrize(
     ("outcome", "age", "tries_before", "counter", "is_unlocked", "expected"),
     [
-        (O.UNKNOWN, 0, 3, 3, False, O.UNBURNT),
-        (O.UNKNOWN, 0, 3, 2, False, O.WRONG),
-        (O.UNKNOWN, 0, 3, 0, False, O.WRONG),
-        (O.UNKNOWN, 0, 2, 3, False, O.RIGHT),
-        (O.UNKNOWN, 0, 3, None, False, None),
-        (O.UNKNOWN, 0, 3, None, True, O.RIGHT),
+        (AO.UNKNOWN, 0, 3, 3, False, AO.UNBURNT),
+        (AO.UNKNOWN, 0, 3, 2, False, AO.WRONG),
+        (AO.UNKNOWN, 0, 3, 0, False, AO.WRONG),
+        (AO.UNKNOWN, 0, 2, 3, False, AO.RIGHT),
+        (AO.UNKNOWN, 0, 3, None, False, None),
+        (AO.UNKNOWN, 0, 3, None, True, AO.RIGHT),
         (None, LATE - 1, 3, 2, False, None),
         (None, LATE - 1, 3, 3, True, None),
-        (None, LATE, 3, 2, False, O.WRONG),
-        (None, LATE, 3, 3, False, O.UNBURNT),
-        (O.WRONG, 0, 3, 3, True, None),
-        (O.RIGHT, 0, 3, 1, False, None),
-        (O.ABANDONED, 0, 3, 3, True, O.RIGHT),
-        (O.ABANDONED, 0, 3, 3, False, O.UNBURNT),
-        (O.ABANDONED, 0, 3, 2, False, O.WRONG),
-        (O.ABANDONED, 0, 3, None, False, None),
+        (None, LATE, 3, 2, False, AO.WRONG),
+        (None, LATE, 3, 3, False, AO.UNBURNT),
+        (AO.WRONG, 0, 3, 3, True, None),
+        (AO.RIGHT, 0, 3, 1, False, None),
+        (AO.ABANDONED, 0, 3, 3, True, AO.RIGHT),
+        (AO.ABANDONED, 0, 3, 3, False, AO.UNBURNT),
+        (AO.ABANDONED, 0, 3, 2, False, AO.WRONG),
+        (AO.ABANDONED, 0, 3, None, False, None),
     ],
 )
 def test_the_card_settles_an_attempt_without_answer(
@@ -167,9 +167,9 @@ def test_the_card_settles_an_attempt_without_answer(
 
 
 def test_an_open_card_does_not_tell_whether_its_pin_was_changed():
-    given = attempt(O.UNKNOWN, command=PinCommand.CPWD)
+    given = attempt(AO.UNKNOWN, command=PinCommand.CPWD)
     assert settle(given, counter=None, is_unlocked=True, now=NOW) is None
-    assert settle(given, counter=3, is_unlocked=True, now=NOW) is O.UNBURNT
+    assert settle(given, counter=3, is_unlocked=True, now=NOW) is AO.UNBURNT
 
 
 def test_the_width_doubles_when_as_many_as_it_allows_were_right():

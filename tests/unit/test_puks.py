@@ -24,7 +24,7 @@ from tests.support.stores import TestClock, open_store
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 CARD = Iccid("89860012345678900001")
 PUK, OTHER, NEW = "73914682", "11223344", "90417365"
-O = AttemptOutcome  # noqa: E741 - one letter keeps the tables readable
+AO = AttemptOutcome
 
 
 def who(name: str, *, is_person: bool = True, department=None, scopes=None) -> Principal:
@@ -60,11 +60,11 @@ def test_a_puk_leaves_only_where_the_card_survives_it(counter, was_tried, age, e
 @pytest.mark.parametrize(
     ("counter", "is_out", "age", "expected"),
     [
-        (9, False, 0, O.WRONG),
-        (10, False, 0, O.UNBURNT),
+        (9, False, 0, AO.WRONG),
+        (10, False, 0, AO.UNBURNT),
         (None, False, 0, None),
         (9, True, 0, None),
-        (9, True, ANSWER_LIMIT.total_seconds(), O.WRONG),
+        (9, True, ANSWER_LIMIT.total_seconds(), AO.WRONG),
     ],
 )
 def test_the_counter_tells_what_a_lost_answer_was(counter, is_out, age, expected):
@@ -168,12 +168,12 @@ async def test_a_right_puk_makes_the_vaults_pin_the_cards(store):
     assert PUK not in repr(cleared)
     assert await held(store) == ("1234", True, True)
     assert await turn(store) == puks.NoPuk()  # its other bay waits
-    await end(store, request_id, O.RIGHT)
+    await end(store, request_id, AO.RIGHT)
     assert await held(store) == (NEW, False, False)
     assert await state_of(store, request_id) is PukState.DONE
 
 
-@pytest.mark.parametrize("outcome", [O.WRONG, O.NOT_ALLOWED])
+@pytest.mark.parametrize("outcome", [AO.WRONG, AO.NOT_ALLOWED])
 async def test_a_refused_puk_is_forgotten_and_a_wrong_one_never_taken_again(store, outcome):
     request_id = await confirmed(store)
     await turn(store)
@@ -181,7 +181,7 @@ async def test_a_refused_puk_is_forgotten_and_a_wrong_one_never_taken_again(stor
     assert await held(store) == ("1234", False, False)
     assert await turn(store, 9) == puks.NoPuk()
     again = Puks(store).ask(ANNA, CARD, puk=PUK, reason="once more")
-    if outcome is O.WRONG:
+    if outcome is AO.WRONG:
         with pytest.raises(Conflict, match="tried on the card before"):
             await again
         await confirmed(store, OTHER)  # another one may be
@@ -210,7 +210,7 @@ async def test_a_lost_answer_is_settled_by_the_counter(store, counter, state, is
 async def test_a_puk_that_did_not_leave_is_tried_at_the_next_start(store):
     request_id = await confirmed(store)
     await turn(store)
-    await end(store, request_id, O.NOT_SENT)
+    await end(store, request_id, AO.NOT_SENT)
     assert (await held(store))[1] is False
     assert isinstance(await turn(store), puks.ClearedPuk)
 
@@ -278,7 +278,7 @@ async def test_one_request_a_card_until_it_is_withdrawn(store):
 async def test_who_asks_beside_a_puk_that_is_out_is_not_told_to_withdraw_it(store):
     request_id = await confirmed(store)
     await turn(store)
-    await end(store, request_id, O.UNKNOWN)
+    await end(store, request_id, AO.UNKNOWN)
     with pytest.raises(Conflict) as found:
         await Puks(store).ask(BERT, CARD, puk=OTHER, reason="x")
     assert "withdraw" not in found.value.cure
@@ -320,7 +320,7 @@ async def test_a_list_does_not_bury_the_pin_of_a_puk_that_is_out(store, has_old_
 async def test_all_of_it_is_audited_with_both_names_and_without_the_puk(store):
     request_id = await confirmed(store)
     await turn(store)
-    await end(store, request_id, O.RIGHT)
+    await end(store, request_id, AO.RIGHT)
     rows = await store.read(
         lambda conn: conn.execute(select(audit_entry.c.action, audit_entry.c.details)).all()
     )
