@@ -42,6 +42,8 @@ FRIEND = "+8613900000001"
 ORIGIN = "+8613912345678"
 SHORT = "Meeting moved to three o'clock"
 LONG = "通知：明天停电，请提前做好准备。" * 8
+# It adds a part to any long message of the same reference, its own among them: these have 1…254.
+REFERENCE = 255
 
 
 class Site:
@@ -181,7 +183,7 @@ def _segments(text: str) -> list[bytes]:
     scts = datetime(2026, 1, 1, 8, 0, tzinfo=timezone(timedelta(hours=8)))
     return [
         pdu.encode_deliver(pdu.Deliver(origin=origin, pid=0, scts=scts, data=part))
-        for part in pdu.segments(text, reference=7)
+        for part in pdu.segments(text, reference=REFERENCE)
     ]
 
 
