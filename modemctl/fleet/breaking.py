@@ -22,9 +22,13 @@ from modemctl.policy.breakers import (
     begin_trial,
     carrier_fault,
     carrier_success,
+    carrier_trip,
     end_trial,
     fault,
+    forgive,
+    is_shared,
     success,
+    would_open,
 )
 from modemctl.store import Store, modems
 from modemctl.store.modems import BreakerTurn
@@ -55,6 +59,7 @@ class Breakers:
         self._modems: dict[str, Breaker] = {}
         self._cards: dict[Iccid, Breaker] = {}
         self._carriers: dict[str, CarrierWatch] = {}
+        self._carrier_of: dict[str, str] = {}  # by modem, as it was last
         self._trials: dict[Bay, Seat] = {}
 
     def gate(self, seat: Callable[[], Seat]) -> Gate:
@@ -100,6 +105,8 @@ class Breakers:
         """How a message fared: None = the network took it; whose breakers opened or closed."""
         now = self._now()
         before = self._of(seat)
+        if seat.carrier is not None:
+            self._carrier_of[seat.modem] = seat.carrier
         if blame is None:
             for target in before:
                 self._succeed(seat, target, now)
@@ -151,16 +158,35 @@ class Breakers:
 
     def _fail(self, seat: Seat, target: Target, now: float) -> None:
         rule = RULES[target]
+        if target is Target.MODEM and self._is_carriers(seat, now):
+            return
         if target is not Target.CARRIER:
             self._put(seat, target, fault(self._of(seat)[target], rule, now))
         elif seat.carrier is not None:
             watch = self._carriers.get(seat.carrier, CarrierWatch())
             self._carriers[seat.carrier] = carrier_fault(watch, seat.modem, rule, now)
 
+    def _is_carriers(self, seat: Seat, now: float) -> bool:
+        """Blame the carrier where a modem's breaker would open for what its siblings suffer too."""
+        if seat.carrier is None:
+            return False
+        rule, own = RULES[Target.MODEM], self._modems.get(seat.modem, Breaker())
+        if not would_open(own, rule, now):
+            return False
+        alike = [one for one, carrier in self._carrier_of.items() if carrier == seat.carrier]
+        known = {one: self._modems.get(one, Breaker()) for one in alike}
+        if not is_shared(known.values(), rule, now):
+            return False
+        watch = self._carriers.get(seat.carrier, CarrierWatch())
+        if watch.breaker.state(now) is not BreakerState.OPEN:
+            self._carriers[seat.carrier] = carrier_trip(watch, RULES[Target.CARRIER], now)
+        self._modems |= {one: forgive(breaker) for one, breaker in known.items()}
+        return True
+
     def _succeed(self, seat: Seat, target: Target, now: float) -> None:
         rule = RULES[target]
         if target is not Target.CARRIER:
-            self._put(seat, target, success(self._of(seat)[target], rule))
+            self._put(seat, target, success(self._of(seat)[target], rule, now))
         elif seat.carrier is not None:
             watch = self._carriers.get(seat.carrier, CarrierWatch())
             at, has_failed = watch.last.get(seat.modem, (now, True))

@@ -229,11 +229,12 @@ class Sender:
             await self._save_meanwhile(done.outcome)
             return True
         await self._save(done.outcome)
-        await desk.gate.note(_blamed(done, result))
+        blamed = _blamed(done, result)
+        await desk.gate.note(blamed)
         if done.error is not None:
             raise done.error
         if isinstance(result, Doubtful):
-            self._note_doubt(result)
+            self._note_doubt(result, blamed)
         else:
             self._note_refusal(result, done.cause)
         return False
@@ -270,8 +271,7 @@ class Sender:
         else:
             self._desk.telemetry.count("modemctl_segment_transitions_total", state=state.value)
 
-    def _note_doubt(self, doubt: Doubtful) -> None:
-        blame = "network" if doubt.code is not None else "modem"
+    def _note_doubt(self, doubt: Doubtful, blame: str) -> None:
         self._desk.telemetry.count("modemctl_modem_failures_total", bay=self._desk.bay, blame=blame)
         _log.warning("segment.in_doubt", extra={"reason": doubt.reason, "cause": doubt.code or ""})
         if doubt.code is None:

@@ -1,12 +1,16 @@
 """Breakers over any history: who is not to blame is never stopped; a trial lets others back."""
 
 import os
+import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modemctl.policy.breakers import (
     BLAMED,
+    HORIZON,
+    RECENT,
     RULES,
     WINDOW,
     Breaker,
@@ -19,10 +23,12 @@ from modemctl.policy.breakers import (
     carrier_success,
     end_trial,
     fault,
+    is_shared,
     success,
 )
 
 MANY = settings(max_examples=10_000 if os.environ.get("MODEMCTL_LONG") == "1" else 300)
+SHARING = Rule(n_faults=4, n_share=5, first=10.0, longest=100.0, n_calm=4)
 RULE = Rule(n_faults=3, first=10.0, longest=100.0, n_calm=4)
 STEPS = st.lists(
     st.tuples(
@@ -43,7 +49,7 @@ def walk(steps, rule=RULE):
             case "fault":
                 breaker = fault(breaker, rule, now)
             case "success":
-                breaker = success(breaker, rule)
+                breaker = success(breaker, rule, now)
             case "begin":
                 breaker = begin_trial(breaker, now)
             case _:
@@ -61,14 +67,21 @@ def test_only_a_fault_opens(steps):
 
 @MANY
 @given(STEPS)
-def test_it_opens_from_closed_after_so_many_faults_in_a_row_and_no_earlier(steps):
-    n = 0
-    for what, now, before, after in walk(steps):
+def test_it_opens_from_closed_after_so_many_in_a_row_or_of_the_latest_and_no_earlier(steps):
+    n, told = 0, []
+    for what, now, before, after in walk(steps, SHARING):
+        is_counted = what == "success" or (
+            what == "fault" and before.state(now) is not BreakerState.OPEN
+        )
+        if is_counted:
+            told.append((now, what == "fault"))
         if before.until is not None or what == "success":
             n = 0
         if before.until is None and what == "fault":
             n += 1
-            assert (after.until is not None) == (n >= RULE.n_faults)
+            latest = [failed for at, failed in told[-RECENT:] if at > now - HORIZON]
+            is_due = n >= SHARING.n_faults or sum(latest) >= SHARING.n_share
+            assert (after.until is not None) == is_due
         assert after.state(now) is not BreakerState.OPEN or not after.lets_pass(now)
 
 
@@ -117,8 +130,62 @@ def test_only_a_calm_time_makes_it_forget_how_often_it_opened():
     breaker = fault(breaker, RULE, 0.0)
     for n in range(RULE.n_calm):
         assert breaker.n_trips == 1, n
-        breaker = success(breaker, RULE)
+        breaker = success(breaker, RULE, 0.0)
     assert breaker.n_trips == 0
+
+
+def shares(pattern, rule=RULES[Target.MODEM], pause=1.0):
+    """How often it opens when messages fare as the pattern says (True = failed)."""
+    breaker, now, n_trips = Breaker(), 0.0, 0
+    for has_failed in pattern:
+        now = max(now + pause, breaker.until or 0.0)
+        before = breaker.state(now)
+        breaker = fault(breaker, rule, now) if has_failed else success(breaker, rule, now)
+        is_open = breaker.state(now) is BreakerState.OPEN
+        n_trips += is_open and before is not BreakerState.OPEN
+    return n_trips
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+def test_a_modem_that_fails_each_nth_message_is_stopped_and_stays_away_ever_longer(nth):
+    assert shares([i % nth == nth - 1 for i in range(20)]) >= 1
+    assert shares([i % nth == nth - 1 for i in range(60)]) >= 5
+
+
+def test_a_modem_that_fails_two_in_a_hundred_by_chance_is_left_alone():
+    seed = 20261122
+    chance = random.Random(seed)
+    assert shares(chance.random() < 0.02 for _ in range(20_000)) <= 2, seed
+
+
+def test_old_failures_open_nothing():
+    assert shares([True, False] * 50, pause=HORIZON / 8) == 0
+
+
+def test_a_card_of_which_a_fifth_is_refused_by_recipients_is_left_alone():
+    assert shares([i % 5 == 4 for i in range(1_000)], RULES[Target.SIM]) == 0
+    assert shares([i % 2 == 1 for i in range(40)], RULES[Target.SIM]) >= 1
+
+
+def told_of(n_failed, n_taken):
+    told = [*((1.0, True) for _ in range(n_failed)), *((2.0, False) for _ in range(n_taken))]
+    return Breaker(recent=tuple(told))
+
+
+@pytest.mark.parametrize(
+    ("modems", "expected"),
+    [
+        ([(4, 0), (4, 0), (3, 0)], True),
+        ([(4, 4), (3, 5), (3, 3), (0, 9)], False),  # three sick ones and a healthy one
+        ([(4, 4), (3, 5), (3, 3), (4, 2), (0, 9)], True),
+        ([(4, 0), (4, 0)], False),  # two tell nothing of a carrier
+        ([(4, 0), (2, 9), (1, 9), (0, 9)], False),
+    ],
+)
+def test_what_almost_all_modems_of_a_carrier_suffer_is_its_fault(modems, expected):
+    breakers = [told_of(*modem) for modem in modems]
+    assert is_shared(breakers, RULES[Target.MODEM], 10.0) is expected
+    assert not is_shared(breakers, RULES[Target.MODEM], 10.0 + WINDOW), "long ago"
 
 
 # ---------------------------------------------------------------- carriers

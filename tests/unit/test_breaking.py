@@ -9,7 +9,7 @@ from modemctl.policy.breakers import RULES, BreakerState, Target
 from modemctl.store.tables import event
 from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, bay_of, bench
-from tests.support.scripted_modem import OK, ScriptedModem
+from tests.support.scripted_modem import OK, ScriptedModem, said
 from tests.support.senders import SEAT, at_work, until
 
 BARRED = b"\r\n+CMS ERROR: 8\r\n"
@@ -60,6 +60,64 @@ async def test_messages_and_hosts_trip_nothing(tmp_path):
             assert gate.enter()
             await gate.note(blame)
         assert set(breakers.states(SEAT).values()) == {BreakerState.CLOSED}
+
+
+async def test_a_modem_that_fails_every_second_message_is_left_alone_its_siblings_are_not(tmp_path):
+    async with bench(tmp_path) as b:
+        breakers = Breakers(b.store, Telemetry(version="test"))
+        sick, *well = seats(4)
+        for n in range(2 * MANY_FAULTS):
+            await breakers.gate(lambda: sick).note("modem" if n % 2 else None)
+            for seat in well:
+                await breakers.gate(lambda seat=seat: seat).note(None)
+        assert breakers.states(sick)[Target.MODEM] is BreakerState.OPEN
+        assert all(breakers.enter(seat) for seat in well)
+
+
+async def test_a_carrier_at_which_every_second_message_of_all_modems_fails_is_paused_no_modem_is(
+    tmp_path,
+):
+    async with bench(tmp_path) as b:
+        breakers = Breakers(b.store, Telemetry(version="test"))
+        ours, other = seats(4), seats(1, carrier="46001")[0]
+        n_rounds = 0
+        while breakers.states(ours[0])[Target.CARRIER] is BreakerState.CLOSED:
+            n_rounds += 1
+            assert n_rounds < 20
+            for seat in ours:
+                await breakers.gate(lambda seat=seat: seat).note("modem" if n_rounds % 2 else None)
+        states = [breakers.states(seat)[Target.MODEM] for seat in ours]
+        assert states == [BreakerState.CLOSED] * 4
+        assert breakers.enter(other)
+        b.clock.advance(RULES[Target.CARRIER].first)
+        await breakers.gate(lambda: ours[0]).note(None)
+        for seat in ours:
+            await breakers.gate(lambda seat=seat: seat).note("modem")
+        assert all(breakers.enter(seat) for seat in ours), "nothing is held against them"
+
+
+async def test_a_modem_that_answers_unknown_error_to_every_second_message_gets_no_more(tmp_path):
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(20)
+        modem = ScriptedModem({"AT+CLCC": OK})
+        n_sent = 0
+
+        def answer(text: str) -> bytes:
+            nonlocal n_sent
+            n_sent += 1
+            return b"\r\n+CMS ERROR: 500\r\n" if n_sent % 2 else said(f"+CMGS: {n_sent}")
+
+        modem.payload_answer = answer
+        async with at_work(b, modem) as work:
+            gate = work.breakers.gate(lambda: SEAT)
+            while not gate.is_open and n_sent < 20:
+                await work.take_work()
+                await work.sender.send_next()
+                work.sender._rest_until = 0.0
+            assert work.breakers.states(SEAT)[Target.MODEM] is BreakerState.OPEN
+            assert n_sent < 2 * MANY_FAULTS
+            await work.sender.close()
+            assert (await b.states(batch_id))["in_doubt"] == MANY_FAULTS
 
 
 async def test_a_barred_card_is_left_alone_wherever_it_is_put_its_modem_is_not(tmp_path):
