@@ -124,9 +124,11 @@ _MARKS: Final = MappingProxyType(
 _GUESSED_ORDER: Final = (2, 3)  # where most Qualcomm modems have their AT ports
 
 _BRIDGE_VENDORS: Final = frozenset({"0403", "067b", "10c4", "1a86"})
-_MODEM_DRIVERS: Final = frozenset(
-    {"cdc_acm", "hso", "ipw", "option", "option1", "qcaux", "qcserial", "sierra", "usb_wwan"}
-)
+_MODEM_DRIVERS: Final = frozenset({
+    "cdc_acm", "hso", "ipw", "option", "option1", "qcaux", "qcserial", "sierra",
+    "usb_serial_simple", "usb_wwan",
+    "usbserial_generic",  # what an administrator gave to it: bridges have drivers of their own
+})  # fmt: skip
 
 
 def role_of(usb_id: str, interface: UsbInterface, marks: Mapping[str, str]) -> PortRole:

@@ -105,3 +105,4 @@ def test_bridges_are_told_by_driver_or_maker():
     assert is_bridge("9710", "mos7840")
     assert not is_bridge("2c7c", "option")
     assert not is_bridge("1546", "cdc_acm")
+    assert not is_bridge("1234", "usbserial_generic")  # given to it by `new_id`
