@@ -29,7 +29,7 @@ class Place:
     """One bay. `addresses`: what may be its modem's AT port, best first; `usb` where it is one.
 
     `is_sure`: the first address is the AT port by a table, not by a guess. `note`: why there is
-    no address.
+    no address. `arrival`: another number after each plugging in, 0 while nothing is.
     """
 
     bay: Bay
@@ -37,6 +37,7 @@ class Place:
     usb: UsbDevice | None = None
     is_sure: bool = True
     note: str = ""
+    arrival: int = 0
 
 
 def is_there(address: str) -> bool:

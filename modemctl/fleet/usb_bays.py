@@ -3,11 +3,13 @@
 A bay is a USB socket and bears udev's name of it (`ID_PATH` without the interface), which is also
 how `/dev/serial/by-path` begins: `pci-0000:00:14.0-usb-0:1.3.2`. It outlives replugging,
 rebooting and another modem in the socket. Behind a serial bridge each port has a bay of its own
-and the interface in its name: `pci-0000:00:14.0-usb-0:1.4:1.2`.
+and the interface in its name: `pci-0000:00:14.0-usb-0:1.4:1.2`. A controller numbers its USB 2 and
+its USB 3 sockets alike: the latter bear `usbv3` in their names, as newer versions of udev say it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Iterable, Mapping
@@ -33,12 +35,16 @@ IGNORE: Final = "MODEMCTL_IGNORE"
 _CLASS: Final = Path("/sys/class/tty")
 _BY_PATH: Final = Path("/dev/serial/by-path")
 _PCI: Final = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]")
+_SUPER_SPEED: Final = 5_000  # Mbit/s: the slowest USB 3
 _INTERFACE: Final = re.compile(r":\d+\.\d+$")  # configuration.interface, the end of an ID_PATH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsbPort:
-    """One serial port of a USB device. `name`: udev's `ID_PATH`, `1.2` its interface."""
+    """One serial port of a USB device. `name`: udev's `ID_PATH`, `1.2` its interface.
+
+    `arrival`: another number after each plugging in.
+    """
 
     node: str
     link: str | None
@@ -48,6 +54,7 @@ class UsbPort:
     interface: UsbInterface
     driver: str
     marks: Mapping[str, str]
+    arrival: int = 0
 
 
 class UsbReader:
@@ -57,7 +64,6 @@ class UsbReader:
         self._context: pyudev.Context | None = None
         self._known: dict[str, tuple[tuple[str, int], UsbPort]] = {}
         self._is_silent = False
-        self._shared: set[Bay] = set()
 
     def read(self, changed: Iterable[str] = ()) -> dict[Bay, Place]:
         """Bay → place of every USB modem; `changed`: names of ports that udev has spoken of."""
@@ -71,7 +77,7 @@ class UsbReader:
                     continue
                 stamp = target, entry.stat().st_ino  # a port that comes anew is another folder
                 known = self._known.get(entry.name)
-                if known is None or known[0] != stamp or _may_gain_link(known[1]):
+                if known is None or known[0] != stamp or _needs_link(known[1]):
                     port = self._read_port(entry.resolve())
                     known = None if port is None else (stamp, port)
             except (OSError, ValueError):  # unplugged while we read
@@ -79,17 +85,7 @@ class UsbReader:
             if known is not None:
                 found[entry.name] = known
         self._known = found
-        ports = [port for _, port in found.values() if is_there(port.node)]
-        places = group(ports)
-        driven = {place.usb.folder for place in places.values() if place.usb is not None}
-        self._tell_shared({bay_of(one) for one in ports if one.device.folder not in driven})
-        return places
-
-    def _tell_shared(self, bays: set[Bay]) -> None:
-        """Say once where a second device is left alone because it bears the name of another."""
-        for bay in bays - self._shared:
-            _log.warning("discovery.name_shared", extra={"bay": bay})
-        self._shared = bays
+        return group(port for _, port in found.values() if is_there(port.node))
 
     def _read_port(self, tty: Path) -> UsbPort | None:
         """One port; None while udev is still at work, or where the site wants it ignored."""
@@ -107,7 +103,7 @@ class UsbReader:
         return UsbPort(
             node=node,
             link=link,
-            name=name,
+            name=_told_apart(name, folder),
             number=int(_text(tty.parent.parent / "port_number", "0")),
             device=_device(folder.parent),
             interface=UsbInterface(
@@ -117,6 +113,7 @@ class UsbReader:
             ),
             driver=(folder / "driver").resolve().name,
             marks=marks,
+            arrival=folder.parent.stat().st_ino,  # the kernel makes the folder anew
         )
 
     def _marks(self, tty: Path) -> Mapping[str, str] | None:
@@ -146,15 +143,21 @@ _KIND: Final = ("Class", "SubClass", "Protocol")
 def group(ports: Iterable[UsbPort]) -> dict[Bay, Place]:
     """Bay → place: the ports of a modem together, each port of a bridge for itself.
 
-    A USB 2 and a USB 3 socket of one controller may bear one name (`usb1` port 3, `usb2` port 3).
-    A bay is one device: what was opened by one must never be reset by the other's folder.
+    A bay is one device: what was opened by one must never be reset by another's folder. Where two
+    still bear one name, the second is shown beside the first, and not driven.
     """
     bays: dict[Bay, list[UsbPort]] = {}
+    second: dict[Bay, Place] = {}
     for port in sorted(ports, key=lambda one: one.device.folder):
-        known = bays.setdefault(bay_of(port), [])
+        bay = bay_of(port)
+        known = bays.setdefault(bay, [])
         if not known or known[0].device.folder == port.device.folder:
             known.append(port)
-    return {bay: _place(bay, ports) for bay, ports in bays.items()}
+        else:
+            other = Bay(f"{bay}@{port.device.folder.name}")
+            note = f"USB tells it and {bay} not apart: plug it in elsewhere"
+            second[other] = Place(bay=other, addresses=(), note=note)
+    return second | {bay: _place(bay, ports) for bay, ports in bays.items()}
 
 
 def bay_of(port: UsbPort) -> Bay:
@@ -168,7 +171,8 @@ def _place(bay: Bay, ports: list[UsbPort]) -> Place:
     device = ports[0].device
     usb_id = f"{device.vendor_id}:{device.product_id}"
     if is_bridge(device.vendor_id, ports[0].driver):
-        return Place(bay=bay, addresses=(_address(ports[0]),), usb=device)
+        arrival = ports[0].arrival
+        return Place(bay=bay, addresses=(_address(ports[0]),), usb=device, arrival=arrival)
     roles = [(role_of(usb_id, port.interface, port.marks), port) for port in ports]
     speaking = sorted(
         ((role, port) for role, port in roles if role in SPEAKING),
@@ -179,6 +183,7 @@ def _place(bay: Bay, ports: list[UsbPort]) -> Place:
         addresses=tuple(_address(port) for _, port in speaking),
         usb=device,
         is_sure=any(role is PortRole.AT for role, _ in speaking),
+        arrival=ports[0].arrival,
     )
     if speaking:
         return place
@@ -211,15 +216,25 @@ def _device(folder: Path) -> UsbDevice:
 
 def _computed(folder: Path) -> str:
     """What udev would say of an interface's folder. Source: systemd, udev-builtin-path_id.c."""
-    root = next(one for one in folder.parents if re.fullmatch(r"usb\d+", one.name))
-    controller = root.parent.name
+    controller = _root_hub(folder).parent.name
     kind = "pci" if _PCI.fullmatch(controller) else "platform"
     return f"{kind}-{controller}-usb-0:{folder.name.partition('-')[2]}"
 
 
+def _told_apart(name: str, folder: Path) -> str:
+    """The name, with `usbv3` where the interface's folder hangs on a USB 3 root hub."""
+    plain = re.sub(r"-usbv\d+-", "-usb-", name)
+    speed = _text(_root_hub(folder) / "speed", "")  # Mbit/s
+    is_fast = speed.isdecimal() and int(speed) >= _SUPER_SPEED
+    return plain.replace("-usb-0:", "-usbv3-0:", 1) if is_fast else plain
+
+
+def _root_hub(folder: Path) -> Path:
+    return next(one for one in folder.parents if re.fullmatch(r"usb\d+", one.name))
+
+
 def _name_of_link(link: str) -> str:
-    name = re.sub(r"-port\d+$", "", Path(link).name)
-    return re.sub(r"-usbv\d+-", "-usb-", name)
+    return re.sub(r"-port\d+$", "", Path(link).name)
 
 
 def _link_to(node: str) -> str | None:
@@ -230,11 +245,17 @@ def _link_to(node: str) -> str | None:
 
 
 def _leads_to(link: str, node: str) -> bool:
+    with contextlib.suppress(OSError):
+        if Path(link).readlink().name == Path(node).name:  # udev's own links
+            return True
     return Path(link).resolve() == Path(node).resolve()
 
 
-def _may_gain_link(port: UsbPort) -> bool:
-    return port.link is None and _BY_PATH.exists()
+def _needs_link(port: UsbPort) -> bool:
+    """Whether a port may have got a link, or its own leads to another device of that name now."""
+    if port.link is None:
+        return _BY_PATH.exists()
+    return not _leads_to(port.link, port.node)
 
 
 def _text(path: Path, otherwise: str | None = None) -> str:

@@ -106,6 +106,29 @@ def test_two_sticks_with_the_same_serial_are_two_bays():
     assert len({address for place in found.values() for address in place["addresses"]}) == 4
 
 
+def test_two_modems_whose_sockets_udev_names_alike_are_two_bays(tmp_path):
+    """A controller has a USB 2 and a USB 3 hub, each with a port 3; the link is the last one's."""
+    nodes = [tmp_path / name for name in ("one", "two", "three", "four")]
+    for node in nodes:
+        node.touch()
+    with bus() as world, Teller(world, "usb") as teller:
+        for socket, first in (("1-3", 0), ("2-3", 2)):
+            ports = [
+                Tty(interface=2 + n, number=first + n, target=str(nodes[first + n])) for n in (0, 1)
+            ]
+            world.plug(socket, "2c7c:0125", ports)
+            found = teller.until(
+                lambda now, n=first + 2: sum(len(place["addresses"]) for place in now.values()) == n
+            )
+        assert {bay: place["addresses"] for bay, place in found.items()} == {
+            f"{BUS}:3": ["/dev/ttyUSB0", "/dev/ttyUSB1"],
+            f"{BUS.replace('usb', 'usbv3')}:3": [link("3", 2), link("3", 3)],
+        }
+        world.unplug("1-3")
+        found = teller.until(lambda now: len(now) == 1)
+    assert set(found) == {f"{BUS.replace('usb', 'usbv3')}:3"}
+
+
 def test_renumbered_ports_keep_bay_and_address():
     with bus() as world, Teller(world, "usb") as teller:
         world.plug("1-1", "2c7c:0125", ttys(0, 1, 2, 3))

@@ -115,7 +115,8 @@ class UsbWorld:
         upper = socket.rpartition(".")[0] or f"usb{socket.partition('-')[0]}"
         if upper not in self._paths:
             parent = self._paths["pci"] if upper.startswith("usb") else self._hub(upper)
-            facts = {"idVendor": "1d6b", "idProduct": "0002"}
+            speed = "5000" if upper.startswith("usb2") else "480"  # one controller has both
+            facts = {"idVendor": "1d6b", "idProduct": "0002", "speed": speed}
             self._paths[upper] = self._do(
                 "add", "usb", upper, parent, facts, {"DEVTYPE": "usb_device"}
             )

@@ -28,11 +28,16 @@ def port(folder: str, interface: int, node: str) -> UsbPort:
     )
 
 
-def test_a_bay_whose_name_two_sockets_share_never_mixes_their_modems():
-    """One controller has a USB 2 and a USB 3 root hub, and each of them a port 3."""
+def test_a_modem_whose_name_another_bears_is_shown_and_their_ports_never_mix():
     first = [port("1-3", 2, "/dev/ttyUSB6"), port("1-3", 3, "/dev/ttyUSB7")]
     second = [port("2-3", 2, "/dev/ttyUSB2"), port("2-3", 3, "/dev/ttyUSB3")]
     for ports in (first + second, second + first):
-        [place] = group(ports).values()
-        assert place.addresses == ("/dev/ttyUSB6", "/dev/ttyUSB7")
-        assert place.usb == first[0].device
+        places = group(ports)
+        bay = "pci-0000:00:14.0-usb-0:3"
+        assert set(places) == {bay, f"{bay}@2-3"}
+        assert places[bay].addresses == ("/dev/ttyUSB6", "/dev/ttyUSB7")
+        assert places[bay].usb == first[0].device
+        assert places[f"{bay}@2-3"].addresses == ()
+        assert (
+            places[f"{bay}@2-3"].note == f"USB tells it and {bay} not apart: plug it in elsewhere"
+        )
