@@ -20,6 +20,7 @@ from typing import IO, Self
 from simulator.cards.card import Card, Subscription
 from simulator.cards.keeping import Keeper
 from simulator.clock import Clock, LoopClock, Timer
+from simulator.commands import speech
 from simulator.dice import Dice
 from simulator.faults import FaultKind
 from simulator.ledger import Fact, Ledger
@@ -274,7 +275,7 @@ class Bank:
         }
 
     def _add(self, bay: Bay, world: World) -> None:
-        modem = Modem(name=bay.name, persona=bay.persona, imei=bay.imei, world=world)
+        modem = Modem(name=bay.name, persona=bay.persona, imei=bay.imei, world=world, speech=speech)
         if bay.has_card:
             modem.insert(self._add_card(bay.subscription, is_locked=bay.is_locked))
         modem.has_power = bay.is_present

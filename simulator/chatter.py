@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Protocol
 
-from simulator import telling
 from simulator.clock import Timer
-from simulator.faults import FaultKind
-from simulator.persona import PortRole
+from simulator.faults import FaultKind, Faults
+from simulator.persona import Persona, PortRole
+from simulator.speech import Lines
+from simulator.wire.line import Line
+from simulator.world import Port, World
 
-if TYPE_CHECKING:
-    from simulator.modem import Modem
+
+class Talker(Protocol):
+    """What is asked of a modem that chatters."""
+
+    persona: Persona
+    world: World
+    faults: Faults
+    settings: dict[str, str]
+    urc_role: PortRole
+    is_on: bool
+    is_hung: bool
+    ports: dict[PortRole, Port]
+    lines: dict[PortRole, Line]
+
+    def urc(self, *lines: str) -> None:
+        """Send unsolicited lines."""
+        ...
 
 
 class Chatter:
-    """One modem's noise, each port's on a timer of its own that runs only while it has a use."""
+    """One modem's noise, each port's on a timer of its own that runs only while it has a use.
 
-    def __init__(self, modem: Modem) -> None:
+    `noise` gives the lines that have switches of their own.
+    """
+
+    def __init__(self, modem: Talker, *, noise: Callable[[], Lines]) -> None:
         self._modem = modem
+        self._noise = noise
         self._timers: dict[PortRole, Timer] = {}
         self._flood_timer: Timer | None = None
         self._listened: set[PortRole] = set()
@@ -71,7 +93,7 @@ class Chatter:
         persona = self._modem.persona
         if role is self._modem.urc_role:
             plain = persona.noise if self.is_noisy else ()
-            return plain + telling.noise(self._modem), persona.noise_seconds
+            return (*plain, *self._noise()), persona.noise_seconds
         port = persona.port(role)
         return (port.chatter, port.chatter_seconds) if port is not None else ((), 0.0)
 

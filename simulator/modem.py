@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import partial
 
-from simulator import commands, telling
 from simulator.cards.card import Card, CardState
 from simulator.chatter import Chatter
 from simulator.clock import Timer
@@ -19,6 +17,7 @@ from simulator.network.network import Verdict
 from simulator.network.ussd import Reply
 from simulator.persona import COMMAND_ROLES, Moment, Persona, PortRole
 from simulator.phone import Phone
+from simulator.speech import Speech
 from simulator.wire.autobaud import AutoBaud
 from simulator.wire.line import OK, Answer, Later, Line, Outcome, Refused, cme
 from simulator.wire.syntax import Command
@@ -34,11 +33,20 @@ class Modem:
     `on_port_lost(seconds, kind)` when a fault takes them away.
     """
 
-    def __init__(self, *, name: str, persona: Persona, imei: str, world: World) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        persona: Persona,
+        imei: str,
+        world: World,
+        speech: Callable[[Modem], Speech],
+    ) -> None:
         self.name = name
         self.persona = persona
         self.imei = imei
         self.world = world
+        self.speech = speech(self)
         self.faults = Faults(world.dice, name)
         self.faults.on_change = self._fault_changed
         self.faults.on_strike = self._fault_struck
@@ -58,18 +66,17 @@ class Modem:
             clock=world.clock,
             network=world.network,
             urc=self.urc,
-            full=lambda memory: telling.tell(self, Moment.FULL, memory=memory),
-            form=partial(commands.arrived, self),
+            full=self.speech.tell_full,
+            form=self.speech.arrived,
             faults=self.faults,
         )
         self.phone = Phone(clock=world.clock, ledger=world.ledger, urc=self.urc, owner=self._owner)
-        self._table = commands.table(persona)
-        self.phone.dialect = commands.dialect(self)
+        self.phone.dialect = self.speech.dialect
         self._timers: set[Timer] = set()
         self._register_timer: Timer | None = None
         self._reading_timer: Timer | None = None
         self._submit_timers: dict[Line, Timer] = {}
-        self._chatter = Chatter(self)
+        self._chatter = Chatter(self, noise=self.speech.noise)
         self.has_power = True
         self.is_on = False
         self.is_hung = False
@@ -110,7 +117,7 @@ class Modem:
         """Switch itself off, as told; on USB its ports go with it. Only new power wakes it."""
 
         def leave() -> None:
-            telling.tell(self, Moment.OFF)
+            self.speech.tell(Moment.OFF)
             self._note("power", event="off")
             self.lose_power()
             if self.persona.reenumerates:
@@ -153,11 +160,11 @@ class Modem:
         if not self.is_on:
             return
         if before is not None:
-            telling.tell(self, Moment.CARD_OUT)
+            self.speech.tell(Moment.CARD_OUT)
         elif card is None:
-            telling.tell(self, Moment.TRAY)
+            self.speech.tell(Moment.TRAY)
         if card is not None:
-            telling.tell(self, Moment.CARD_IN)
+            self.speech.tell(Moment.CARD_IN)
             self._card_changed(is_told=True)
 
     @property
@@ -190,7 +197,7 @@ class Modem:
         self._stop_reading()
         self._card_busy = True
         self.is_messaging_ready = False
-        telling.tell(self, Moment.PIN_SHOWN)
+        self.speech.tell(Moment.PIN_SHOWN)
         self._reading_timer = self.after(self.persona.sim_busy_seconds, self._card_ready)
 
     # ------------------------------------------------------------ registration
@@ -199,7 +206,7 @@ class Modem:
         """`+CFUN`: the transmitter goes on or off."""
         self.radio = is_on
         self.mailbox.radio_changed()
-        telling.tell(self, Moment.RADIO_ON if is_on else Moment.RADIO_OFF)
+        self.speech.tell(Moment.RADIO_ON if is_on else Moment.RADIO_OFF)
         if is_on:
             self._search()
         else:
@@ -231,7 +238,7 @@ class Modem:
 
     def take_ussd(self, reply: Reply) -> None:
         """Show what the network says, in the model's own coding."""
-        line = commands.ussd_line(self, reply)
+        line = self.speech.ussd(reply)
         if line is not None:
             self.urc(line)
 
@@ -255,7 +262,7 @@ class Modem:
 
     def tell(self, lines: Iterable[str]) -> None:
         """Send lines of the persona's file, with what is true now in their braces."""
-        self.urc(*(commands.filled(self, line) for line in lines))
+        self.urc(*(self.speech.filled(line) for line in lines))
 
     @property
     def main(self) -> Line:
@@ -267,35 +274,27 @@ class Modem:
         self.line = line
 
     def execute(self, command: Command) -> Outcome:
-        """Carry one command out: the persona's fixed answers first, then the table."""
+        """Carry one command out, unless a fault has another mind."""
         if self.faults.is_any and (broken := self._broken(command)) is not None:
             return broken
-        if not command.name:
-            return OK
-        fixed = commands.fixed(self, command)
-        if fixed is not None:
-            return fixed
-        handler = self._table.get(command.name)
-        if handler is None:
-            raise Refused(self.persona.unknown_command)
-        return handler(self, command)
+        return self.speech.carry_out(command) if command.name else OK
 
     @property
     def command_names(self) -> list[str]:
         """What it knows, as `+CLAC` lists it."""
         persona = self.persona
         own = {re.split(r"[=?]", key)[0] for key in (*persona.answers, *persona.keeps)}
-        return [f"AT{name}" for name in sorted({*self._table, *own})]
+        return [f"AT{name}" for name in sorted({*self.speech.names, *own})]
 
     def final(self, text: str) -> str:
         """A final result as the model and `+CMEE` want it."""
-        return commands.final(self, text)
+        return self.speech.final(text)
 
     def defaults(self) -> None:
         """`ATZ`, `AT&F`: the settings of power-up; card and network stay."""
         self.line.defaults()
         kept = {key: self.settings[key] for key in self.persona.nonvolatile if key in self.settings}
-        self.settings = commands.default_settings(self.persona) | kept
+        self.settings = self.speech.defaults() | kept
         self.phone.ring_type = False
         self.phone.shows_caller = False
 
@@ -374,13 +373,13 @@ class Modem:
         if self.card is not None:
             self.card.power_up()
         self.tell(persona.boot_lines)
-        telling.tell(self, Moment.BOOT)
+        self.speech.tell(Moment.BOOT)
         self.start_noise()
         self._card_changed(is_told=True)
 
     def _card_changed(self, *, is_told: bool = False) -> None:
         if is_told:
-            telling.tell_card(self)
+            self.speech.tell_card()
         if self.card is None or self.card.state is not CardState.READY:
             return
         if is_told:
@@ -391,7 +390,7 @@ class Modem:
     def _card_ready(self) -> None:
         self._stop_reading()
         self.tell(self.persona.unlock_lines)
-        telling.tell(self, Moment.READY)
+        self.speech.tell(Moment.READY)
         if self.persona.messaging_seconds:
             seconds = self.persona.messaging_seconds
             self._reading_timer = self.after(seconds, self._messaging_ready)
@@ -440,17 +439,17 @@ class Modem:
             # It was still on the air: the network has not taken it.
             del self._submit_timers[line]
             timer.cancel()
-            line.finish(Answer(final=commands.no_network(self)))
+            line.finish(Answer(final=self.speech.no_network()))
 
     def _set_registration(self, stat: int) -> None:
         if stat == self.registration:
             return
         was_registered = self.is_registered
         self.registration = stat
-        for line in commands.registration_lines(self):
+        for line in self.speech.registration():
             self.urc(line)
         if self.is_registered is not was_registered:
-            telling.tell(self, Moment.UNREGISTERED if was_registered else Moment.REGISTERED)
+            self.speech.tell(Moment.UNREGISTERED if was_registered else Moment.REGISTERED)
 
     def _broken(self, command: Command) -> Outcome | None:
         """What a fault makes of the command; None where it is carried out."""

@@ -122,7 +122,7 @@ class Persona:
     """One model. Times in seconds. Keys of a persona file are these fields' names.
 
     `answers`: fixed information lines by command, as `+CPSI?` or, for one parameter alone,
-    `+CMMS=2`; words in braces stand for what is true now (see `simulator.commands.facts`).
+    `+CMMS=2`; words in braces stand for what is true now (see `simulator.commands.data.FACTS`).
     `errors`: final results in the same way. `keeps`: commands of this model that only keep a value;
     those in `nonvolatile` keep it over restarts. `resets`, `offs`: commands that restart it, or
     switch it off. `sms_codes`: its `+CMS ERROR` numbers where they are not the standard's, by the

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
-from typing import TYPE_CHECKING, TypeAlias
+from functools import cache, partial
+from typing import TypeAlias
 
 from simulator.commands import (
     basic,
@@ -20,6 +20,7 @@ from simulator.commands import (
     simcom,
     sms,
     telit,
+    telling,
     texts,
     ublox,
     ussd,
@@ -28,13 +29,12 @@ from simulator.commands import (
     wavecom,
     zte,
 )
-from simulator.persona import Persona
+from simulator.modem import Modem
+from simulator.persona import Moment, Persona
 from simulator.phone import Dialect
-from simulator.wire.line import Outcome
+from simulator.speech import Speech
+from simulator.wire.line import Outcome, Refused
 from simulator.wire.syntax import Command
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 Handler: TypeAlias = Callable[["Modem", Command], Outcome]
 
@@ -86,18 +86,34 @@ _DIALECTS: Mapping[str, Callable[[Modem], Dialect]] = {
 }
 
 
-def dialect(modem: Modem) -> Dialect:
-    """How this modem tells of its calls."""
-    make = _DIALECTS.get(modem.persona.vendor, voice.PlainCalls)
-    return make(modem)
+def speech(modem: Modem) -> Speech:
+    """All that the modem says and does by its model."""
+    persona = modem.persona
+    known = table(persona)
 
+    def carry_out(command: Command) -> Outcome:
+        # The persona's fixed answers come before the table.
+        said = data.fixed(modem, command)
+        if said is not None:
+            return said
+        handler = known.get(command.name)
+        if handler is None:
+            raise Refused(persona.unknown_command)
+        return handler(modem, command)
 
-no_network = messaging.no_network
-arrived = messages.arrived
-default_settings = settings.defaults
-facts = data.FACTS
-filled = data.filled
-final = texts.final
-fixed = data.fixed
-registration_lines = radio.registration_lines
-ussd_line = ussd.shown
+    return Speech(
+        names=known.keys(),
+        carry_out=carry_out,
+        defaults=partial(settings.defaults, persona),
+        final=partial(texts.final, modem),
+        filled=partial(data.filled, modem),
+        arrived=partial(messages.arrived, modem),
+        ussd=partial(ussd.shown, modem),
+        registration=partial(radio.registration_lines, modem),
+        noise=partial(telling.noise, modem),
+        no_network=partial(messaging.no_network, modem),
+        tell=partial(telling.tell, modem),
+        tell_card=partial(telling.tell_card, modem),
+        tell_full=lambda memory: telling.tell(modem, Moment.FULL, memory=memory),
+        dialect=_DIALECTS.get(persona.vendor, voice.PlainCalls)(modem),
+    )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simulator.commands import data
+from simulator.modem import Modem
 from simulator.wire.line import OK, Answer, Outcome, cme
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 
 def _echo(modem: Modem, command: Command) -> Outcome:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simulator.cards import files
 from simulator.cards.card import Card, CardState, PinRefused, Secret
 from simulator.cards.files import EF_ICCID
 from simulator.faults import FaultKind
+from simulator.modem import Modem
 from simulator.wire.line import OK, Answer, Outcome, Refused, cme
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 _STATUS: Final = 242
 _VERIFY: Final = re.compile(r"00(20|2C)00(01|81)(?:00|08([0-9A-F]{16})|10[0-9A-F]{32})")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simulator.cards.card import Card, CardState, Secret
 from simulator.commands.sim import ask_card, card_of
 from simulator.commands.voice import PlainCalls
+from simulator.modem import Modem
 from simulator.phone import Call
 from simulator.wire.line import OK, Answer, Outcome, cme
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 _AIRPLANE: Final = "^SCFG/airplane"
 _INDICATORS: Final = {

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simulator.cards.card import Card, CardState, Subscription
 from simulator.commands import cardfiles
+from simulator.modem import Modem
 from simulator.wire.line import OK, Answer, Outcome, Refused, cme
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 _NAME: Final = re.compile(r"\{([a-z][a-z0-9_]*|=[+^*#A-Z0-9]+)\}")
 

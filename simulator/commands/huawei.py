@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from simulator.commands import basic, settings, sim, sms, variants
+from simulator.modem import Modem
 from simulator.phone import Call
 from simulator.wire.line import OK, Answer, Later, Outcome, cme
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 _Handler: TypeAlias = Callable[["Modem", Command], Outcome]
 

@@ -5,14 +5,12 @@ at-dialects (result formats).
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simulator import pdu
 from simulator.cards.storage import Status, Stored
 from simulator.commands.messaging import is_ucs2
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
+from simulator.modem import Modem
 
 WORDS: Final = {
     Status.UNREAD: "REC UNREAD",

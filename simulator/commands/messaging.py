@@ -5,14 +5,12 @@ Source: TS 27.005 §3.2.5 (numbers); at-dialects §4.3 (the vendors' own).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simulator.cards.card import Card, CardState
 from simulator.faults import FaultKind
+from simulator.modem import Modem
 from simulator.wire.line import Refused, cms
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 CODES: Final = {
     "tpdu": 304,  # the TPDU is no SUBMIT

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simulator import pdu
 from simulator.commands import submit
 from simulator.commands.settings import keep
 from simulator.commands.sim import card_of
 from simulator.commands.voice import PlainCalls
+from simulator.modem import Modem
 from simulator.persona import PortRole
 from simulator.phone import Call
 from simulator.wire.line import OK, Answer, Outcome, cme, cms
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 _DIALLING: Final = 2
 _CONNECTED: Final = 3

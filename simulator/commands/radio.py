@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from simulator.commands.settings import keep
+from simulator.modem import Modem
 from simulator.wire.line import OK, Answer, Outcome, cme
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 _LAC: Final = "8BE3"
 _CELL: Final = "2BAF"
@@ -24,8 +23,6 @@ def registration_lines(modem: Modem) -> list[str]:
 
 
 def _registration(modem: Modem, command: Command) -> Outcome:
-    from simulator.commands.settings import keep
-
     if command.name == "+CEREG" and not modem.persona.has_eps:
         raise cme(4)
     if command.op is not Op.READ:

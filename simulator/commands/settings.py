@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from simulator.modem import Modem
 from simulator.persona import Persona
 from simulator.wire.line import OK, Answer, Outcome, cme
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

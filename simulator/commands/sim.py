@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from simulator import telling
 from simulator.cards.card import Card, CardState, PinRefused
-from simulator.commands import cardfiles
+from simulator.commands import cardfiles, telling
 from simulator.faults import FaultKind
+from simulator.modem import Modem
 from simulator.wire.line import OK, Answer, Outcome, Refused, cme
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 _LOCKS: Final = frozenset({"PS", "PN", "PU", "PP", "PC", "AO", "OI", "OX", "AI", "IR"})
 _CODE: Final = re.compile(r"\*\*0(42?|52?)\*(\d*)\*(\d*)\*(\d*)#")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simulator.commands.settings import keep
 from simulator.commands.voice import PlainCalls, clcc
+from simulator.modem import Modem
 from simulator.phone import Call
 from simulator.wire.line import Answer, Outcome, cme
 from simulator.wire.syntax import Command
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 _RELEASED: Final = 6
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simulator.cards.storage import Status
 from simulator.commands import messages, submit
 from simulator.commands.messaging import is_ucs2, refusal, require_messaging
 from simulator.mailbox import Memory
+from simulator.modem import Modem
 from simulator.wire.line import OK, Answer, Outcome, Prompt, Refused, cms
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 __all__ = ["TABLE", "require_messaging"]
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simulator import pdu
 from simulator.cards.storage import Status, Stored
 from simulator.commands.messaging import is_ucs2, refusal, require_messaging
 from simulator.faults import FaultKind
+from simulator.modem import Modem
 from simulator.network.network import NotTaken, Offer, Taken
 from simulator.wire.line import OK, Answer, Later, Outcome, Prompt, cms, edited
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 _MAX_TPDU: Final = 164
 

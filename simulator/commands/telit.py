@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simulator.cards.card import CardState
 from simulator.commands.sim import card_of
 from simulator.commands.voice import PlainCalls
+from simulator.modem import Modem
 from simulator.phone import Call
 from simulator.wire.line import OK, Answer, Outcome
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 _IDLE: Final = 0
 _CALLING: Final = 1

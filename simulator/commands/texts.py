@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from simulator.modem import Modem
+from simulator.modem import Modem
 
 CME: Final = {
     0: "phone failure",

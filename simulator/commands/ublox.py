@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simulator.commands.voice import PlainCalls
+from simulator.modem import Modem
 from simulator.phone import Call
 from simulator.wire.line import Answer, Outcome
 from simulator.wire.syntax import Command
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 _ACTIVE: Final = 0
 _DIALLING: Final = 2

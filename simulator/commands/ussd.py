@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simulator import alphabet
+from simulator.modem import Modem
 from simulator.network.ussd import Progress, Reply
 from simulator.persona import UssdCoding
 from simulator.wire.line import OK, Answer, Outcome, cme
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 _GSM: Final = 15
 _UCS2: Final = 72

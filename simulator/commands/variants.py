@@ -13,15 +13,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from simulator.commands import data, radio, sim, sms
+from simulator.modem import Modem
 from simulator.persona import EmptySlot, RegistrationForm
 from simulator.wire.line import Answer, Outcome, Refused, cms
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 _Handler: TypeAlias = Callable[["Modem", Command], Outcome]
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from simulator import telling
+from simulator.commands import telling
 from simulator.commands.settings import keep
 from simulator.commands.sim import card_code
+from simulator.modem import Modem
 from simulator.persona import Moment
 from simulator.phone import Call, CallState
 from simulator.wire.line import OK, Answer, Outcome, Refused, cme
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 
 class PlainCalls:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from simulator.commands import basic, voice
 from simulator.commands.voice import PlainCalls
+from simulator.modem import Modem
 from simulator.phone import Call
 from simulator.wire.line import OK, Answer, Later, Outcome
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 _ALERT_BIT: Final = 2
 _CREATED_BIT: Final = 16

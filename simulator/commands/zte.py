@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from simulator.commands import settings, sms, voice
+from simulator.modem import Modem
 from simulator.phone import Call
 from simulator.wire.line import OK, Answer, Later, Outcome, Prompt, cme, cms
 from simulator.wire.syntax import Command, Op
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 _Handler: TypeAlias = Callable[["Modem", Command], Outcome]
 

@@ -8,19 +8,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, InstanceOf
 
 from simulator import persona as personas
 from simulator.cards.card import Subscription
-from simulator.network.carriers import Carrier
+from simulator.network.carriers import CMCC, Carrier
 from simulator.network.numbers import national
 from simulator.persona import Persona, PersonaPort, PortRole
 from simulator.reading import ScenarioError, line_of, read, shaped, toml, unknown
-
-if TYPE_CHECKING:
-    from simulator.story.scenario import Scenario
 
 MIXED: Final = ("generic", "huawei", "quectel", "simcom", "sim7600")
 EMPTY: Final = "none"
@@ -36,6 +33,7 @@ Imei: TypeAlias = Annotated[str, shaped(r"\d{15}", "15 digits")]
 Number: TypeAlias = Annotated[str, _NUMBER]
 PrintedIccid: TypeAlias = Annotated[str, shaped(r"[0-9A-F]{18,20}", "18 to 20 digits")]
 _HEX: Final = shaped(r"(?:[0-9A-Fa-f]{2})*", "octets in hex")
+_PIN: Final = shaped(r"random|\d{4,8}", "`random` or 4 to 8 digits")
 _CARD: Final = shaped(r"none|[0-9A-F]{18,20}", "an ICCID of 18 to 20 digits, or `none`")
 
 
@@ -110,6 +108,29 @@ class SpareCard(CardFacts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a bank consists of: so many modems, what they are, whose cards are in them.
+
+    `persona` is a name, several joined by commas (dealt out in turn), `mixed` or `all`; a name
+    that ends in `.toml` is a file, sought from `folder`, which is the scenario file's own.
+    `carriers`: whose cards these are and who serves them; none = one that takes everybody.
+    """
+
+    about: str = ""
+    modems: Annotated[int, Field(ge=1, le=2000)] = 16
+    persona: str = "mixed"
+    seed: int = 1
+    per_hub: Annotated[int, Field(ge=1)] = 16
+    pin: Annotated[str, _PIN] = "random"
+    pin_lock: PinLock = PinLock.ON
+    card_slots: Annotated[int, Field(ge=1, le=255)] = 40
+    bays: tuple[BayChange, ...] = ()
+    cards: tuple[SpareCard, ...] = ()
+    carriers: Annotated[tuple[Carrier, ...], Field(min_length=1)] = (CMCC,)
+    folder: InstanceOf[Path] = Path()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bay:
     """One modem of the bank with the card that sits in it (`has_card`)."""
 
@@ -123,28 +144,25 @@ class Bay:
     is_present: bool = True
 
 
-def bays(scenario: Scenario) -> list[Bay]:
+def bays(plan: Plan) -> list[Bay]:
     """The bank's modems and cards; the same for the same seed.
 
     Raises:
         ScenarioError: a persona or a bay that there is not.
     """
-    chosen = deal(scenario.persona, folder=scenario.folder)
-    width = max(2, len(str(scenario.modems)))
-    found = [
-        _bay(scenario, chosen[index % len(chosen)], index, width)
-        for index in range(scenario.modems)
-    ]
-    found = _with_carriers(found, scenario.carriers)
+    chosen = deal(plan.persona, folder=plan.folder)
+    width = max(2, len(str(plan.modems)))
+    found = [_bay(plan, chosen[index % len(chosen)], index, width) for index in range(plan.modems)]
+    found = _with_carriers(found, plan.carriers)
     names = [bay.name for bay in found]
-    for number, change in enumerate(scenario.bays, 1):
+    for number, change in enumerate(plan.bays, 1):
         try:
             places = [names.index(name) for name in select(change.bay, names)]
             for place in places:
-                found[place] = _changed(found[place], change, scenario)
+                found[place] = _changed(found[place], change, plan)
         except ScenarioError as error:
             raise ScenarioError(error.problem, path=("bays", number, *error.path)) from error
-    _require_different(found, scenario.cards)
+    _require_different(found, plan.cards)
     return found
 
 
@@ -247,10 +265,10 @@ def _issued_by(iccid: str, issuer: str) -> str:
     return _with_check_digit(changed[:-1]) if changed.isdigit() else changed
 
 
-def _changed(bay: Bay, change: BayChange, scenario: Scenario) -> Bay:
+def _changed(bay: Bay, change: BayChange, plan: Plan) -> Bay:
     card = bay.subscription
     if change.carrier is not None:
-        names = {carrier.name: carrier for carrier in scenario.carriers}
+        names = {carrier.name: carrier for carrier in plan.carriers}
         if change.carrier not in names:
             problem = unknown(change.carrier, names, what="carrier")
             raise ScenarioError(problem, path=("carrier",))
@@ -265,7 +283,7 @@ def _changed(bay: Bay, change: BayChange, scenario: Scenario) -> Bay:
     )
     persona, imei = bay.persona, change.imei or bay.imei
     if change.persona is not None:
-        persona = deal(change.persona, folder=scenario.folder)[0]
+        persona = deal(change.persona, folder=plan.folder)[0]
         if change.imei is None:
             imei = _with_check_digit(persona.tac + bay.imei[8:14])
     return replace(
@@ -294,11 +312,11 @@ def _require_different(found: Sequence[Bay], spare: Sequence[SpareCard]) -> None
             seen.add(key)
 
 
-def _bay(scenario: Scenario, persona: Persona, index: int, width: int) -> Bay:
+def _bay(plan: Plan, persona: Persona, index: int, width: int) -> Bay:
     # Keyed by entity: bay 7 is the same in a bank of 8 and in one of 512.
-    draw = random.Random(f"{scenario.seed}/bay/{index}")  # noqa: S311 - a pretend world
+    draw = random.Random(f"{plan.seed}/bay/{index}")  # noqa: S311 - a pretend world
     imei = _with_check_digit(persona.tac + f"{draw.randrange(10**6):06d}")
-    pin = scenario.pin if scenario.pin != "random" else f"{draw.randrange(10**4):04d}"
+    pin = plan.pin if plan.pin != "random" else f"{draw.randrange(10**4):04d}"
     locked = {PinLock.ON: True, PinLock.OFF: False, PinLock.MIXED: index % 3 != 2}
     return Bay(
         name=f"modem{index + 1:0{width}d}",
@@ -311,8 +329,8 @@ def _bay(scenario: Scenario, persona: Persona, index: int, width: int) -> Bay:
             pin=pin,
             puk=f"{draw.randrange(10**8):08d}",
         ),
-        is_locked=locked[scenario.pin_lock],
-        hub=index // scenario.per_hub + 1,
+        is_locked=locked[plan.pin_lock],
+        hub=index // plan.per_hub + 1,
     )
 
 

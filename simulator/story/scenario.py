@@ -12,7 +12,6 @@ from typing import Annotated, Final, TypeAlias
 
 from pydantic import Field, InstanceOf
 
-from simulator.network.carriers import CMCC, Carrier
 from simulator.network.exchange import CallRule
 from simulator.network.network import Rule, Times
 from simulator.persona import Persona, PersonaPort, PortRole
@@ -22,12 +21,11 @@ from simulator.reading import (
     keys,
     line_of,
     read,
-    shaped,
     toml,
     unknown,
 )
 from simulator.story import timeline as stories
-from simulator.story.bays import Bay, BayChange, PinLock, SpareCard, bays, deal
+from simulator.story.bays import Bay, BayChange, PinLock, Plan, SpareCard, bays, deal
 from simulator.story.timeline import Entry
 
 __all__ = [
@@ -51,7 +49,6 @@ __all__ = [
 VIRTUAL_START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 """Where virtual time begins unless the scenario says otherwise."""
 
-_PIN: Final = shaped(r"random|\d{4,8}", "`random` or 4 to 8 digits")
 _Entries: TypeAlias = tuple[InstanceOf[Entry], ...]
 
 
@@ -72,43 +69,28 @@ class PortSets(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
-    """A bank and its world. Keys of a scenario file are these fields' names; times in seconds.
+class Scenario(Plan):
+    """A bank and its world: a `Plan`, its network, and what happens; times in seconds.
 
-    `persona` is a name, several joined by commas (dealt out in turn), `mixed` or `all`; a name
-    that ends in `.toml` is a file, sought from `folder`, which is the scenario file's own.
+    Keys of a scenario file are these fields' names, and those of the plan.
     `start`: the moment that the ledger begins with; none = now (virtual time: 2026-01-01).
-    `carriers`: whose cards these are and who serves them; none = one that takes everybody.
     `faults` and `traffic` are entries of the timeline that need no `do`.
     """
 
-    about: str = ""
-    modems: Annotated[int, Field(ge=1, le=2000)] = 16
-    persona: str = "mixed"
-    seed: int = 1
     transport: Transport = Transport.PTY
     port_sets: PortSets = PortSets.ONE
-    per_hub: Annotated[int, Field(ge=1)] = 16
     time_factor: Annotated[float, Field(gt=0, le=100_000)] = 1.0
     start: datetime | None = None
-    # cards
-    pin: Annotated[str, _PIN] = "random"
-    pin_lock: PinLock = PinLock.ON
-    card_slots: Annotated[int, Field(ge=1, le=255)] = 40
-    bays: tuple[BayChange, ...] = ()
-    cards: tuple[SpareCard, ...] = ()
     # network
     latency: Seconds = 0.5
     report_delay: Seconds = 1.0
     zone: Annotated[float, Field(ge=-14, le=14)] = 8.0
     rules: tuple[Rule, ...] = ()
     call_rules: tuple[CallRule, ...] = ()
-    carriers: Annotated[tuple[Carrier, ...], Field(min_length=1)] = (CMCC,)
     # what happens
     faults: _Entries = ()
     traffic: _Entries = ()
     timeline: _Entries = ()
-    folder: InstanceOf[Path] = Path()
 
     @property
     def times(self) -> Times:

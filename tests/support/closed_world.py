@@ -9,6 +9,7 @@ from pathlib import Path
 from simulator import pdu, persona
 from simulator.cards.card import Card
 from simulator.clock import VirtualClock
+from simulator.commands import speech
 from simulator.dice import Dice
 from simulator.ledger import Fact, Ledger
 from simulator.modem import Modem
@@ -117,7 +118,13 @@ class ClosedWorld:
             assert any(seat.say(f"AT+CNMI={way}") == ["OK"] for way in _ROUTINGS)
 
     def _seat(self, bay: scenario.Bay, name: str, world: World) -> Seat:
-        modem = Modem(name=bay.name, persona=persona.load(name), imei=bay.imei, world=world)
+        modem = Modem(
+            name=bay.name,
+            persona=persona.load(name),
+            imei=bay.imei,
+            world=world,
+            speech=speech,
+        )
         card = Card(bay.subscription, is_locked=False, slots=5)
         self.network.subscribe(card)
         modem.insert(card)

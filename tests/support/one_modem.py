@@ -6,6 +6,7 @@ from pathlib import Path
 from simulator import persona
 from simulator.cards.card import Card, Subscription
 from simulator.clock import VirtualClock
+from simulator.commands import speech
 from simulator.ledger import Ledger
 from simulator.modem import Modem
 from simulator.network.network import Network, Times
@@ -75,7 +76,13 @@ class OneModem:
         self, label: str, subscription: Subscription, name: str, is_locked: bool, slots: int
     ) -> Modem:
         imei = "356000010000007"
-        modem = Modem(name=label, persona=persona.load(name), imei=imei, world=self.world)
+        modem = Modem(
+            name=label,
+            persona=persona.load(name),
+            imei=imei,
+            world=self.world,
+            speech=speech,
+        )
         card = Card(subscription, is_locked=is_locked, slots=slots)
         self.network.subscribe(card)
         modem.insert(card)

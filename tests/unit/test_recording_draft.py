@@ -11,6 +11,7 @@ from drivers.at.session import Completed, PromptUp, Session
 from drivers.at.urcs import SHARED
 from simulator import persona as personas
 from simulator.cards.card import Card
+from simulator.commands import speech
 from simulator.modem import Modem
 from simulator.persona import Persona, PortRole
 from simulator.recording.draft import draft
@@ -96,7 +97,13 @@ def test_draft_shows_the_quirks_of_a_model(tmp_path: Path) -> None:
 def test_modem_of_a_draft_speaks_as_the_recorded_one(tmp_path: Path) -> None:
     bench = Bench(tmp_path, "quectel")
     drafted = personas.parse(draft(survey(bench)))
-    copy = Modem(name="copy", persona=drafted, imei=bench.modem.imei, world=bench.world)
+    copy = Modem(
+        name="copy",
+        persona=drafted,
+        imei=bench.modem.imei,
+        world=bench.world,
+        speech=speech,
+    )
     terminal = Terminal()
     copy.ports[PortRole.AT] = terminal
     card = Card(bench.card.subscription, is_locked=False)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from simulator import commands, pdu, persona
+from simulator import pdu, persona
 from simulator.bank import Bank
 from simulator.cards.card import Card, Subscription
 from simulator.clock import VirtualClock
+from simulator.commands import data, settings
 from simulator.commands.messaging import CODES
 from simulator.persona import PortRole
 from simulator.story import scenario
@@ -283,8 +284,8 @@ def test_words_settings_and_codes_of_a_file_are_known(name: str) -> None:
     lines += [line for told in described.told for line in told.lines]
     lines += described.identification
     words = {word for line in lines for word in re.findall(r"\{([a-z][a-z0-9_]*)\}", line)}
-    assert words <= {*commands.facts, *_CALL_WORDS}
-    known = {*commands.default_settings(described), *described.keeps, *described.settings}
+    assert words <= {*data.FACTS, *_CALL_WORDS}
+    known = {*settings.defaults(described), *described.keeps, *described.settings}
     used = {told.setting for told in described.told if told.setting}
     used |= {word for line in lines for word in re.findall(r"\{=([^}]+)\}", line)}
     assert {word for word in used if "/" not in word} <= known

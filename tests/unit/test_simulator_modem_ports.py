@@ -11,6 +11,7 @@ import pytest
 from simulator import persona
 from simulator.bank import Bank
 from simulator.clock import VirtualClock
+from simulator.commands import speech
 from simulator.modem import Modem
 from simulator.persona import PersonaError, PersonaPort, PortRole
 from simulator.story import scenario
@@ -33,7 +34,13 @@ class FourPorts(OneModem):
         model = replace(persona.load("generic"), ports=PORTS)
         card = self.card
         self.modem.insert(None)
-        self.modem = Modem(name="four", persona=model, imei="356000010000007", world=self.world)
+        self.modem = Modem(
+            name="four",
+            persona=model,
+            imei="356000010000007",
+            world=self.world,
+            speech=speech,
+        )
         self.modem.insert(card)
         self.terminals = {port.role: Terminal() for port in PORTS}
         self.modem.ports.update(self.terminals)

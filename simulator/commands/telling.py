@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
-from simulator import commands
 from simulator.cards.card import CardState
+from simulator.commands.data import filled
+from simulator.modem import Modem
 from simulator.persona import Moment, Told
 from simulator.phone import Call
 from simulator.wire.line import Refused
-
-if TYPE_CHECKING:
-    from simulator.modem import Modem
 
 
 def tell(modem: Modem, moment: Moment, *, memory: str = "") -> None:
@@ -47,7 +44,7 @@ def tell_state(modem: Modem) -> None:
 def noise(modem: Modem) -> tuple[str, ...]:
     """The chatter that has switches of its own, as far as they let it."""
     return tuple(
-        commands.filled(modem, line)
+        filled(modem, line)
         for told in modem.persona.told
         if told.when is Moment.NOISE and _is_on(modem, told)
         for line in told.lines
@@ -67,7 +64,7 @@ def of_call(
         "{cause}": str(cause),
     }
     return [
-        commands.filled(modem, _worded(line, words))
+        filled(modem, _worded(line, words))
         for told in modem.persona.told
         if told.when is moment and _is_on(modem, told)
         for line in told.lines
