@@ -163,22 +163,38 @@ async def tries_left(driver: Driver) -> PinCounter | None:
     return None
 
 
-async def settle(seat: Seat) -> None:
+async def settle_open(seat: Seat) -> None:
     """Lock on and card open: a try whose answer got lost was right; tell its import.
 
     Raises:
         DriverError, StoreError: nothing was settled.
     """
-    is_open = await seat.store.read(lambda conn: pin_tries.has_unsettled(conn, seat.iccid))
-    if not is_open:
-        return
-    counter = await tries_left(seat.driver)
+    if await _has_unsettled(seat):
+        counter = await tries_left(seat.driver)
+        await _settle(seat, None if counter is None else counter.pin, is_unlocked=True)
+
+
+async def settle_blocked(seat: Seat, counter: int) -> None:
+    """A card asks for its PUK: its PIN tries without answer are over.
+
+    Raises:
+        StoreError: nothing was settled.
+    """
+    if await _has_unsettled(seat):
+        await _settle(seat, counter, is_unlocked=False)
+
+
+async def _has_unsettled(seat: Seat) -> bool:
+    return await seat.store.read(lambda conn: pin_tries.has_unsettled(conn, seat.iccid))
+
+
+async def _settle(seat: Seat, counter: int | None, *, is_unlocked: bool) -> None:
     request = pin_tries.TryRequest(
         iccid=seat.iccid,
         bay=seat.bay,
         command=PinCommand.CPIN,
-        counter=None if counter is None else counter.pin,
-        is_unlocked=True,
+        counter=counter,
+        is_unlocked=is_unlocked,
         wants_try=False,
     )
     await seat.store.write_in_set(pin_tries.claim, request)

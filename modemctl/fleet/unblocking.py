@@ -10,7 +10,7 @@ import logging
 
 from drivers.interface import PinOutcome
 from modemctl.fleet.checking import alarm
-from modemctl.fleet.pin_turns import Seat, Stopped, deliver, other_card, tries_left
+from modemctl.fleet.pin_turns import Seat, Stopped, deliver, other_card, settle_blocked, tries_left
 from modemctl.fleet.renewing import random_pin
 from modemctl.policy.pin_guard import AttemptOutcome
 from modemctl.store import puks
@@ -29,6 +29,11 @@ async def unblock(seat: Seat) -> Stopped | None:
     if other is not None:
         return other
     counter = await tries_left(seat.driver)
+    if counter is not None and counter.pin > 0:
+        # A modem that tells yesterday's state: the card may have taken its PUK long since.
+        return Stopped(reason="puk_not_wanted")
+    if counter is not None:  # the PUK gives all tries back, and they would tell nothing any more
+        await settle_blocked(seat, counter.pin)
     new_pin = random_pin()
     turn = puks.PukTurn(
         iccid=seat.iccid,

@@ -20,7 +20,7 @@ from modemctl.fleet.pin_turns import (
     await_turn,
     other_card,
     send,
-    settle,
+    settle_open,
     settled_state,
     verdict,
 )
@@ -134,7 +134,7 @@ async def _see_to_lock(seat: Seat, settings: SimsSettings) -> UnlockOutcome:
     """Check the lock of an open card; switch it on where the settings ask for it (SIM-07)."""
     driver, store = seat.driver, seat.store
     if await driver.lock_enabled():
-        await settle(seat)
+        await settle_open(seat)
         return Unlocked(is_locked=True)
     if settings.lock is LockMode.VERIFY:
         await store.write(alarm(seat.iccid, seat.bay, "lock_off", "SIM-07"))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
-from sqlalchemy import Connection, RowMapping, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
 from modemctl.errors import TamperedError
 from modemctl.lifecycle import CardState
@@ -98,6 +99,7 @@ class AttemptResult:
     outcome: AttemptOutcome
 
 
+_EVER: Final = datetime.min.replace(tzinfo=UTC)
 _PIN_STATES: Final = {
     AttemptOutcome.RIGHT: "proved",
     AttemptOutcome.WRONG: "failed",
@@ -327,10 +329,20 @@ def _note_on_card(tx: Tx, row: RowMapping, state: str) -> None:
         promote(tx, iccid)
         if not puks.settle_unsure(tx, iccid, is_done=True):
             pin_changes.settle_last(tx, iccid, is_done=True)
-    else:  # the card took the old one: the change never happened
+    elif row["at"] >= _pending_since(tx, iccid):
+        # The card took the old one behind it: the change never happened.
         if not puks.settle_unsure(tx, iccid, is_done=False):
             pin_changes.settle_last(tx, iccid, is_done=False)
         drop_pending(tx, iccid)
+
+
+def _pending_since(tx: Tx, iccid: str) -> datetime:
+    """When a card's pending PIN was to be set: what is older proves nothing of it."""
+    changed = select(func.max(pin_attempt.c.at)).where(
+        pin_attempt.c.iccid == iccid, pin_attempt.c.command == PinCommand.CPWD
+    )
+    moments = (tx.conn.scalar(changed), puks.last_tried(tx, iccid))
+    return max((moment for moment in moments if moment is not None), default=_EVER)
 
 
 def _end_change(tx: Tx, iccid: str, outcome: AttemptOutcome) -> None:

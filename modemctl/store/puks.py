@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from modemctl.errors import Conflict, NotFound, TamperedError
 from modemctl.model import AccountId, EventKind, Iccid, Topic
@@ -26,7 +26,7 @@ from modemctl.policy.puk import (
     decide_puk,
     settle_puk,
 )
-from modemctl.store import sims
+from modemctl.store import card_locks, sims
 from modemctl.store.pins import drop_pending, promote, set_pending
 from modemctl.store.tables import puk_request, to_ms
 from modemctl.store.transaction import Tx
@@ -96,6 +96,7 @@ _WAITING: Final = frozenset({PukState.ASKED, PukState.CONFIRMED})
 _ENDS: Final[Mapping[AttemptOutcome, PukState]] = {
     AttemptOutcome.RIGHT: PukState.DONE,
     AttemptOutcome.UNKNOWN: PukState.UNSURE,
+    AttemptOutcome.NOT_ALLOWED: PukState.UNSURE,  # no longer blocked: perhaps by this very PUK
     AttemptOutcome.NOT_SENT: PukState.CONFIRMED,  # it did not leave: the next start tries it
 }
 
@@ -209,8 +210,17 @@ def settle_unsure(tx: Tx, iccid: str, *, is_done: bool) -> bool:
         if row["state"] in {PukState.TRYING, PukState.UNSURE}:
             outcome = AttemptOutcome.RIGHT if is_done else AttemptOutcome.UNBURNT
             _end(tx, row, PukState.DONE if is_done else PukState.REFUSED, outcome)
+            _note_open(tx, row)
             return True
     return False
+
+
+def last_tried(tx: Tx, iccid: str) -> datetime | None:
+    """When a PUK last left for a card; None where none did."""
+    moment: datetime | None = tx.conn.scalar(
+        select(func.max(puk_request.c.tried_at)).where(puk_request.c.iccid == iccid)
+    )
+    return moment
 
 
 def close_open(tx: Tx) -> int:
@@ -321,6 +331,7 @@ def _finish(tx: Tx, row: RowMapping, outcome: AttemptOutcome) -> None:
     state = _ENDS.get(outcome, PukState.REFUSED)
     if outcome is AttemptOutcome.RIGHT:
         promote(tx, iccid)
+        _note_open(tx, row)
     elif state is not PukState.UNSURE:
         drop_pending(tx, iccid)
     if state in OPEN:
@@ -341,6 +352,12 @@ def _finish(tx: Tx, row: RowMapping, outcome: AttemptOutcome) -> None:
             "policy": "SEC-04",
         },
     )
+
+
+def _note_open(tx: Tx, row: RowMapping) -> None:
+    """The card asks for its PUK no more, however this start of it ends."""
+    seen = card_locks.LockNote(iccid=row["iccid"], bay=row["bay"], is_locked=True, reason="")
+    card_locks.note(tx, [seen])
 
 
 def _end(tx: Tx, row: RowMapping, state: PukState, outcome: AttemptOutcome | None = None) -> None:

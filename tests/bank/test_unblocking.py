@@ -12,8 +12,9 @@ from drivers.registry import probe
 from modemctl.fleet.pin_turns import Stopped
 from modemctl.fleet.unlocking import Unlocked
 from modemctl.model import AccountId, Iccid
-from modemctl.store import Store, pins, puks
-from modemctl.store.tables import sim
+from modemctl.policy.pin_guard import PinCommand
+from modemctl.store import Store, pin_tries, pins, puks
+from modemctl.store.tables import pin_attempt, sim
 from simulator import persona as personas
 from tests.support.approved import add_cards
 from tests.support.frozen_fleet import start
@@ -123,3 +124,58 @@ async def test_the_last_try_of_a_puk_is_left_alone(tmp_path):
         assert await start(driver, store, "bay") == Stopped(reason="puk_counter_low")
         assert await start(driver, store, "bay") == Stopped(reason="sim_puk")
         assert card_of(bank)["puk_tries"] == 1
+
+
+class Yesterday:
+    """A real driver whose modem goes on saying that its card asks for its PUK."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def __getattr__(self, name: str):
+        return getattr(self._driver, name)
+
+    async def sim_state(self) -> SimState:
+        return SimState.PUK
+
+
+async def test_a_modem_that_tells_yesterdays_state_costs_no_card_its_pin(tmp_path):
+    """The PUK was taken, its answer lost; nothing but the new PIN opens the card from now on."""
+    async with blocked(tmp_path) as (bank, drivers, store):
+        driver = drivers["modem01"]
+        await bring(bank, store)
+        losing = LostPuk(driver)
+        assert await start(losing, store, "bay") == Stopped(reason="puk_unknown")
+        assert await start(Yesterday(driver), store, "bay") == Stopped(reason="puk_not_wanted")
+        bank.control.insert_card("modem01", bank.control.pull_card("modem01"))
+        assert await start(driver, store, "bay") == LOCKED
+        card = card_of(bank)
+        assert card["pin"] == await vault_pin(store, card["iccid"]) != PIN
+
+
+class LostPuk:
+    """A real driver on whose way back the answer to a PUK gets lost."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def __getattr__(self, name: str):
+        return getattr(self._driver, name)
+
+    async def enter_puk(self, puk: str, new_pin: str) -> PinOutcome:
+        await self._driver.enter_puk(puk, new_pin)
+        return PinOutcome.UNKNOWN
+
+
+async def test_tries_of_before_the_block_are_wrong_ones_whatever_the_puk_gives_back(tmp_path):
+    async with blocked(tmp_path) as (bank, drivers, store):
+        iccid = Iccid(card_of(bank)["iccid"])
+        request = pin_tries.TryRequest(iccid=iccid, bay="bay", command=PinCommand.CPIN, counter=2)
+        assert isinstance(await store.write_in_set(pin_tries.claim, request), pin_tries.ClearedTry)
+        await store.write(pins.close_open_tries)
+        await bring(bank, store)
+        assert await start(drivers["modem01"], store, "bay") == LOCKED
+        outcomes = await store.read(lambda conn: list(conn.scalars(select(pin_attempt.c.outcome))))
+        (row,) = await store.read(pins.read_imports)
+    assert outcomes == ["wrong"]
+    assert (row.n_right, row.n_wrong) == (0, 1)

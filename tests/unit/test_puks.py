@@ -9,12 +9,12 @@ from sqlalchemy import select, update
 from modemctl.errors import Conflict, InvalidRequest, NotFound, NotPermitted, PolicyRefused
 from modemctl.lifecycle import CardState, ModemState
 from modemctl.model import AccountId, Bay, Iccid
-from modemctl.policy.pin_guard import ANSWER_LIMIT, AttemptOutcome
+from modemctl.policy.pin_guard import ANSWER_LIMIT, AttemptOutcome, PinCommand, PinSource
 from modemctl.policy.puk import CONFIRMED_FOR, PukCase, PukState, PukStop, decide_puk, settle_puk
 from modemctl.service.locks import Locks, LockState
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.puks import Puks
-from modemctl.store import Store, card_locks, pin_changes, pins, puks, sims, wishes
+from modemctl.store import Store, card_locks, pin_changes, pin_tries, pins, puks, sims, wishes
 from modemctl.store.modems import Facts, StateChange, save_changes
 from modemctl.store.tables import audit_entry, event, puk_request, sim
 from tests.support.apis import open_api, serving
@@ -173,20 +173,15 @@ async def test_a_right_puk_makes_the_vaults_pin_the_cards(store):
     assert await state_of(store, request_id) is PukState.DONE
 
 
-@pytest.mark.parametrize("outcome", [AO.WRONG, AO.NOT_ALLOWED])
-async def test_a_refused_puk_is_forgotten_and_a_wrong_one_never_taken_again(store, outcome):
+async def test_a_refused_puk_is_forgotten_and_never_taken_again(store):
     request_id = await confirmed(store)
     await turn(store)
-    await end(store, request_id, outcome)
+    await end(store, request_id, AO.WRONG)
     assert await held(store) == ("1234", False, False)
     assert await turn(store, 9) == puks.NoPuk()
-    again = Puks(store).ask(ANNA, CARD, puk=PUK, reason="once more")
-    if outcome is AO.WRONG:
-        with pytest.raises(Conflict, match="tried on the card before"):
-            await again
-        await confirmed(store, OTHER)  # another one may be
-    else:
-        await again
+    with pytest.raises(Conflict, match="tried on the card before"):
+        await Puks(store).ask(ANNA, CARD, puk=PUK, reason="once more")
+    await confirmed(store, OTHER)  # another one may be
 
 
 @pytest.mark.parametrize(
@@ -205,6 +200,63 @@ async def test_a_lost_answer_is_settled_by_the_counter(store, counter, state, is
     else:
         with pytest.raises(Conflict):
             await confirmed(store)
+
+
+async def pin_turn(store: Store, counter: int, *, wants_try: bool = True):
+    item = pin_tries.TryRequest(
+        iccid=CARD, bay="bay-1", command=PinCommand.CPIN, counter=counter, wants_try=wants_try
+    )
+    return await store.write_in_set(pin_tries.claim, item)
+
+
+async def test_a_full_counter_after_an_unblocking_proves_no_pin_of_before(store, clock):
+    """The PUK gave all tries back: that the old PIN did is not to be believed."""
+    old = await pin_turn(store, 2)
+    assert isinstance(old, pin_tries.ClearedTry)
+    await store.write(pins.close_open_tries)  # nobody knows what became of it
+    clock.advance(ANSWER_LIMIT.total_seconds())
+    request_id = await confirmed(store)  # meanwhile somebody blocked the card elsewhere
+    assert isinstance(await turn(store), puks.ClearedPuk)
+    await store.write(puks.close_open)  # and the PUK's answer got lost
+    found = await pin_turn(store, 3)
+    assert isinstance(found, pin_tries.ClearedTry)
+    assert (found.source, found.pin) == (PinSource.PENDING, NEW)
+    result = pin_tries.AttemptResult(attempt_id=found.attempt_id, outcome=AO.RIGHT)
+    await store.write_in_set(pin_tries.record, result)
+    assert await held(store) == (NEW, False, False)
+    assert await state_of(store, request_id) is PukState.DONE
+
+
+async def test_a_card_that_was_unblocked_is_told_so_at_once(store):
+    """Even if its modem fails right behind the PUK, before its start has come to its end."""
+    note = card_locks.LockNote(iccid=CARD, bay="bay-1", is_locked=True, reason="sim_puk")
+    await store.write_in_set(card_locks.note, note)
+    request_id = await confirmed(store)
+    await turn(store)
+    await end(store, request_id, AO.RIGHT)
+    (row,) = await store.read(card_locks.find)
+    assert (row.lock, row.reason) == (LockState.LOCKED, "")
+
+
+async def test_a_puk_that_the_card_did_not_want_leaves_both_pins_in_the_vault(store):
+    """Nobody knows why it was not wanted: it may have been carried out the moment before."""
+    request_id = await confirmed(store)
+    await turn(store)
+    await end(store, request_id, AO.NOT_ALLOWED)
+    assert await held(store) == ("1234", True, True)
+    assert await state_of(store, request_id) is PukState.UNSURE
+    found = await pin_turn(store, 3)
+    assert (found.source, found.pin) == (PinSource.PENDING, NEW)
+
+
+async def test_a_puk_that_was_not_wanted_may_be_brought_again_where_the_card_still_asks(store):
+    await confirmed(store)
+    await turn(store)
+    (request,) = await store.read(puks.find)
+    await end(store, request.request_id, AO.NOT_ALLOWED)
+    assert await turn(store, 10) == puks.NoPuk()
+    assert await state_of(store, request.request_id) is PukState.REFUSED
+    await confirmed(store)
 
 
 async def test_a_puk_that_did_not_leave_is_tried_at_the_next_start(store):
