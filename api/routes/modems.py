@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from api.auth import Who
@@ -12,6 +14,8 @@ from api.services import Of
 from modemctl.service.modems import ModemView, WishKind, WishView
 from modemctl.service.pages import Page
 from modemctl.service.principal import Scope
+
+Wait = Annotated[float, Query(ge=0.0, le=40.0, description="Seconds to wait for it.")]
 
 router = APIRouter(prefix="/v1", tags=["modems"])
 
@@ -29,9 +33,10 @@ class CardOfBay(BayReason):
 
 
 class AtCommand(Body):
-    """One command that only reads, such as `AT+CSQ`."""
+    """One command that reads, such as `AT+CSQ`; `wait` is for its answer, in seconds."""
 
     command: str = Field(min_length=2, max_length=64)
+    wait: float = Field(default=40.0, ge=0.0, le=40.0)
 
 
 @router.get("/modems", responses=problems(), openapi_extra=needs(Scope.MODEMS_READ))
@@ -118,5 +123,15 @@ async def release_modem(who: Who, of: Of, bay: str, body: BayReason) -> WishView
     openapi_extra=needs(Scope.MODEMS_OPERATE),
 )
 async def send_command(who: Who, of: Of, bay: str, body: AtCommand) -> WishView:
-    """Send one AT command that only reads; waits up to 40 s for the answer."""
-    return await of.modems.command(who, bay, body.command)
+    """Send one AT command; without an answer in time `done_at` is null, and it comes later."""
+    return await of.modems.command(who, bay, body.command, patience=body.wait)
+
+
+@router.get(
+    "/modems/{bay}/at/{wish_id}",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.MODEMS_OPERATE),
+)
+async def read_answer(who: Who, of: Of, bay: str, wish_id: str, wait: Wait = 40.0) -> WishView:
+    """The answer to an AT command of one's own, which may take minutes."""
+    return await of.modems.answer(who, bay, wish_id, patience=wait)

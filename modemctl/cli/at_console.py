@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TextIO
@@ -20,6 +20,9 @@ from modemctl.policy.console import name_of
 _HISTORY_MAX: Final = 500  # lines
 _SECRET: Final = re.compile(r"[0-9]{4,}|[^\x20-\x7e]")
 """What keeps a line out of the history: a PIN has four digits, a number more."""
+_LOOK_AGAIN: Final = 5  # seconds
+_TURN: Final = 40
+"""Seconds that a command may wait for its turn, beyond the time that it may take itself."""
 _LATE: Final = "it may still do it: modemctl audit list --action modem.at.answered"
 _HELP: Final = """\
 Type AT commands; each waits for its turn between two segments and goes to the audit log.
@@ -56,16 +59,40 @@ def at(connection: Connection, bay: str, command: str | None, *, as_json: bool) 
 
 
 def _send(client: Client, bay: str, command: str) -> Record:
-    """The modem's answer.
+    """The modem's answer; a person is told how long it has been waited for.
 
     Raises:
         ApiProblem, NoDaemon: as the client.
         Refusal: the bay has not answered in time.
     """
-    answer = client.post(f"/v1/modems/{in_path(bay)}/at", {"command": command})
-    if not answer.get("done_at"):
-        raise Refusal(f"{bay} is busy and has not answered", cure=_LATE)
-    return answer
+    path = f"/v1/modems/{in_path(bay)}/at"
+    answer = client.post(path, {"command": command, "wait": _LOOK_AGAIN})
+    if answer.get("done_at"):
+        return answer
+    limit = answer.get("time_limit")
+    most = int(limit) if isinstance(limit, int | float) else 0
+    with _passing_line() as tell:
+        for waited in range(_LOOK_AGAIN, most + _TURN, _LOOK_AGAIN):
+            tell(f"{bay} is at it: {waited} s, at most {most}; Ctrl-C waits no longer")
+            answer = client.get(f"{path}/{answer['wish_id']}", wait=_LOOK_AGAIN)
+            if answer.get("done_at"):
+                return answer
+    raise Refusal(f"{bay} is busy and has not answered", cure=_LATE)
+
+
+@contextmanager
+def _passing_line() -> Iterator[Callable[[str], None]]:
+    """Tells on a terminal how far something is, in one line that is gone afterwards."""
+
+    def tell(text: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r{printable(text)}", err=True, nl=False)
+
+    try:
+        yield tell
+    finally:
+        if sys.stderr.isatty():
+            click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def _words(answer: Record) -> list[str]:

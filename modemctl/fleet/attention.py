@@ -11,7 +11,7 @@ from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.moves import Interrupted
 from modemctl.fleet.progress import Progress
 from modemctl.fleet.receiving import Receiver
-from modemctl.fleet.wishing import serve_wishes
+from modemctl.fleet.wishing import Hand, serve_wishes
 from modemctl.lifecycle import MODEM, ModemEvent, ModemState
 from modemctl.model import Bay
 from modemctl.store import Store
@@ -38,6 +38,7 @@ class Attention:
         self._link = link
         self._receiver = receiver
         self._progress = progress
+        self._hand = Hand(link, rest=lambda until: progress.mark(rests_until=until))
         self._wake = wake
         self._state = state
         self._has_wishes = True  # until we looked
@@ -68,6 +69,7 @@ class Attention:
     def stop(self) -> None:
         """The walk shall end in order."""
         self.is_stopping = True
+        self._hand.stop()
         self._wake.set()
 
     def goes_on(self) -> bool:
@@ -88,7 +90,9 @@ class Attention:
         await self._receiver.settle_late()
         if self._has_wishes:
             self._has_wishes = False
-            await serve_wishes(self._store, self._link, bay=self._bay, state=self._state())
+            await serve_wishes(
+                self._store, self._link, self._hand, bay=self._bay, state=self._state()
+            )
         await self.idle(until)
 
     async def idle(self, until: float) -> None:

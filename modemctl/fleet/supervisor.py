@@ -216,7 +216,7 @@ class Supervisor:
                 for bay in waiting or ():
                     if (seat := self._seats.get(bay)) is not None:
                         seat.call()
-                if waiting and not is_told:
+                if not is_told and await self._read_patiently(wishes.has_open):
                     await self._give_up_wishes()
 
     async def _give_up_wishes(self) -> None:

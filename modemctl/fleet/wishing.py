@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from drivers.errors import DriverError
 from modemctl.fleet.link import Link
 from modemctl.fleet.moves import Interrupted
 from modemctl.lifecycle import MODEM, ModemEvent, ModemState
 from modemctl.model import Bay
+from modemctl.policy.console import time_limit
 from modemctl.store import Store
 from modemctl.store.wishes import Answer, Wish, WishKind, answer, take
 
 _log = logging.getLogger(__name__)
 
-_COMMAND_TIMEOUT = 30.0
+_ENDED: Final = "the bay was stopped before its modem had answered"
 _EVENTS = {
     WishKind.RELEASE: ModemEvent.RELEASED,
     WishKind.RETRY: ModemEvent.RETRY,
@@ -22,7 +26,51 @@ _EVENTS = {
 }
 
 
-async def serve_wishes(store: Store, link: Link, *, bay: Bay, state: ModemState) -> None:
+class Hand:
+    """Sends what persons typed to one bay's modem; a scan of minutes holds up no stop.
+
+    `rest` hears until when (loop time) the bay's walker may be at it.
+    """
+
+    def __init__(self, link: Link, *, rest: Callable[[float], None]) -> None:
+        self._link = link
+        self._rest = rest
+        self._cut: asyncio.Timeout | None = None
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Wait for no answer any more: the bay ends."""
+        self._is_stopped = True
+        if self._cut is not None:
+            self._cut.reschedule(asyncio.get_running_loop().time())
+
+    async def send(self, command: str) -> Sequence[str] | None:
+        """The modem's answer; None where the bay was stopped first, the link is out of step then.
+
+        Raises:
+            ValueError: nobody may send it by hand.
+            DriverError: there is no answer.
+        """
+        if self._is_stopped:
+            return None
+        loop, limit = asyncio.get_running_loop(), time_limit(command)
+        self._rest(loop.time() + limit)
+        try:
+            async with asyncio.timeout(None) as cut:
+                self._cut = cut
+                return await self._link.driver.command(command, timeout=limit)
+        except TimeoutError:
+            if not cut.expired():
+                raise
+            return None
+        finally:
+            self._cut = None
+            self._rest(loop.time())
+
+
+async def serve_wishes(
+    store: Store, link: Link, hand: Hand, *, bay: Bay, state: ModemState
+) -> None:
     """Take up the bay's open wishes and answer them.
 
     Raises:
@@ -34,24 +82,27 @@ async def serve_wishes(store: Store, link: Link, *, bay: Bay, state: ModemState)
         _log.info("wish.taken", extra={"kind": wish.kind.value, "by": wish.requested_by})
         match wish.kind:
             case WishKind.AT:
-                await _run_command(store, link, wish)
+                await _run_command(store, link, hand, wish)
             case WishKind.RELEASE | WishKind.RETRY | WishKind.RESET:
                 await _move(store, wish, state)
 
 
-async def _run_command(store: Store, link: Link, wish: Wish) -> None:
+async def _run_command(store: Store, link: Link, hand: Hand, wish: Wish) -> None:
     if not link.is_open:
         await _answer(store, wish, error="the bay has no link to its modem now")
         return
     try:
-        lines = await link.driver.command(wish.body or "AT", timeout=_COMMAND_TIMEOUT)
+        lines = await hand.send(wish.body or "AT")
     except ValueError as error:
         await _answer(store, wish, error=str(error))
     except DriverError as error:
         await _answer(store, wish, error=str(error))
         raise
     else:
-        await _answer(store, wish, result="\n".join(lines))
+        if lines is None:
+            await _answer(store, wish, error=_ENDED)
+        else:
+            await _answer(store, wish, result="\n".join(lines))
 
 
 async def _move(store: Store, wish: Wish, state: ModemState) -> None:

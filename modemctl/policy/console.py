@@ -28,7 +28,8 @@ _SHUT: Final = re.compile(
     r"CMG[SWC]|CMSS|CNMA|CPIN=|CPIN2|CLCK=|CPWD|CSIM|CGLA|EGMR|SIMEI|\^DIAL|\+C(?:MT|DS|BM)I?[?=]"
 )
 """Names that no question is asked of either: the driver's own guard lets none of them pass."""
-_SLOW: Final = frozenset({"COPS=?"})  # scans for minutes: longer than the link may be taken
+_SCANS: Final = frozenset({"COPS=?"})
+"""Takes the modem out of service for minutes, and off the network on some: asks for more."""
 
 _SETS: Final = re.compile(r"AT([+^#*!][A-Z][A-Z0-9]{1,15})=([A-Za-z0-9\",._-]{1,48})")
 _WORD: Final = r"\"?[A-Za-z0-9._-]{0,24}\"?"
@@ -96,19 +97,37 @@ def judge(command: str) -> Judgement:
     return next((why for form, why in _REASONS if form.search(_bare(command))), Unknown())
 
 
+_TIME_LIMIT: Final = 30.0
+_TIME_LIMITS: Final = (
+    (re.compile(r"\+COPS=\?"), 315.0),  # ModemManager's limit; modems take 20 to 180
+    (re.compile(r"\+COPS="), 180.0),
+    (re.compile(r"\+CGATT="), 150.0),
+    (re.compile(r"\+CFUN=|\^SYSCFG|!SELRAT=|!BAND="), 60.0),
+)
+"""Seconds. Source: the makers' manuals, as ModemManager and gammu have them."""
+
+
+def time_limit(command: str) -> float:
+    """How long (seconds) a modem may take for an allowed command before it counts as silent."""
+    found = (limit for form, limit in _TIME_LIMITS if form.match(command, 2))
+    return next(found, _TIME_LIMIT)
+
+
 def is_reading(command: str) -> bool:
     """Whether a command, in upper case without blanks around, only reads and is not personal."""
     if _SHUT.search(command):
         return False
     query = _QUERY.fullmatch(command)
     if query is not None:
-        return query[1] not in _PERSONAL and query[1] + query[2] not in _SLOW
+        return query[1] not in _PERSONAL and query[1] + query[2] not in _SCANS
     plain = _PLAIN.fullmatch(command)
     return plain is not None and (plain[2] is None or plain[2] in _EXECUTES)
 
 
 def _setting(text: str) -> str | None:
     """The command as it is sent, its name in upper case, if it sets one of the listed things."""
+    if text.upper().removeprefix("AT+") in _SCANS:
+        return text.upper()
     name, sign, values = text.partition("=")
     found = _SETS.fullmatch(f"{name.upper()}{sign}{values}")
     form = None if found is None else _SETTINGS.get(found[1])

@@ -28,18 +28,20 @@ from modemctl.policy.console import (
     judge,
     mask_line,
     name_of,
+    time_limit,
 )
 from modemctl.service.pages import Page, decode_text, encode_cursor
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Connection, Store, Tx, sims, ties, wishes
 from modemctl.store import modems as rows
 from modemctl.store.modems import ModemRow
+from modemctl.store.signals import Subscription
 from modemctl.store.wishes import Wish, WishKind
 
 __all__ = ["ModemState", "ModemView", "Modems", "WishKind", "WishView"]
 
 _PATIENCE: Final = 40.0
-"""Seconds to wait for a bay's answer: an AT command may take 30."""
+"""Seconds that a bay's answer is waited for; to a slow AT command it comes later."""
 _LOOK_AGAIN: Final = 2.0  # seconds; covers a lost wake-up
 _REASON_MAX: Final = 500
 
@@ -76,7 +78,10 @@ class ModemView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WishView:
-    """Something asked of a bay; `done_at` is None while it has not answered."""
+    """Something asked of a bay; `done_at` is None while it has not answered.
+
+    `time_limit` is how long (seconds) its modem may take once it is its turn, for AT commands.
+    """
 
     wish_id: str
     kind: WishKind
@@ -84,6 +89,7 @@ class WishView:
     at: datetime
     done_at: datetime | None
     lines: tuple[str, ...]
+    time_limit: float | None = None
 
 
 class Modems:
@@ -199,11 +205,14 @@ class Modems:
         _require_reason(reason)
         return await self._ask(who, bay, kind, body=None, note=reason.strip())
 
-    async def command(self, who: Principal, bay: str, command: str) -> WishView:
-        """Send one AT command that reads, or with `modems:configure` one that sets.
+    async def command(
+        self, who: Principal, bay: str, command: str, *, patience: float = _PATIENCE
+    ) -> WishView:
+        """Send one AT command that reads, or with `modems:configure` one that sets or scans.
 
-        `lines` are the modem's answer, numbers masked without `pii:read`. What was asked, what was
-        refused and what came of it goes to the audit log.
+        `lines` are the modem's answer, numbers masked without `pii:read`; where it did not come
+        within `patience` (seconds), `answer` gives it later. What was asked, what was refused and
+        what came of it goes to the audit log.
 
         Raises:
             NotPermitted, NotFound: scope or bay.
@@ -217,14 +226,36 @@ class Modems:
             if judgement.changes:
                 await self._require_configure(who, bay, command)
             answer = await self._ask(
-                who, bay, WishKind.AT, body=judgement.text, note=mask_line(judgement.text)
-            )
-            if Scope.PII_READ in who.scopes:
-                return answer
-            return replace(answer, lines=tuple(mask_line(line) for line in answer.lines))
+                who, bay, WishKind.AT, body=judgement.text, note=mask_line(judgement.text),
+                patience=patience,
+            )  # fmt: skip
+            return _shown(who, answer)
         policy = judgement.policy if isinstance(judgement, Forbidden) else "SMS-01"
         await self._note_refused(who, bay, command, policy)
         raise _refusal(judgement)
+
+    async def answer(
+        self, who: Principal, bay: str, wish_id: str, *, patience: float = _PATIENCE
+    ) -> WishView:
+        """The answer to an AT command that one sent; waits for it up to `patience` seconds.
+
+        Raises:
+            NotPermitted: the scope is missing.
+            NotFound: no such bay, or this account asked nothing of this id there.
+            Conflict: the link failed, or nobody served it.
+        """
+        who.require(Scope.MODEMS_OPERATE)
+
+        def look(conn: Connection) -> Wish | None:
+            _visible(conn, who, bay)
+            return wishes.read(conn, self._store.vault, wish_id)
+
+        wish = await self._store.read(look)
+        asked = None if wish is None else (wish.kind, wish.bay, wish.requested_by)
+        if asked != (WishKind.AT, bay, who.account_id):
+            raise NotFound("no such command of yours", field="wish_id", value=wish_id[:80])
+        with self._store.signals.subscribe(Topic.WISHES) as bell:
+            return _shown(who, await self._await(wish_id, bell, patience))
 
     async def _require_configure(self, who: Principal, bay: str, command: str) -> None:
         try:
@@ -272,8 +303,9 @@ class Modems:
         return await self._store.write(change)
 
     async def _ask(
-        self, who: Principal, bay: str, kind: WishKind, *, body: str | None, note: str
-    ) -> WishView:
+        self, who: Principal, bay: str, kind: WishKind, *, body: str | None, note: str,
+        patience: float = _PATIENCE,
+    ) -> WishView:  # fmt: skip
         def act(tx: Tx) -> str:
             found = _visible(tx.conn, who, bay)
             if kind in {WishKind.AT, WishKind.RESET}:
@@ -284,17 +316,26 @@ class Modems:
             return wish_id
 
         with self._store.signals.subscribe(Topic.WISHES) as bell:
-            wish_id = await self._store.write(act)
-            deadline = asyncio.get_running_loop().time() + self._patience
-            while True:
-                wish = await self._store.read(
-                    lambda conn: wishes.read(conn, self._store.vault, wish_id)
-                )
-                assert wish is not None, "wishes are not deleted"
-                left = deadline - asyncio.get_running_loop().time()
-                if wish.done_at is not None or left <= 0:
-                    return _answered(wish)
-                await bell.wait(min(left, _LOOK_AGAIN))
+            return await self._await(await self._store.write(act), bell, patience)
+
+    async def _await(self, wish_id: str, bell: Subscription, patience: float) -> WishView:
+        deadline = asyncio.get_running_loop().time() + min(patience, self._patience)
+        while True:
+            wish = await self._store.read(
+                lambda conn: wishes.read(conn, self._store.vault, wish_id)
+            )
+            assert wish is not None, "wishes are not deleted"
+            left = deadline - asyncio.get_running_loop().time()
+            if wish.done_at is not None or left <= 0:
+                return _answered(wish)
+            await bell.wait(min(left, _LOOK_AGAIN))
+
+
+def _shown(who: Principal, answer: WishView) -> WishView:
+    """Numbers masked for who may not see them (TEL-11)."""
+    if Scope.PII_READ in who.scopes:
+        return answer
+    return replace(answer, lines=tuple(mask_line(line) for line in answer.lines))
 
 
 def _refusal(judgement: Forbidden | Unknown) -> RequestError:
@@ -381,6 +422,7 @@ def _answered(wish: Wish) -> WishView:
         at=wish.at,
         done_at=wish.done_at,
         lines=tuple((wish.result or "").splitlines()),
+        time_limit=time_limit(wish.body or "") if wish.kind is WishKind.AT else None,
     )
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, select, update
 
 from modemctl.errors import NotFound
 from modemctl.model import AccountId, Bay, Topic
@@ -20,6 +20,7 @@ from modemctl.vault import Vault
 
 _OUTCOME_MAX: Final = 200
 _TICK: Final = timedelta(milliseconds=1)  # wishes of one bay are served in the order of asking
+_BUSY_MAX: Final = timedelta(minutes=10)  # who is longer at one wish is dead
 _FINAL: Final = re.compile(r"OK|ERROR|\+CM[ES] ERROR: ?[0-9]{1,4}|COMMAND NOT SUPPORT")
 
 
@@ -123,9 +124,19 @@ def waiting_bays(conn: Connection) -> frozenset[Bay]:
     return frozenset(Bay(bay) for bay in rows)
 
 
+def has_open(conn: Connection) -> bool:
+    """Whether any wish is not answered yet."""
+    return bool(conn.scalar(select(exists().where(wish.c.done_at.is_(None)))))
+
+
 def give_up(tx: Tx, *, older_than: float, bays: Collection[Bay] | None = None) -> int:
-    """Answer wishes that no actor took up or finished in time (seconds) with an error."""
-    stale = wish.c.at <= tx.now - timedelta(seconds=older_than)
+    """Answer wishes that no actor took up in time (seconds), or finished in ours, with an error.
+
+    A bay at work on one lets those behind it wait: a scan takes minutes.
+    """
+    begun = tx.now - _BUSY_MAX
+    at_work = select(wish.c.bay).where(wish.c.done_at.is_(None), wish.c.taken_at > begun)
+    stale = (wish.c.at <= tx.now - timedelta(seconds=older_than)) & wish.c.bay.not_in(at_work)
     if bays is not None:
         stale &= wish.c.bay.in_(sorted(bays))
     error = "nobody served it: is the bay absent?"

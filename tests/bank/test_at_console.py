@@ -270,6 +270,66 @@ def test_settings_ask_for_the_stronger_scope(
     assert acts[2] == ("mei", "modem.at.answered", done.out.splitlines()[-1])
 
 
+def slow(bank: BankProcess, seconds: float) -> None:
+    """The modem's next network scan takes so long."""
+    bank.control.request(
+        "set_fault",
+        {"modem": "modem01", "fault": "slow_answer", "on": "+COPS", "seconds": seconds},
+    )
+
+
+def test_scan_shows_how_far_it_is_and_who_stops_waiting_leaves_the_link_in_step(
+    world: tuple[BankProcess, Site, DaemonProcess], tmp_path: Path
+) -> None:
+    bank, site, _ = world
+    bay = bay_of(site)
+    prompt = rf"{re.escape(bay)} ready> "
+    slow(bank, 7.0)
+    with terminal(site, bay, tmp_path / "home") as (screen, process):
+        screen.wait_for(prompt)
+        screen.type("at+cops=?\n")
+        assert "at most 315" in screen.wait_for(r"at it: 5 s, .*no longer")
+        shown = screen.wait_for(prompt)
+        assert "+COPS: (" in shown
+        assert re.search(r"\bOK\b", shown), shown
+        slow(bank, 8.0)
+        screen.type("AT+COPS=?\n")
+        screen.wait_for("at it: 5 s")
+        screen.interrupt("not waited for")
+        screen.wait_for(prompt)
+        screen.type("AT+CSQ\n")
+        shown = screen.wait_for(prompt)
+        assert "+CSQ: " in shown
+        assert "+COPS" not in shown
+        screen.type("exit\n")
+        assert process.wait(PATIENCE) == 0
+    outcomes = [details["outcome"] for _, act, _, details in audited(site) if "answered" in act]
+    assert outcomes == ["OK", "OK", "OK"], "the link stayed in step"
+
+
+def test_scan_of_minutes_holds_up_no_stop(
+    world: tuple[BankProcess, Site, DaemonProcess],
+) -> None:
+    bank, site, daemon = world
+    slow(bank, 300.0)
+    asking = subprocess.Popen(
+        [sys.executable, "-m", "modemctl", "--socket", str(site.socket), "--key-file",
+         str(site.folder.parent / "maintainer.key"), "at", bay_of(site), "AT+COPS=?"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+    )  # fmt: skip
+    try:
+        daemon.wait_until(lambda: bool(bank.ledger(kind="fault")), what="the scan runs")
+        begun = time.monotonic()
+        daemon.send(signal.SIGTERM)
+        assert daemon.wait() == 0
+        assert time.monotonic() - begun < 15
+    finally:
+        out, err = asking.communicate(timeout=PATIENCE)
+    assert asking.returncode == 1
+    assert "+COPS" not in out
+    assert "stopped" in err or "no daemon" in err or "daemon" in err, err
+
+
 @pytest.mark.skipif(not os.environ.get("MODEMCTL_LONG"), reason="MODEMCTL_LONG is not set")
 def test_modem_that_falls_silent_takes_its_time_limit_and_no_more(
     world: tuple[BankProcess, Site, DaemonProcess],

@@ -212,6 +212,50 @@ async def test_what_came_of_a_command_is_audited_without_the_answer(bench):
     assert {(one["actor"], one["subject"]) for one in log} == {("root", "bay-01")}
 
 
+async def test_answer_that_comes_late_is_read_by_who_asked_and_nobody_else(bench):
+    await plug_in(bench)
+    async with bench.client(bench.admin_token) as client:
+        asked = await client.post("/v1/modems/bay-01/at", json={"command": "AT+CIMI", "wait": 0})
+        assert (asked.json()["done_at"], asked.json()["time_limit"]) == (None, 30.0)
+        path = f"/v1/modems/bay-01/at/{asked.json()['wish_id']}"
+        early = await client.get(path, params={"wait": 0})
+        assert early.json()["done_at"] is None
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            late = group.create_task(client.get(path))
+            await serve_one(bench, result="460001234567890\nOK")
+        assert late.result().json()["lines"] == ["4600****7890", "OK"]
+        elsewhere = await client.get(path.replace("bay-01", "bay-02"))
+        unknown = await client.get("/v1/modems/bay-01/at/none")
+    async with bench.client(await bench.token_of("maintainer")) as client:
+        strange = await client.get(path)
+    assert [one.status_code for one in (elsewhere, unknown, strange)] == [404, 404, 404]
+
+
+async def test_who_waits_behind_a_scan_is_not_given_up(bench):
+    await plug_in(bench)
+    who = bench.admin.account_id
+
+    def ask(tx, bay, body):
+        return wishes.ask(tx, kind=wishes.WishKind.AT, bay=Bay(bay), body=body, by=who)
+
+    scan = await bench.store.write(lambda tx: ask(tx, "bay-01", "AT+COPS=?"))
+    await bench.store.write(lambda tx: wishes.take(tx, [Bay("bay-01")]))
+    behind = await bench.store.write(lambda tx: ask(tx, "bay-01", "AT+CSQ"))
+    unserved = await bench.store.write(lambda tx: ask(tx, "bay-02", "AT+CSQ"))
+    bench.clock.advance(300)
+    assert await bench.store.write(lambda tx: wishes.give_up(tx, older_than=120)) == 1
+    vault = bench.store.vault
+    found = {
+        one: await bench.store.read(lambda conn, one=one: wishes.read(conn, vault, one))
+        for one in (scan, behind, unserved)
+    }
+    assert [one for one, wish in found.items() if wish.done_at is not None] == [unserved]
+    bench.clock.advance(900)  # who was at it is dead
+    assert await bench.store.read(wishes.has_open)
+    assert await bench.store.write(lambda tx: wishes.give_up(tx, older_than=120)) == 2
+    assert not await bench.store.read(wishes.has_open)
+
+
 async def test_numbers_in_an_answer_are_masked_without_the_scope(bench):
     await plug_in(bench)
     answer, _ = await wish(bench, "at", {"command": "AT+CIMI"}, result="460001234567890\nOK")

@@ -16,6 +16,7 @@ from modemctl.policy.console import (
     judge,
     mask_line,
     name_of,
+    time_limit,
 )
 
 GATES = {
@@ -65,6 +66,20 @@ def test_settings_of_radio_and_registration_ask_for_more(command):
     by_hand(command, timeout=1.0)  # the driver's own guard lets them pass too
 
 
+def test_scan_takes_a_modem_out_of_service_and_asks_for_more():
+    assert not is_reading("AT+COPS=?")
+    assert judge("at+cops=?") == Allowed(text="AT+COPS=?", changes=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "least"),
+    [("AT+COPS=?", 180), ("AT+COPS=0", 120), ('AT+COPS=1,2,"46000"', 120), ("AT+CGATT=1", 140),
+     ("AT+CFUN=0", 30), ("AT+CSQ", 10), ("AT+COPS?", 10)],
+)  # fmt: skip
+def test_slow_command_has_the_time_that_it_needs_and_a_quick_one_no_more(command, least):
+    assert least <= time_limit(command) <= 2 * least + 10
+
+
 @pytest.mark.parametrize(
     ("policy", "command"), [(policy, one) for policy, them in GATES.items() for one in them]
 )
@@ -89,7 +104,7 @@ def test_what_the_daemon_sets_itself_is_not_for_hands(command):
 
 @pytest.mark.parametrize(
     "command",
-    ["", "hello", "AT+COPS=?", "AT+COPS=2", "AT+CFUN=1,1", "AT+CFUN=01", "AT+CSQ?x", "AT+NEW=1",
+    ["", "hello", "AT+COPS=2", "AT+CFUN=1,1", "AT+CFUN=01", "AT+CSQ?x", "AT+NEW=1",
      "AT+CGDCONT=1,\"IP\",\"" + "a" * 40 + "\"", "AT+COPS=0,", "+CSQ", "AT +CSQ"],
 )  # fmt: skip
 def test_what_is_on_no_list_is_refused(command):
