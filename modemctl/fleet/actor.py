@@ -52,6 +52,7 @@ _NO_CARD: Final = frozenset({_M.ABSENT, _M.REFUSED, _M.QUARANTINED})  # that may
 _SEARCH_POLL: Final = 2.0  # grows up to the health interval
 _SIM_POLL: Final = 10.0
 _LONGEST_SIM_POLL: Final = 300.0
+_END_LIMIT: Final = 180.0  # seconds from the walk's end; what came in is saved for 30 of them
 
 
 class Actor:
@@ -89,6 +90,7 @@ class Actor:
             n_answers=lambda: self._link.n_answers,
             is_excused=lambda: self._link.waits_for_turn or not ground.store.journal.is_healthy,
             on_hang=self._count_hang,
+            on_stuck=self._set_over,
             submit_timeout=ground.bank.submit_timeout,
         )
         self._attention = Attention(
@@ -111,6 +113,8 @@ class Actor:
             learn=self._learn,
         )
         self._n_sim_waits = 0
+        self.over = asyncio.Event()
+        """Set where nobody need wait for `run` any more though it goes on: it will never end."""
 
     # ---------------------------------------------------------------- what others see and say
 
@@ -198,10 +202,18 @@ class Actor:
                 async with asyncio.TaskGroup() as group:
                     pump = group.create_task(self._receiver.run(), name=f"pump {self._bay}")
                     await self._walk()
+                    end = asyncio.get_running_loop().call_later(_END_LIMIT, self._set_over)
                     pump.cancel()
             finally:
                 await self._link.close()
                 await self._receiver.end("the link was closed")
+            end.cancel()
+
+    async def desert(self) -> None:
+        """Leave the modem to another actor, whatever still hangs here: its link works no more."""
+        self._attention.stop()
+        self._link.abandon()
+        await self._link.close()
 
     async def _walk(self) -> None:
         await self._move(Moved(event=_E.PORT_SEEN))
@@ -469,6 +481,9 @@ class Actor:
 
     def _count_hang(self, state: ModemState) -> None:
         self._ground.telemetry.count("modemctl_hangs_total", state=state.value)
+
+    def _set_over(self) -> None:
+        self.over.set()
 
     def _count_unknown(self) -> None:
         self._ground.telemetry.count("modemctl_unknown_urcs_total", family=self._family)

@@ -45,6 +45,8 @@ ENDS: Final[Mapping[ModemState, ModemEvent]] = MappingProxyType({
 """What becomes of a walker that hangs in a state."""
 
 _EXCUSED_FOR: Final = 5.0  # seconds until a hang that has an excuse is looked at again
+_CLEAN_UP: Final = 60.0  # seconds for what a stay that was cut off has to put in order
+_N_CUTS: Final = 3  # of one stay; who has not left then never will
 
 
 class Progress:
@@ -52,7 +54,7 @@ class Progress:
 
     `n_answers`: how many commands the modem has answered so far, None where nobody counts;
     `is_excused`: whether something else than the modem holds the walker up just now; `on_hang`
-    hears of each stay that was cut off.
+    hears of each stay that was cut off, `on_stuck` of one that does not end even so.
     """
 
     def __init__(
@@ -61,11 +63,13 @@ class Progress:
         n_answers: Callable[[], int | None],
         is_excused: Callable[[], bool],
         on_hang: Callable[[ModemState], None],
+        on_stuck: Callable[[], None],
         submit_timeout: float,
     ) -> None:
         self._n_answers = n_answers
         self._is_excused = is_excused
         self._on_hang = on_hang
+        self._on_stuck = on_stuck
         self._submit_timeout = submit_timeout
         self._moved_at = 0.0
         self._n_seen: int | None = None
@@ -84,37 +88,66 @@ class Progress:
         limit = LIMITS[state] + (self._submit_timeout if state is _M.READY else 0.0)
         self.mark()
         self._n_seen = self._n_answers()
+        cuts = _Cuts()
+        timer = _Timer(lambda: self._look(limit, cuts, state))
+        timer.set(limit)
         try:
-            async with asyncio.timeout(None) as cut:
-                timer = _Timer(lambda: self._look(limit, cut, state))
-                timer.set(limit)
-                try:
-                    return await stay()
-                finally:
-                    timer.stop()
-        except TimeoutError as error:
-            if not cut.expired():
+            return await stay()
+        except asyncio.CancelledError as error:
+            if not cuts.are_all():
                 raise
-            reason = f"nothing moved for {limit:g} s"
-            raise Interrupted(ENDS[state], reason) from error
+            raise Interrupted(ENDS[state], f"nothing moved for {limit:g} s") from error
+        finally:
+            timer.stop()
+            cuts.take_back()
 
-    def _look(self, limit: float, cut: asyncio.Timeout, state: ModemState) -> float | None:
-        """Cut the stay off where it hangs (None), else when to look again, in seconds."""
+    def _look(self, limit: float, cuts: _Cuts, state: ModemState) -> float | None:
+        """Cut the stay off where it hangs; when to look again, in seconds."""
         now = asyncio.get_running_loop().time()
         n_answers = self._n_answers()
         if state is not _M.READY and n_answers != self._n_seen:
             # In READY the receiver's commands are answered beside a sender that may hang.
             self._n_seen, self._moved_at = n_answers, max(self._moved_at, now)
         left = self._moved_at + limit - now
-        if left > 0:
+        if left > 0 and not cuts.n:
             return left
         if self._is_excused():
             self._moved_at = now  # who has waited long for others has all its own time yet
             return _EXCUSED_FOR
-        _log.error("actor.hangs", extra={"state": state.value, "limit": limit})
-        self._on_hang(state)
-        cut.reschedule(now)
-        return None
+        facts = {"state": state.value, "limit": limit, "n_cuts": cuts.n}
+        if cuts.n >= _N_CUTS:
+            _log.error("actor.stuck", extra=facts)
+            self._on_stuck()
+            return None
+        _log.error("actor.hangs", extra=facts)
+        if not cuts.n:
+            self._on_hang(state)
+        cuts.cut()
+        return _CLEAN_UP
+
+
+class _Cuts:
+    """How often the present task was cancelled by us; others' cancellations stay theirs."""
+
+    def __init__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "a walker is a task"
+        self._task = task
+        self._n_others = task.cancelling()
+        self.n = 0
+
+    def cut(self) -> None:
+        self.n += 1
+        self._task.cancel()
+
+    def are_all(self) -> bool:
+        """Whether the task was cancelled by us and nobody else."""
+        return self.n > 0 and self._task.cancelling() <= self._n_others + self.n
+
+    def take_back(self) -> None:
+        for _ in range(self.n):
+            self._task.uncancel()
+        self.n = 0
 
 
 class _Timer:

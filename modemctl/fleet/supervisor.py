@@ -95,7 +95,9 @@ class Supervisor:
             seat = self._seats.get(bay)
             if seat is None:
                 seat = self._seats[bay] = Seat(place)
-                self._guards.append(group.create_task(self._guard(seat), name=f"guard {bay}"))
+                self._guards.append(
+                    group.create_task(self._guard(seat, group), name=f"guard {bay}")
+                )
             elif seat.place != place:
                 seat.follow(place)
         for bay, seat in self._seats.items():
@@ -111,7 +113,7 @@ class Supervisor:
 
     # ---------------------------------------------------------------- one bay
 
-    async def _guard(self, seat: Seat) -> None:
+    async def _guard(self, seat: Seat, group: asyncio.TaskGroup) -> None:
         """Keep one bay going: a port that comes and goes, an actor that fails."""
         loop, patience = asyncio.get_running_loop(), Patience()
         while not self._stop.is_set():
@@ -119,26 +121,45 @@ class Supervisor:
                 await seat.wait_news(self._ground.bank.rescan_interval)
                 continue
             began_at = loop.time()
-            has_crashed = not await self._live(seat)
+            has_crashed = not await self._live(seat, group)
             life = loop.time() - began_at
             rest = patience.after(life, has_crashed=has_crashed, has_port=seat.has_port)
             if not self._stop.is_set():
                 await seat.rest(rest)
 
-    async def _live(self, seat: Seat) -> bool:
-        """One actor's life; False where it failed."""
+    async def _live(self, seat: Seat, group: asyncio.TaskGroup) -> bool:
+        """One actor's life; False where it failed, or hangs for good and is left behind."""
         bay = seat.place.bay
         actor = seat.actor = Actor(self._ground, seat.place)
+        life = group.create_task(self._lead(actor, bay), name=f"actor {bay}")
+        life.add_done_callback(lambda _: actor.over.set())
+        try:
+            await actor.over.wait()
+        finally:
+            life.cancel()
+        if life.done():
+            return life.result()
+        _log.error("actor.left_behind", extra={"bay": bay})
+        await self._note_failure(bay, "Stuck")
+        await actor.desert()
+        return False
+
+    async def _lead(self, actor: Actor, bay: Bay) -> bool:
         try:
             await self._prime(actor, bay)
             await actor.run()
         except Exception as error:  # noqa: BLE001 - the one guard: this bay fails, no other
             _log.exception("actor.failed", extra={"bay": bay})
-            reason = type(error).__name__
-            self._ground.telemetry.count("modemctl_actor_restarts_total", reason=reason)
-            await self._note_crash(bay, reason)
+            await self._note_failure(bay, type(error).__name__)
             return False
         return True
+
+    async def _note_failure(self, bay: Bay, reason: str) -> None:
+        ground = self._ground
+        ground.telemetry.count("modemctl_actor_restarts_total", reason=reason)
+        ground.dispatcher.withdraw(bay)
+        ground.breakers.leave(bay)
+        await self._note_crash(bay, reason)
 
     async def _prime(self, actor: Actor, bay: Bay) -> None:
         """Tell a new actor what a person wants of its bay."""

@@ -78,8 +78,9 @@ class Work:
         """
         self._confirmed_at = -math.inf  # SEARCHING asked, but to save the change may take long
         left: Exception | None = None
+        desk, driver = self._desk(), self._link.driver  # may raise, which the group would wrap
         async with asyncio.TaskGroup() as group:
-            sender = Sender(self._desk(), self._link.driver, group)
+            sender = Sender(desk, driver, group)
             try:
                 await self._serve(sender)
             except (Interrupted, DriverError, StoreError) as error:

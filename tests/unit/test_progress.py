@@ -21,10 +21,13 @@ class Stay:
         self.excused = excused
         self.was_cut = False
         self.hung_in: list[ModemState] = []
+        self.stuck = asyncio.Event()
+        self.n_cut = 0
         self.clock = Progress(
             n_answers=lambda: self.answers,
             is_excused=lambda: self.excused,
             on_hang=self.hung_in.append,
+            on_stuck=self.stuck.set,
             submit_timeout=0.5,
         )
 
@@ -33,6 +36,15 @@ class Stay:
             await asyncio.Event().wait()
         finally:
             self.was_cut = True
+
+    async def hang_at_each_step(self, n_steps: int) -> None:
+        """Its clean-up hangs as well, and the clean-up of that."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.n_cut += 1
+            if n_steps > 1:
+                await self.hang_at_each_step(n_steps - 1)
 
     async def work(self, n_turns: int) -> str:
         for _ in range(n_turns):
@@ -45,6 +57,7 @@ class Stay:
 def quick(monkeypatch):
     monkeypatch.setattr(progress, "LIMITS", QUICK)
     monkeypatch.setattr(progress, "_EXCUSED_FOR", 0.05)
+    monkeypatch.setattr(progress, "_CLEAN_UP", 0.05)
 
 
 def test_each_state_but_absent_has_a_limit_and_a_legal_end():
@@ -64,6 +77,65 @@ async def test_a_stay_in_which_nothing_moves_is_cut_off(quick, state):
     assert caught.value.event is ENDS[state]
     assert stay.was_cut
     assert stay.hung_in == [state]
+
+
+@pytest.mark.parametrize("n_steps", [2, 3])
+async def test_a_stay_whose_clean_up_hangs_is_cut_again(quick, n_steps):
+    stay = Stay()
+    with pytest.raises(Interrupted) as caught:
+        await stay.clock.watch(ModemState.READY, lambda: stay.hang_at_each_step(n_steps))
+    assert caught.value.event is ModemEvent.WATCHDOG
+    assert stay.n_cut == n_steps
+    assert stay.hung_in == [ModemState.READY], "one hang, however often it was cut"
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    assert not stay.stuck.is_set()
+
+
+async def test_a_clean_up_that_waits_for_the_store_is_not_cut_off(quick):
+    """It saves what became of a segment: cut off, nobody would know."""
+    stay = Stay()
+
+    async def save() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            stay.excused = True
+            await asyncio.sleep(0.4)
+        return "saved"
+
+    assert await stay.clock.watch(ModemState.READY, save) == "saved"
+    assert not stay.stuck.is_set()
+
+
+async def test_a_stay_that_nothing_ends_is_told_of(quick):
+    stay = Stay()
+    async with asyncio.TaskGroup() as group:
+        walker = group.create_task(
+            stay.clock.watch(ModemState.READY, lambda: stay.hang_at_each_step(99))
+        )
+        async with asyncio.timeout(10):
+            await stay.stuck.wait()
+        assert not walker.done()
+        while not walker.done():
+            walker.cancel()
+            await asyncio.sleep(0)
+    assert walker.cancelled(), "somebody else's cancellation is no hang"
+
+
+async def test_the_end_of_the_daemon_is_no_hang(quick):
+    stay = Stay()
+    async with asyncio.TaskGroup() as group:
+        walker = group.create_task(
+            stay.clock.watch(ModemState.READY, lambda: stay.hang_at_each_step(2))
+        )
+        async with asyncio.timeout(10):
+            while not stay.n_cut:
+                await asyncio.sleep(0.01)
+        walker.cancel()
+        await asyncio.wait([walker])
+    assert walker.cancelled()
 
 
 async def test_a_stay_that_goes_on_is_left_alone(quick):

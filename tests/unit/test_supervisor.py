@@ -1,6 +1,7 @@
 """The supervisor: a stop is told at once, a failed actor leaves nothing SUBMITTING."""
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import AsyncIterator
@@ -15,12 +16,14 @@ from drivers import registry
 from drivers.port import stuck_operations
 from modemctl.config import SimsSettings
 from modemctl.config.settings import BankSettings
+from modemctl.fleet import progress
 from modemctl.fleet.breaking import Breakers
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.sending import StopBell
 from modemctl.fleet.starting import StartBudget
 from modemctl.fleet.supervisor import Supervisor
+from modemctl.lifecycle import ModemState
 from modemctl.model import AccountId, Topic
 from modemctl.policy.numbers import NumberRules
 from modemctl.store import Tx, admissions, modems
@@ -94,6 +97,42 @@ async def test_a_failed_actor_leaves_its_submit_in_doubt(tmp_path):
                 while (await b.row(one.segments[0][0])).state != "in_doubt":
                     await asyncio.sleep(0.01)
         assert (await b.row(other.segments[0][0])).state == "submitting"
+
+
+async def test_an_actor_that_nothing_ends_is_left_behind_for_a_new_one(
+    tmp_path, monkeypatch, caplog
+):
+    """Its bay comes up again with the modem, and its segment in flight is in doubt."""
+    limits = {**progress.LIMITS, ModemState.PROBING: 0.1}
+    monkeypatch.setattr(progress, "LIMITS", limits)
+    monkeypatch.setattr(progress, "_CLEAN_UP", 0.02)
+    is_over, n_probes = asyncio.Event(), 0
+
+    async def never(address, sink):
+        nonlocal n_probes
+        n_probes += 1
+        limits[ModemState.PROBING] = 60.0  # for the next one
+        while n_probes == 1 and not is_over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await is_over.wait()
+        return await registry.probe(address, sink)
+
+    async with bench(tmp_path) as b, OnPty(cardless()) as port:
+        await b.batch(1)
+        [one] = await b.lease(CARDS[0])
+        await b.begin(one)
+        link = tmp_path / bay_of(CARDS[0])
+        link.symlink_to(port.path)
+        async with supervised(b, str(link), probe=never) as ground:
+            row = None
+            async with asyncio.timeout(20):
+                while row is None or row.state != "sim_wait":
+                    await asyncio.sleep(0.01)
+                    row = await b.store.read(lambda conn: modems.read(conn, bay_of(CARDS[0])))
+            assert ground.telemetry.value("modemctl_actor_restarts_total", reason="Stuck") == 1
+            assert (await b.row(one.segments[0][0])).state == "in_doubt"
+            is_over.set()
+    assert "actor.left_behind" in [record.message for record in caplog.records]
 
 
 def cardless() -> ScriptedModem:
