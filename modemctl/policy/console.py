@@ -8,6 +8,7 @@ What is told of a refusal comes from a second table, which decides nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -17,6 +18,7 @@ COMMAND_MAX: Final = 64
 """Characters of a command, and no more: none that is allowed is longer."""
 
 _NAME: Final = r"[+^$*%#_!]([A-Z][A-Z0-9]{1,15})"
+_NAMED: Final = re.compile(rf"AT{_NAME}")
 _QUERY: Final = re.compile(rf"AT{_NAME}(\?|=\?)")
 _PLAIN: Final = re.compile(rf"AT(I[0-9]?|&V|{_NAME})?")
 _EXECUTES: Final = frozenset(
@@ -28,6 +30,16 @@ _SHUT: Final = re.compile(
     r"CMG[SWC]|CMSS|CNMA|CPIN=|CPIN2|CLCK=|CPWD|CSIM|CGLA|EGMR|SIMEI|\^DIAL|\+C(?:MT|DS|BM)I?[?=]"
 )
 """Names that no question is asked of either: the driver's own guard lets none of them pass."""
+_CREDENTIALS: Final = re.compile(
+    r"AUTH|PASS|PWD(?!=)|PSW|PDPP|CSTT|SAPBR|QICSGP|UPSD|SIC[SO]|SISS|FTP|HTTP|MQTT|SSL|TLS|CERT"
+    r"|MAIL|SMTP|WI?FI|WLAN|SSID|WIKEY|APIKEY|SECRET"
+)
+"""Names whose answers tell a password of the network or of a server."""
+_ENDS: Final = re.compile(
+    r"CPOF|QPOWD|CPOWD|PWROFF|PWRDN|SMSO|SHDN|BOOT|RESET|FACTORY|RESTORE|GODLOAD|DLOAD|FOTA"
+    r"|FWDL|FWUPD|SWUPD|EDOWN|DOWNLOAD|NVRW|NVM"
+)
+"""Names that no question is asked of either: there is firmware that carries them out."""
 _SCANS: Final = frozenset({"COPS=?"})
 """Takes the modem out of service for minutes, and off the network on some: asks for more."""
 
@@ -115,7 +127,7 @@ def time_limit(command: str) -> float:
 
 def is_reading(command: str) -> bool:
     """Whether a command, in upper case without blanks around, only reads and is not personal."""
-    if _SHUT.search(command):
+    if _SHUT.search(command) or _CREDENTIALS.search(command) or _ENDS.search(command):
         return False
     query = _QUERY.fullmatch(command)
     if query is not None:
@@ -142,6 +154,45 @@ def name_of(command: str) -> str:
     if found is None:
         return "…"
     return found[1].upper() + ("" if found.end() == len(command.rstrip()) else "…")
+
+
+_TEXT: Final = re.compile(r"\"[^\"]*\"?")
+_CODE: Final = re.compile(
+    r"\"(?:[0-9]{0,6}|[0-9A-Fa-f]{0,8})\""
+)  # a carrier, a cell: nobody's name
+_OPEN: Final = frozenset(
+    {"CBAND", "CBANDCFG", "CCLK", "CGACT", "CGDCONT", "CGPADDR", "CIND", "CLCK", "CMER", "CNMP",
+     "CNMI", "COPS", "CPBS", "CPIN", "CPLS", "CPMS", "CPOL", "CPSI", "CREG", "CGREG", "CEREG",
+     "C5GREG", "CSCS", "CSMS", "CTZU", "GETPORTMODE", "GSTATUS", "HCSQ", "HWVER", "MONI", "QCFG",
+     "QCSQ", "QENG", "QINISTAT", "QNWINFO", "QSIMDET", "QSIMSTAT", "QSPN", "RFSTS", "SCFG",
+     "SELRAT", "SERVINFO", "SETPORT", "SMONI", "SPIC", "SPN", "SXRAT", "SYSCFG", "SYSCFGEX",
+     "SYSINFO", "SYSINFOEX", "UBANDSEL", "URAT", "USBCOMP", "VERSION", "WS46", "ZPAS", "ZSNT"}
+)  # fmt: skip
+
+
+def mask_answer(command: str, lines: Iterable[str]) -> tuple[str, ...]:
+    """A modem's answer to an allowed command, without numbers and without anybody's words (TEL-11).
+
+    Text in quotes is shown where it is known to be of the network or the modem itself; what a
+    card calls its owner, and what nobody knows of, is `"****"`.
+    """
+    plain = _PLAIN.fullmatch(command)
+    name = _NAMED.match(command)
+    is_open = (
+        command.endswith("=?")
+        or name is None
+        or name[1] in _OPEN
+        or (plain is not None and name[1] != "CNUM")
+    )
+    masked = (line if is_open else _TEXT.sub(_mute, line) for line in lines)
+    return tuple(mask_line(line) for line in masked)
+
+
+def _mute(found: re.Match[str]) -> str:
+    text = found[0]
+    if _CODE.fullmatch(text) or _DIGITS.fullmatch(text.strip('"')):
+        return text
+    return '"****"'
 
 
 _DIGITS: Final = re.compile(
@@ -196,6 +247,12 @@ _REASONS: Final[tuple[tuple[re.Pattern[str], Forbidden], ...]] = tuple(
          r"|U2DIAG|SETPORT|USBCFG|USBCOMP|USBNET|PORTCFG|ENTERCND|QPOWD|CPOF|SMSO",
          "CC-01", "firmware, factory settings and interfaces of a modem stay as admitted",
          "take the modem out and change it on a bench"),
+        (_CREDENTIALS.pattern,
+         "SIM-06", "passwords are not disclosed",
+         "the access point's settings are kept where they were given out"),
+        (_ENDS.pattern,
+         "CC-01", "nobody restarts, resets or renews a modem by hand",
+         "modemctl modems reset BAY; for another firmware take the modem out"),
         (r"CMGF|CNMI|CPMS|CSMS|CMEE|CSCS|CSCA|CREG=|CLIP|CRC=|IPR|IFC|ICF|CMUX|^AT[EVQSX]|^AT&",
          "SMS-01", "the daemon sets this itself and counts on it",
          "modemctl modems reset BAY brings a modem back to what the daemon needs"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -26,6 +26,7 @@ from modemctl.policy.console import (
     Forbidden,
     Unknown,
     judge,
+    mask_answer,
     mask_line,
     name_of,
     time_limit,
@@ -225,11 +226,10 @@ class Modems:
         if isinstance(judgement, Allowed):
             if judgement.changes:
                 await self._require_configure(who, bay, command)
-            answer = await self._ask(
+            return await self._ask(
                 who, bay, WishKind.AT, body=judgement.text, note=mask_line(judgement.text),
                 patience=patience,
             )  # fmt: skip
-            return _shown(who, answer)
         policy = judgement.policy if isinstance(judgement, Forbidden) else "SMS-01"
         await self._note_refused(who, bay, command, policy)
         raise _refusal(judgement)
@@ -255,7 +255,7 @@ class Modems:
         if asked != (WishKind.AT, bay, who.account_id):
             raise NotFound("no such command of yours", field="wish_id", value=wish_id[:80])
         with self._store.signals.subscribe(Topic.WISHES) as bell:
-            return _shown(who, await self._await(wish_id, bell, patience))
+            return await self._await(who, wish_id, bell, patience)
 
     async def _require_configure(self, who: Principal, bay: str, command: str) -> None:
         try:
@@ -316,9 +316,11 @@ class Modems:
             return wish_id
 
         with self._store.signals.subscribe(Topic.WISHES) as bell:
-            return await self._await(await self._store.write(act), bell, patience)
+            return await self._await(who, await self._store.write(act), bell, patience)
 
-    async def _await(self, wish_id: str, bell: Subscription, patience: float) -> WishView:
+    async def _await(
+        self, who: Principal, wish_id: str, bell: Subscription, patience: float
+    ) -> WishView:
         deadline = asyncio.get_running_loop().time() + min(patience, self._patience)
         while True:
             wish = await self._store.read(
@@ -327,15 +329,8 @@ class Modems:
             assert wish is not None, "wishes are not deleted"
             left = deadline - asyncio.get_running_loop().time()
             if wish.done_at is not None or left <= 0:
-                return _answered(wish)
+                return _answered(who, wish)
             await bell.wait(min(left, _LOOK_AGAIN))
-
-
-def _shown(who: Principal, answer: WishView) -> WishView:
-    """Numbers masked for who may not see them (TEL-11)."""
-    if Scope.PII_READ in who.scopes:
-        return answer
-    return replace(answer, lines=tuple(mask_line(line) for line in answer.lines))
 
 
 def _refusal(judgement: Forbidden | Unknown) -> RequestError:
@@ -412,16 +407,19 @@ def _view(row: ModemRow) -> ModemView:
     )
 
 
-def _answered(wish: Wish) -> WishView:
+def _answered(who: Principal, wish: Wish) -> WishView:
     if wish.error is not None:
         raise Conflict(f"bay {wish.bay}: {wish.error}", field="bay", value=wish.bay)
+    lines = tuple((wish.result or "").splitlines())
+    if Scope.PII_READ not in who.scopes:
+        lines = mask_answer(wish.body or "", lines)
     return WishView(
         wish_id=wish.wish_id,
         kind=wish.kind,
         bay=wish.bay,
         at=wish.at,
         done_at=wish.done_at,
-        lines=tuple((wish.result or "").splitlines()),
+        lines=lines,
         time_limit=time_limit(wish.body or "") if wish.kind is WishKind.AT else None,
     )
 

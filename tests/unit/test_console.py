@@ -14,6 +14,7 @@ from modemctl.policy.console import (
     Unknown,
     is_reading,
     judge,
+    mask_answer,
     mask_line,
     name_of,
     time_limit,
@@ -208,6 +209,49 @@ def test_nothing_with_a_value_or_a_second_command_reads(command):
 )
 def test_answers_are_masked_as_numbers_are(line, shown):
     assert mask_line(line) == shown
+
+
+@pytest.mark.parametrize(
+    ("command", "line", "shown"),
+    [
+        ("AT+CNUM", '+CNUM: "Wang Fang","10086",129', '+CNUM: "****","10086",129'),
+        ("AT+CNUM", '+CNUM: "","+8613800001234",145', '+CNUM: "","+86138****1234",145'),
+        ("AT+NEW?", '+NEW: 1,"what nobody knows"', '+NEW: 1,"****"'),
+        ("AT+NEW?", '+NEW: "cut off', '+NEW: "****"'),
+        ("AT+NEW?", '+NEW: "46000","1A2B"', '+NEW: "46000","1A2B"'),
+        ("AT+COPS?", '+COPS: 0,0,"CHINA MOBILE",7', '+COPS: 0,0,"CHINA MOBILE",7'),
+        ("AT+NEW=?", '+NEW: ("on","off")', '+NEW: ("on","off")'),
+        ("AT+CGMM", '+CGMM: "SIM7600"', '+CGMM: "SIM7600"'),
+        ("AT+CSCA?", '+CSCA: "+8613800100500",145', '+CSCA: "+86138****0500",145'),
+        ("ATI", "IMEI: 867200012345678", "IMEI: 8672****5678"),
+    ],
+)
+def test_words_are_masked_where_they_may_be_somebodys(command, line, shown):
+    assert mask_answer(command, [line, "OK"]) == (shown, "OK")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["+CGAUTH", "$QCPDPP", "^AUTHDATA", "+CSTT", "+SAPBR", "+QICSGP", "#PDPAUTH", "+UAUTHREQ",
+     "+FTPPW", "+FTPPUT", "^SICS", "^SISS", "+CWPASS", "^WIKEY", "+UPSD", "+HTTPPARA"],
+)  # fmt: skip
+@pytest.mark.parametrize("asked", ["?", "=?", ""])
+def test_passwords_that_a_modem_keeps_are_not_asked_for(name, asked):
+    judgement = judge(f"AT{name}{asked}")
+    assert isinstance(judgement, Forbidden)
+    assert judgement.policy == "SIM-06"
+
+
+@pytest.mark.parametrize(
+    "name", ["+CPOF", "+QPOWD", "+CPOWD", "^SMSO", "#SHDN", "#REBOOT", "^RESET", "!RESET",
+             "^FACTORY", "^GODLOAD", "+QFOTADL", "#OTAFWDLD", "+FWUPD"],
+)  # fmt: skip
+@pytest.mark.parametrize("asked", ["?", "=?", ""])
+def test_what_ends_a_modem_is_not_asked_whether_it_may(name, asked):
+    """Some firmware carries a command out, whatever follows its name."""
+    judgement = judge(f"AT{name}{asked}")
+    assert isinstance(judgement, Forbidden)
+    assert judgement.policy == "CC-01"
 
 
 @given(st.from_regex(r"[0-9]{7,22}", fullmatch=True), st.text(max_size=8))
