@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from simulator.faults import FaultKind
 from tests.support.approved import numbers
 from tests.support.banks import DaemonProcess, Site
 from tests.support.simulated import BankProcess
-from tests.support.turmoil import Turmoil, plan
+from tests.support.turmoil import PER_HUB, Turmoil, plan
+from tests.support.turmoil_host import TurmoilHost
 from tests.support.turmoil_judge import Sighting, TurmoilJudge, sightings
 
 LONG = os.environ.get("MODEMCTL_LONG") == "1"
@@ -27,6 +29,7 @@ seed = {SEED}
 modems = {N_MODEMS}
 persona = "{PERSONAS}"
 latency = {LATENCY}
+per_hub = {PER_HUB}
 [[carriers]]
 name = "CHINA MOBILE"
 numeric = "46000"
@@ -42,21 +45,28 @@ def test_a_bank_in_turmoil_keeps_its_promise(tmp_path):
     print(f"seed {SEED}")
     (tmp_path / "world.toml").write_text(WORLD)
     names = [f"modem{n:02d}" for n in range(1, N_MODEMS + 1)]
-    sick, healthy = names[1::2], names[::2]
+    hub = -(-N_MODEMS // PER_HUB)
+    whole = names[(hub - 1) * PER_HUB :]  # the last hub is pulled with all that is on it
+    sick = names[1 : -len(whole) : 2] + whole
+    deeds = plan(SEED, sick, names, SECONDS, hub=hub)
     with BankProcess(tmp_path / "bank", "--scenario", str(tmp_path / "world.toml")) as bank:
         site, recipients = prepare(tmp_path)
-        turmoil, keeper = Turmoil(bank, sick), Keeper(site)
+        keeper = Keeper(site)
         with DaemonProcess(site) as daemon:
+            host = TurmoilHost(site, daemon)
+            turmoil = Turmoil(bank, sick, host)
             daemon.wait_until(lambda: site.n_ready() == N_MODEMS, what="all ready", seconds=90)
-            turmoil.run(plan(SEED, sick, names, SECONDS), keeper.look)
+            turmoil.run(deeds, keeper.look)
             turmoil.finish()
             settle(site, daemon, turmoil, keeper)
         judge = TurmoilJudge(
-            site=site, bank=bank, turmoil=turmoil, healthy=frozenset(healthy),
+            site=site, bank=bank, turmoil=turmoil, host=host, healthy=frozenset(names) - {*sick},
             recipients=recipients, seen=frozenset(keeper.seen),
         )  # fmt: skip
         judge.judge(daemon)
     print(judge.figures())
+    drawn = {deed.args["fault"] for deed in deeds if deed.what == "fault"}
+    assert SECONDS < 40 or drawn == {kind.value for kind in FaultKind}
     assert judge.n_kinds > (30 if SECONDS >= 40 else 0), "hardly any fault struck"
     assert not judge.findings, "\n".join(judge.findings)
 

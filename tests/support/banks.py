@@ -145,6 +145,11 @@ class DaemonProcess:
         self._extra = environment or {}
 
     def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start the daemon; again where it has ended."""
         self._n_starts = self._count_starts()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -153,7 +158,6 @@ class DaemonProcess:
                 stderr=log,
                 env={**_environment(), "PYTHONUNBUFFERED": "1", **self._extra},
             )
-        return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         if self._process.poll() is None:

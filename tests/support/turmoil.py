@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from simulator.faults import FaultKind
 from simulator.phone import CallOutcome, CallPlan
@@ -29,6 +30,15 @@ _REFUSALS = (41, 500)
 _STRANGER = "+8613700000001"
 BURST = 2.0
 _DEEDS = ("unplug", "unplug_powered", "reboot", "pull_card", "lose_coverage")
+PER_HUB = 8
+_HUB_EVERY = 15.0
+_STALL_EVERY = 12.0
+_STALL = (0.5, 2.5)
+_LONG_STALL = 6.5
+"""The store's own patience with a locked database is 5 s."""
+_RESTART_EVERY = 20.0
+_RINGS, _COMES_UP = 12.0, 20.0
+"""Who is called shortly before the daemon ends, or while it comes up, is sick: not counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +51,38 @@ class Deed:
     args: dict[str, object] = field(default_factory=dict)
 
 
+class Host(Protocol):
+    """The machine under the daemon."""
+
+    def stop_daemon(self) -> None:
+        """Ask the daemon to end in order."""
+
+    def kill_daemon(self) -> None:
+        """Kill the daemon where it stands."""
+
+    def start_daemon(self) -> None:
+        """Start the daemon again."""
+
+    def stall_store(self) -> None:
+        """From now on no commit is possible."""
+
+    def free_store(self) -> None:
+        """Commits are possible again."""
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether a commit would have to wait now."""
+
+
+_HOST_DEEDS: dict[str, Callable[[Host], None]] = {
+    "stop_daemon": lambda host: host.stop_daemon(),
+    "kill_daemon": lambda host: host.kill_daemon(),
+    "start_daemon": lambda host: host.start_daemon(),
+    "stall_store": lambda host: host.stall_store(),
+    "free_store": lambda host: host.free_store(),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
     """An SMS that a stranger sent to a modem's card."""
@@ -49,8 +91,13 @@ class Incoming:
     text: str
 
 
-def plan(seed: int, sick: Sequence[str], everybody: Sequence[str], seconds: float) -> list[Deed]:
-    """What happens: bursts of faults at sick modems, SMS and calls to everybody."""
+def plan(
+    seed: int, sick: Sequence[str], everybody: Sequence[str], seconds: float, *, hub: int
+) -> list[Deed]:
+    """What happens: faults at sick modems, a hub of them pulled, SMS and calls to everybody.
+
+    Meanwhile the daemon is killed and stopped in turn, and its database stalls.
+    """
     dice = random.Random(seed)
     deeds: list[Deed] = []
     kinds = [kind for kind in FaultKind for _ in range(1 if kind in _RARE else 3)]
@@ -71,10 +118,50 @@ def plan(seed: int, sick: Sequence[str], everybody: Sequence[str], seconds: floa
         deeds.append(
             Deed(at=n + dice.random(), modem=modem, what="sms", args={"text": f"in {n}.{long}"})
         )
-    # One call each: the next one would find the line engaged.
-    for n, modem in enumerate(dice.sample(everybody, min(len(everybody), int(seconds) // 4))):
-        deeds.append(Deed(at=4 * n + dice.random(), modem=modem, what="call"))
+    deeds += _host_deeds(dice, seconds, hub)
+    deeds += _calls(dice, sick, everybody, seconds, deeds)
     return sorted(deeds, key=lambda deed: deed.at)
+
+
+def _host_deeds(dice: random.Random, seconds: float, hub: int) -> list[Deed]:
+    """What befalls more than one modem; the longest stall comes once."""
+    deeds: list[Deed] = []
+
+    def pair(at: float, lasts: float, what: str, back: str, **args: object) -> None:
+        deeds.append(Deed(at=at, modem="", what=what, args=args))
+        deeds.append(Deed(at=at + lasts, modem="", what=back, args=args))
+
+    for n in range(1, int(seconds / _HUB_EVERY)):
+        at = n * _HUB_EVERY + dice.uniform(0, 4)
+        pair(at, dice.uniform(0.5, 4), "unplug_hub", "plug_hub", hub=hub)
+    for n in range(1, int(seconds / _STALL_EVERY)):
+        lasts = _LONG_STALL if n == 1 else dice.uniform(*_STALL)
+        pair(n * _STALL_EVERY + dice.uniform(0, 2), lasts, "stall_store", "free_store")
+    every = max(_RESTART_EVERY, seconds / 10)
+    for n in range(1, int(seconds / every)):
+        what = "kill_daemon" if n % 2 else "stop_daemon"
+        pair(n * every + dice.uniform(0, 4), dice.uniform(0.2, 2), what, "start_daemon")
+    return deeds
+
+
+def _calls(
+    dice: random.Random,
+    sick: Sequence[str],
+    everybody: Sequence[str],
+    seconds: float,
+    deeds: Sequence[Deed],
+) -> list[Deed]:
+    """One call each: the next one would find the line engaged. Only sick ones near a restart."""
+    ends = [deed.at for deed in deeds if deed.what in {"stop_daemon", "kill_daemon"}]
+    called: set[str] = set()
+    calls: list[Deed] = []
+    for n in range(int(seconds) // 4):
+        at = 4 * n + dice.random()
+        is_near = any(at - _COMES_UP < end < at + _RINGS for end in ends)
+        if idle := [one for one in (sick if is_near else everybody) if one not in called]:
+            calls.append(Deed(at=at, modem=dice.choice(idle), what="call"))
+            called.add(calls[-1].modem)
+    return calls
 
 
 def _fault(dice: random.Random, at: float, modem: str, kind: FaultKind) -> list[Deed]:
@@ -124,8 +211,9 @@ def _deed(dice: random.Random, at: float, modem: str) -> list[Deed]:
 class Turmoil:
     """Carries a plan out on a bank that is served, and ends it so that every modem can work."""
 
-    def __init__(self, bank: BankProcess, sick: Sequence[str]) -> None:
+    def __init__(self, bank: BankProcess, sick: Sequence[str], host: Host) -> None:
         self._bank = bank
+        self._host = host
         self._sick = list(sick)
         with (bank.folder / "cards.csv").open(encoding="ascii") as file:
             self.cards = {row["modem"]: row for row in csv.DictReader(file)}
@@ -143,7 +231,7 @@ class Turmoil:
         for deed in deeds:
             self._wait(deed.at)
             self._do(deed)
-            if deed.at >= seconds:
+            if deed.at >= seconds and not self._host.is_stalled:
                 seconds = int(deed.at) + 1
                 each_second()
 
@@ -203,6 +291,14 @@ class Turmoil:
                 return
             case "call":
                 self._call(modem)
+                return
+            case "unplug_hub" | "plug_hub":
+                names = control.request(deed.what, args)["names"]
+                assert isinstance(names, list)
+                self.acts += [(str(name), deed.what, time.time()) for name in names]
+                return
+            case what if what in _HOST_DEEDS:
+                _HOST_DEEDS[what](self._host)
                 return
             case "insert_card":
                 (state,) = control.state(modem)

@@ -13,6 +13,7 @@ from simulator.ledger import Fact
 from tests.support.banks import DaemonProcess, Site
 from tests.support.simulated import BankProcess
 from tests.support.turmoil import Turmoil
+from tests.support.turmoil_host import TurmoilHost
 
 _SENT = frozenset({"sent", "delivered", "undelivered"})
 _ENDED = _SENT | {"in_doubt", "refused"}
@@ -57,6 +58,7 @@ class TurmoilJudge:
     site: Site
     bank: BankProcess
     turmoil: Turmoil
+    host: TurmoilHost
     healthy: frozenset[str]
     recipients: Sequence[str]
     seen: frozenset[Sighting]
@@ -64,6 +66,7 @@ class TurmoilJudge:
 
     def __post_init__(self) -> None:
         self._ledger = self.bank.ledger()
+        self._log = (self.site.folder / "daemon.log").read_text()
         self._segments = self._read_segments()
         self._took: dict[tuple[str, int], list[dict[str, Fact]]] = defaultdict(list)
         self._trouble: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
@@ -79,6 +82,15 @@ class TurmoilJudge:
         for modem, what, at in self.turmoil.acts:
             when = datetime.fromtimestamp(at).astimezone()
             self._trouble[modem].append((when, what))
+        self._ups: dict[str, list[datetime]] = defaultdict(list)
+        for line in self.log_lines:
+            if _fields(line).get("state") == "ready":
+                when = datetime.fromisoformat(line.split(maxsplit=1)[0])
+                self._ups[_fields(line)["bay"]].append(when)
+        self._reports: dict[str, list[datetime]] = defaultdict(list)
+        for line in self._ledger:
+            if line["kind"] == "report":
+                self._reports[str(line["destination"])].append(_time(line))
 
     def judge(self, daemon: DaemonProcess) -> None:
         """Look at everything, once the daemon has ended."""
@@ -98,15 +110,20 @@ class TurmoilJudge:
         return Counter(str(line["fault"]) for line in self._ledger if line["kind"] == "fault")
 
     def figures(self) -> str:
-        """What happened, in a line."""
+        """What happened, for a person to read."""
         struck = self._struck()
         states = Counter(one.state for one in self._segments)
         doubted = sum(bool(self._doubts(one)) for one in self._segments)
-        return (
-            f"{len(self._segments)} segments {dict(states)}, {doubted} ever in doubt;"
-            f" {sum(struck.values())} strikes of {len(struck)} kinds;"
-            f" {len(self.turmoil.sms)} SMS and {self.turmoil.calls.total()} calls came in"
+        steps = Counter(re.findall(r"modem\.ladder .*?\bstep=(\w+)", self._log))
+        lines = (
+            f"{len(self._segments)} segments {dict(states)}, {doubted} ever in doubt",
+            f"{struck.total()} strikes of {len(struck)} kinds: {dict(struck)}",
+            f"by hand {dict(Counter(what for _, what, _ in self.turmoil.acts))}",
+            f"recoveries by step {dict(steps)}",
+            f"daemon {[away.kind for away in self.host.absences]}, {self.host.n_stalls} stalls",
+            f"{len(self.turmoil.sms)} SMS and {self.turmoil.calls.total()} calls came in",
         )
+        return "\n".join(lines)
 
     # ---------------------------------------------------------------- sending
 
@@ -123,11 +140,30 @@ class TurmoilJudge:
                 self._judge_answer(one, took)
             if one.state == "refused" and took:
                 self._find(one, "is said to be refused, and the network took it")
-            if one.bay in self.healthy and one.state != "delivered":
+            if one.bay in self.healthy and not self._is_well(one):
                 self._find(one, f"is {one.state} at a healthy modem")
             self._judge_doubt(one)
         for what in self._took.keys() - known:
             self.findings.append(f"nobody asked for {what}")
+
+    def _is_well(self, one: Segment) -> bool:
+        """Reports that a modem acknowledges by itself are lost while no daemon runs (design §1)."""
+        if one.state == "delivered":
+            return True
+        if one.state == "in_doubt" and not any(absence.is_kill for absence in self.host.absences):
+            return False
+        came = self._reports.get(one.to, ())
+        return one.state in {"sent", "in_doubt"} and any(
+            self._is_absent(one.bay, at) for at in came
+        )
+
+    def _is_absent(self, bay: str, at: datetime) -> bool:
+        """Whether no daemon heard this bay then: it was away, or had not yet come up."""
+        for absence in self.host.absences:
+            ups = [up for up in self._ups[bay] if up > absence.until]
+            if absence.since - _SLACK <= at <= min(ups, default=at):
+                return True
+        return False
 
     def _judge_answer(self, one: Segment, took: Sequence[dict[str, Fact]]) -> None:
         began = max((at for at, after, _ in one.entries if after == "submitting"), default=None)
@@ -147,7 +183,11 @@ class TurmoilJudge:
     def _judge_doubt(self, one: Segment) -> None:
         """A doubt is one whose answer something withheld or spoiled (design §13)."""
         for begun, at, why in self._doubts(one):
-            if not self._troubles(one.bay, begun, at):
+            is_killed = any(
+                away.is_kill and begun <= away.since + _SLACK and away.since <= at + _SLACK
+                for away in self.host.absences
+            )
+            if not is_killed and not self._troubles(one.bay, begun, at):
                 self._find(one, f"in doubt without a cause at {one.bay}: {why}")
 
     def _judge_healthy(self) -> None:
@@ -158,9 +198,8 @@ class TurmoilJudge:
 
     @property
     def log_lines(self) -> list[str]:
-        """The daemon's changes of modem states, until it was told to stop."""
-        text = (self.site.folder / "daemon.log").read_text()
-        return [line for line in text.splitlines() if _MOVED.search(line)]
+        """The daemon's changes of modem states."""
+        return [line for line in self._log.splitlines() if _MOVED.search(line)]
 
     # ---------------------------------------------------------------- who is where
 
