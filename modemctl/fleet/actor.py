@@ -41,8 +41,10 @@ from modemctl.fleet.unlocking import Unlocked, unlock
 from modemctl.fleet.working import Work
 from modemctl.lifecycle import ModemEvent, ModemState, advance
 from modemctl.policy.cards import MOVED_CARD
+from modemctl.policy.pin_guard import StopReason
 from modemctl.store import modems
 from modemctl.store.modems import Facts, StateChange
+from modemctl.store.permits import Lists
 from modemctl.telemetry import ModemSample, log_context
 
 _log = logging.getLogger(__name__)
@@ -420,13 +422,22 @@ class Actor:
             ground.sims,
             telemetry=ground.telemetry,
             may_wait=self._may_wait,
+            lists=self._lists(),
         )
         if not isinstance(outcome, Unlocked):
+            if outcome.reason == StopReason.NOT_ADMITTED:
+                await self._require_admitted()
+            elif outcome.reason == StopReason.UNFIT:  # the check says why, and sets it aside
+                self._mailbox.interrupt(_E.SIM_READY, "what may be used has changed")
             return Moved(event=_E.STOPPED, reason=outcome.reason)
         await driver.configure_messaging()
         await self._receiver.begin(iccid)
         self._n_sim_waits = 0
         return Moved(event=_E.DONE)
+
+    def _lists(self) -> Lists:
+        bank = self._ground.bank
+        return Lists(imei=self._facts.imei, cards=bank.cards, modems=bank.modems)
 
     async def _may_wait(self) -> bool:
         await self._attention.look_up(0.0)

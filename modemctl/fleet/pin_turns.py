@@ -24,6 +24,7 @@ from modemctl.policy.pin_guard import (
     Wait,
 )
 from modemctl.store import Store, pin_tries
+from modemctl.store.permits import NO_LISTS, Lists
 from modemctl.store.signals import Subscription
 from modemctl.telemetry import Telemetry
 
@@ -64,6 +65,7 @@ class Seat:
     bay: str
     telemetry: Telemetry
     may_wait: MayWait = always
+    lists: Lists = NO_LISTS
 
 
 async def settled_state(driver: Driver) -> SimState:
@@ -146,6 +148,7 @@ async def _request(seat: Seat, command: PinCommand) -> pin_tries.TryRequest | St
         bay=seat.bay,
         command=command,
         counter=None if counter is None else counter.pin,
+        lists=seat.lists,
     )
 
 

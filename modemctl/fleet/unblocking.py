@@ -40,6 +40,7 @@ async def unblock(seat: Seat) -> Stopped | None:
         bay=seat.bay,
         counter=None if counter is None else counter.puk,
         new_pin=new_pin,
+        lists=seat.lists,
     )
     answer = await seat.store.write_in_set(puks.claim, turn)
     if isinstance(answer, puks.NoPuk):

@@ -27,9 +27,10 @@ from modemctl.fleet.pin_turns import (
 from modemctl.fleet.renewing import renew_pin
 from modemctl.fleet.unblocking import unblock
 from modemctl.model import Iccid
-from modemctl.policy.pin_guard import PinCommand, PinSource
+from modemctl.policy.pin_guard import PinCommand, PinSource, StopReason
 from modemctl.store import Store, card_locks
 from modemctl.store.card_locks import LockNote
+from modemctl.store.permits import NO_LISTS, Lists
 from modemctl.telemetry import Telemetry
 
 
@@ -45,6 +46,9 @@ UnlockOutcome: TypeAlias = Unlocked | Stopped
 _ABOUT_NOBODY: Final = frozenset({"card_changed", "iccid_unreadable", "sim_absent"})
 """Reasons to stop that tell nothing of the card that was checked."""
 
+_NO_FAULT_OF_ITS_PIN: Final = frozenset({StopReason.UNFIT, StopReason.NOT_ADMITTED})
+"""Reasons that the next look at card and modem tells in its own words."""
+
 
 async def unlock(
     driver: Driver,
@@ -55,10 +59,12 @@ async def unlock(
     *,
     telemetry: Telemetry,
     may_wait: MayWait = always,
+    lists: Lists = NO_LISTS,
 ) -> UnlockOutcome:
     """Bring a fit card to where SMS commands are served, and see to its lock.
 
-    Waits for its turn while other cards of the same import prove it, as long as it may.
+    Waits for its turn while other cards of the same import prove it, as long as it may. `lists`:
+    what ties and admissions are asked once more before each PIN.
 
     Raises:
         DriverError: the modem failed; a PIN that was out counts as failed until the counter tells.
@@ -66,7 +72,13 @@ async def unlock(
         Exception: what `may_wait` raised; no PIN was out then.
     """
     seat = Seat(
-        driver=driver, store=store, iccid=iccid, bay=bay, telemetry=telemetry, may_wait=may_wait
+        driver=driver,
+        store=store,
+        iccid=iccid,
+        bay=bay,
+        telemetry=telemetry,
+        may_wait=may_wait,
+        lists=lists,
     )
     state = await settled_state(driver)
     outcome = await _open(seat, settings, state)
@@ -156,6 +168,6 @@ async def _see_to_lock(seat: Seat, settings: SimsSettings) -> UnlockOutcome:
 
 
 async def _alarm_pin(seat: Seat, reason: str) -> None:
-    if not reason.startswith("waits_"):  # it was called away: nothing is wrong with the card
+    if not reason.startswith("waits_") and reason not in _NO_FAULT_OF_ITS_PIN:
         word = reason if reason.startswith("pin_") else f"pin_{reason}"
         await seat.store.write(alarm(seat.iccid, seat.bay, word, "SIM-06"))

@@ -58,7 +58,9 @@ class AttemptOutcome(StrEnum):
 class StopReason(StrEnum):
     """Why no PIN is tried on a card."""
 
-    UNFIT = "unfit"  # the register does not let this card be used
+    UNFIT = "unfit"  # the register does not let this card be used, or not here
+    NOT_ADMITTED = "not_admitted"  # the list does not let this modem be driven
+    TAMPERED = "tampered"  # a PIN of the vault was altered
     NO_PIN = "no_pin"
     COUNTER_UNKNOWN = "counter_unknown"
     COUNTER_LOW = "counter_low"

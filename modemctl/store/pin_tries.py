@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
@@ -34,6 +34,7 @@ from modemctl.policy.pin_guard import (
     settle,
 )
 from modemctl.store import pin_changes, puks
+from modemctl.store.permits import NO_LISTS, Lists, Permits, Place
 from modemctl.store.pins import (
     UNSETTLED,
     count_outcome,
@@ -67,6 +68,12 @@ class TryRequest:
     wants_try: bool = True
     is_peek: bool = False
     new_pin: str | None = field(default=None, repr=False)
+    lists: Lists = NO_LISTS
+
+    @property
+    def place(self) -> Place:
+        """What ties and admissions are asked about."""
+        return Place(iccid=self.iccid, bay=self.bay, lists=self.lists)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +116,7 @@ _PIN_STATES: Final = {
 
 def claim(tx: Tx, items: Sequence[TryRequest]) -> Sequence[Answer]:
     """Decide each card's turn; a cleared try is on disk when this is committed (a set act)."""
-    desk = _Desk(tx, [item.iccid for item in items])
+    desk = _Desk(tx, items)
     return [desk.answer(item) for item in items]
 
 
@@ -139,9 +146,10 @@ def has_unsettled(conn: Connection, iccid: str) -> bool:
 class _Desk:
     """One set of claims: what is known of their cards, kept true while claims are cleared."""
 
-    def __init__(self, tx: Tx, iccids: Iterable[Iccid]) -> None:
+    def __init__(self, tx: Tx, items: Sequence[TryRequest]) -> None:
         self._tx = tx
-        wanted = sorted(set(iccids))
+        self._permits = Permits(tx, [item.place for item in items if item.wants_try])
+        wanted = sorted({item.iccid for item in items})
         rows = tx.conn.execute(select(*sim.c).where(sim.c.iccid.in_(wanted))).mappings()
         self._cards = {Iccid(row["iccid"]): row for row in rows}
         self._imports: dict[str, ImportState] = {}
@@ -160,9 +168,10 @@ class _Desk:
         if not item.wants_try:
             return Settled()
         card = self._cards.get(item.iccid)
-        pins = None if card is None else _open_pins(self._tx.vault, card)
+        stop = self._objection(item, card)
+        pins = None if card is None or stop is not None else _open_pins(self._tx.vault, card)
         if card is None or pins is None:
-            return Stop(reason=StopReason.UNFIT)
+            return Stop(reason=stop or StopReason.TAMPERED)
         prints = {
             source: self._tx.vault.pin_fingerprint(item.iccid, pin) for source, pin in pins.items()
         }
@@ -181,6 +190,13 @@ class _Desk:
             return Turn()
         attempt_id = self._commit_try(item, prints[decision.source], import_id)
         return ClearedTry(attempt_id=attempt_id, source=decision.source, pin=pins[decision.source])
+
+    def _objection(self, item: TryRequest, card: RowMapping | None) -> StopReason | None:
+        """What stands now against this card, this bay and this modem, whatever its PIN."""
+        if not self._permits.is_admitted(item.place):
+            return StopReason.NOT_ADMITTED
+        is_fit = card is not None and _is_fit(self._tx.vault, card)
+        return None if is_fit and self._permits.is_in_place(item.place) else StopReason.UNFIT
 
     def _change(
         self,
@@ -353,17 +369,23 @@ def _end_change(tx: Tx, iccid: str, outcome: AttemptOutcome) -> None:
         drop_pending(tx, iccid)
 
 
+def _is_fit(vault: Vault, card: RowMapping) -> bool:
+    """Whether the register lets a card be used."""
+    try:
+        check_row(vault, card)
+    except TamperedError:
+        return False
+    return unfitness(CardState(card["state"]), card["verified_at"]) is None
+
+
 def _open_pins(vault: Vault, card: RowMapping) -> Mapping[PinSource, str] | None:
-    """The vault's PINs of a card; None where the card may not be used or was altered."""
+    """The vault's PINs of a card; None where one was altered."""
     iccid: str = card["iccid"]
     sealed = {
         PinSource.CURRENT: (card["pin_enc"], pin_place(iccid)),
         PinSource.PENDING: (card["pin_pending_enc"], pending_place(iccid)),
     }
     try:
-        check_row(vault, card)
-        if unfitness(CardState(card["state"]), card["verified_at"]) is not None:
-            return None
         return {
             source: vault.decrypt_text(octets, place=place)
             for source, (octets, place) in sealed.items()

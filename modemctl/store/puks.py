@@ -27,6 +27,7 @@ from modemctl.policy.puk import (
     settle_puk,
 )
 from modemctl.store import card_locks, sims
+from modemctl.store.permits import NO_LISTS, Lists, Permits, Place
 from modemctl.store.pins import drop_pending, promote, set_pending
 from modemctl.store.tables import puk_request, to_ms
 from modemctl.store.transaction import Tx
@@ -58,6 +59,7 @@ class PukTurn:
     bay: str
     counter: int | None
     new_pin: str = field(repr=False)
+    lists: Lists = NO_LISTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +245,7 @@ def _claim(tx: Tx, item: PukTurn) -> PukAnswer:
     is_fit = card is not None and card.is_intact
     if waiting is None or card is None or not is_fit:
         return NoPuk()
-    if unfitness(card.state, card.verified_at) is not None:
+    if unfitness(card.state, card.verified_at) is not None or not _may_stay(tx, item):
         return NoPuk()
     stop = _objection(tx, waiting, rows, item.counter)
     if stop is not None:
@@ -263,6 +265,12 @@ def _claim(tx: Tx, item: PukTurn) -> PukAnswer:
     }
     _update(tx, waiting, changes)
     return ClearedPuk(request_id=request_id, puk=puk)
+
+
+def _may_stay(tx: Tx, item: PukTurn) -> bool:
+    place = Place(iccid=item.iccid, bay=item.bay, lists=item.lists)
+    permits = Permits(tx, [place])
+    return permits.is_admitted(place) and permits.is_in_place(place)
 
 
 def _objection(

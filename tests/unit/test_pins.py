@@ -212,7 +212,7 @@ async def test_a_pin_moved_from_another_card_is_not_tried(tmp_path):
         n_rows = await store.read(
             lambda conn: conn.scalar(select(func.count()).select_from(pin_attempt))
         )
-    assert answer == Stop(reason=StopReason.UNFIT)
+    assert answer == Stop(reason=StopReason.TAMPERED)
     assert n_rows == 0
 
 
