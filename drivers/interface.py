@@ -132,7 +132,7 @@ class Cause:
     """Why a command was refused: the code, whom it blames, and whether it proves no send.
 
     `code` is `cms:38`, `cme:30`, `error`, …; `title` is English for operators; `action` is the
-    code table's advice.
+    code table's advice. `card`: what the code says of the card, None where nothing.
     """
 
     code: str
@@ -140,6 +140,12 @@ class Cause:
     blame: Blame
     proves_no_send: bool
     action: Action = Action.BACK
+    card: SimState | None = None
+
+    @property
+    def needs_card_check(self) -> bool:
+        """Whether the card is gone, locked or dead, so that nothing else is to be asked of it."""
+        return self.card not in {None, SimState.READY, SimState.BUSY}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

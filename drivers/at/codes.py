@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from drivers.at.values import sim_state_of_error
 from drivers.interface import Action, Blame, Cause
 
 _RP = "TS 24.011 §E.2"
@@ -349,12 +350,13 @@ VENDOR_CMS: Mapping[str, Mapping[int, Row]] = MappingProxyType(
 def cause_of(*, cme: int | None = None, cms: int | None = None, vendor: str = "") -> Cause:
     """Look an error result up; neither number means a plain `ERROR`, which proves nothing."""
     if cms is not None:
-        return _cause(
-            f"cms:{cms}", VENDOR_CMS.get(vendor, {}).get(cms) or CMS.get(cms) or _near(cms)
-        )
-    if cme is not None:
-        return _cause(f"cme:{cme}", CME.get(cme))
-    return _cause("error", None)
+        row = VENDOR_CMS.get(vendor, {}).get(cms) or CMS.get(cms) or _near(cms)
+        cause = _cause(f"cms:{cms}", row)
+    elif cme is not None:
+        cause = _cause(f"cme:{cme}", CME.get(cme))
+    else:
+        cause = _cause("error", None)
+    return dataclasses.replace(cause, card=sim_state_of_error(cme=cme, cms=cms))
 
 
 def before_payload(cause: Cause) -> Cause:

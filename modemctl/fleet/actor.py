@@ -28,7 +28,7 @@ from modemctl.fleet.checking import (
 )
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.health import read_network
-from modemctl.fleet.judging import judge
+from modemctl.fleet.judging import judge, tells_card
 from modemctl.fleet.link import Link
 from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.moves import Interrupted, Moved
@@ -52,6 +52,7 @@ _log = logging.getLogger(__name__)
 _M, _E = ModemState, ModemEvent
 _NO_CARD: Final = frozenset({_M.ABSENT, _M.REFUSED, _M.QUARANTINED})  # that may receive
 _SEARCH_POLL: Final = 2.0  # grows up to the health interval
+_N_REFUSALS: Final = 3  # of one question, then the link is looked at
 _SIM_POLL: Final = 10.0
 _LONGEST_SIM_POLL: Final = 300.0
 _END_LIMIT: Final = 180.0  # seconds from the walk's end; what came in is saved for 30 of them
@@ -450,12 +451,16 @@ class Actor:
         the bay serves, it is asked again which card it holds.
         """
         loop = asyncio.get_running_loop()
-        poll = _SEARCH_POLL
+        poll, n_refused = _SEARCH_POLL, 0
         while not self._attention.is_stopping:
             self._attention.check()
-            registration = await self._link.driver.registration()
-            self._facts = dataclasses.replace(self._facts, registration_stat=registration.stat)
-            found = await self._look_at_card(registration)
+            try:
+                found = await self._look_for_network()
+            except CommandError as error:  # a card may be busy for a moment
+                n_refused += 1
+                if n_refused >= _N_REFUSALS or tells_card(error):
+                    raise
+                found = None
             if found is not None:
                 return found
             deadline = loop.time() + poll
@@ -463,9 +468,11 @@ class Actor:
             await self._attention.look_up(deadline)
         return None
 
-    async def _look_at_card(self, registration: Registration) -> Moved | None:
+    async def _look_for_network(self) -> Moved | None:
         """What the card and the network allow; None = wait."""
         driver = self._link.driver
+        registration = await driver.registration()
+        self._facts = dataclasses.replace(self._facts, registration_stat=registration.stat)
         state = await driver.sim_state()
         if state is SimState.ABSENT:
             return Moved(event=_E.SIM_REMOVED, reason="the card was taken out")

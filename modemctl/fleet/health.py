@@ -17,6 +17,7 @@ from typing import Final, assert_never
 
 from drivers.errors import CommandError, ProtocolError
 from drivers.interface import Driver
+from modemctl.fleet.judging import tells_card
 from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.moves import Interrupted
 from modemctl.fleet.receiving import Receiver
@@ -75,6 +76,8 @@ class Health:
         try:
             now = await self._ask(driver, before)
         except (CommandError, ProtocolError) as error:
+            if tells_card(error):
+                raise
             self._n_failures += 1
             if self._n_failures < _N_FAILURES:
                 return before
@@ -97,6 +100,8 @@ class Health:
                 try:
                     now = await self._do(chore, driver, now)
                 except CommandError as error:  # it does not serve this: nothing else waits for it
+                    if tells_card(error):
+                        raise
                     facts = {"chore": chore.value, "error": str(error)}
                     _log.debug("health.refused", extra=facts)
         return now

@@ -12,6 +12,9 @@ _M, _E = ModemState, ModemEvent
 def judge(error: DriverError, state: ModemState, *, has_port: bool) -> Moved | None:
     """What moves the bay on; None where the error means nothing in this state."""
     is_probing = state is _M.PROBING
+    if tells_card(error) and not is_probing:
+        event = _E.SIM_MISSING if state is _M.STARTING else _E.SIM_REMOVED
+        return Moved(event=event, reason=str(error)) if (state, event) in MODEM else None
     if isinstance(error, LinkError) and (is_probing or not has_port):
         return Moved(event=_E.PORT_GONE, reason=error.reason)
     if is_probing:
@@ -25,3 +28,9 @@ def judge(error: DriverError, state: ModemState, *, has_port: bool) -> Moved | N
     if (state, event) not in MODEM:
         return None
     return Moved(event=event, reason=str(error))
+
+
+def tells_card(error: DriverError) -> bool:
+    """Whether an error says that the card is gone, locked or dead: no step of the ladder helps."""
+    cause = error.cause if isinstance(error, CommandError) else None
+    return cause is not None and cause.needs_card_check

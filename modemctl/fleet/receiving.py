@@ -14,6 +14,7 @@ from drivers.errors import CommandError, DriverError
 from drivers.interface import CallEvent, DriverEvent, SmsDirect, SmsStored, StorageFull
 from modemctl.errors import StoreError
 from modemctl.fleet.inbound import Inbound
+from modemctl.fleet.judging import tells_card
 from modemctl.fleet.link import Link
 from modemctl.lifecycle import ModemEvent
 from modemctl.model import Bay, Iccid
@@ -162,7 +163,8 @@ class Receiver:
                 await self._take(inbound, event)
             except DriverError as error:
                 self._is_running = False
-                self._mailbox.interrupt(ModemEvent.OUT_OF_STEP, f"while receiving: {error}")
+                move = ModemEvent.SIM_REMOVED if tells_card(error) else ModemEvent.OUT_OF_STEP
+                self._mailbox.interrupt(move, f"while receiving: {error}")
 
     async def _take(self, inbound: Inbound, event: DriverEvent | None) -> None:
         """Store one event, or do what is due; while the store fails, the event is kept."""
@@ -179,10 +181,14 @@ class Receiver:
                     raise
                 self._is_running = False
                 self._mailbox.interrupt(ModemEvent.WATCHDOG, "receiving stood still")
-            except CommandError:
+            except CommandError as error:
                 # A card that is busy for a moment is no reason to leave READY.
                 n_refused += 1
-                if n_refused == _N_REFUSALS or not isinstance(event, SmsStored | StorageFull):
+                if (
+                    n_refused == _N_REFUSALS
+                    or tells_card(error)
+                    or not isinstance(event, SmsStored | StorageFull)
+                ):
                     raise
                 await asyncio.sleep(_CARD_PAUSE)
             except StoreError as error:

@@ -285,6 +285,8 @@ class Sender:
         _log.info("segment.refused", extra={"cause": refused.code, "blame": refused.blame})
         if cause is None:
             return
+        if cause.needs_card_check:
+            raise Interrupted(ModemEvent.SIM_REMOVED, f"a submit was refused: {cause.title}")
         is_mistaken = cause.blame is Blame.HOST and cause.action is Action.STOP
         if cause.blame is Blame.MODEM or cause.action is Action.FIX or is_mistaken:
             self._n_modem_faults += 1
