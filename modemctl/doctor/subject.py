@@ -29,10 +29,10 @@ class Subject:
     """Addresses that the settings name now; of a glob what is there."""
 
     @classmethod
-    def of(cls, facts: Facts, settings: Settings) -> Subject:
-        """Look once at unit, daemon and ports."""
+    def of(cls, facts: Facts, settings: Settings, *, finds_daemon: bool = True) -> Subject:
+        """Look once at unit, daemon and ports; not into the state folder if not `finds_daemon`."""
         unit = read_unit(facts)
-        daemon = find_daemon(facts, settings.paths.state_dir)
+        daemon = find_daemon(facts, settings.paths.state_dir) if finds_daemon else None
         return cls(
             facts=facts,
             settings=settings,

@@ -13,7 +13,7 @@ from typing import Final
 from modemctl.config.settings import HubPower
 from modemctl.doctor.facts import Facts
 from modemctl.doctor.findings import Finding, fail, ok, some, warn
-from modemctl.doctor.people import WRITE, may
+from modemctl.doctor.people import READ, WRITE, may
 from modemctl.doctor.subject import Subject
 
 _DEVICES: Final = "/sys/bus/usb/devices"
@@ -112,28 +112,71 @@ def check_usb(subject: Subject) -> Iterator[Finding]:
 
 def check_recovery(subject: Subject) -> Iterator[Finding]:
     """Whether the steps of recovery that the settings ask for may touch USB; they are opt-in."""
-    facts = subject.facts
-    devices = read_devices(facts)
-    modems = [one for one in devices if not one.is_hub and not one.is_root]
+    modems = [one for one in read_devices(subject.facts) if not one.is_hub and not one.is_root]
     if not modems:
         return
-    install = "systemd/usb-recovery/: its udev rule and its drop-in for the unit"
-    is_shut = _is_sys_read_only(subject)
-    closed = [one.name for one in modems if is_shut or not _may_write(subject, one.name)]
+    closed = [one.name for one in modems if not _may_write(subject, f"{one.name}/authorized")]
     hub_power = subject.settings.bank.hub_power
     if hub_power is HubPower.OFF:
         seen = "a hanging modem is restarted by AT commands only; unplugging it is not set up"
         yield ok("USB recovery", seen if closed else "modems may be taken off the bus and back")
-    elif hub_power is HubPower.UHUBCTL and not _has_program(facts, "uhubctl"):
+    elif hub_power is HubPower.UHUBCTL and not _has_program(subject.facts, "uhubctl"):
         yield fail("USB recovery", "bank.hub_power wants uhubctl", "apt install uhubctl")
     elif closed:
-        seen = f"{subject.runner.name} may not switch {some(closed)}"
-        yield fail("USB recovery", seen, f"install {install}; or bank.hub_power = off")
-    elif not any(_port_switches(facts)):
-        seen = "no hub has a `disable` file a port: this kernel is older than 6.0"
-        yield fail("USB recovery", seen, "a newer kernel, or bank.hub_power = off")
+        yield fail("USB recovery", f"{subject.runner.name} may not switch {some(closed)}", _INSTALL)
     else:
-        yield ok("USB recovery", f"modems and hub ports may be switched ({hub_power})")
+        yield _judge_switches(subject, hub_power, modems)
+
+
+_INSTALL: Final = (
+    "install systemd/usb-recovery/: its udev rule and its drop-in for the unit;"
+    " or bank.hub_power = off"
+)
+
+
+def _judge_switches(subject: Subject, hub_power: HubPower, modems: Sequence[Device]) -> Finding:
+    """The ports that the modems hang on; uhubctl also switches without the kernel's files."""
+    lacking: list[str] = []
+    closed: list[str] = []
+    for modem in modems:
+        switch = _port_switch(modem.name)
+        if subject.facts.stat(f"{_DEVICES}/{switch}") is None:
+            lacking.append(modem.name)
+        elif not _may_write(subject, switch):
+            closed.append(modem.name)
+    if hub_power is HubPower.UHUBCTL:
+        lacking = [one for one in lacking if not _may_ask_hub(subject, _hub(one))]
+    if closed:
+        seen = f"{subject.runner.name} may not switch the hub port of {some(closed)}"
+        return fail("USB recovery", seen, _INSTALL)
+    if lacking and hub_power is HubPower.UHUBCTL:
+        seen = f"no way to the hub of {some(lacking)}: neither `disable` (kernel 6.0) nor its node"
+        return fail("USB recovery", seen, "a newer kernel, or bank.hub_power = off")
+    if lacking:
+        seen = f"no `disable` file at the port of {some(lacking)}: kernel older than 6.0?"
+        return fail("USB recovery", seen, "a newer kernel, or bank.hub_power = off")
+    return ok("USB recovery", f"modems and hub ports may be switched ({hub_power})")
+
+
+def _hub(device: str) -> str:
+    """What a device hangs on: `1-1.4` → `1-1`, `1-4` → `usb1`."""
+    above, dot, _ = device.rpartition(".")
+    return above if dot else f"usb{device.partition('-')[0]}"
+
+
+def _port_switch(device: str) -> str:
+    """The kernel's file that switches a device's port. Source: Linux ABI, sysfs-bus-usb."""
+    hub, port = _hub(device), re.split(r"[-.]", device)[-1]
+    interface = f"{hub.removeprefix('usb')}-0:1.0" if hub.startswith("usb") else f"{hub}:1.0"
+    return f"{interface}/{hub}-port{port}/disable"
+
+
+def _may_ask_hub(subject: Subject, hub: str) -> bool:
+    """Whether the hub's own node takes requests, as libusb makes them."""
+    facts = subject.facts
+    numbers = (facts.number(f"{_DEVICES}/{hub}/{one}") for one in ("busnum", "devnum"))
+    node = "/dev/bus/usb/" + "/".join(f"{number:03d}" for number in numbers)
+    return facts.stat(node) is not None and may(facts, subject.runner, node, READ | WRITE)
 
 
 def _is_sys_read_only(subject: Subject) -> bool:
@@ -146,14 +189,8 @@ def _is_sys_read_only(subject: Subject) -> bool:
 
 
 def _may_write(subject: Subject, name: str) -> bool:
-    return may(subject.facts, subject.runner, f"{_DEVICES}/{name}/authorized", WRITE)
-
-
-def _port_switches(facts: Facts) -> Iterator[str]:
-    for interface in facts.names(_DEVICES):
-        for port in facts.names(f"{_DEVICES}/{interface}"):
-            if "-port" in port and facts.stat(f"{_DEVICES}/{interface}/{port}/disable"):
-                yield port
+    is_open = may(subject.facts, subject.runner, f"{_DEVICES}/{name}", WRITE)
+    return is_open and not _is_sys_read_only(subject)
 
 
 def _has_program(facts: Facts, name: str) -> bool:

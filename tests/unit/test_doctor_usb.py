@@ -140,6 +140,42 @@ def test_hub_power_needs_what_the_settings_name(tmp_path: Path) -> None:
     assert uhubctl.verdict is Verdict.OK
 
 
+def test_hub_power_needs_the_right_to_write_the_port_of_each_modem(tmp_path: Path) -> None:
+    """The daemon's user of the unit, not who asks; both files of the udev rule count."""
+    tmp_path.chmod(0o755)
+    write(tmp_path, "etc/passwd", "modemctl:x:990:990::/:/sbin/nologin\n")
+    write(tmp_path, "etc/systemd/system/modemctl.service", "[Service]\nUser=modemctl\n")
+    two_buses(tmp_path)
+    hub = plug(tmp_path, "1-1", f"{CONTROLLER}/usb1", ends=(1,), **HUB)
+    for place in ("1-1.1", "1-1.2"):
+        modem = plug(tmp_path, place, f"{CONTROLLER}/usb1/1-1", ends=(3,), **EC25)
+        (modem / "authorized").chmod(0o666)
+        write(hub / f"1-1:1.0/1-1-port{place[-1]}", "disable", "0").chmod(0o666)
+    (well,) = recovery(tmp_path, HubPower.KERNEL)
+    assert well.verdict is Verdict.OK
+    (hub / "1-1:1.0/1-1-port2/disable").chmod(0o644)
+    (closed,) = recovery(tmp_path, HubPower.KERNEL)
+    assert closed.verdict is Verdict.FAIL
+    assert closed.seen == "modemctl may not switch the hub port of 1-1.2"
+    (modem / "authorized").chmod(0o644)
+    (closed,) = recovery(tmp_path, HubPower.KERNEL)
+    assert closed.seen == "modemctl may not switch 1-1.2"
+    (off,) = recovery(tmp_path, HubPower.OFF)
+    assert off.verdict is Verdict.OK
+
+
+def test_uhubctl_goes_by_the_hubs_own_node_where_the_kernel_is_old(tmp_path: Path) -> None:
+    two_buses(tmp_path)
+    plug(tmp_path, "1-1", f"{CONTROLLER}/usb1", ends=(1,), busnum="1", devnum="7", **HUB)
+    plug(tmp_path, "1-1.2", f"{CONTROLLER}/usb1/1-1", ends=(3,), **EC25)
+    write(tmp_path, "usr/sbin/uhubctl")
+    (shut,) = recovery(tmp_path, HubPower.UHUBCTL)
+    assert (shut.verdict, "1-1.2" in shut.seen) == (Verdict.FAIL, True)
+    write(tmp_path, "dev/bus/usb/001/007")
+    (node,) = recovery(tmp_path, HubPower.UHUBCTL)
+    assert node.verdict is Verdict.OK
+
+
 def test_our_unit_needs_its_drop_in_for_hub_power(tmp_path: Path) -> None:
     folder = Path(__file__).resolve().parents[2] / "systemd"
     unit = "etc/systemd/system/modemctl.service"
