@@ -155,6 +155,11 @@ class Actor:
         """Why it stands there."""
         return self._reason
 
+    @property
+    def was_kept_out(self) -> bool:
+        """Whether the bay's port was there, and could not be had."""
+        return self._link.is_kept_out
+
     def set_paused(self, *, is_paused: bool) -> None:
         """A person paused the bay or lets it run: seen before the next segment."""
         self._attention.set_paused(is_paused=is_paused)
@@ -171,6 +176,8 @@ class Actor:
             self._mailbox.interrupt(_E.PORT_GONE, place.note)
         elif place.usb != self._usb:  # the news of its absence was overtaken
             self._mailbox.interrupt(_E.PORT_GONE, "another device is in its socket")
+        elif self._link.is_plugged_anew:
+            self._wake.set()  # an open link notices it by itself
 
     def tell_card(self, unfit: str | None) -> None:
         """The register changed: why this bay's card may not be used now, None where it may."""
@@ -332,10 +339,18 @@ class Actor:
     async def _refused(self) -> Moved | None:
         """The modem is left alone until it is admitted or gone (CC-01)."""
         await self._link.close()
+        if (left := self._left_port()) is not None:
+            return left
         loop, interval = asyncio.get_running_loop(), self._ground.bank.rescan_interval
         await self._attention.look_up(loop.time() + interval)
+        return self._left_port()
+
+    def _left_port(self) -> Moved | None:
+        """Where the link is closed: was the modem pulled, or another one plugged in?"""
         if not self._link.has_port():
             return Moved(event=_E.PORT_GONE, reason="the port is gone")
+        if self._link.is_plugged_anew:
+            return Moved(event=_E.PORT_GONE, reason="it was plugged in anew")
         return None
 
     async def _recovering(self) -> Moved:
@@ -350,6 +365,8 @@ class Actor:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._recovery.cool_down
         while loop.time() < deadline and not self._attention.is_stopping:
+            if (left := self._left_port()) is not None:
+                return left
             await self._attention.look_up(deadline)
         return Moved(event=_E.RETRY, reason="the cool-down is over")
 

@@ -84,7 +84,8 @@ class Discovery:
         arrivals: dict[Bay, tuple[tuple[str, ...], float]] = {}
         for bay, place in found.items():
             is_settled = place.usb is None or (place.is_sure and place.addresses)
-            if is_settled or bay in (self._told or {}):
+            told = (self._told or {}).get(bay)
+            if is_settled or (told is not None and told.arrival == place.arrival):
                 continue
             seen, since = self._arrivals.get(bay, (None, now))
             if seen != place.addresses:
@@ -155,7 +156,7 @@ def named_places(patterns: Sequence[str], usb: Places) -> dict[Bay, Place]:
                 bay = Bay(address)
             there = (address,) if is_there(address) else ()
             note = "" if there else f"{address} is missing"
-            found[bay] = Place(bay=bay, addresses=there, note=note)
+            found[bay] = Place(bay=bay, addresses=there, note=note, arrival=_arrival(address))
     return found
 
 
@@ -174,6 +175,14 @@ def _node(address: str) -> str:
         return str(Path(address).resolve())
     except RuntimeError:  # links in a ring
         return address
+
+
+def _arrival(address: str) -> int:
+    """The number of a device's file: the kernel makes it anew at each plugging in."""
+    try:
+        return Path(address.removeprefix("unix:")).stat().st_ino
+    except OSError:
+        return 0
 
 
 def _expand(pattern: str) -> Sequence[str]:

@@ -35,6 +35,7 @@ class Link:
     ) -> None:
         self.address = next(iter(place.addresses), "")
         self._place = place
+        self._tried_arrival = place.arrival
         self._probe = probe
         self._budget = budget
         self.mailbox: Final = mailbox
@@ -42,6 +43,8 @@ class Link:
         self._n_queued = 0
         self._opening: asyncio.Timeout | None = None
         self._is_abandoned = False
+        self.is_kept_out = False
+        """Whether the last try to open met another program, or a lack of rights."""
 
     @property
     def waits_for_turn(self) -> bool:
@@ -77,6 +80,18 @@ class Link:
     def follow(self, place: Place) -> None:
         """The bay's ports are these now; an open one stays open."""
         self._place = place
+
+    @property
+    def is_plugged_anew(self) -> bool:
+        """Whether what is in the socket came behind the last try to open it."""
+        return self._place.arrival != self._tried_arrival
+
+    @property
+    def left(self) -> str | None:
+        """In words, how the modem that was opened last left its port; None while it is there."""
+        if not self.has_port():
+            return "the port is gone"
+        return "it was plugged in anew" if self.is_plugged_anew else None
 
     def has_port(self) -> bool:
         """Whether the bay has a port; of sockets only an attempt can tell."""
@@ -114,6 +129,7 @@ class Link:
 
         A port that is held or refused ends the search: the modem's next port is no way around.
         """
+        self._tried_arrival = self._place.arrival
         addresses = [one for one in self._place.addresses if is_there(one)]
         if not self._place.is_sure:
             addresses.sort(key=lambda one: one != self.address)
@@ -121,7 +137,8 @@ class Link:
         for n_failed, address in enumerate(addresses):
             try:
                 driver = await self._probe(address, self.mailbox.put)
-            except LinkError:
+            except LinkError as error:
+                self.is_kept_out = isinstance(error, PortBusy | PortDenied)
                 raise
             except DriverError as error:
                 failure = failure if n_failed else error  # the best port's words count

@@ -24,14 +24,22 @@ class Seat:
         self.actor: Actor | None = None
         self._news = asyncio.Event()
         self._haste = asyncio.Event()
+        self._heeds_plug = False
 
     @property
     def has_port(self) -> bool:
         """Whether there is something to open."""
         return any(is_there(address) for address in self.place.addresses)
 
+    @property
+    def was_kept_out(self) -> bool:
+        """Whether the last actor found a port that it could not have."""
+        return self.actor is not None and self.actor.was_kept_out
+
     def follow(self, place: Place) -> None:
         """The bay's ports are these now."""
+        if self._heeds_plug and place.arrival != self.place.arrival:
+            self._haste.set()
         self.place = place
         self._news.set()
         if self.actor is not None:
@@ -52,10 +60,14 @@ class Seat:
         """Until the ports changed, at most so long."""
         await _wait(self._news, seconds)
 
-    async def rest(self, seconds: float) -> None:
-        """Keep a pause, unless somebody is in a hurry."""
+    async def rest(self, seconds: float, *, heeds_plug: bool) -> None:
+        """Keep a pause, unless somebody is in a hurry; or pulls the modem, or plugs in another."""
         self._haste.clear()
-        await _wait(self._haste, seconds)
+        self._heeds_plug = heeds_plug
+        try:
+            await _wait(self._haste, seconds)
+        finally:
+            self._heeds_plug = False
 
 
 class Patience:

@@ -123,9 +123,19 @@ class Supervisor:
             began_at = loop.time()
             has_crashed = not await self._live(seat, group)
             life = loop.time() - began_at
-            rest = patience.after(life, has_crashed=has_crashed, has_port=seat.has_port)
             if not self._stop.is_set():
-                await seat.rest(rest)
+                await self._rest(seat, patience, life, has_crashed=has_crashed)
+
+    async def _rest(
+        self, seat: Seat, patience: Patience, life: float, *, has_crashed: bool
+    ) -> None:
+        """The pause before a bay's next actor; a loose contact is not taken up each time."""
+        had_port = seat.has_port
+        heeds_plug = has_crashed or had_port
+        rest = patience.after(life, has_crashed=has_crashed, has_port=had_port)
+        await seat.rest(rest, heeds_plug=heeds_plug)
+        if (heeds_plug or seat.was_kept_out) and not self._stop.is_set():
+            await self._note_pulled(seat)
 
     async def _live(self, seat: Seat, group: asyncio.TaskGroup) -> bool:
         """One actor's life; False where it failed, or hangs for good and is left behind."""
@@ -176,6 +186,16 @@ class Supervisor:
         try:
             n_orphans = await self._store.write(act)
             _log.info("supervisor.crash_noted", extra={"bay": bay, "n_in_doubt": n_orphans})
+        except StoreError as error:
+            _log.warning("supervisor.store_failed", extra={"error": str(error)})
+
+    async def _note_pulled(self, seat: Seat) -> None:
+        """Once a modem was pulled, what kept its bay from working is no reason any more."""
+        if seat.has_port:
+            return
+        bay, reason = seat.place.bay, seat.place.note or _UNPLUGGED
+        try:
+            await self._store.write(lambda tx: modems.note_absent(tx, [bay], reason=reason))
         except StoreError as error:
             _log.warning("supervisor.store_failed", extra={"error": str(error)})
 

@@ -113,7 +113,7 @@ class UsbReader:
             ),
             driver=(folder / "driver").resolve().name,
             marks=marks,
-            arrival=folder.parent.stat().st_ino,  # the kernel makes the folder anew
+            arrival=_arrival(folder.parent),
         )
 
     def _marks(self, tty: Path) -> Mapping[str, str] | None:
@@ -212,6 +212,12 @@ def _device(folder: Path) -> UsbDevice:
         product_id=_text(folder / "idProduct"),
         serial=_text(folder / "serial", "") or None,
     )
+
+
+def _arrival(device: Path) -> int:
+    """A number of this stay on the bus: the kernel makes folder and address anew at each one."""
+    address = _text(device / "devnum", "")  # 1 to 127, then again
+    return device.stat().st_ino * 256 + (int(address) % 256 if address.isdecimal() else 0)
 
 
 def _computed(folder: Path) -> str:

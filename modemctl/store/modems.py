@@ -219,7 +219,7 @@ def note_absent(tx: Tx, bays: Collection[Bay], *, reason: str) -> int:
         .where(
             modem.c.node_id == tx.node_id,
             modem.c.bay.in_(sorted(bays)),
-            (modem.c.state != ModemState.ABSENT) | (modem.c.reason == _JUST_STARTED),
+            (modem.c.state != ModemState.ABSENT) | (modem.c.reason != reason),
         )
         .values(state=ModemState.ABSENT.value, reason=reason, state_at=tx.now, updated_at=tx.now)
         .returning(modem.c.bay)

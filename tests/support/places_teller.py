@@ -20,6 +20,7 @@ def tell(places: Mapping[Bay, Place]) -> None:
             "folder": place.usb and str(place.usb.folder),
             "is_sure": place.is_sure,
             "note": place.note,
+            "arrival": place.arrival,
         }
         for bay, place in places.items()
     }

@@ -34,6 +34,7 @@ class UsbWorld:
         self._has_udev_names = has_udev_names
         self._paths: dict[str, str] = {}
         self._plugged: dict[str, list[tuple[str, str, str]]] = {}
+        self._n_plugs = 1
 
     def __enter__(self) -> Self:
         self._bed = subprocess.Popen(
@@ -69,7 +70,9 @@ class UsbWorld:
     ) -> None:
         """Put a modem into a socket: its ports appear one after the other."""
         vendor, product = usb_id.split(":")
+        self._n_plugs += 1
         facts = {"idVendor": vendor, "idProduct": product, "serial": serial}
+        facts["devnum"] = str(self._n_plugs)
         device = self._do("add", "usb", socket, self._hub(socket), facts, {"DEVTYPE": "usb_device"})
         self._plugged[socket] = []
         for tty in ttys:

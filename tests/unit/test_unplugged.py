@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from drivers import registry
-from drivers.errors import CommandTimeout
+from drivers.errors import CommandTimeout, DriverError, PortBusy
 from modemctl.config import SimsSettings
 from modemctl.config.settings import BankSettings, ListMode, LockMode
 from modemctl.fleet.breaking import Breakers
@@ -21,6 +21,7 @@ from modemctl.fleet.supervisor import Supervisor
 from modemctl.lifecycle import ModemState
 from modemctl.policy.numbers import NumberRules
 from modemctl.store import Store, modems
+from modemctl.store.modems import ModemRow
 from modemctl.telemetry import Telemetry
 from tests.support.approved import add_cards
 from tests.support.benches import CARDS, MANY, rules
@@ -28,6 +29,7 @@ from tests.support.scripted_modem import OK, Answer, OnPty, ScriptedModem, said
 from tests.support.stores import TestClock, open_store
 
 _M = ModemState
+MUTE = CommandTimeout("AT", "probe")
 STRANGE_CARD = "89860000000000000019"
 
 
@@ -74,20 +76,24 @@ class Fleet:
     def __init__(self, store: Store, link: Path) -> None:
         self.store = store
         self.link = link
-        self.is_mute = False
+        self.fault: DriverError | None = None
 
     async def open(self, address, sink):
-        if self.is_mute:
-            raise CommandTimeout("AT", "probe")
+        if self.fault is not None:
+            raise self.fault
         return await registry.probe(address, sink)
 
     def plug(self, port: OnPty) -> None:
         self.link.unlink(missing_ok=True)
         self.link.symlink_to(port.path)
 
-    async def state(self) -> ModemState | None:
+    async def row(self) -> ModemRow | None:
         rows = await self.store.read(lambda conn: modems.find(conn, node_id=self.store.node_id))
-        return next((row.state for row in rows), None)
+        return next(iter(rows), None)
+
+    async def state(self) -> ModemState | None:
+        row = await self.row()
+        return None if row is None else row.state
 
     async def reach(self, state: ModemState) -> None:
         try:
@@ -133,7 +139,7 @@ async def test_a_modem_pulled_in_any_state_is_absent_at_once_and_comes_back(tmp_
     mode = ListMode.ENFORCE if state is _M.REFUSED else ListMode.LEARN
     async with OnPty(HELD_IN[state]()) as port, fleet(tmp_path, mode) as one:
         await one.reach(_M.ABSENT)  # named, and not there yet
-        one.is_mute = state in {_M.RECOVERING, _M.FAILED}
+        one.fault = MUTE if state in {_M.RECOVERING, _M.FAILED} else None
         one.plug(port)
         await one.reach(state)
         began_at = asyncio.get_running_loop().time()
@@ -142,10 +148,47 @@ async def test_a_modem_pulled_in_any_state_is_absent_at_once_and_comes_back(tmp_
         await one.reach(_M.ABSENT)
         limit = 7.0 if state is _M.RECOVERING else 1.5  # its steps rest between
         assert asyncio.get_running_loop().time() - began_at < limit
-        one.is_mute = False
+        one.fault = None
         async with OnPty(well()) as again:
             one.plug(again)
             await one.reach(_M.REFUSED if mode is ListMode.ENFORCE else _M.READY)
+
+
+@pytest.mark.parametrize("state", [_M.REFUSED, _M.CHECKING, _M.READY, _M.RECOVERING, _M.FAILED])
+async def test_a_modem_changed_for_another_between_two_looks_is_taken(tmp_path, state):
+    mode = ListMode.ENFORCE if state is _M.REFUSED else ListMode.LEARN
+    async with (
+        OnPty(HELD_IN[state]()) as port,
+        OnPty(well()) as other,
+        fleet(tmp_path, mode) as one,
+    ):
+        one.fault = MUTE if state in {_M.RECOVERING, _M.FAILED} else None
+        one.plug(port)
+        await one.reach(state)
+        one.fault = None
+        one.plug(other)  # nothing of ours runs between
+        port.unplug()
+        await other.modem.until(lambda: "AT+CGSN" in other.modem.received)
+        await one.reach(_M.REFUSED if mode is ListMode.ENFORCE else _M.READY)
+
+
+async def test_a_modem_whose_port_is_held_is_absent_for_the_right_reason_once_it_is_pulled(
+    tmp_path,
+):
+    async def tells(holds: Callable[[str], bool]) -> None:
+        async with asyncio.timeout(20):
+            while (row := await one.row()) is None or not holds(row.reason):
+                await asyncio.sleep(0.005)
+
+    async with OnPty(well()) as port, fleet(tmp_path, ListMode.LEARN) as one:
+        one.fault = PortBusy(str(one.link), "busy", holder="17 minicom")
+        one.plug(port)
+        await tells(lambda reason: "17 minicom" in reason)
+        one.link.unlink()
+        await tells(lambda reason: reason == "no port" or "bay-01 is missing" in reason)
+        one.fault = None
+        one.plug(port)
+        await one.reach(_M.READY)
 
 
 def test_each_state_that_a_modem_can_be_pulled_in_is_tried():
