@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from types import MappingProxyType
+from typing import Final, Protocol, TypeAlias
 
 
 class SimState(StrEnum):
@@ -101,6 +102,26 @@ class Registration:
     def is_registered(self) -> bool:
         """True where an SMS may be submitted."""
         return self.stat in {1, 5, 6, 7, 9, 10}
+
+    @property
+    def words(self) -> str:
+        """The status for a person. Source: TS 27.007 §7.2."""
+        return _STAT_WORDS.get(self.stat, f"network status {self.stat}")
+
+
+_STAT_WORDS: Final = MappingProxyType({
+    0: "not registered, and the modem does not search",
+    1: "registered in its home network",
+    2: "not registered, the modem searches",
+    3: "the network denies registration",
+    4: "no coverage, or the modem cannot tell",
+    5: "registered as a guest (roaming)",
+    6: "registered in its home network, for SMS only",
+    7: "registered as a guest (roaming), for SMS only",
+    8: "emergency calls only",
+    9: "registered in its home network, CSFB not preferred",
+    10: "registered as a guest (roaming), CSFB not preferred",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,8 +89,7 @@ class Health:
     async def _ask(self, driver: Driver, before: Facts) -> Facts:
         registration = await driver.registration()
         if not registration.is_registered:
-            reason = f"network status {registration.stat}"
-            raise Interrupted(ModemEvent.REGISTRATION_LOST, reason)
+            raise Interrupted(ModemEvent.REGISTRATION_LOST, registration.words)
         dbm = self._mailbox.take_signal()
         if dbm is None:  # the modem did not tell by itself since the last check
             dbm = await driver.signal_dbm()

@@ -173,4 +173,4 @@ class Mailbox:
             case RegistrationChanged():
                 is_in = event.registration.is_registered
                 name = ModemEvent.REGISTERED if is_in else ModemEvent.REGISTRATION_LOST
-                self.interrupt(name, f"network status {event.registration.stat}")
+                self.interrupt(name, event.registration.words)

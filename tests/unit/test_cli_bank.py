@@ -116,7 +116,7 @@ async def test_bays_are_shown_and_paused(bench: ApiBench) -> None:
         ("refused", "not_admitted (policy: CC-01)", "modemctl modems admit IMEI --reason WHY"),
         ("failed", "no answer", "modemctl modems retry bay-07 --reason WHY"),
         ("sim_wait", "sim_puk", f"modemctl sims puk ask {ICCID} --reason WHY"),
-        ("ready", "network status 1", ""),
+        ("ready", "registered in its home network", ""),
     ],
 )
 async def test_a_bay_that_is_not_ready_names_its_cure(bench: ApiBench, state, reason, told) -> None:
