@@ -36,6 +36,7 @@ from modemctl.fleet.places import Place
 from modemctl.fleet.progress import Progress
 from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.recovering import Recovery, Tools
+from modemctl.fleet.samples import sample_of
 from modemctl.fleet.saving import STORE_PAUSE, save
 from modemctl.fleet.unlocking import Unlocked, unlock
 from modemctl.fleet.working import Work
@@ -124,21 +125,12 @@ class Actor:
     @property
     def sample(self) -> ModemSample:
         """The bay as a scrape shows it."""
-        stat = self._facts.registration_stat
-        return ModemSample(
-            bay=self._bay,
-            family=self._family,
-            state=self._state.value,
+        return sample_of(
+            self._facts,
+            self._state,
             is_paused=self._attention.is_paused,
-            is_registered=stat is not None and Registration(stat=stat).is_registered,
-            carrier=self._facts.operator,
-            signal_dbm=self._facts.signal_dbm,
-            temperature_c=self._facts.temperature_c,
-            breakers=self._breakers(),
+            breakers=self._work.breakers(),
         )
-
-    def _breakers(self) -> dict[str, str]:
-        return self._work.breakers()
 
     @property
     def facts(self) -> Facts:
@@ -171,13 +163,12 @@ class Actor:
     def follow(self, place: Place) -> None:
         """The bay's ports changed: what is gone is left at once, what is there is opened next."""
         self._link.follow(place)
+        self._wake.set()  # where the link is closed, nobody else tells of another modem
         self._ground.hubs.settle(self._bay, None if place.usb is None else place.usb.hub)
         if not place.addresses:
             self._mailbox.interrupt(_E.PORT_GONE, place.note)
         elif place.usb != self._usb:  # the news of its absence was overtaken
             self._mailbox.interrupt(_E.PORT_GONE, "another device is in its socket")
-        elif self._link.is_plugged_anew:
-            self._wake.set()  # an open link notices it by itself
 
     def tell_card(self, unfit: str | None) -> None:
         """The register changed: why this bay's card may not be used now, None where it may."""
@@ -277,6 +268,8 @@ class Actor:
         before = self._state
         self._state = advance(before, moved.event)
         self._reason = moved.reason
+        if moved.event in {_E.SIM_REMOVED, _E.SIM_MISSING}:
+            self._facts = dataclasses.replace(self._facts, iccid=None)
         if self._state in {_M.RECOVERING, _M.STARTING}:
             self._receiver.pause()
         elif moved.event is _E.SIM_REMOVED or self._state in _NO_CARD:
@@ -339,19 +332,16 @@ class Actor:
     async def _refused(self) -> Moved | None:
         """The modem is left alone until it is admitted or gone (CC-01)."""
         await self._link.close()
-        if (left := self._left_port()) is not None:
-            return left
-        loop, interval = asyncio.get_running_loop(), self._ground.bank.rescan_interval
-        await self._attention.look_up(loop.time() + interval)
-        return self._left_port()
+        left = self._left_port()
+        if left is None:
+            loop, interval = asyncio.get_running_loop(), self._ground.bank.rescan_interval
+            await self._attention.look_up(loop.time() + interval)
+        return left
 
     def _left_port(self) -> Moved | None:
         """Where the link is closed: was the modem pulled, or another one plugged in?"""
-        if not self._link.has_port():
-            return Moved(event=_E.PORT_GONE, reason="the port is gone")
-        if self._link.is_plugged_anew:
-            return Moved(event=_E.PORT_GONE, reason="it was plugged in anew")
-        return None
+        why = self._link.left
+        return None if why is None else Moved(event=_E.PORT_GONE, reason=why)
 
     async def _recovering(self) -> Moved:
         """Climb the ladder; without coverage nobody comes here."""
@@ -364,11 +354,11 @@ class Actor:
         await self._link.close()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._recovery.cool_down
-        while loop.time() < deadline and not self._attention.is_stopping:
-            if (left := self._left_port()) is not None:
-                return left
+        left = self._left_port()
+        while left is None and loop.time() < deadline and not self._attention.is_stopping:
             await self._attention.look_up(deadline)
-        return Moved(event=_E.RETRY, reason="the cool-down is over")
+            left = self._left_port()
+        return left or Moved(event=_E.RETRY, reason="the cool-down is over")
 
     async def _starting(self) -> Moved:
         """Init sequence that needs no card; is one there?"""
@@ -500,8 +490,7 @@ class Actor:
             card = await self._check_card()
             if isinstance(card, Fit) and card.iccid == self._facts.iccid:
                 self._facts = await read_network(driver, self._facts)
-                reason = f"network status {registration.stat}"
-                return Moved(event=_E.REGISTERED, reason=reason)
+                return Moved(event=_E.REGISTERED, reason=registration.words)
             reason = "not the card that was unlocked"
         self._mailbox.interrupt(_E.SIM_READY, reason)  # what is there now is checked at once
         return Moved(event=_E.SIM_REMOVED, reason=reason)

@@ -52,6 +52,8 @@ class ModemView:
     """A bay and what is known of the modem in it; `department` is its card's.
 
     `expected_iccid` is the card that belongs into the bay: learned, or said by a person (SIM-07).
+    `iccid` is the card that is in it; of an absent modem it is `last_iccid`. Signal, operator,
+    registration and temperature are those of a READY bay: what was measured earlier is not told.
     """
 
     bay: str
@@ -67,6 +69,7 @@ class ModemView:
     revision: str | None
     family: str | None
     iccid: str | None
+    last_iccid: str | None
     department: str | None
     expected_iccid: str | None
     signal_dbm: int | None
@@ -382,6 +385,7 @@ def _before(known: ties.Ties, bay: Bay, iccid: Iccid) -> dict[str, str]:
 
 
 def _view(row: ModemRow) -> ModemView:
+    is_there, is_on_air = row.state is not ModemState.ABSENT, row.state is ModemState.READY
     return ModemView(
         bay=row.bay,
         node_id=row.node_id,
@@ -395,13 +399,14 @@ def _view(row: ModemRow) -> ModemView:
         model=row.model,
         revision=row.revision,
         family=row.family,
-        iccid=row.iccid,
+        iccid=row.iccid if is_there else None,
+        last_iccid=None if is_there else row.iccid,
         department=row.department,
         expected_iccid=row.expected_iccid,
-        signal_dbm=row.signal_dbm,
-        operator=row.operator,
-        registration_stat=row.registration_stat,
-        temperature_c=row.temperature_c,
+        signal_dbm=row.signal_dbm if is_on_air else None,
+        operator=row.operator if is_on_air else None,
+        registration_stat=row.registration_stat if is_on_air else None,
+        temperature_c=row.temperature_c if is_on_air else None,
         breakers=row.breakers,
         updated_at=row.updated_at,
     )

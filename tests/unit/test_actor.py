@@ -165,6 +165,17 @@ async def test_a_card_that_lost_the_network_is_looked_at_again(tmp_path):
         assert actor.facts.iccid == CARDS[1]
 
 
+async def test_a_card_that_was_taken_out_is_no_longer_told_to_be_in_the_bay(tmp_path):
+    modem = OneCard()
+    modem.stat = 1
+    async with bay(tmp_path, modem) as (actor, _):
+        await reach(actor, ModemState.READY)
+        modem.script["AT+CPIN?"] = b"\r\n+CME ERROR: 10\r\n"
+        modem.tell_registration(0)
+        await reach(actor, ModemState.SIM_WAIT)
+        assert actor.facts.iccid is None
+
+
 async def test_the_same_card_comes_back_without_another_check(tmp_path):
     modem = OneCard()
     async with bay(tmp_path, modem) as (actor, _):

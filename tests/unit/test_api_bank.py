@@ -27,12 +27,14 @@ async def bench(tmp_path):
         yield opened
 
 
-async def plug_in(bench: ApiBench, n: int = 2, state: ModemState = ModemState.READY) -> None:
+async def plug_in(
+    bench: ApiBench, n: int = 2, state: ModemState = ModemState.READY, **measured: object
+) -> None:
     changes = [
         modems.StateChange(
             facts=modems.Facts(
                 bay=Bay(f"bay-{i:02d}"), port=f"/dev/ttyUSB{i}", family="generic",
-                iccid=Iccid(CARDS[i - 1]),
+                iccid=Iccid(CARDS[i - 1]), **measured,
             ),
             before=ModemState.ABSENT, after=state, event="port_seen", reason="",
         )
@@ -129,6 +131,22 @@ async def test_bays_are_listed_and_shown_to_whom_their_cards_belong(bench):
     async with bench.client(other) as client:
         assert (await client.get("/v1/modems")).json()["items"] == []
         assert (await client.get("/v1/modems/bay-02")).status_code == 404
+
+
+async def test_what_was_measured_is_told_of_a_ready_bay_alone_and_an_absent_card_as_the_last(bench):
+    measured = {"signal_dbm": -67, "operator": "CMCC", "registration_stat": 1, "temperature_c": 41}
+    read = ("signal_dbm", "operator", "registration_stat", "temperature_c", "iccid", "last_iccid")
+    told = {}
+    async with bench.client(bench.admin_token) as client:
+        for state in (ModemState.READY, ModemState.RECOVERING, ModemState.ABSENT):
+            await plug_in(bench, 1, state, **measured)
+            shown = (await client.get("/v1/modems/bay-01")).json()
+            told[state] = tuple(shown[name] for name in read)
+    assert told == {
+        ModemState.READY: (-67, "CMCC", 1, 41, CARDS[0], None),
+        ModemState.RECOVERING: (None, None, None, None, CARDS[0], None),
+        ModemState.ABSENT: (None, None, None, None, None, CARDS[0]),
+    }
 
 
 async def test_a_bay_is_paused_and_resumed_once_each_in_the_log(bench):
