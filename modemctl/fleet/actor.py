@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from drivers.errors import CommandError, CommandTimeout, DriverError, ProtocolError
-from drivers.interface import Registration, SimState
+from drivers.interface import SimState
 from modemctl.errors import StoreError
 from modemctl.fleet.admission import refused
 from modemctl.fleet.attention import Attention
@@ -36,7 +36,7 @@ from modemctl.fleet.places import Place
 from modemctl.fleet.progress import Progress
 from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.recovering import Recovery, Tools
-from modemctl.fleet.samples import sample_of
+from modemctl.fleet.samples import identified, sample_of
 from modemctl.fleet.saving import STORE_PAUSE, save
 from modemctl.fleet.unlocking import Unlocked, unlock
 from modemctl.fleet.working import Work
@@ -90,10 +90,11 @@ class Actor:
             reopen=self._open,
             tools=Tools(ladders=ground.ladders, hubs=ground.hubs, hub_power=ground.bank.hub_power),
         )
+        count = ground.telemetry.count
         self._progress = Progress(
             n_answers=lambda: self._link.n_answers,
             is_excused=lambda: self._link.waits_for_turn or not ground.store.journal.is_healthy,
-            on_hang=self._count_hang,
+            on_hang=lambda state: count("modemctl_hangs_total", state=state.value),
             on_stuck=self._set_over,
             submit_timeout=ground.bank.submit_timeout,
         )
@@ -318,30 +319,16 @@ class Actor:
         await self._require_admitted()
 
     def _note_identity(self) -> None:
-        driver = self._link.driver
-        self._facts = dataclasses.replace(
-            self._facts,
-            port=self._link.address,
-            imei=driver.identity.imei,
-            manufacturer=driver.identity.manufacturer,
-            model=driver.identity.model,
-            revision=driver.identity.revision,
-            family=driver.capabilities.family,
-        )
+        self._facts = identified(self._facts, self._link.address, self._link.driver)
 
     async def _refused(self) -> Moved | None:
         """The modem is left alone until it is admitted or gone (CC-01)."""
         await self._link.close()
-        left = self._left_port()
+        left = self._link.left()
         if left is None:
             loop, interval = asyncio.get_running_loop(), self._ground.bank.rescan_interval
             await self._attention.look_up(loop.time() + interval)
         return left
-
-    def _left_port(self) -> Moved | None:
-        """Where the link is closed: was the modem pulled, or another one plugged in?"""
-        why = self._link.left
-        return None if why is None else Moved(event=_E.PORT_GONE, reason=why)
 
     async def _recovering(self) -> Moved:
         """Climb the ladder; without coverage nobody comes here."""
@@ -354,10 +341,10 @@ class Actor:
         await self._link.close()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._recovery.cool_down
-        left = self._left_port()
+        left = self._link.left()
         while left is None and loop.time() < deadline and not self._attention.is_stopping:
             await self._attention.look_up(deadline)
-            left = self._left_port()
+            left = self._link.left()
         return left or Moved(event=_E.RETRY, reason="the cool-down is over")
 
     async def _starting(self) -> Moved:
@@ -386,17 +373,16 @@ class Actor:
     async def _checking(self) -> Moved:
         """Which card is it, and may it be used?"""
         outcome = await self._check_card()
+        iccid = outcome.iccid if isinstance(outcome, Fit | Unfit) else None
+        self._facts = dataclasses.replace(self._facts, iccid=iccid)
         match outcome:
             case Fit():
-                self._facts = dataclasses.replace(self._facts, iccid=outcome.iccid)
                 return Moved(event=_E.FIT)
             case Unfit():
-                self._facts = dataclasses.replace(self._facts, iccid=outcome.iccid)
                 if outcome.reason == MOVED_CARD.reason:
                     self._ground.telemetry.count("modemctl_moves_total", kind="card")
                 return Moved(event=_E.UNFIT, reason=told(outcome))
             case _:
-                self._facts = dataclasses.replace(self._facts, iccid=None)
                 return Moved(event=_E.UNREADABLE, reason=outcome.reason)
 
     async def _check_card(self) -> CheckOutcome:
@@ -502,9 +488,6 @@ class Actor:
 
     def _learn(self, facts: Facts) -> None:
         self._facts = facts
-
-    def _count_hang(self, state: ModemState) -> None:
-        self._ground.telemetry.count("modemctl_hangs_total", state=state.value)
 
     def _set_over(self) -> None:
         self.over.set()

@@ -10,7 +10,9 @@ from typing import Final
 from drivers.errors import DriverError, LinkError, OutOfStep, PortBusy, PortDenied, PortGone
 from drivers.interface import Driver, EventSink
 from modemctl.fleet.mailbox import Mailbox
+from modemctl.fleet.moves import Moved
 from modemctl.fleet.places import Place, UsbDevice, is_there
+from modemctl.lifecycle import ModemEvent
 
 _BOOT_POLL: Final = 3.0
 _BOOT_TIME: Final = 60.0  # seconds that a modem may take to come back after a reset
@@ -81,17 +83,13 @@ class Link:
         """The bay's ports are these now; an open one stays open."""
         self._place = place
 
-    @property
-    def is_plugged_anew(self) -> bool:
-        """Whether what is in the socket came behind the last try to open it."""
-        return self._place.arrival != self._tried_arrival
-
-    @property
-    def left(self) -> str | None:
-        """In words, how the modem that was opened last left its port; None while it is there."""
+    def left(self) -> Moved | None:
+        """Whether the modem that was opened last is no longer the one at the port, and how."""
         if not self.has_port():
-            return "the port is gone"
-        return "it was plugged in anew" if self.is_plugged_anew else None
+            return Moved(event=ModemEvent.PORT_GONE, reason="the port is gone")
+        if self._place.arrival != self._tried_arrival:
+            return Moved(event=ModemEvent.PORT_GONE, reason="it was plugged in anew")
+        return None
 
     def has_port(self) -> bool:
         """Whether the bay has a port; of sockets only an attempt can tell."""

@@ -1,11 +1,12 @@
-"""A bay as a scrape shows it: what is true now, nothing that was measured earlier."""
+"""What is known of a bay's modem, and what a scrape shows of it: nothing that was true earlier."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Final
 
-from drivers.interface import Registration
+from drivers.interface import Driver, Registration
 from modemctl.lifecycle import ModemState
 from modemctl.store.modems import Facts
 from modemctl.telemetry import ModemSample
@@ -29,4 +30,18 @@ def sample_of(
         signal_dbm=facts.signal_dbm if is_on_air else None,
         temperature_c=facts.temperature_c if is_on_air else None,
         breakers=breakers,
+    )
+
+
+def identified(facts: Facts, address: str, driver: Driver) -> Facts:
+    """The facts with what the modem behind an address says that it is."""
+    identity = driver.identity
+    return dataclasses.replace(
+        facts,
+        port=address,
+        imei=identity.imei,
+        manufacturer=identity.manufacturer,
+        model=identity.model,
+        revision=identity.revision,
+        family=driver.capabilities.family,
     )
