@@ -163,17 +163,22 @@ class Link:
         await self.driver.realign()
         self.mailbox.forget_controls()
 
-    async def restart(self) -> None:
+    async def restart(self, reopen: Callable[[], Awaitable[None]]) -> None:
         """Restart the modem and wait until it answers under the same address again.
+
+        `reopen` opens a link that is closed or out of step, for a modem that may be driven.
 
         Raises:
             DriverError: it does not come back.
+            Exception: what `reopen` raised; nothing was restarted then.
         """
-        driver = self._driver or await self.open()
+        if self._driver is None:
+            await reopen()
         try:
-            await driver.reset()
+            await self.driver.reset()
         except OutOfStep:  # the reset is a command too: it wants a link that is in step
-            await (await self.open()).reset()
+            await reopen()
+            await self.driver.reset()
         await self.come_back()
 
     async def come_back(self) -> None:

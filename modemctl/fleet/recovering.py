@@ -162,7 +162,7 @@ class Recovery:
             case Step.REOPEN:
                 await self._reopen()
             case Step.RESET:
-                await self._link.restart()
+                await self._link.restart(self._reopen)
             case Step.REBIND | Step.POWER:
                 assert device is not None, "such a step was not offered"
                 await self._shake(step, device)

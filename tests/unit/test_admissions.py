@@ -369,6 +369,29 @@ async def test_another_modem_found_behind_a_restart_is_refused_before_anything_e
         assert set(modem.received) <= {*IDENTIFYING}
 
 
+async def test_another_modem_found_on_the_way_to_a_restart_is_not_restarted(tmp_path, monkeypatch):
+    """A link out of step is opened anew for its restart: whoever answers there has to be ours."""
+    monkeypatch.setattr("modemctl.fleet.link._BOOT_POLL", 0.05)
+    modem = OneCard()
+    modem.stat = 1
+    modem.script["AT+CFUN=1,1"] = said()
+    async with one_bay(tmp_path, modem, modems=ENFORCE) as (actor, store):
+        await reach(actor, ModemState.REFUSED)
+        await admit(store)
+        actor.tell_admission(None)
+        await reach(actor, ModemState.READY)
+        others = {"AT+CGSN": ANOTHER, "AT+CGMI": "OTHER", "AT+CGMM": "Model 2", "AT+CGMR": "R2"}
+        modem.script.update({command: said(answer) for command, answer in others.items()})
+        actor._link.driver._channel.distrust()
+        for _ in (Step.REALIGN, Step.REOPEN):
+            actor._recovery._ladder.climb(store.clock.monotonic(), offered=set(Step))
+        modem.received.clear()
+        actor._mailbox.interrupt(ModemEvent.OUT_OF_STEP, "an answer came late")
+        await reach(actor, ModemState.REFUSED)
+        assert (actor.facts.imei, actor.reason) == (ANOTHER, "not_admitted (policy: CC-01)")
+        assert set(modem.received) <= {*IDENTIFYING}
+
+
 @pytest.mark.parametrize("kind", [WishKind.AT, WishKind.RESET, WishKind.RELEASE, WishKind.RETRY])
 async def test_a_refused_modem_is_not_driven_by_a_persons_wish(tmp_path, kind):
     modem = OneCard()

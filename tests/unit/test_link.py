@@ -139,7 +139,11 @@ async def test_a_link_out_of_step_is_opened_anew_for_the_reset(monkeypatch):
         driver = await link.open()
         assert isinstance(driver, GenericDriver)
         driver._channel.distrust()
-        await link.restart()
+
+        async def reopen() -> None:
+            await link.open()
+
+        await link.restart(reopen)
         assert modem.received.count("AT+CFUN=1,1") == 1
         assert link.is_open
         assert len(prober.tried) == 3
