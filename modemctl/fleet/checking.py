@@ -13,9 +13,9 @@ from typing import Final, TypeAlias
 from drivers.errors import CommandError, ProtocolError
 from drivers.interface import Driver
 from modemctl.config.settings import ListMode
-from modemctl.model import Bay, EventKind, Iccid
+from modemctl.model import Bay, Iccid
 from modemctl.policy.cards import MOVED_CARD, TAMPERED_CARD, UNKNOWN_CARD, Unfitness, unfitness
-from modemctl.store import Connection, Store, Tx, sims, ties
+from modemctl.store import Connection, Store, Tx, card_locks, sims, ties
 from modemctl.vault import Vault
 
 _MAX_READS: Final = 4
@@ -162,16 +162,16 @@ def _card_alarm(iccid: Iccid, bay: Bay, found: Unfitness) -> Callable[[Tx], None
             places = ties.read_many(tx.conn, tx.vault, bays=[bay], iccids=[iccid]).before(
                 bay, iccid
             )
-        facts = {"alarm": f"card_{found.reason}", "bay": bay, "policy": found.policy, **places}
-        tx.event(EventKind.ALARM, iccid, facts)
+        facts = {"policy": found.policy, **places}
+        card_locks.alarm_once(tx, iccid, word=f"card_{found.reason}", bay=bay, facts=facts)
 
     return act
 
 
 def alarm(iccid: Iccid, bay: str, word: str, policy: str) -> Callable[[Tx], None]:
-    """An act that leaves an alarm about a card: one word and the rule that it concerns."""
+    """An act that leaves an alarm about a card, once: one word and the rule that it concerns."""
 
     def act(tx: Tx) -> None:
-        tx.event(EventKind.ALARM, iccid, {"alarm": word, "bay": bay, "policy": policy})
+        card_locks.alarm_once(tx, iccid, word=word, bay=bay, facts={"policy": policy})
 
     return act

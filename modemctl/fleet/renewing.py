@@ -16,7 +16,7 @@ from typing import Final
 from modemctl.fleet.checking import alarm
 from modemctl.fleet.pin_turns import Seat, Stopped, await_turn, send, verdict
 from modemctl.policy.pin_change import is_trivial
-from modemctl.policy.pin_guard import PinCommand
+from modemctl.policy.pin_guard import PinCommand, StopReason
 from modemctl.store import pin_changes
 
 _log = logging.getLogger(__name__)
@@ -38,7 +38,8 @@ async def renew_pin(seat: Seat) -> bool:
     stopped = await change_pin(_impatient(seat), random_pin())
     if stopped is not None:
         _log.info("pin.not_changed", extra={"reason": stopped.reason})
-        if stopped.reason.startswith("pin_"):  # the card itself refused
+        if stopped.reason.startswith("pin_") and stopped.reason != StopReason.PIN_FAILED:
+            # The card itself refused, now: of an earlier time it was told then.
             await seat.store.write(alarm(seat.iccid, seat.bay, stopped.reason, "SIM-07"))
     else:
         _log.info("pin.changed")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 
 from drivers.interface import PinOutcome
-from modemctl.fleet.checking import alarm
 from modemctl.fleet.pin_turns import Seat, Stopped, deliver, other_card, settle_blocked, tries_left
 from modemctl.fleet.renewing import random_pin
+from modemctl.model import EventKind
 from modemctl.policy.pin_guard import AttemptOutcome
 from modemctl.store import puks
 
@@ -57,5 +57,7 @@ async def unblock(seat: Seat) -> Stopped | None:
     _log.info("puk.tried", extra={"outcome": outcome.value})
     if outcome is PinOutcome.OK:
         return None
-    await seat.store.write(alarm(seat.iccid, seat.bay, f"puk_{outcome}", "SIM-06"))
-    return Stopped(reason=f"puk_{outcome}")
+    word = f"puk_{outcome}"
+    facts = {"alarm": word, "bay": seat.bay, "policy": "SIM-06"}
+    await seat.store.write(lambda tx: tx.event(EventKind.ALARM, seat.iccid, facts))  # each try
+    return Stopped(reason=word)

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection, exists, insert, select, union, update
 
 from modemctl.lifecycle import CardState
-from modemctl.model import Iccid
+from modemctl.model import EventKind, Iccid
 from modemctl.policy.locks import LockState, lock_state
 from modemctl.policy.puk import OPEN
 from modemctl.store.tables import card_lock, modem, puk_request, sim
@@ -74,12 +74,34 @@ def note(tx: Tx, items: Sequence[LockNote]) -> Sequence[None]:
         values: dict[str, object] = {"bay": item.bay, "reason": item.reason, "at": tx.now}
         if item.is_locked is not None:
             values |= {"is_locked": item.is_locked, "verified_at": tx.now}
-        if item.iccid in known:
-            tx.conn.execute(update(card_lock).where(card_lock.c.iccid == item.iccid).values(values))
-        else:
-            tx.conn.execute(insert(card_lock).values({**values, "iccid": item.iccid}))
-            known.add(item.iccid)
+        if item.is_locked and not item.reason:
+            values["alarm"] = ""  # all is well: what comes next is news
+        _put(tx, item.iccid, values, is_known=item.iccid in known)
+        known.add(item.iccid)
     return [None] * len(items)
+
+
+def alarm_once(tx: Tx, iccid: Iccid, *, word: str, bay: str, facts: Mapping[str, str]) -> None:
+    """An alarm about a card in a bay, unless it was the last one and the card has not served since.
+
+    No look at a card that is set aside, and no restart, says again what holds still.
+    """
+    told = f"{word} {bay}"
+    row = tx.conn.execute(select(card_lock.c.alarm).where(card_lock.c.iccid == iccid)).first()
+    if row is not None and row.alarm == told:
+        return
+    tx.event(EventKind.ALARM, iccid, {"alarm": word, "bay": bay, **facts})
+    values: dict[str, object] = {"alarm": told}
+    if row is None:
+        values |= {"bay": bay, "reason": "", "at": tx.now}
+    _put(tx, iccid, values, is_known=row is not None)
+
+
+def _put(tx: Tx, iccid: Iccid, values: Mapping[str, object], *, is_known: bool) -> None:
+    if is_known:
+        tx.conn.execute(update(card_lock).where(card_lock.c.iccid == iccid).values({**values}))
+    else:
+        tx.conn.execute(insert(card_lock).values({**values, "iccid": iccid}))
 
 
 def count(conn: Connection) -> Mapping[str, int]:

@@ -15,7 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from modemctl.errors import ConfigError
 from modemctl.store.tables import meta
 
-SCHEMA_REVISION: Final = "0007"
+SCHEMA_REVISION: Final = "0008"
 """The Alembic head that this code speaks (a test compares)."""
 
 

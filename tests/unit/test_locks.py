@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict
 
 import pytest
+from sqlalchemy import func, select
 
 from modemctl.lifecycle import CardState, ModemState
 from modemctl.model import Bay, Iccid
@@ -13,6 +14,7 @@ from modemctl.service.locks import LockState
 from modemctl.store import Store, card_locks, counts, sims
 from modemctl.store.card_locks import LockNote
 from modemctl.store.modems import Facts, StateChange, save_changes
+from modemctl.store.tables import event
 from tests.support.apis import open_api, serving
 from tests.support.commands import ask
 from tests.support.stores import TestClock, open_store
@@ -137,3 +139,34 @@ async def test_a_script_hears_whether_every_card_is_locked(bench):
     assert bad.status == 1
     assert json.loads(line)["state"] == "unlocked"
     assert not [name for name in asdict((await report(bench))[CARDS[0]]) if "pin" in name]
+
+
+async def test_an_alarm_is_said_once_until_something_changes(tmp_path):
+    """Hundreds of cards that are set aside are not news at each look and each restart."""
+    async with open_store(tmp_path, TestClock()) as store:
+        await register(store, 2)
+
+        async def say(word: str, *, card: Iccid = CARDS[0], bay: str = "bay-0") -> int:
+            """How many alarms there are behind it."""
+            await store.write(
+                lambda tx: card_locks.alarm_once(
+                    tx, card, word=word, bay=bay, facts={"policy": "SIM-06"}
+                )
+            )
+            query = select(func.count()).where(event.c.kind == "alarm")
+            return await store.read(lambda conn: conn.scalar(query))
+
+        assert [await say("pin_failed") for _ in range(3)] == [1, 1, 1]
+        await see(store, CARDS[0], True, "pin_failed")  # the look that follows
+        assert await say("pin_failed") == 1
+        assert await say("pin_failed", card=CARDS[1]) == 2
+        assert await say("pin_failed", bay="bay-9") == 3
+        assert [await say("card_moved", bay="bay-9") for _ in range(2)] == [4, 4]
+        await see(store, CARDS[0], True)  # it has served since
+        assert await say("card_moved", bay="bay-9") == 5
+        await see(store, CARDS[0], False)
+        assert [await say("lock_off") for _ in range(2)] == [6, 6]
+        await see(store, CARDS[0], False)  # it goes on being open
+        assert await say("lock_off") == 6
+        assert await say("card_unregistered", card=STRANGER) == 7
+        assert await say("card_unregistered", card=STRANGER) == 7

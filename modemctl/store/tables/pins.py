@@ -25,6 +25,7 @@ card_lock = Table(
     Column("verified_at", UtcMs),  # when it was told
     Column("reason", String(64), nullable=False),  # why the card cannot be used; empty: it can
     Column("at", UtcMs, nullable=False),
+    Column("alarm", String(200), nullable=False, server_default=""),  # told, and holds still
 )
 
 puk_request = Table(
