@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from modemctl.doctor.findings import Finding, fail, ok, some, warn
-from modemctl.doctor.people import READ, may
+from modemctl.doctor.people import READ, asker, may
 from modemctl.doctor.rights import key_of
 from modemctl.doctor.subject import Subject
 from modemctl.errors import StoreError
@@ -36,15 +36,19 @@ def check_database(subject: Subject) -> Iterator[Finding]:
         return
     facts = subject.facts
     found = facts.stat(path)
+    is_others = facts.uid not in {0, subject.runner.uid}
     if found is None:
         is_hidden = facts.stat(path.parent) is None or not may(facts, subject.runner, path, READ)
-        if is_hidden and facts.uid not in {0, subject.runner.uid}:
-            yield warn("database", f"{path} cannot be seen as this user", "look as root")
+        if is_hidden and is_others:
+            yield warn("database", f"{path} cannot be seen as this user", "sudo modemctl doctor")
         else:
             yield fail("database", f"{path} does not exist", "modemctl db upgrade")
         return
     if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for, without end
         yield fail("database", f"{path} is no file", "name the database's file (paths.database)")
+        return
+    if is_others and not may(facts, asker(facts), path, READ):
+        yield warn("database", f"{path} is closed to this user", "sudo modemctl doctor")
         return
     try:
         condition = peek(
@@ -61,7 +65,7 @@ def check_database(subject: Subject) -> Iterator[Finding]:
 
 def _cure_of(path: Path, error: str) -> str:
     if "ermission" in error or "unable to open" in error:
-        return f"look as root; the daemon's user must own {path}"
+        return f"sudo modemctl doctor; the daemon's user must own {path}"
     if "waits to be read in" in error:
         return "systemctl start modemctl"
     return _RESTORE

@@ -117,7 +117,7 @@ def check_disk(subject: Subject) -> Iterator[Finding]:
     try:
         room = os.statvfs(facts.path(str(folder)))
     except OSError as error:
-        yield warn("disk", f"{folder}: {error.strerror}", "look as root")
+        yield warn("disk", f"{folder}: {error.strerror}", "sudo modemctl doctor")
         return
     n_inodes = room.f_favail if room.f_files else None  # btrfs and others count none
     yield judge_room(str(folder), room.f_bavail * room.f_frsize, n_inodes)

@@ -29,8 +29,10 @@ class Runner:
     is_self: bool
 
 
-def find_runner(facts: Facts, unit: Unit | None, daemon: Daemon | None) -> Runner:
-    """The running daemon's user, else the unit's, else who asks."""
+def find_runner(
+    facts: Facts, unit: Unit | None, daemon: Daemon | None, state_dir: Path | None = None
+) -> Runner:
+    """The running daemon's user, else the unit's, else the state folder's owner, else who asks."""
     if daemon is not None:
         return Runner(
             name=user_name(facts, daemon.uid),
@@ -49,12 +51,25 @@ def find_runner(facts: Facts, unit: Unit | None, daemon: Daemon | None) -> Runne
         return Runner(
             name=user, uid=uid, gids=gids, origin="the unit's user", is_self=uid == facts.uid
         )
+    found = None if state_dir is None else facts.stat(state_dir)
+    if found is not None and found.st_uid != facts.uid:
+        name = user_name(facts, found.st_uid)
+        _, gid = _user(facts, name) or (0, found.st_gid)
+        return Runner(
+            name=name, uid=found.st_uid, gids=groups_of(facts, name, gid),
+            origin="the state folder's owner", is_self=False,
+        )  # fmt: skip
+    return asker(facts)
+
+
+def asker(facts: Facts) -> Runner:
+    """Who runs the doctor."""
     return Runner(
         name=user_name(facts, facts.uid),
         uid=facts.uid,
         gids=facts.gids,
         origin="the user that asks",
-        is_self=True,
+        is_self=facts.uid == os.geteuid(),
     )
 
 

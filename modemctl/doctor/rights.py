@@ -14,7 +14,7 @@ from modemctl.doctor.people import (
     PASS,
     READ,
     WRITE,
-    Runner,
+    asker,
     group_name,
     groups_of,
     has_user,
@@ -66,7 +66,9 @@ def _check_state(subject: Subject) -> Iterator[Finding]:
     found = facts.stat(folder)
     if found is None:
         if not runner.is_self and facts.uid != 0:
-            yield warn("state folder", f"{folder} cannot be seen as this user", "look as root")
+            yield warn(
+                "state folder", f"{folder} cannot be seen as this user", "sudo modemctl doctor"
+            )
         else:
             cure = "modemctl db upgrade makes it; then chown it to the daemon's user"
             yield fail("state folder", f"{folder} does not exist", cure)
@@ -123,8 +125,12 @@ def check_keys(subject: Subject) -> Iterator[Finding]:
     ):
         handed = None if subject.unit is None else subject.unit.credential(credential)
         path = facts.path(file)
-        if handed == str(file) and not may(facts, _asker(subject), file, READ):
+        if handed == str(file) and not may(facts, asker(facts), file, READ):
             yield _handed_over(subject, what, file)
+            continue
+        if _is_closed(subject, file):
+            seen = f"{file} is closed to this user, as it should be"
+            yield warn(what, seen, "sudo modemctl doctor")
             continue
         try:
             keys.append(read_key(path, what))
@@ -138,9 +144,17 @@ def check_keys(subject: Subject) -> Iterator[Finding]:
         yield fail("keys", "master key and audit key are the same", cure)
 
 
+def _is_closed(subject: Subject, file: Path) -> bool:
+    """Whether only the daemon's user may look into a key, and somebody else asks."""
+    facts, runner = subject.facts, subject.runner
+    return not (facts.uid in {0, runner.uid} or may(facts, asker(facts), file, READ))
+
+
 def _handed_over(subject: Subject, what: str, file: Path) -> Finding:
     """A key that this user may not read, and need not: systemd does."""
-    if subject.facts.stat(file) is None and may(subject.facts, _asker(subject), file.parent, PASS):
+    if subject.facts.stat(file) is None and may(
+        subject.facts, asker(subject.facts), file.parent, PASS
+    ):
         return fail(what, f"{file} does not exist", f"modemctl key create {file}")
     return ok(what, f"{file}: closed to this user; systemd hands it to the daemon")
 
@@ -154,18 +168,12 @@ def _judge_key(subject: Subject, what: str, file: Path, handed: str | None) -> F
     return fail(what, f"{file}: {subject.runner.name} may not read it", cure)
 
 
-def _asker(subject: Subject) -> Runner:
-    facts = subject.facts
-    name = user_name(facts, facts.uid)
-    return Runner(name=name, uid=facts.uid, gids=facts.gids, origin="asks", is_self=True)
-
-
 def _shorter(seen: str, what: str, path: Path, file: Path) -> str:
     return seen.removeprefix(f"{what} file ").replace(str(path), str(file))
 
 
 def _told(cure: str, path: Path, file: Path) -> str:
-    return cure.removeprefix("run: ").replace(str(path), str(file)) or "look as root"
+    return cure.removeprefix("run: ").replace(str(path), str(file)) or "sudo modemctl doctor"
 
 
 def key_of(facts: Facts, settings: Settings) -> bytes | None:

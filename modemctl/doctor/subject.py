@@ -38,7 +38,9 @@ class Subject:
             settings=settings,
             unit=unit,
             daemon=daemon,
-            runner=find_runner(facts, unit, daemon),
+            runner=find_runner(
+                facts, unit, daemon, settings.paths.state_dir if finds_daemon else None
+            ),
             ports=[one for pattern in settings.bank.ports for one in _expand(facts, pattern)],
         )
 

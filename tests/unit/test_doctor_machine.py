@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from modemctl.config import ApiSettings, BankSettings, PathsSettings, Settings, SiteSettings
+from modemctl.doctor.database import check_database
 from modemctl.doctor.exposure import check_exposure, check_unit
 from modemctl.doctor.facts import Facts
 from modemctl.doctor.findings import Finding, Verdict, exit_status, some
@@ -193,6 +194,27 @@ def test_keys_that_nobody_hands_over_must_be_the_daemons(tmp_path: Path) -> None
     master, _ = check_keys(Subject.of(facts_of(tmp_path), Settings()))
     assert master.verdict is Verdict.FAIL
     assert "modemctl may not read it" in master.seen
+
+
+def test_stranger_is_sent_to_who_may_look_and_never_told_to_take_anything_over(
+    tmp_path: Path,
+) -> None:
+    """No unit, no daemon that shows: whose the state folder is, runs it."""
+    root = tmp_path
+    root.chmod(0o755)
+    (root / "var/lib/modemctl").mkdir(parents=True, mode=0o700)
+    for name in ("master.key", "audit.key"):
+        write(root, f"etc/modemctl/{name}")
+        create_key(root / "etc/modemctl" / f"new-{name}")
+        (root / "etc/modemctl" / f"new-{name}").rename(root / "etc/modemctl" / name)
+    facts = facts_of(root, uid=os.geteuid() + 1, gids=frozenset({os.getegid() + 1}))
+    subject = Subject.of(facts, Settings())
+    assert subject.runner.uid == os.geteuid()
+    found = [*check_folders(subject), *check_keys(subject), *check_database(subject)]
+    cures = {one.check: one.cure for one in wrong(*found)}
+    assert "socket" in cures  # its folder is not there, whoever asks
+    del cures["socket"]
+    assert cures == dict.fromkeys(("master key", "audit key", "database"), "sudo modemctl doctor")
 
 
 def test_wrong_keys_are_told_and_never_shown(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import socket
 import tty
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from modemctl.config import BankSettings, PathsSettings, Settings
 from modemctl.doctor.facts import Facts
 from modemctl.doctor.findings import Finding, Verdict
 from modemctl.doctor.people import Runner
-from modemctl.doctor.ports import check_ports, check_rivals
+from modemctl.doctor.ports import check_ports, check_rivals, is_ours
+from modemctl.doctor.processes import Process
 from modemctl.doctor.subject import Subject
 from tests.support.doctors import facts_of, plug, run_program, write
 
@@ -125,7 +127,25 @@ def test_port_of_another_group_names_the_group(tmp_path: Path) -> None:
         (finding,) = check_ports(changed)
     assert finding.verdict is Verdict.FAIL
     assert "gsm may not use it" in finding.seen
-    assert finding.cure.startswith("adduser gsm ")
+    is_root = "group root" in finding.seen  # as in a container without a group tty
+    assert ("adduser gsm" in finding.cure) != is_root
+    assert ("70-modemctl.rules" in finding.cure) == is_root, "nobody joins root for a port"
+
+
+def test_who_may_not_see_the_daemon_is_not_told_to_end_it(tmp_path: Path) -> None:
+    """Another user's processes are known by their names only."""
+    write(tmp_path, "var/lib/modemctl/lock")
+    write(tmp_path, "dev/ttyUSB0")
+    run_program(tmp_path, 4711, "python3", "/dev/ttyUSB0")
+    facts = facts_of(tmp_path, uid=os.geteuid() + 1, gids=frozenset({os.getegid() + 1}))
+    settings = Settings(paths=PathsSettings(state_dir=Path("/var/lib/modemctl")))
+    subject = Subject.of(facts, settings)
+    assert subject.runner.origin == "the state folder's owner"
+    stranger = Process(pid=4711, name="python3")
+    assert not is_ours(subject, stranger)
+    write(tmp_path, "proc/4711/cmdline", "/opt/modemctl/bin/python\0-m\0modemctl\0run\0")
+    assert is_ours(subject, stranger)
+    assert not is_ours(replace(subject, facts=facts_of(tmp_path)), stranger), "its owner knows"
 
 
 # ---------------------------------------------------------------- ModemManager, udev
