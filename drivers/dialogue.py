@@ -176,10 +176,26 @@ class Dialogue:
             await self.realign()
             return []
 
-    async def _try(self, text: str) -> bool:
+    async def _ask_if_known(self, command: Command) -> list[str]:
+        """As `_ask_if_told`; none also where the modem does not know the question."""
+        try:
+            return await self._ask_if_told(command)
+        except CommandError as error:
+            if not error.may_be_unknown:
+                raise
+            return []
+
+    async def _told(self, text: str) -> list[str]:
+        """The answer to a question that a modem need not know; none where it tells none."""
+        try:
+            return await self._ask_if_told(asking(text, timeout=10.0))
+        except CommandError:
+            return []
+
+    async def _try(self, text: str, *, timeout: float = 10.0) -> bool:
         """Run an optional setting; whether it was accepted."""
         try:
-            await self._run(setting(text, timeout=10.0))
+            await self._run(setting(text, timeout=timeout))
         except CommandError:
             return False
         return True

@@ -76,3 +76,8 @@ class CommandError(DriverError):
         self.cme = cme
         self.cms = cms
         self.cause = cause
+
+    @property
+    def may_be_unknown(self) -> bool:
+        """Whether it tells no reason, or that the modem does not know the command."""
+        return self.cme in {None, 4, 100} and self.cms in {None, 303}

@@ -17,7 +17,6 @@ from drivers.at.command import (
     Bare,
     asking,
     by_hand,
-    plain,
     secret,
 )
 from drivers.at.session import AnswerLine
@@ -56,6 +55,9 @@ PROMPT_TIMEOUT = 10.0
 
 _IMSI = dataclasses.replace(asking("AT+CIMI", timeout=20.0, is_private=True), bare=Bare.DIGITS)
 
+_REGISTRATION = ("AT+CREG?", "AT+CEREG?", "AT+CGREG?")
+"""The latter two only of a modem that has never told the first (LTE, NB-IoT)."""
+
 _WITHDRAWN = Cause(
     code="prompt",
     title="the modem withdrew its prompt",
@@ -74,38 +76,58 @@ class GenericDriver(Messaging):
         super().__init__(channel, identity, family, sink)
         self._must_pause = False
         self._temperatures = deque(family.temperatures)
+        self._tells_creg = False
         self._last_mr: int | None = None
 
     # ---- start
 
     async def initialise(self) -> None:
         """Run the init sequence that needs no card."""
-        await self._run(plain("ATE0"))
+        echo_is_off = await self._try("ATE0")
         for text in self._family.noise_off:
             await self._try(text)
         await self._try("AT+CMEE=1")
-        state = await self._ask(asking("AT+CFUN?"))
-        if values.answer_fields(state[0])[0] != "1":
+        state = await self._ask_if_known(asking("AT+CFUN?"))
+        if not state:  # it cannot be asked
+            await self._try("AT+CFUN=1", timeout=30.0)
+        elif values.answer_fields(state[0])[0] != "1":
             await self._run(setting("AT+CFUN=1", timeout=30.0))
         for alternatives in self._family.card_urcs:
             await self._try_first(alternatives)
-        self._is_initialised = self._echo_is_off = True
+        self._is_initialised, self._echo_is_off = True, echo_is_off
 
     # ---- card and PIN
 
     async def sim_state(self) -> SimState:
-        """Ask `+CPIN?`."""
+        """Ask `+CPIN?`; where that is unknown, a card that tells its IMSI asks for no PIN."""
         command = asking("AT+CPIN?", timeout=10.0)
         if self._family.cpin_ends_bare:
             command = dataclasses.replace(command, ends_bare=True)
         try:
-            lines = await self._ask(command)
+            lines = await self._ask_if_told(command)
         except CommandError as error:
             state = values.sim_state_of_error(cme=error.cme, cms=error.cms)
+            if state is None and error.may_be_unknown:
+                state = await self._state_by_imsi()
             if state is None:
                 raise
             return state
-        return values.sim_state(lines[-1])
+        if lines:
+            return values.sim_state(lines[-1])
+        state = await self._state_by_imsi()
+        if state is None:
+            raise ProtocolError("OK without an answer", command.shown)
+        return state
+
+    async def _state_by_imsi(self) -> SimState | None:
+        try:
+            await self.read_imsi()
+        except CommandError as error:
+            return values.sim_state_of_error(cme=error.cme, cms=error.cms)
+        except ProtocolError:
+            await self.realign()
+            return None
+        return SimState.READY
 
     async def read_iccid(self) -> str:
         """Read the card's ICCID once, by the first of the family's ways that works."""
@@ -156,10 +178,14 @@ class GenericDriver(Messaging):
         self._must_pause = outcome is PinOutcome.OK
         return outcome
 
-    async def lock_enabled(self) -> bool:
+    async def lock_enabled(self) -> bool | None:
         """Ask `+CLCK="SC",2`."""
-        lines = await self._ask(asking('AT+CLCK="SC",2', timeout=PIN_TIMEOUT))
-        return values.lock_state(lines[0])
+        question = asking('AT+CLCK="SC",2', timeout=PIN_TIMEOUT)
+        for _ in range(2):  # one answer may have been spoilt on the way
+            lines = await self._ask_if_known(question)
+            if lines:
+                return values.lock_state(lines[0])
+        return None
 
     async def set_lock(self, *, enabled: bool, pin: str) -> PinOutcome:
         """Switch the PIN lock."""
@@ -185,19 +211,20 @@ class GenericDriver(Messaging):
             self._must_pause = False
             await self._wait_ready_sign(self._family.unlock_pause)
         while True:
+            state = None
             try:
-                await self._ask(question)
+                if await self._ask_if_told(question):
+                    return
+                n_bare += 1
             except CommandError as error:
                 state = values.sim_state_of_error(cme=error.cme, cms=error.cms)
                 if state not in {None, SimState.BUSY}:
                     raise
-                n_bare += error.cme is None and error.cms is None
-                if state is None and (n_bare > _MOST_BARE or await self._has_no_storage()):
-                    question = _IMSI
-                if loop.time() + SIM_POLL > deadline:
-                    raise CommandTimeout("AT+CPMS?", "card not served") from error
-            else:
-                return
+                n_bare += error.may_be_unknown
+            if state is None and (n_bare > _MOST_BARE or await self._has_no_storage()):
+                question = _IMSI
+            if loop.time() + SIM_POLL > deadline:
+                raise CommandTimeout("AT+CPMS?", "card not served")
             await self._wait_ready_sign(SIM_POLL)
 
     async def _wait_ready_sign(self, seconds: float) -> None:
@@ -220,32 +247,54 @@ class GenericDriver(Messaging):
     # ---- network
 
     async def registration(self) -> Registration:
-        """Ask `+CREG?`; a few firmwares answer in the form of the URC."""
+        """Ask `+CREG?`, or `+CEREG?`, `+CGREG?` of who does not know it (LTE, NB-IoT)."""
+        failure: CommandError | ProtocolError | None = None
+        for text in _REGISTRATION[:1] if self._tells_creg else _REGISTRATION:
+            try:
+                value = await self._registration_by(text)
+            except CommandError as error:
+                if not error.may_be_unknown:
+                    raise
+                failure = failure or error
+            except ProtocolError as error:
+                failure = failure or error
+            else:
+                self._tells_creg = self._tells_creg or text == _REGISTRATION[0]
+                return value
+        assert failure is not None
+        raise failure
+
+    async def _registration_by(self, text: str) -> Registration:
+        """Ask one of them; a few firmwares answer in the form of the URC."""
         self._heard_registrations.clear()
         command = dataclasses.replace(
-            asking("AT+CREG?", timeout=10.0), accepts=values.is_registration_answer
+            asking(text, timeout=10.0), accepts=values.is_registration_answer
         )
-        answer = await self._run(command)
-        for line in answer.lines:
+        for line in (await self._run(command)).lines:
             value = values.registration(line.text)
             if value is not None:
                 return value
         if self._heard_registrations:
             return self._heard_registrations[-1]
         self._channel.distrust()
-        raise ProtocolError("no registration in the answer", "+CREG:")
+        if not self._tells_creg:
+            await self.realign()
+        raise ProtocolError("no registration in the answer", f"{text[2:-1]}:")
 
     async def signal_dbm(self) -> int | None:
         """Ask `+CSQ`."""
-        return values.signal_dbm((await self._ask(asking("AT+CSQ", timeout=10.0)))[0])
+        lines = await self._ask_if_known(asking("AT+CSQ", timeout=10.0))
+        return values.signal_dbm(lines[0]) if lines else None
 
     async def temperature_c(self) -> int | None:
         """Ask by the family's ways; one that is refused or brings silence is not asked again."""
         while self._temperatures:
             query = self._temperatures.popleft()
             try:
-                lines = await self._ask(query.command)
+                lines = await self._ask_if_told(query.command)
             except CommandError:
+                continue
+            if not lines:
                 continue
             self._temperatures.appendleft(query)
             return query.read(lines)
@@ -253,7 +302,8 @@ class GenericDriver(Messaging):
 
     async def operator(self) -> str | None:
         """Ask `+COPS?`."""
-        return values.operator((await self._ask(asking("AT+COPS?", timeout=10.0)))[0])
+        lines = await self._ask_if_known(asking("AT+COPS?", timeout=10.0))
+        return values.operator(lines[0]) if lines else None
 
     async def current_calls(self) -> Sequence[CurrentCall]:
         """Ask `+CLCC`; no line = no call."""

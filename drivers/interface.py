@@ -371,8 +371,8 @@ class Driver(Protocol):
         """Unblock a card that asks for its PUK, and set its PIN. Never without the PUK's guard."""
         ...
 
-    async def lock_enabled(self) -> bool:
-        """Whether the card asks for its PIN at power-up (`+CLCK="SC",2`)."""
+    async def lock_enabled(self) -> bool | None:
+        """Whether the card asks for its PIN at power-up (`+CLCK="SC",2`); None = not told."""
         ...
 
     async def set_lock(self, *, enabled: bool, pin: str) -> PinOutcome:

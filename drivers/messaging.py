@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 from collections import deque
 from collections.abc import Sequence
 
@@ -15,6 +16,8 @@ from drivers.dialogue import Dialogue, setting
 from drivers.errors import CommandError, ProtocolError
 from drivers.family import SHOW_DIRECTLY, Family
 from drivers.interface import Capabilities, EventSink, Identity, StoredMessage
+
+_log = logging.getLogger(__name__)
 
 N_READINGS = 3
 """Of a slot whose PDU is not as long as its header says."""
@@ -33,6 +36,7 @@ class Messaging(Dialogue):
         self._capabilities = family.capabilities
         self._memories: tuple[str, ...] = family.memories
         self._n_arguments = 3  # of `+CPMS`
+        self._may_select = True
         self._routes = deque(family.urc_routes)
         # Selecting a memory and acting on a slot of it are two commands that nothing may part:
         # a slot of another memory would be read, or deleted.
@@ -90,15 +94,14 @@ class Messaging(Dialogue):
             return False
         if self._routes and self._announcements.are_missing(asyncio.get_running_loop().time()):
             await self._reroute()
-        try:
-            mode = values.answer_fields((await self._ask(asking("AT+CMGF?")))[0])[0]
-        except CommandError:
-            mode = "0"
+        told = await self._told("AT+CMGF?")
+        mode = values.answer_fields(told[0])[0] if told else "0"
         kept = await self._kept_routing()
         return mode == "0" and (kept is None or kept[:4] == self._routing[:4])
 
     async def _choose_memory(self) -> None:
         """Let messages land in the first of the family's memories that the modem has."""
+        self._may_select = True
         offered = await self._offered_memories()
         if offered and not any(offered):
             self._memory, self._memories = None, ()  # all is shown directly
@@ -118,14 +121,25 @@ class Messaging(Dialogue):
                 self._memories = (memory, *others)
                 return
         assert failure is not None
-        raise failure
+        if offered or not failure.may_be_unknown:
+            raise failure
+        await self._take_what_is_there()
+
+    async def _take_what_is_there(self) -> None:
+        """It does not know `+CPMS`: what it lists, it stores in a memory of its own choice."""
+        self._memory = self._family.memories[0]
+        self._memories, self._may_select = (self._memory,), False
+        try:
+            await self._listed(self._memory)
+        except CommandError as error:
+            if not error.may_be_unknown:
+                raise
+            self._memory, self._memories = None, ()
 
     async def _offered_memories(self) -> list[tuple[str, ...]]:
         """The memories for each argument of `+CPMS`; old firmware lacks the test form: []."""
-        try:
-            return storage.memories((await self._ask(asking("AT+CPMS=?", timeout=10.0)))[0])
-        except CommandError:
-            return []
+        told = await self._told("AT+CPMS=?")
+        return storage.memories(told[0]) if told else []
 
     async def _has_no_storage(self) -> bool:
         offered = await self._offered_memories()
@@ -143,19 +157,27 @@ class Messaging(Dialogue):
             kept = await self._kept_routing()
             if kept is not None and kept[:4] != wanted.split(",")[:4]:
                 continue
-            self._routing = wanted.split(",")
-            reports = self._routing[3] != "0"
-            self._capabilities = dataclasses.replace(self._capabilities, reports=reports)
+            self._keep_routing(wanted.split(","))
             return
-        if failure is not None:
-            raise failure
-        raise ProtocolError("no +CNMI value is kept", self._family.capabilities.family)
+        if failure is None:
+            raise ProtocolError("no +CNMI value is kept", self._family.capabilities.family)
+        kept = await self._kept_routing()
+        is_routed = kept is not None and kept[1:2] in (["1"], ["2"], ["3"])
+        if not failure.may_be_unknown or not (is_routed or self._memories):
+            raise failure  # nothing that comes in would be seen
+        self._keep_routing(kept or ["0"] * 5)
+
+    def _keep_routing(self, routing: list[str]) -> None:
+        """From now on messages take this way; without announcements the storage is looked into."""
+        self._routing = routing
+        if routing[1:2] == ["0"]:
+            _log.warning("driver.no_announcements", extra={"model": self._identity.model})
+        reports = routing[3:4] not in ([], ["0"])
+        self._capabilities = dataclasses.replace(self._capabilities, reports=reports)
 
     async def _kept_routing(self) -> list[str] | None:
-        try:
-            return values.answer_fields((await self._ask(asking("AT+CNMI?", timeout=10.0)))[0])
-        except CommandError:
-            return None
+        told = await self._told("AT+CNMI?")
+        return values.answer_fields(told[0]) if told else None
 
     # ---- storage
 
@@ -253,7 +275,7 @@ class Messaging(Dialogue):
         One argument leaves alone where messages land. Where a modem wants all of them, only the
         memory that messages land in anyway can be read.
         """
-        if self._memory == memory:
+        if self._memory == memory or not self._may_select:
             return True
         self._memory = None  # unknown, should the answer be lost
         lands_here = memory == self._memories[0]

@@ -37,6 +37,10 @@ FAMILIES: tuple[Family, ...] = built_in()
 IDENTIFY_TRIES = 3
 """Rounds of finding out who answers; a busy modem's old answers spoil the first."""
 
+_ANYBODY = ("AT", "ATQ0V1E0", "AT", "ATE0Q0V1")
+"""Somebody answers one of them: an ESC spoils the first for some, others lack `AT` alone, or know
+the settings in one order only."""
+
 _SETTLE = 0.1
 """Seconds of silence that end the noise of an earlier user of the port."""
 
@@ -98,7 +102,7 @@ async def _find_step(channel: Channel) -> None:
 
     It may be at a prompt that an earlier process left, with echo on, or with numeric results.
     """
-    questions = [Question(text=text, timeout=1.0) for text in ("AT", "ATQ0V1E0", "AT", "AT")]
+    questions = [Question(text=text, timeout=1.0) for text in _ANYBODY]
     _, is_aligned = await channel.realign(questions, quiet=_SETTLE, drain=_SETTLE)
     if not is_aligned:
         raise CommandTimeout("AT", "probe")

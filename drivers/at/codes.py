@@ -11,6 +11,7 @@ left). A refusal by network or service centre is proof. A code that stands for "
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -357,6 +358,26 @@ def cause_of(*, cme: int | None = None, cms: int | None = None, vendor: str = ""
     else:
         cause = _cause("error", None)
     return dataclasses.replace(cause, card=sim_state_of_error(cme=cme, cms=cms))
+
+
+def code_of_text(text: str, *, is_cms: bool) -> int | None:
+    """The number of an error told in words, whatever its case and blanks; None where unknown.
+
+    Some modems go on telling words after `+CMEE=1`. Source: TS 27.005 §3.2.5, TS 27.007 §9.2.
+    """
+    return (_CMS_BY_TEXT if is_cms else _CME_BY_TEXT).get(_squashed(text))
+
+
+def _squashed(text: str) -> str:
+    """`(U)SIM PIN required` → `simpinrequired`."""
+    return _NO_LETTER.sub("", text.lower().replace("(u)sim", "sim"))
+
+
+_NO_LETTER = re.compile(r"[^a-z0-9]+")
+
+# The network's causes are left out: of these there are as many wordings as modems.
+_CMS_BY_TEXT = {_squashed(row.title): row.code for row in _CMS if row.clause == _MS}
+_CME_BY_TEXT = {_squashed(row.title): row.code for row in _CME}
 
 
 def before_payload(cause: Cause) -> Cause:

@@ -156,34 +156,3 @@ _SHAPES = {
     Bare.ICCID: _ICCID,
     Bare.ANY: re.compile(r"(?s).*"),
 }
-
-_CALL_ENDS = frozenset(
-    {"NO CARRIER", "BUSY", "NO ANSWER", "NO DIALTONE", "NO DIAL TONE", "DELAYED"}
-)
-_ERRORS = frozenset(
-    {"ERROR", "COMMAND NOT SUPPORT", "TOO MANY PARAMETERS", "ABORTED", "OPERATION NOT ALLOWED",
-     "OPERATION NOT SUPPORTED"}
-)  # fmt: skip
-_CODED = re.compile(r"(?i)(\+CME ERROR|\+CMS ERROR|MODEM ERROR|\+EXT ERROR):\s*(.*)")
-
-
-def final_of(line: str, finals: Finals) -> Final | None:
-    """Read a final result code; None where the line is none for this class of command."""
-    upper = line.upper()
-    if upper == "OK":
-        return Final(text=line, is_ok=True)
-    if upper in _ERRORS:
-        return Final(text=line, is_ok=False)
-    coded = _CODED.fullmatch(line)
-    if coded is not None:
-        name, value = coded.group(1).upper(), coded.group(2).strip()
-        number = int(value) if value.isdecimal() and len(value) < 6 else None
-        return Final(
-            text=line,
-            is_ok=False,
-            cme=number if name == "+CME ERROR" else None,
-            cms=number if name == "+CMS ERROR" else None,
-        )
-    if finals is Finals.CALL and (upper in _CALL_ENDS or upper.startswith("CONNECT")):
-        return Final(text=line, is_ok=upper.startswith("CONNECT"))
-    return None

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from typing import TypeAlias
 
-from drivers.at.command import Bare, Command, Final, Finals, final_of, fits_bare
+from drivers.at.command import Bare, Command, Final, Finals, fits_bare
+from drivers.at.finals import final_of
 from drivers.at.framer import Framer, Line, Prompt
 from drivers.at.states import TABLE, Input, State
 from drivers.errors import OutOfStep

@@ -43,7 +43,7 @@ async def renew_pin(seat: Seat) -> bool:
             await seat.store.write(alarm(seat.iccid, seat.bay, stopped.reason, "SIM-07"))
     else:
         _log.info("pin.changed")
-    is_locked = await seat.driver.lock_enabled()
+    is_locked = await seat.driver.lock_enabled() is not False  # it was on
     if not is_locked:
         await seat.store.write(alarm(seat.iccid, seat.bay, "lock_off", "SIM-07"))
     return is_locked

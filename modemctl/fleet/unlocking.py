@@ -36,12 +36,14 @@ from modemctl.telemetry import Telemetry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unlocked:
-    """SMS commands are served. `is_locked`: the card asks for its PIN at power-up."""
+    """SMS commands are served. `is_locked`: the card wants its PIN at power-up; None = unknown."""
 
-    is_locked: bool
+    is_locked: bool | None
 
 
 UnlockOutcome: TypeAlias = Unlocked | Stopped
+
+_LOCK_UNKNOWN: Final = "lock_unknown"  # the modem does not tell
 
 _ABOUT_NOBODY: Final = frozenset({"card_changed", "iccid_unreadable", "sim_absent"})
 """Reasons to stop that tell nothing of the card that was checked."""
@@ -103,7 +105,7 @@ async def _open(seat: Seat, settings: SimsSettings, state: SimState) -> UnlockOu
     other = await other_card(seat.driver, seat.iccid)
     if other is not None:
         return other
-    locked = await _see_to_lock(seat, settings)
+    locked = await _see_to_lock(seat, settings, has_asked=state is not SimState.READY)
     if settings.pin is PinMode.RANDOM and locked == Unlocked(is_locked=True):
         return Unlocked(is_locked=await renew_pin(seat))
     return locked
@@ -116,7 +118,7 @@ async def _note_lock(seat: Seat, state: SimState, outcome: UnlockOutcome) -> Non
         is_locked = outcome.is_locked
     elif state in {SimState.PIN, SimState.PUK}:
         is_locked = True
-    elif state is SimState.READY:
+    elif state is SimState.READY and outcome.reason != _LOCK_UNKNOWN:
         is_locked = False  # read as off, and could not be set
     reason = outcome.reason if isinstance(outcome, Stopped) else ""
     note = LockNote(iccid=seat.iccid, bay=seat.bay, is_locked=is_locked, reason=reason[:64])
@@ -142,15 +144,21 @@ async def _try_pin(seat: Seat) -> Stopped | None:
         return verdict(outcome)
 
 
-async def _see_to_lock(seat: Seat, settings: SimsSettings) -> UnlockOutcome:
-    """Check the lock of an open card; switch it on where the settings ask for it (SIM-07)."""
+async def _see_to_lock(seat: Seat, settings: SimsSettings, *, has_asked: bool) -> UnlockOutcome:
+    """Check the lock of an open card; switch it on where the settings ask for it (SIM-07).
+
+    Of a modem that does not tell, a card that has just asked for its PIN is a locked one.
+    """
     driver, store = seat.driver, seat.store
-    if await driver.lock_enabled():
+    is_on = await driver.lock_enabled()
+    if is_on or (is_on is None and has_asked):
         await settle_open(seat)
         return Unlocked(is_locked=True)
-    if settings.lock is LockMode.VERIFY:
-        await store.write(alarm(seat.iccid, seat.bay, "lock_off", "SIM-07"))
-        return Unlocked(is_locked=False)
+    if is_on is None or settings.lock is LockMode.VERIFY:
+        word = _LOCK_UNKNOWN if is_on is None else "lock_off"
+        await store.write(alarm(seat.iccid, seat.bay, word, "SIM-07"))
+        is_enough = settings.lock is LockMode.VERIFY
+        return Unlocked(is_locked=is_on) if is_enough else Stopped(reason=word)
     while True:
         cleared = await await_turn(seat, PinCommand.CLCK)
         if isinstance(cleared, Stopped):

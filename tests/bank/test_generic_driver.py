@@ -19,6 +19,7 @@ from drivers.errors import (
     PortGone,
     ProtocolError,
 )
+from drivers.family import STORE_FIRST
 from drivers.generic import GenericDriver
 from drivers.interface import (
     Accepted,
@@ -136,7 +137,7 @@ async def test_mute_port_is_no_modem(tmp_path: Path) -> None:
     async with OnSocket(modem, tmp_path) as line:
         with pytest.raises(CommandTimeout):
             await probe(line.address, lambda event: None)
-        assert modem.received.count("AT") == 3
+        assert modem.received == ["<esc>", "AT", "ATQ0V1E0", "AT", "ATE0Q0V1"]
 
 
 async def test_old_answers_do_not_become_the_identity(tmp_path: Path) -> None:
@@ -472,8 +473,27 @@ async def test_modem_that_routes_no_reports_says_so(bench: Bench) -> None:
     assert not bench.driver.capabilities.reports
 
 
-async def test_modem_that_routes_nothing_raises(bench: Bench) -> None:
+async def test_modem_that_knows_no_routing_is_looked_into(bench: Bench) -> None:
     del bench.modem.script["AT+CNMI=2,1,0,2,0"]
+    del bench.modem.script["AT+CNMI?"]
+    await bench.driver.configure_messaging()
+    assert await bench.driver.messaging_is_set()
+    assert not bench.driver.capabilities.reports
+    bench.modem.script["AT+CMGL=4"] = said("+CMGL: 3,0,,24", PDU)
+    assert len(await bench.driver.list_messages()) == 2
+
+
+async def test_modem_that_keeps_its_own_routing_is_taken_at_its_word(bench: Bench) -> None:
+    del bench.modem.script["AT+CNMI=2,1,0,2,0"]
+    bench.modem.script["AT+CNMI?"] = said("+CNMI: 1,2,2,1,1")
+    await bench.driver.configure_messaging()
+    assert await bench.driver.messaging_is_set()
+    assert bench.driver.capabilities.reports
+
+
+async def test_modem_that_says_why_it_routes_nothing_raises(bench: Bench) -> None:
+    for text in STORE_FIRST:
+        bench.modem.script[f"AT+CNMI={text}"] = said(final="+CMS ERROR: 302")
     with pytest.raises(CommandError):
         await bench.driver.configure_messaging()
 
@@ -497,9 +517,9 @@ async def test_memory_that_is_refused_gives_way_to_the_next(bench: Bench) -> Non
     assert await bench.driver.list_messages() == []
 
 
-async def test_modem_without_storage_raises(bench: Bench) -> None:
+async def test_modem_that_neither_stores_nor_shows_messages_raises(bench: Bench) -> None:
     bench.modem.script["AT+CPMS=?"] = said("+CPMS: (),(),()")
-    del bench.modem.script['AT+CPMS="ME","ME","ME"']
+    del bench.modem.script["AT+CNMI?"]
     with pytest.raises(CommandError):
         await bench.driver.configure_messaging()
 
@@ -689,14 +709,16 @@ async def test_unreadable_registration_answer_is_passed_over(bench: Bench) -> No
 
 
 async def test_ok_without_the_answer_puts_the_link_out_of_step(bench: Bench) -> None:
-    bench.modem.script |= {"AT+CSQ": OK, "AT+CREG?": OK}
-    with pytest.raises(ProtocolError):
-        await bench.driver.signal_dbm()
-    with pytest.raises(OutOfStep):
-        await bench.driver.signal_dbm()
-    await bench.driver.realign()
+    bench.modem.script |= {"AT+CREG?": said("+CREG: 0,1"), "AT+CSQ": OK}
+    assert (await bench.driver.registration()).stat == 1
+    bench.modem.script["AT+CREG?"] = OK
     with pytest.raises(ProtocolError):
         await bench.driver.registration()
+    with pytest.raises(OutOfStep):
+        await bench.driver.registration()
+    await bench.driver.realign()
+    assert await bench.driver.signal_dbm() is None
+    assert bench.modem.received[-1] != "AT+CSQ"  # in step again: it was asked who it is
 
 
 # ---------------------------------------------------------------- submit

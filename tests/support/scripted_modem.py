@@ -45,6 +45,8 @@ class ScriptedModem:
         self.payload_answer: Answer = said("+CMGS: 41")
         self.escape_answer: bytes = OK
         self.prompt = b"\r\n> "
+        self.unknown: Answer = ERROR
+        """What it says to a command that is not in its script."""
         self.takes_escape = True
         """Whether an ESC between commands is gone; else it spoils the next one."""
         self._buffer = b""
@@ -103,7 +105,7 @@ class ScriptedModem:
             self._at_prompt = True
             self._write(self.prompt)
         else:
-            self._answer(self.script.get(text, ERROR), text)
+            self._answer(self.script.get(text, self.unknown), text)
 
     def _answer(self, answer: Answer, text: str) -> None:
         data = answer(text) if callable(answer) else answer

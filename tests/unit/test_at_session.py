@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from drivers.at.command import Bare, Command, Finals, asking, by_hand, plain, secret
+from drivers.at.command import Bare, Command, Final, Finals, asking, by_hand, plain, secret
 from drivers.at.framer import BARE_PROMPT_SILENCE
 from drivers.at.session import (
     BARE_END_SILENCE,
@@ -205,13 +205,34 @@ def test_numbers_of_errors_are_read() -> None:
     assert (event.final.cms, event.final.cme, event.final.is_ok) == (38, None, False)
 
 
-@pytest.mark.parametrize("text", ["SIM busy", "9999999"])
-def test_error_in_words_has_no_number(text: str) -> None:
+# The words are the standards' (TS 27.007 §9.2, TS 27.005 §3.2.5), as modems that go on telling
+# words wrote them; the shapes are those of simulators that are not ours.
+@pytest.mark.parametrize(
+    ("line", "cme", "cms"),
+    [
+        ("+CME ERROR: SIM busy", 14, None),
+        ("+CME ERROR:sim PIN  Required.", 11, None),
+        ("+CME ERROR: incorrect password", 16, None),
+        ("+CMS ERROR: (U)SIM PUK required", None, 316),
+        ("+CMS ERROR: Invalid memory index", None, 321),
+        ("+CME ERROR 10", 10, None),
+        ("+CMS ERROR : 38", None, 38),
+        ("+CME ERROR: 9999999", None, None),
+        ("+CME ERROR: no such command", None, None),
+        ("+CMS ERROR: destination out of order", None, None),  # the network's words are no proof
+        ("+CMS ERROR:", None, None),
+        ("ERROR: UNKNOWN", None, None),
+        ("error", None, None),
+    ],
+)
+def test_an_error_ends_its_command_and_tells_its_number(
+    line: str, cme: int | None, cms: int | None
+) -> None:
     session = started(CSQ)
-    session.receive_data(f"\r\n+CME ERROR: {text}\r\n".encode(), 1.0)
+    session.receive_data(f"\r\n{line}\r\n".encode(), 1.0)
     (event,) = events(session)
     assert isinstance(event, Completed)
-    assert (event.final.cme, event.final.is_ok) == (None, False)
+    assert event.final == Final(text=line, is_ok=False, cme=cme, cms=cms)
 
 
 @both_ways
