@@ -27,8 +27,7 @@ from modemctl.fleet.checking import (
     told,
 )
 from modemctl.fleet.ground import Ground
-from modemctl.fleet.health import read_network
-from modemctl.fleet.judging import judge, tells_card
+from modemctl.fleet.judging import judge
 from modemctl.fleet.link import Link
 from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.moves import Interrupted, Moved
@@ -38,7 +37,9 @@ from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.recovering import Recovery, Tools
 from modemctl.fleet.samples import identified, sample_of
 from modemctl.fleet.saving import STORE_PAUSE, save
+from modemctl.fleet.searching import Search
 from modemctl.fleet.unlocking import Unlocked, unlock
+from modemctl.fleet.waiting import SimWait
 from modemctl.fleet.working import Work
 from modemctl.lifecycle import ModemEvent, ModemState, advance
 from modemctl.policy.cards import MOVED_CARD
@@ -52,10 +53,6 @@ _log = logging.getLogger(__name__)
 
 _M, _E = ModemState, ModemEvent
 _NO_CARD: Final = frozenset({_M.ABSENT, _M.REFUSED, _M.QUARANTINED})  # that may receive
-_SEARCH_POLL: Final = 2.0  # grows up to the health interval
-_N_REFUSALS: Final = 3  # of one question, then the link is looked at
-_SIM_POLL: Final = 10.0
-_LONGEST_SIM_POLL: Final = 300.0
 _END_LIMIT: Final = 180.0  # seconds from the walk's end; what came in is saved for 30 of them
 
 
@@ -117,7 +114,7 @@ class Actor:
             facts=lambda: self._facts,
             learn=self._learn,
         )
-        self._n_sim_waits = 0
+        self._sim_wait = SimWait(self._attention, self._link)
         self.over = asyncio.Event()
         """Set where nobody need wait for `run` any more though it goes on: it will never end."""
 
@@ -357,16 +354,11 @@ class Actor:
         return Moved(event=_E.SIM_PRESENT)
 
     async def _waiting_for_sim(self) -> Moved | None:
-        """The modem is well, the card is not usable: look again ever more rarely."""
-        loop = asyncio.get_running_loop()
-        poll = min(_SIM_POLL * 2**self._n_sim_waits, _LONGEST_SIM_POLL)
-        self._n_sim_waits = min(self._n_sim_waits + 1, 8)
-        deadline = loop.time() + poll
-        while loop.time() < deadline and not self._attention.is_stopping:
-            await self._attention.look_up(deadline)
-        if self._attention.is_stopping or await self._link.driver.sim_state() is SimState.ABSENT:
-            return None
-        return Moved(event=_E.SIM_READY, reason="looking again")
+        """The modem is well, or so it seems; the card is not usable."""
+        moved = await self._sim_wait.stay(self._reason)
+        if moved is not None and moved.event is _E.WATCHDOG:
+            self._recovery.want_restart(is_in_step=True)
+        return moved
 
     # ---------------------------------------------------------------- states with a card
 
@@ -416,6 +408,7 @@ class Actor:
             ground.sims,
             telemetry=ground.telemetry,
             may_wait=self._may_wait,
+            on_lost=self._recovery.want_restart,
             lists=self._lists(),
         )
         if not isinstance(outcome, Unlocked):
@@ -426,7 +419,7 @@ class Actor:
             return Moved(event=_E.STOPPED, reason=outcome.reason)
         await driver.configure_messaging()
         await self._receiver.begin(iccid)
-        self._n_sim_waits = 0
+        self._sim_wait.rest()
         return Moved(event=_E.DONE)
 
     def _lists(self) -> Lists:
@@ -438,48 +431,16 @@ class Actor:
         return not self._attention.is_stopping
 
     async def _searching(self) -> Moved | None:
-        """Wait for the network; no coverage is nobody's fault.
-
-        Many modems tell nobody that their card was changed, only that the network is gone: before
-        the bay serves, it is asked again which card it holds.
-        """
-        loop = asyncio.get_running_loop()
-        poll, n_refused = _SEARCH_POLL, 0
-        while not self._attention.is_stopping:
-            self._attention.check()
-            try:
-                found = await self._look_for_network()
-            except CommandError as error:  # a card may be busy for a moment
-                n_refused += 1
-                if n_refused >= _N_REFUSALS or tells_card(error):
-                    raise
-                found = None
-            if found is not None:
-                return found
-            deadline = loop.time() + poll
-            poll = min(poll * 2, self._ground.bank.health_interval)
-            await self._attention.look_up(deadline)
-        return None
-
-    async def _look_for_network(self) -> Moved | None:
-        """What the card and the network allow; None = wait."""
-        driver = self._link.driver
-        registration = await driver.registration()
-        self._facts = dataclasses.replace(self._facts, registration_stat=registration.stat)
-        state = await driver.sim_state()
-        if state is SimState.ABSENT:
-            return Moved(event=_E.SIM_REMOVED, reason="the card was taken out")
-        if state is SimState.BUSY or (state is SimState.READY and not registration.is_registered):
-            return None
-        reason = f"the card says {state}"
-        if state is SimState.READY:
-            card = await self._check_card()
-            if isinstance(card, Fit) and card.iccid == self._facts.iccid:
-                self._facts = await read_network(driver, self._facts)
-                return Moved(event=_E.REGISTERED, reason=registration.words)
-            reason = "not the card that was unlocked"
-        self._mailbox.interrupt(_E.SIM_READY, reason)  # what is there now is checked at once
-        return Moved(event=_E.SIM_REMOVED, reason=reason)
+        """Wait for the network; no coverage is nobody's fault."""
+        search = Search(
+            self._attention,
+            self._link,
+            check_card=self._check_card,
+            longest_poll=self._ground.bank.health_interval,
+            facts=lambda: self._facts,
+            learn=self._learn,
+        )
+        return await search.run()
 
     async def _ready(self) -> Moved | None:
         """Send what the dispatcher hands over; look at signal and registration now and then."""

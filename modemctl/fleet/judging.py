@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from drivers.errors import CommandError, DriverError, LinkError
+from drivers.interface import SimState
 from modemctl.fleet.moves import Moved
 from modemctl.lifecycle import MODEM, ModemEvent, ModemState
 
@@ -13,8 +14,10 @@ def judge(error: DriverError, state: ModemState, *, has_port: bool) -> Moved | N
     """What moves the bay on; None where the error means nothing in this state."""
     is_probing = state is _M.PROBING
     if tells_card(error) and not is_probing:
-        event = _E.SIM_MISSING if state is _M.STARTING else _E.SIM_REMOVED
-        return Moved(event=event, reason=str(error)) if (state, event) in MODEM else None
+        if state is _M.STARTING:
+            return Moved(event=_E.SIM_MISSING, reason=_without_card(error))
+        is_known = (state, _E.SIM_REMOVED) in MODEM
+        return Moved(event=_E.SIM_REMOVED, reason=str(error)) if is_known else None
     if isinstance(error, LinkError) and (is_probing or not has_port):
         return Moved(event=_E.PORT_GONE, reason=error.reason)
     if is_probing:
@@ -28,6 +31,11 @@ def judge(error: DriverError, state: ModemState, *, has_port: bool) -> Moved | N
     if (state, event) not in MODEM:
         return None
     return Moved(event=event, reason=str(error))
+
+
+def _without_card(error: DriverError) -> str:
+    cause = error.cause if isinstance(error, CommandError) else None
+    return "no card" if cause is not None and cause.card is SimState.ABSENT else str(error)
 
 
 def tells_card(error: DriverError) -> bool:

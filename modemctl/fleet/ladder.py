@@ -85,6 +85,13 @@ class Ladder:
         self._next = 0
         return None
 
+    def skip_to(self, step: Step, now: float) -> None:
+        """What is below this step would not help: begin with it, or where we are above it."""
+        if now - self._climbed_at >= _HOUR:
+            self._next = 0
+        self._climbed_at = now
+        self._next = max(self._next, ORDER.index(step))
+
     def rest(self) -> None:
         """The modem works: next time from the lowest step."""
         self._next = 0

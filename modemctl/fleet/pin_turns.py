@@ -55,6 +55,10 @@ async def always() -> bool:
     return True
 
 
+def nobody() -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seat:
     """One card in one modem, for as long as it is being unlocked."""
@@ -66,6 +70,8 @@ class Seat:
     telemetry: Telemetry
     may_wait: MayWait = always
     lists: Lists = NO_LISTS
+    on_lost: Callable[[], None] = nobody
+    """Hears of a PIN whose answer did not come: what hangs now is better restarted."""
 
 
 async def settled_state(driver: Driver) -> SimState:
@@ -237,6 +243,8 @@ async def deliver(
         stored = AttemptOutcome.UNKNOWN
         outcome = await command()
         stored = _STORED[outcome]
+        if outcome is PinOutcome.UNKNOWN:
+            seat.on_lost()
     finally:
         await _record(record, stored)
     return outcome

@@ -65,6 +65,8 @@ class Recovery:
         self._reopen = reopen
         self._tools = tools
         self._ladder = tools.ladders.of(bay)
+        self._wants_restart = False
+        self._is_in_step = False
 
     @property
     def cool_down(self) -> float:
@@ -75,8 +77,41 @@ class Recovery:
         """The modem works: next time from the lowest step."""
         self._ladder.rest()
 
+    def want_restart(self, *, is_in_step: bool = False) -> None:
+        """The next recovery begins with a restart: gentler steps do not help.
+
+        `is_in_step`: the modem answers well and is restarted for its card's sake. That is charged
+        to the budget, but the ladder is not climbed for it.
+        """
+        self._wants_restart, self._is_in_step = True, is_in_step
+
     async def run(self, reason: str, *, family: str, may_go_on: Callable[[], bool]) -> Moved:
         """Climb step by step; how it ended. `may_go_on` is asked before each further step."""
+        wants_restart, self._wants_restart = self._wants_restart, False
+        if wants_restart and self._is_in_step:
+            moved = await self._restart(reason, family=family, may_go_on=may_go_on)
+            if moved is not None:
+                return moved
+        elif wants_restart:
+            self._ladder.skip_to(Step.RESET, self._now())
+        return await self._run(reason, family=family, may_go_on=may_go_on)
+
+    async def _restart(
+        self, reason: str, *, family: str, may_go_on: Callable[[], bool]
+    ) -> Moved | None:
+        """Restart a modem that is in step; None where it answers no more."""
+        step = Step.RESET
+        refusal = self._tools.ladders.refusal(step, self._bay, None, self._now())
+        if refusal is not None or not await self._prepare(step, None, may_go_on):
+            await self._note_skip(step, reason, "budget", refusal or "the walk ends")
+            return Moved(event=ModemEvent.RECOVERED, reason="not restarted")
+        outcome = await self._climb(step, self._link.usb, None, reason)
+        assert outcome is not None, "only USB steps are skipped"
+        await self._note(step, outcome.error, reason, family)
+        is_back = outcome.error is None
+        return Moved(event=ModemEvent.RECOVERED, reason=step.value) if is_back else None
+
+    async def _run(self, reason: str, *, family: str, may_go_on: Callable[[], bool]) -> Moved:
         device = self._link.usb  # while it is off the bus, its place tells nothing of it
         while (step := self._ladder.climb(self._now(), offered=self._offered(device))) is not None:
             hub = None if device is None or step not in USB_STEPS else device.hub

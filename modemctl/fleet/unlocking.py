@@ -6,6 +6,7 @@ before the PIN leaves (`fleet.pin_turns`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -18,6 +19,7 @@ from modemctl.fleet.pin_turns import (
     Stopped,
     always,
     await_turn,
+    nobody,
     other_card,
     send,
     settle_open,
@@ -62,11 +64,13 @@ async def unlock(
     telemetry: Telemetry,
     may_wait: MayWait = always,
     lists: Lists = NO_LISTS,
+    on_lost: Callable[[], None] = nobody,
 ) -> UnlockOutcome:
     """Bring a fit card to where SMS commands are served, and see to its lock.
 
     Waits for its turn while other cards of the same import prove it, as long as it may. `lists`:
-    what ties and admissions are asked once more before each PIN.
+    what ties and admissions are asked once more before each PIN. `on_lost` hears of a PIN that
+    was not answered.
 
     Raises:
         DriverError: the modem failed; a PIN that was out counts as failed until the counter tells.
@@ -81,6 +85,7 @@ async def unlock(
         telemetry=telemetry,
         may_wait=may_wait,
         lists=lists,
+        on_lost=on_lost,
     )
     state = await settled_state(driver)
     outcome = await _open(seat, settings, state)

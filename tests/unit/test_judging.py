@@ -66,7 +66,7 @@ def test_a_busy_card_is_there():
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr("modemctl.fleet.actor._SIM_POLL", 0.05)
+    monkeypatch.setattr("modemctl.fleet.waiting._POLL", 0.05)
 
 
 @pytest.mark.parametrize("answer", [b"\r\n+CME ERROR: 11\r\n", b"\r\n+CMS ERROR: 311\r\n"])
