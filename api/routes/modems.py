@@ -88,6 +88,16 @@ async def unbind_modem(who: Who, of: Of, bay: str, body: BayReason) -> ModemView
 
 
 @router.post(
+    "/modems/{bay}/forget",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.MODEMS_OPERATE),
+)
+async def forget_modem(who: Who, of: Of, bay: str, body: BayReason) -> ModemView:
+    """Take an absent bay off the list; the answer is its last view."""
+    return await of.modems.forget(who, bay, body.reason)
+
+
+@router.post(
     "/modems/{bay}/reset",
     responses=problems(404, 409),
     openapi_extra=needs(Scope.MODEMS_OPERATE),

@@ -151,6 +151,19 @@ def unbind(connection: Connection, bay: str, reason: str, *, as_json: bool) -> N
     _act(connection, bay, "unbind", reason, "has no card of its own", as_json=as_json)
 
 
+@modems.command(epilog="Example: modemctl modems forget bay-07 --reason 'hub is gone for good'")
+@click.argument("bay")
+@_reason
+@as_json_option
+@click.pass_obj
+def forget(connection: Connection, bay: str, reason: str, *, as_json: bool) -> None:
+    """Take an absent bay off the list, for a socket that is given up.
+
+    A modem that is plugged in there brings it back; so does `bank.ports` where it names the port.
+    """
+    _act(connection, bay, "forget", reason, "is off the list", as_json=as_json)
+
+
 @modems.command(epilog="Example: modemctl modems admitted --state requested")
 @click.option("--state", type=click.Choice(_ADMISSIONS), help="Only those.")
 @as_json_option

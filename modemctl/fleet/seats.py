@@ -17,11 +17,12 @@ _FREE_RETURNS: Final = 2  # a port that comes and goes oftener waits
 
 
 class Seat:
-    """One bay's. `actor` is the last one, also after its end."""
+    """One bay's. `actor` is the last one, also after its end; `is_living` while it walks."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
         self.actor: Actor | None = None
+        self.is_living = False
         self._news = asyncio.Event()
         self._haste = asyncio.Event()
         self._heeds_plug = False

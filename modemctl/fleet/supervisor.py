@@ -22,6 +22,7 @@ from modemctl.fleet.seats import Patience, Seat
 from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, Iccid, Topic
 from modemctl.store import Connection, Store, Tx, modems, sweeps, wishes
+from modemctl.store.modems import ModemRow
 from modemctl.telemetry import BankSnapshot
 
 _log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Supervisor:
         self._store: Store = ground.store
         self._seats: dict[Bay, Seat] = {}
         self._guards: list[asyncio.Task[None]] = []
+        self._places: Places | None = None
         self._has_looked = asyncio.Event()
         self._stop = asyncio.Event()
         for kind in ("card", "modem"):  # from 0 on: an alert sees the first one
@@ -91,6 +93,7 @@ class Supervisor:
 
     def _take_places(self, places: Places, group: asyncio.TaskGroup) -> None:
         """What is plugged in now; a new bay gets its guard, a known one hears what changed."""
+        self._places = places
         for bay, place in places.items():
             seat = self._seats.get(bay)
             if seat is None:
@@ -101,8 +104,9 @@ class Supervisor:
             elif seat.place != place:
                 seat.follow(place)
         for bay, seat in self._seats.items():
-            if bay not in places and seat.place.addresses:
-                seat.follow(Place(bay=bay, addresses=(), note=_UNPLUGGED))
+            gone = Place(bay=bay, addresses=(), note=_UNPLUGGED)
+            if bay not in places and seat.place != gone:
+                seat.follow(gone)
         self._has_looked.set()
 
     async def _end_guards(self) -> None:
@@ -121,7 +125,9 @@ class Supervisor:
                 await seat.wait_news(self._ground.bank.rescan_interval)
                 continue
             began_at = loop.time()
+            seat.is_living = True
             has_crashed = not await self._live(seat, group)
+            seat.is_living = False
             life = loop.time() - began_at
             if not self._stop.is_set():
                 await self._rest(seat, patience, life, has_crashed=has_crashed)
@@ -214,14 +220,7 @@ class Supervisor:
         )
         if rows is None:
             return False
-        reasons = {
-            bay: seat.place.note
-            for bay, seat in self._seats.items()
-            if seat.actor is None and not seat.place.addresses
-        }
-        reasons |= {row.bay: _UNPLUGGED for row in rows if row.bay not in self._seats}
-        told = {row.bay for row in rows if row.is_absent_for_a_reason}
-        reasons = {bay: reason for bay, reason in reasons.items() if bay not in told}
+        reasons = self._reasons({row.bay: row for row in rows})
         try:
             if reasons:
                 await self._store.write(lambda tx: modems.note_missing(tx, reasons))
@@ -229,6 +228,18 @@ class Supervisor:
             _log.warning("supervisor.store_failed", extra={"error": str(error)})
             return False
         return True
+
+    def _reasons(self, rows: Mapping[Bay, ModemRow]) -> Mapping[Bay, str]:
+        """Why bays have no port that nobody has told of yet; what was forgotten has no sample."""
+        places = self._places or {}
+        empty = {bay: place.note for bay, place in places.items() if not place.addresses}
+        told = {row.bay: row.reason for row in rows.values() if row.is_absent_for_a_reason}
+        away = {bay: _UNPLUGGED for bay in rows if bay not in places and bay not in told}
+        living = {bay for bay, seat in self._seats.items() if seat.is_living}
+        for bay in self._seats.keys() - rows.keys() - places.keys() - living:
+            self._seats[bay].actor = None
+        wanted = {bay: why for bay, why in empty.items() if told.get(bay) != why} | away
+        return {bay: why for bay, why in wanted.items() if bay not in living}
 
     # ---------------------------------------------------------------- what rows ask for
 
@@ -243,7 +254,8 @@ class Supervisor:
         """Which bays are paused reaches their actors."""
         with self._store.signals.subscribe(Topic.STOP, Topic.MODEMS) as bell:
             while True:
-                await bell.wait(_SLOW_POLL)
+                if await bell.wait(_SLOW_POLL) and self._places is not None:
+                    self._has_looked.set()  # a bay may have been forgotten
                 paused = await self._read_patiently(modems.paused_bays)
                 if paused is not None:
                     for bay, actor in self._actors.items():

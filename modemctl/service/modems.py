@@ -197,6 +197,26 @@ class Modems:
 
         return await self._tie(who, bay, act)
 
+    async def forget(self, who: Principal, bay: str, reason: str) -> ModemView:
+        """Take a bay off the list whose socket is given up; its last view. A modem brings it back.
+
+        Raises:
+            NotPermitted, InvalidRequest, NotFound: scope, reason or bay.
+            Conflict: it is not absent, is paused, has a card of its own, or left doubt behind.
+        """
+        who.require(Scope.MODEMS_OPERATE)
+        _require_reason(reason)
+
+        def act(tx: Tx) -> ModemView:
+            found = _visible(tx.conn, who, bay)
+            _require_forgettable(found, rows.n_open_segments(tx.conn, found.bay))
+            rows.forget(tx, found.bay)
+            details = {"reason": reason.strip(), "source": who.source, "node": found.node_id}
+            tx.audit(who.name, "bay.forget", bay, {**details, "imei": found.imei or ""})
+            return _view(found)
+
+        return await self._store.write(act)
+
     async def ask(self, who: Principal, bay: str, kind: WishKind, reason: str) -> WishView:
         """Restart a modem, look at its card again, or try a failed bay again.
 
@@ -365,6 +385,22 @@ def _require_there(found: ModemRow) -> None:
             value=found.bay,
             cure="plug it in; modemctl modems show says more",
         )
+
+
+def _require_forgettable(found: ModemRow, n_open: int) -> None:
+    """Refuse to forget what somebody still counts on."""
+    command = f"modemctl modems {{}} {found.bay} --reason WHY"
+    if not found.is_absent_for_a_reason:
+        why, cure = f"it is {found.state}", "take the modem out, or the port from bank.ports"
+    elif found.expected_iccid is not None:
+        why, cure = f"card {found.expected_iccid} belongs into it", command.format("unbind")
+    elif n_open:
+        why, cure = f"it left {n_open} segments open", "modemctl doubt; settle those in doubt"
+    elif found.desired_state is DesiredState.PAUSED:
+        why, cure = "it is paused: who forgets it forgets that too", command.format("resume")
+    else:
+        return
+    raise Conflict(f"the bay is still needed: {why}", field="bay", value=found.bay, cure=cure)
 
 
 def _require_seen(tx: Tx, who: Principal, iccids: Sequence[str]) -> None:

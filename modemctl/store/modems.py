@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from modemctl.errors import NotFound
-from modemctl.lifecycle import ModemState
+from modemctl.lifecycle import ModemState, SegmentState
 from modemctl.model import Bay, DesiredState, EventKind, Iccid, Topic
-from modemctl.store.tables import bay_tie, modem, sim
+from modemctl.store.tables import bay_tie, modem, segment, sim
 from modemctl.store.transaction import Json, Tx
 
 _JUST_STARTED: Final = "the daemon has just started"
@@ -227,6 +227,25 @@ def note_absent(tx: Tx, bays: Collection[Bay], *, reason: str) -> int:
     for row in rows:
         tx.event(EventKind.MODEM, row.bay, {"state": ModemState.ABSENT.value, "reason": reason})
     return len(rows)
+
+
+def forget(tx: Tx, bay: Bay) -> bool:
+    """Take a bay off the list; False where it is none, or has a modem (again)."""
+    gone = tx.conn.execute(
+        delete(modem).where(modem.c.bay == bay, modem.c.state == ModemState.ABSENT.value)
+    )
+    if not gone.rowcount:
+        return False
+    tx.event(EventKind.MODEM, bay, {"is_forgotten": True})
+    tx.wake(Topic.MODEMS)
+    return True
+
+
+def n_open_segments(conn: Connection, bay: Bay) -> int:
+    """Segments that a bay has taken, and of which nobody knows yet what became of them."""
+    states = [SegmentState.LEASED, SegmentState.SUBMITTING, SegmentState.IN_DOUBT]
+    query = select(func.count()).where(segment.c.bay == bay, segment.c.state.in_(states))
+    return conn.scalar(query) or 0
 
 
 def set_desired(tx: Tx, bay: Bay, desired: DesiredState) -> bool:

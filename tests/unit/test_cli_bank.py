@@ -138,6 +138,31 @@ async def test_nobody_waits_for_a_modem_that_is_not_there(bench: ApiBench, words
     assert "plug it in" in done.err
 
 
+async def test_an_absent_bay_is_forgotten_once_nobody_counts_on_it(
+    bench: ApiBench, cards: Path
+) -> None:
+    why = ("--reason", "hub is gone")
+
+    async def refused() -> str:
+        done = await run(bench, "modems", "forget", BAY, *why)
+        assert done.status == 1
+        return done.err
+
+    await good(bench, "sims", "import", cards)
+    await bench.store.write(_one_bay)
+    assert "it is failed" in await refused()
+    await bench.store.write(lambda tx: _one_bay(tx, ModemState.ABSENT, "no port"))
+    await good(bench, "modems", "bind", BAY, "--iccid", ICCID, *why)
+    assert f"modemctl modems unbind {BAY} --reason WHY" in await refused()
+    await good(bench, "modems", "unbind", BAY, *why)
+    await good(bench, "modems", "pause", BAY, *why)
+    assert "it is paused" in await refused()
+    await good(bench, "modems", "resume", BAY, *why)
+    assert await good(bench, "modems", "forget", BAY, *why) == f"{BAY} is off the list\n"
+    assert (await run(bench, "modems")).err == "nothing here\n"
+    assert "no such bay" in await refused()
+
+
 async def test_a_card_is_tied_to_a_bay_and_untied(bench: ApiBench, cards: Path) -> None:
     await good(bench, "sims", "import", cards)
     await bench.store.write(_one_bay)

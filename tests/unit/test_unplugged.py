@@ -1,7 +1,7 @@
 """A modem that is pulled, in each state of the table, and comes back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -19,10 +19,11 @@ from modemctl.fleet.sending import StopBell
 from modemctl.fleet.starting import StartBudget
 from modemctl.fleet.supervisor import Supervisor
 from modemctl.lifecycle import ModemState
+from modemctl.model import Bay
 from modemctl.policy.numbers import NumberRules
 from modemctl.store import Store, modems
 from modemctl.store.modems import ModemRow
-from modemctl.telemetry import Telemetry
+from modemctl.telemetry import ModemSample, Telemetry
 from tests.support.approved import add_cards
 from tests.support.benches import CARDS, MANY, rules
 from tests.support.scripted_modem import OK, Answer, OnPty, ScriptedModem, said
@@ -77,6 +78,7 @@ class Fleet:
         self.store = store
         self.link = link
         self.fault: DriverError | None = None
+        self.samples: Callable[[], Sequence[ModemSample]] = list
 
     async def open(self, address, sink):
         if self.fault is not None:
@@ -105,10 +107,11 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(tmp_path: Path, mode: ListMode) -> AsyncIterator[Fleet]:
+async def fleet(tmp_path: Path, mode: ListMode, *, is_named: bool = True) -> AsyncIterator[Fleet]:
     async with open_store(tmp_path, TestClock()) as store:
         await store.write(lambda tx: add_cards(tx, CARDS[:2], pin="1234"))
         one = Fleet(store, tmp_path / "bay-01")
+        pattern = str(one.link) if is_named else f"{one.link}*"
         telemetry, limits = Telemetry(version="test"), rules(MANY)
         encoding = EncodingRules(validity=timedelta(hours=1), wants_reports=False)
         supervisor = Supervisor(
@@ -118,7 +121,7 @@ async def fleet(tmp_path: Path, mode: ListMode) -> AsyncIterator[Fleet]:
                 dispatcher=Dispatcher(store, limits, encoding, telemetry),
                 telemetry=telemetry,
                 rules=limits,
-                bank=BankSettings(ports=(str(one.link),), rescan_interval=0.05, modems=mode),
+                bank=BankSettings(ports=(pattern,), rescan_interval=0.05, modems=mode),
                 sims=SimsSettings(lock=LockMode.VERIFY),
                 numbers=NumberRules(region="CN"),
                 stops=StopBell(),
@@ -126,6 +129,7 @@ async def fleet(tmp_path: Path, mode: ListMode) -> AsyncIterator[Fleet]:
                 probe=one.open,
             )
         )
+        one.samples = lambda: supervisor.snapshot().modems
         async with asyncio.TaskGroup() as group:
             group.create_task(supervisor.run())
             try:
@@ -189,6 +193,29 @@ async def test_a_modem_whose_port_is_held_is_absent_for_the_right_reason_once_it
         one.fault = None
         one.plug(port)
         await one.reach(_M.READY)
+
+
+async def test_a_forgotten_bay_stays_away_until_a_modem_is_plugged_in(tmp_path):
+    async with (
+        OnPty(well()) as port,
+        OnPty(well()) as again,
+        fleet(tmp_path, ListMode.LEARN, is_named=False) as one,
+    ):
+        one.plug(port)
+        await one.reach(_M.READY)
+        assert not await one.store.write(lambda tx: modems.forget(tx, Bay("bay-01")))
+        one.link.unlink()
+        port.unplug()
+        await one.reach(_M.ABSENT)
+        async with asyncio.timeout(10):
+            while not await one.store.write(lambda tx: modems.forget(tx, Bay("bay-01"))):
+                await asyncio.sleep(0.005)
+            while one.samples():
+                await asyncio.sleep(0.005)
+        assert await one.row() is None
+        one.plug(again)
+        await one.reach(_M.READY)
+        assert [sample.state for sample in one.samples()] == ["ready"]
 
 
 def test_each_state_that_a_modem_can_be_pulled_in_is_tried():
