@@ -22,6 +22,7 @@ from modemctl.store import Connection, Store
 from modemctl.store import audits as rows
 from modemctl.store.engine import create_engines, readable
 from modemctl.store.journal import journal_digest
+from modemctl.store.replay import replay
 from modemctl.vault import public_key
 
 __all__ = ["AuditRecord", "Audits", "ChainReport", "read_heads", "verify_offline"]
@@ -113,6 +114,8 @@ class Audits:
     async def verify(self, who: Principal) -> Sequence[ChainReport]:
         """Check every chain, its signatures, its noted head and the segment journal under it.
 
+        Ties, admissions and states of cards have to be as the log left them last.
+
         Raises:
             NotPermitted: without `audit:read`, or of one department only.
         """
@@ -124,6 +127,7 @@ class Audits:
         check = _ChainCheck(node_id, key=self._key, expected=heads.get(node_id))
         while await self._store.read(check.step):
             pass
+        await self._store.read(check.replay)
         reports = [check.report(), *_foreign(nodes, node_id)]
         faults = sum(len(report.faults) for report in reports)
         await self._store.write(
@@ -191,6 +195,7 @@ def verify_offline(
             check = _ChainCheck(node_id, key=audit_public_key, expected=heads.get(node_id))
             while check.step(conn):
                 pass
+            check.replay(conn)
     finally:
         reader.dispose()
     return [check.report(), *_foreign(nodes, node_id)]
@@ -224,6 +229,11 @@ class _ChainCheck:
             return True
         self._finish(conn)
         return False
+
+    def replay(self, conn: Connection) -> None:
+        """Hold the rows that authorise against the log; of a broken one nothing follows."""
+        if not self._faults:
+            self._faults.extend(replay(conn))
 
     def report(self) -> ChainReport:
         """What was found."""
