@@ -54,6 +54,7 @@ class TurmoilHost:
     def start_daemon(self) -> None:
         """Wait for the daemon's end and start it again."""
         assert self._since is not None
+        self.free_store()  # an orderly end waits for the store
         status = self._daemon.wait(60)
         assert status == (-signal.SIGKILL if self._is_kill else 0), self._daemon.tail()
         self._daemon.start()
@@ -63,13 +64,14 @@ class TurmoilHost:
 
     def stall_store(self) -> None:
         """From now on no commit is possible: another program holds the database's lock."""
+        self.free_store()
         self._lock = sqlite3.connect(self._site.database, timeout=30, isolation_level=None)
         self._lock.execute("BEGIN IMMEDIATE")
         self.n_stalls += 1
 
     def free_store(self) -> None:
         """Commits are possible again."""
-        assert self._lock is not None
-        self._lock.execute("ROLLBACK")
-        self._lock.close()
-        self._lock = None
+        if self._lock is not None:
+            self._lock.execute("ROLLBACK")
+            self._lock.close()
+            self._lock = None
