@@ -84,6 +84,7 @@ async def run(settings: Settings) -> int:
 
     Raises:
         ConfigError: it cannot start as configured (exit status 78).
+        StoreError: the database is held by another program; starting again later may help.
     """
     setup_logging(settings.logging.level, wire_log=settings.logging.wire_log)
     families = known_families(settings.bank.families)

@@ -52,6 +52,7 @@ class Store:
 
         Raises:
             ConfigError: cannot be opened, foreign, of another version, or of another key.
+            StoreError: another program holds the database.
         """
         self.vault: Final = vault
         self.clock: Final = clock
@@ -75,6 +76,7 @@ class Store:
 
         Raises:
             ConfigError: the database is damaged.
+            StoreError: another program holds it.
         """
         with readable(self._writer_engine.url):
             self.journal.start()

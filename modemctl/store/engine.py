@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, m
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from modemctl.errors import ConfigError
+from modemctl.errors import ConfigError, StoreError
 from modemctl.store.tables import meta
 
 SCHEMA_REVISION: Final = "0008"
@@ -34,6 +34,7 @@ def require_schema(engine: Engine, *, key_check: str) -> None:
 
     Raises:
         ConfigError: with the cure.
+        StoreError: another program holds the database; later it may be free.
     """
     shown = engine.url.render_as_string(hide_password=True)
     try:
@@ -44,6 +45,8 @@ def require_schema(engine: Engine, *, key_check: str) -> None:
                 return
             tables = inspect(conn).get_table_names()
     except DBAPIError as error:
+        if is_busy(error):
+            raise StoreError(f"database {shown} is held by another program") from None
         raise ConfigError([f"database {shown} cannot be opened: {error.orig}"]) from None
     if not tables:
         raise ConfigError([f"database {shown} is empty; run: modemctl db upgrade"])
@@ -65,13 +68,22 @@ def readable(url: URL | str) -> Iterator[None]:
 
     Raises:
         ConfigError: with the cure.
+        StoreError: another program holds the database; later it may be free.
     """
     try:
         yield
     except DBAPIError as error:
         shown = make_url(url).render_as_string(hide_password=True)
+        if is_busy(error):
+            raise StoreError(f"database {shown} is held by another program") from None
         cure = "restore a copy of it"
         raise ConfigError([f"database {shown} cannot be read: {error.orig}; {cure}"]) from None
+
+
+def is_busy(error: DBAPIError) -> bool:
+    """Whether another program holds the SQLite database: waiting helps, no change of settings."""
+    code = getattr(error.orig, "sqlite_errorcode", 0)
+    return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def sqlite_path(url: str) -> Path | None:

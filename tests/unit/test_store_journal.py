@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from modemctl.audit import Entry, Head, verify
 from modemctl.errors import ConfigError, StoreError
 from modemctl.model import EventKind, Topic
 from modemctl.store import Store, Tx
-from modemctl.store.engine import SCHEMA_REVISION
+from modemctl.store.engine import SCHEMA_REVISION, readable, require_schema
 from modemctl.store.migrate import alembic_config, upgrade
 from modemctl.store.tables import audit_entry, event, meta, metadata
 from modemctl.vault import AuditKey, Vault
@@ -240,6 +241,25 @@ def test_a_foreign_database_is_refused_with_the_cure(tmp_path: Path, prepare, wo
             clock=TestClock(),
             node_id="n1",
         )
+
+
+def test_a_database_that_another_program_holds_is_no_fault_of_the_configuration(tmp_path):
+    """systemd starts the daemon again, but not after a fault of the configuration."""
+    url, vault, now = f"sqlite:///{tmp_path}/m.db?timeout=0.1", Vault(MASTER_KEY), TestClock().now()
+    upgrade(url, vault=vault, site_id="s", now=now)
+    engine = create_engine(url)
+    with closing(sqlite3.connect(tmp_path / "m.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="held by another program"):
+            require_schema(engine, key_check=vault.check_value)
+        with (
+            pytest.raises(StoreError, match="held by another program"),
+            readable(url),
+            engine.connect() as conn,
+        ):
+            conn.exec_driver_sql("SELECT count(*) FROM meta")
+    require_schema(engine, key_check=vault.check_value)
+    engine.dispose()
 
 
 def test_an_upgrade_keeps_a_copy_first(tmp_path):
