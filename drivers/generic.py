@@ -15,6 +15,7 @@ from drivers.at.codes import before_payload
 from drivers.at.command import (
     PIN_TIMEOUT,
     Bare,
+    Command,
     asking,
     by_hand,
     secret,
@@ -53,6 +54,7 @@ _MOST_BARE = 3  # errors without a number, before a question counts as unknown
 PROMPT_TIMEOUT = 10.0
 """Seconds for the prompt; usual are 0.1, the worst manual says 1."""
 
+_CPIN = "AT+CPIN?"
 _IMSI = dataclasses.replace(asking("AT+CIMI", timeout=20.0, is_private=True), bare=Bare.DIGITS)
 
 _REGISTRATION = ("AT+CREG?", "AT+CEREG?", "AT+CGREG?")
@@ -100,9 +102,7 @@ class GenericDriver(Messaging):
 
     async def sim_state(self) -> SimState:
         """Ask `+CPIN?`; where that is unknown, a card that tells its IMSI asks for no PIN."""
-        command = asking("AT+CPIN?", timeout=10.0)
-        if self._family.cpin_ends_bare:
-            command = dataclasses.replace(command, ends_bare=True)
+        command = self._fit(asking(_CPIN, timeout=10.0))
         try:
             lines = await self._ask_if_told(command)
         except CommandError as error:
@@ -158,10 +158,16 @@ class GenericDriver(Messaging):
 
     async def _tries_told(self, query: CounterQuery) -> PinCounter | None:
         try:
-            answers = [await self._ask_if_told(command) for command in query.commands]
+            answers = [await self._ask_if_told(self._fit(one)) for one in query.commands]
         except CommandError:
             return None
         return query.read(answers) if all(answers) else None
+
+    def _fit(self, command: Command) -> Command:
+        """The command as this family answers it: some send no `OK` after `+CPIN:`."""
+        if command.text == _CPIN and self._family.cpin_ends_bare:
+            return dataclasses.replace(command, ends_bare=True)
+        return command
 
     async def enter_pin(self, pin: str) -> PinOutcome:
         """Send `+CPIN`."""

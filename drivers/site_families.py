@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,9 @@ _DIGITS = re.compile(r"[0-9]{4,}")
 _FINALS = frozenset({"OK", "ERROR", "CONNECT", "+CME ERROR:", "+CMS ERROR:"})
 
 
+_OTHERS = _FINALS | SHARED.keys()
+
+
 class FamilyFilesError(DriverError):
     """Files of the folder are wrong; `problems` names all of it: file, key, what is allowed."""
 
@@ -95,7 +99,7 @@ def read_folder(folder: Path, built_in: Sequence[Family]) -> tuple[Family, ...]:
             table = _Table(file, text, tomllib.loads(text))
         except _Refused as error:
             problems.append(f"{file}: {error.allowed}")
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # or a number, a nest without end
             problems.append(f"{file}: not valid TOML: {error}")
         else:
             families.append(_family(file.stem, table, parents))
@@ -173,7 +177,10 @@ class _Table:
 
 def _shown(value: object) -> str:
     """A refused value without what may be a PIN: this goes to logs."""
-    return _DIGITS.sub("…", repr(value))[:_N_SHOWN]
+    try:
+        return _DIGITS.sub("…", repr(value))[:_N_SHOWN]
+    except ValueError:  # a number of more digits than Python writes
+        return "…"
 
 
 def _family(name: str, table: _Table, parents: Mapping[str, Family]) -> Family:
@@ -205,9 +212,10 @@ def _family(name: str, table: _Table, parents: Mapping[str, Family]) -> Family:
         call_urcs=table.take("call_urcs", _each(_commands), parent.call_urcs),
         urc_routes=table.take("urc_routes", _each(_commands), parent.urc_routes),
         urcs=MappingProxyType({**parent.urcs, **_urcs(table)}),
-        ready_signs=frozenset(table.take("ready_signs", _each(_head), tuple(parent.ready_signs))),
+        ready_signs=_ready_signs(table, parent),
         unlock_pause=table.take("unlock_pause", _seconds(MAX_PAUSE), parent.unlock_pause),
         reset=table.take("reset", _reset, parent.reset),
+        cpin_ends_bare=table.take("cpin_ends_bare", _truth, parent.cpin_ends_bare),
     )
     table.end()
     return family
@@ -219,9 +227,20 @@ def _urcs(table: _Table) -> dict[str, UrcRow]:
     quiet = table.take("noise", _each(_head), none)
     boots = table.take("reboot", _each(_head), none)
     return {
-        **dict.fromkeys(quiet, UrcRow(read=noise)),
-        **dict.fromkeys(boots, UrcRow(read=reboot)),
+        **dict.fromkeys(_keys(quiet), UrcRow(read=noise)),
+        **dict.fromkeys(_keys(boots), UrcRow(read=reboot)),
     }
+
+
+def _ready_signs(table: _Table, parent: Family) -> frozenset[str]:
+    none: tuple[str, ...] = ()
+    own = table.take("ready_signs", _each(_head), none)
+    return frozenset(_keys(own)) or parent.ready_signs
+
+
+def _keys(heads: Sequence[str]) -> Sequence[str]:
+    """What a line is looked up by: with its colon, or without one the whole line."""
+    return [key for head in heads for key in (head, head.removesuffix(":") + ":")]
 
 
 def _rule(
@@ -241,7 +260,9 @@ _COMMAND_WORDS = (
     "one extended command as AT+X=1; none that sends, calls, deletes, tries a PIN, writes an IMEI "
     "or sets what the driver sets (mode, storage, routing, radio, speed)"
 )
-_HEAD_WORDS = "the start of a line up to its colon, as +ACME:, none of the standard's own lines"
+_HEAD_WORDS = (
+    "the start of a line up to its colon, as +ACME:, or a whole line; none of the standard's"
+)
 
 
 def _each(parse: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
@@ -282,11 +303,14 @@ def _fitting(pattern: re.Pattern[str], words: str) -> Callable[[object], str]:
 
 def _pattern(value: object) -> re.Pattern[str] | None:
     allowed = "a regular expression of at most 200 letters that does not fit everything"
+    if not isinstance(value, str) or len(value) > 200:
+        raise _Refused([value], allowed)
     try:
-        rule = re.compile(str(value), re.IGNORECASE)
-    except re.error as error:
+        with warnings.catch_warnings(action="error", category=FutureWarning):
+            rule = re.compile(value, re.IGNORECASE)
+    except (re.error, OverflowError, RecursionError, FutureWarning) as error:
         raise _Refused([value], f"{allowed}: {error}") from error
-    if not isinstance(value, str) or len(value) > 200 or rule.search("") is not None:
+    if rule.search("") is not None:
         raise _Refused([value], allowed)
     return rule
 
@@ -334,7 +358,8 @@ def _reset(value: object) -> str:
 
 def _head(value: object) -> str:
     key = urc_key(value) if isinstance(value, str) else ""
-    if _HEAD.fullmatch(key) is None or key in SHARED or key in _FINALS or key != str(value).upper():
+    both = {key, key.removesuffix(":") + ":"}
+    if _HEAD.fullmatch(key) is None or both & _OTHERS or key != str(value).upper():
         raise _Refused([value], _HEAD_WORDS)
     return key
 

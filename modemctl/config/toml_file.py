@@ -44,7 +44,7 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
     text = _read(path)
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # or a number, a nest without end
         raise ConfigError([_explain_syntax(path, str(error))]) from error
     places: dict[Key, str] = {}
     for key, line in _key_lines(text):
@@ -56,6 +56,8 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
     except ValidationError as error:
         details = error.errors(include_url=False)
         raise ConfigError([_explain(item, path, places) for item in details]) from error
+    except ValueError as error:  # a number of more digits than JSON is written with
+        raise ConfigError([f"{path}: {error}"]) from error
 
 
 def _read(path: Path) -> str:
@@ -151,7 +153,7 @@ def _environment_value(key: Key, raw: str) -> object:
             return raw
     try:
         return tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return raw
 
 

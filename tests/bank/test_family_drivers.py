@@ -350,6 +350,26 @@ async def test_modem_without_storage_is_ready_once_it_tells_its_imsi(tmp_path: P
         await driver.close()
 
 
+@pytest.mark.parametrize("how", ['inherits = "wavecom"', "cpin_ends_bare = true"])
+async def test_tries_of_the_code_that_is_asked_for_are_told_where_no_ok_follows(
+    tmp_path: Path, how: str
+) -> None:
+    folder = tmp_path / "families.d"
+    folder.mkdir()
+    counter = 'pin_counter = [{ command = "AT#PCT", form = "asked-for" }]'
+    (folder / "acme.toml").write_text(f'{how}\nmanufacturer = "^acme"\n{counter}\n', "utf-8")
+    script = {"AT+CPIN?": b"\r\n+CPIN: SIM PIN\r\n", "AT#PCT": said("#PCT: 2")}
+    modem = modem_of("ACME Corp.", "Q2403", script)
+    async with OnSocket(modem, tmp_path) as line:
+        known = (*read_folder(folder, FAMILIES), *FAMILIES)
+        driver = await probe(line.address, lambda event: None, known=known)
+        assert driver.capabilities.family == "acme"
+        assert await driver.sim_state() is SimState.PIN
+        assert await driver.pin_counter() == PinCounter(pin=2, puk=None)
+        assert await driver.sim_state() is SimState.PIN, "the link is in step"
+        await driver.close()
+
+
 async def test_family_of_a_site_drives_its_modem(tmp_path: Path) -> None:
     """Option's counter, told in a file as a site would."""
     folder = tmp_path / "families.d"

@@ -316,3 +316,15 @@ def test_policy_digest_changes_with_policy_and_with_nothing_else(write) -> None:
     plain = Settings().policy_digest()
     assert load(write("[logging]\nlevel = 'debug'\n"), {}).policy_digest() == plain
     assert load(write("[limits]\nsegments_per_day = 501\n"), {}).policy_digest() != plain
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1" + "0" * 5_000, "0x" + "f" * 6_000, "[" * 3_000 + "]" * 3_000],
+    ids=["digits", "hexadecimal", "nested"],
+)
+def test_what_python_itself_stumbles_over_is_told_as_any_mistake(write, value: str) -> None:
+    (told,) = problems(write(f"[bank]\nports = {value}\n"))
+    assert told.startswith("FILE: ")
+    assert len(told) < 300
+    assert problems(write(""), {"MODEMCTL_API__TCP_PORT": value})

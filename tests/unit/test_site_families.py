@@ -6,11 +6,14 @@ import os
 import re
 import tomllib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drivers.at.counters import CounterForm
-from drivers.at.session import Completed, Session
+from drivers.at.session import Completed, Session, urc_key
 from drivers.family import Family
 from drivers.interface import Identity, PinCounter, Rebooted
 from drivers.registry import FAMILIES, family_of
@@ -60,7 +63,7 @@ def test_example_of_the_page_is_read_and_comes_before_the_built_in_families(tmp_
     named = set(
         re.findall(r"`([a-z_]+)`", " ".join(re.findall(r"(?m)^\| (.*?) \|", PAGE.read_text())))
     )
-    assert named - tried == {"more_messages"}
+    assert named - tried == {"more_messages", "cpin_ends_bare"}
 
 
 def test_every_form_is_named_on_the_page() -> None:
@@ -145,6 +148,9 @@ REFUSED = [
     ('cnmi = ["2,2,0,1,0"]', "not stored first"),
     ('noise = ["+CMTI:"]', "announcements"),
     ('noise = ["RING"]', "calls"),
+    ('noise = ["+CMTI"]', "announcements without their colon"),
+    ('reboot = ["+CME ERROR"]', "a final result without its colon"),
+    ('cpin_ends_bare = "yes"', "a text"),
     ('reboot = ["OK"]', "a final result"),
     ('ready_signs = [""]', "nothing"),
     ('memories = "SM"', "no list"),
@@ -216,6 +222,81 @@ def test_prefix_of_an_answer_may_be_written_small(tmp_path: Path) -> None:
     done = session.next_event()
     assert isinstance(done, Completed)
     assert [line.text for line in done.lines] == ["+XPIN: 3,10"]
+
+
+@pytest.mark.parametrize("line", ["+XTEMP", "+XTEMP: 40,1", "+xtemp:"])
+def test_head_without_a_colon_means_the_line_with_and_without_values(
+    tmp_path: Path, line: str
+) -> None:
+    family = read(tmp_path, 'model = "X"\nnoise = ["+XTEMP"]\nready_signs = ["+XREADY"]\n')
+    assert family.ready_signs == {"+XREADY", "+XREADY:"}
+    row = family.urcs[urc_key(line)]
+    assert row.read(line, None) is None
+
+
+def test_head_with_a_colon_means_no_line_without(tmp_path: Path) -> None:
+    family = read(tmp_path, 'model = "X"\nnoise = ["+XTEMP:"]\n')
+    assert "+XTEMP:" in family.urcs
+    assert "+XTEMP" not in family.urcs
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (f"command_gap = 1{'0' * 5_000}", "not valid TOML"),
+        (f"command_gap = 0x{'f' * 6_000}", "allowed: seconds"),
+        (f"noise = {'[' * 3_000}{']' * 3_000}", "not valid TOML"),
+        ('manufacturer = "a{99999999999}"', "allowed: a regular expression"),
+        ('manufacturer = "[[a]"', "allowed: a regular expression"),
+        ("manufacturer = 2026-11-22", "allowed: a regular expression"),
+        ("command_gap = nan", "allowed: seconds"),
+        ("unlock_pause = inf", "allowed: seconds"),
+        ("noise = [[]]", "allowed: the start of a line"),
+        ("noise = [{}]", "allowed: the start of a line"),
+        ('pin_counter = [{ command = ["AT+X?"], form = ["pin1"] }]', "allowed: "),
+    ],
+    ids=lambda text: text[:24],
+)
+def test_what_python_itself_stumbles_over_is_told_as_any_mistake(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    found = problems(tmp_path, f'model = "X"\n{line}\n')
+    assert len(found) == 1, found
+    assert said in found[0]
+
+
+_VALUES = st.recursive(
+    st.sampled_from(
+        ['"AT+X=1"', '"+XTEMP:"', '"file"', '"cpinr"', '"wavecom"', '"x"', '""', "1", "-1", "nan",
+         "true", "1979-05-27", "07:32:00", '"[["', '"a{9999999999}"', '"\\u0000"', '"2,1,0,0,0"',
+         '{ command = "AT+X?", form = "pin1" }', '{ command = 1 }', "{}", '"SM"', "0x" + "f" * 6000]
+    ),
+    lambda inner: st.lists(inner, max_size=3).map(lambda parts: f"[{', '.join(parts)}]"),
+    max_leaves=4,
+)  # fmt: skip
+_KEYS = st.sampled_from(
+    ["inherits", "manufacturer", "model", "iccid", "pin_counter", "cnmi", "memories", "noise_off",
+     "card_urcs", "call_urcs", "urc_routes", "ready_signs", "noise", "reboot", "command_gap",
+     "unlock_pause", "reset", "more_messages", "cpin_ends_bare", "nois"]
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(_KEYS, _VALUES), max_size=4), st.text(max_size=3))
+def test_any_file_is_a_family_or_a_list_of_mistakes_with_their_place(
+    rows: list[tuple[str, str]], noise: str
+) -> None:
+    text = "\n".join(f"{key} = {value}" for key, value in rows)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "acme.toml").write_text(f"{text}\n{noise}", "utf-8", errors="replace")
+        try:
+            (family,) = read_folder(folder, FAMILIES)
+            assert family.capabilities.family == "acme"
+            told: tuple[str, ...] = ()
+        except FamilyFilesError as error:
+            told = error.problems or ("no problem is named",)
+        place = re.compile(rf"{folder}/acme\.toml(:[0-9]+)?: .+")
+        assert [one for one in told if place.match(one) is None] == []
 
 
 def test_endless_file_is_refused(tmp_path: Path) -> None:
