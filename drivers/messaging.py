@@ -22,6 +22,13 @@ _log = logging.getLogger(__name__)
 N_READINGS = 3
 """Of a slot whose PDU is not as long as its header says."""
 
+LIST_TIMEOUT = 120.0
+"""Seconds for a storage of which nobody knows how much lies there. Source: ModemManager waits as
+long, smstools3 for 60."""
+
+_LIST_BASE = 30.0  # of an empty storage; most answer at once
+_LIST_EACH = 1.0  # a message takes 0.4 s at 9600 bit/s, a slow card 0.5
+
 _LISTED = {"SM", "ME", "SR"}
 """Memories that incoming messages and reports may land in (`MT` is both `SM` and `ME`)."""
 
@@ -193,7 +200,8 @@ class Messaging(Dialogue):
         return found
 
     async def _listed(self, memory: str) -> list[StoredMessage]:
-        command = dataclasses.replace(asking("AT+CMGL=4", timeout=120.0), has_payload=True)
+        timeout = await self._time_to_list(memory)
+        command = dataclasses.replace(asking("AT+CMGL=4", timeout=timeout), has_payload=True)
         found: list[StoredMessage] = []
         try:
             lines = (await self._run(command)).lines
@@ -209,6 +217,17 @@ class Messaging(Dialogue):
                 message = await self._read(memory, index)
                 found += [] if message is None else [message]
         return found
+
+    async def _time_to_list(self, memory: str) -> float:
+        """Seconds that the list may take: by what lies there, for a lost answer costs them all."""
+        try:
+            answer = await self._run(asking("AT+CPMS?", timeout=10.0))
+        except CommandError:
+            return LIST_TIMEOUT
+        n_used = storage.n_used(answer.lines[-1].text, memory) if answer.lines else None
+        if n_used is None:
+            return LIST_TIMEOUT
+        return min(_LIST_BASE + _LIST_EACH * n_used, LIST_TIMEOUT)
 
     async def read_message(self, memory: str, index: int) -> StoredMessage | None:
         """Read one slot."""

@@ -20,6 +20,17 @@ def memories(line: str) -> list[tuple[str, ...]]:
     return [tuple(re.findall(r"[A-Z]{2}", group)) for group in re.findall(r"\(([^()]*)\)", text)]
 
 
+def n_used(line: str, memory: str) -> int | None:
+    """How many slots of the memory that is read are used, of `+CPMS?`; None where not told.
+
+    Source: TS 27.005 §3.2.2 `+CPMS: <mem1>,<used1>,<total1>,…`.
+    """
+    parts = answer_fields(line)
+    used = integer(parts[1]) if len(parts) > 1 else None
+    is_told = parts[0].upper() == memory and used is not None and used >= 0
+    return used if is_told else None
+
+
 def indication(line: str) -> tuple[str, int] | None:
     """Memory and index of `+CMTI: "SM",3` or `+CDSI`; None where they cannot be read.
 

@@ -533,7 +533,8 @@ async def test_both_memories_are_listed(bench: Bench) -> None:
         ("ME", 3, 0, 24),
         ("SM", 3, 0, 24),
     ]
-    assert bench.modem.received == ["AT+CMGL=4", 'AT+CPMS="SM"', "AT+CMGL=4"]
+    listing = ["AT+CPMS?", "AT+CMGL=4"]
+    assert bench.modem.received == [*listing, 'AT+CPMS="SM"', *listing]
 
 
 async def test_memory_that_cannot_be_read_is_passed_over_unless_messages_land_there(
@@ -1178,3 +1179,38 @@ def fast(make: object) -> object:
         return generic_module.dataclasses.replace(make(*args, **kwargs), timeout=0.05)
 
     return made
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (said('+CPMS: "ME",0,50,"ME",0,50,"ME",0,50'), 30.0),
+        (said('+CPMS: "ME",20,50,"ME",20,50,"ME",20,50'), 50.0),
+        (said('+CPMS: "ME",255,255,"ME",255,255,"ME",255,255'), 120.0),
+        (OK, 120.0),
+        (b"\r\nERROR\r\n", 120.0),
+    ],
+)
+async def test_a_list_may_take_as_long_as_what_lies_there(
+    bench: Bench, told: bytes, expected: float
+) -> None:
+    await bench.driver.configure_messaging()
+    bench.modem.script["AT+CPMS?"] = told
+    assert await bench.driver._time_to_list("ME") == expected
+
+
+async def test_a_lost_list_of_an_empty_storage_costs_seconds_and_the_line_is_in_step_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drivers.messaging._LIST_BASE", 0.1)
+    await bench.driver.configure_messaging()
+    bench.modem.script |= {
+        "AT+CPMS?": said('+CPMS: "ME",0,50,"ME",0,50,"ME",0,50'),
+        "AT+CMGL=4": None,
+    }
+    with pytest.raises(CommandTimeout):
+        await bench.driver.list_messages()
+    bench.modem.say(b"\r\n+CMGL: 3,1,,24\r\n" + PDU.encode() + b"\r\n\r\nOK\r\n")  # late
+    await bench.driver.realign()
+    bench.modem.script["AT+CMGL=4"] = OK
+    assert await bench.driver.list_messages() == []

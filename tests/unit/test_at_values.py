@@ -159,3 +159,21 @@ def test_pdu_is_held_to_the_length_of_its_header(
 
 def test_read_message_of_unreadable_status_counts_as_unread() -> None:
     assert storage.read("ME", 2, '+CMGR: "REC READ",,24', PDU).status == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('+CPMS: "SM",3,50,"SM",3,50,"SM",3,50', 3),
+        ('+CPMS: "SM",3,50,"ME",9,99', 3),
+        ("+CPMS: SM,0,50,SM,0,50,SM,0,50", 0),
+        ('+CPMS: "MT",3,50,"MT",3,50,"MT",3,50', None),  # of another memory
+        ("+CPMS: 3,50,3,50", None),
+        ('+CPMS: "SM",,50', None),
+        ('+CPMS: "SM",-1,50', None),
+    ],
+)
+def test_how_much_lies_in_a_memory_is_told_with_its_name_or_not_at_all(
+    line: str, expected: int | None
+) -> None:
+    assert storage.n_used(line, "SM") == expected
