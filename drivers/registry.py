@@ -10,7 +10,8 @@ from types import MappingProxyType
 from drivers import families
 from drivers.at import values
 from drivers.at.channel import Channel
-from drivers.at.command import Bare, Command, plain
+from drivers.at.command import Bare, Command, Finals, plain
+from drivers.at.finals import final_of
 from drivers.at.session import Question, Session, UrcRule
 from drivers.at.urcs import SHARED
 from drivers.errors import CommandError, CommandTimeout, ProtocolError
@@ -103,9 +104,13 @@ async def _find_step(channel: Channel) -> None:
     It may be at a prompt that an earlier process left, with echo on, or with numeric results.
     """
     questions = [Question(text=text, timeout=1.0) for text in _ANYBODY]
-    _, is_aligned = await channel.realign(questions, quiet=_SETTLE, drain=_SETTLE)
-    if not is_aligned:
-        raise CommandTimeout("AT", "probe")
+    dropped, is_aligned = await channel.realign(questions, quiet=_SETTLE, drain=_SETTLE)
+    if is_aligned:
+        return
+    for line in dropped:
+        if final_of(line, Finals.PLAIN) is not None:
+            raise ProtocolError("it answers AT with nothing but errors", line)
+    raise CommandTimeout("AT", "probe")
 
 
 async def _identify(channel: Channel) -> Identity:
@@ -134,9 +139,16 @@ async def _names(channel: Channel) -> tuple[str, str, str, str]:
 
 
 async def _serial_number(channel: Channel) -> str:
-    lines = await _lines(channel, Bare.IMEI, "AT+CGSN", "AT+GSN")
-    if not lines:  # it tells another number
-        lines = await _lines(channel, Bare.SERIAL, "AT+CGSN", "AT+GSN")
+    try:
+        lines = await _lines(channel, Bare.IMEI, "AT+CGSN", "AT+GSN")
+        if not lines:  # it tells another number
+            lines = await _lines(channel, Bare.SERIAL, "AT+CGSN", "AT+GSN")
+    except CommandError as error:
+        if not error.may_be_unknown:
+            raise
+        lines = []
+    if not lines:
+        raise ProtocolError("no GSM modem, or one that tells no serial number", "AT+CGSN")
     return values.serial_number(lines)
 
 

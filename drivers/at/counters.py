@@ -211,9 +211,13 @@ _COUNTED_FROM = 13  # octets up to the length itself, which counts those that fo
 def verify(line: str) -> int | None:
     """Tries left in the answer to an empty VERIFY: `+CSIM: 4,"63C3"` → 3.
 
-    Source: ETSI TS 102 221 §11.1.9.
+    The status is the last two octets, whatever some modems put before. Source: ETSI TS 102 221
+    §10.2.1, §11.1.9.
     """
-    status = answer_fields(line)[-1].upper()
+    *length, status = answer_fields(line)
+    if length == [str(len(status))] and len(status) > 4:
+        status = status[-4:]
+    status = status.upper()
     if re.fullmatch(r"63C[0-9A-F]", status):
         return int(status[3], 16)
     return 0 if status == "6983" else None

@@ -12,12 +12,16 @@ from drivers.interface import StoredMessage
 def memories(line: str) -> list[tuple[str, ...]]:
     """The choices of `+CPMS=?`, one tuple an argument. Source: TS 27.005 §3.2.2.
 
-    `("SM","ME"),("SM","ME"),("SM")` → three tuples; Wavecom Q2xxx wraps two in one more pair.
+    `("SM","ME"),("SM","ME"),("SM")` → three tuples; a choice of one may lack its parentheses.
+    Wavecom Q2xxx wraps two in one more pair. Names like `SM_P` are of memories that hold no SMS.
     """
     text = arguments(line)
     if text.startswith("((") and text.endswith("))"):
         text = text[1:-1]
-    return [tuple(re.findall(r"[A-Z]{2}", group)) for group in re.findall(r"\(([^()]*)\)", text)]
+    if not text:
+        return []
+    groups = re.sub(r"\([^()]*\)", lambda group: group[0].replace(",", " "), text).split(",")
+    return [tuple(re.findall(r"\b[A-Z]{2}\b", group)) for group in groups]
 
 
 def n_used(line: str, memory: str) -> int | None:

@@ -155,7 +155,7 @@ _CRSM_OK = {144, 145, 146, 159}
 
 def sim_state(line: str) -> SimState:
     """The state in a `+CPIN` answer. Source: TS 27.007 §8.3."""
-    code = arguments(line).strip('" ').upper().replace("_", "-")
+    code = re.sub(r"[-_ ]+", " ", arguments(line).strip('" ').upper())
     return _SIM_STATES.get(code, SimState.OTHER)
 
 
@@ -166,7 +166,10 @@ _SIM_STATES = {
     "NOT INSERTED": SimState.ABSENT,
     "SIM REMOVED": SimState.ABSENT,
     "REMOVED": SimState.ABSENT,
+    "SIM NOT INSERTED": SimState.ABSENT,
     "NOT READY": SimState.BUSY,
+    "SIM NOT READY": SimState.BUSY,
+    "SIM BUSY": SimState.BUSY,
     "SIM PIN2": SimState.READY,  # the card works; only PIN2 functions ask
     "SIM PUK2": SimState.READY,
 }
@@ -223,15 +226,26 @@ def is_registration_answer(line: str) -> bool:
     """Whether a `+CREG` line answers `+CREG?`: it has `n` before `stat`.
 
     Told by the number of fields (1 or 3: URC; 2: answer), else by whether the second can be a
-    `stat`: one or two digits or zero-padded, never quoted.
+    `stat`: one or two digits or zero-padded as `n` is, never quoted.
     """
     raw = [part.strip() for part in arguments(line).split(",")]
-    if len(raw) in {1, 3}:
-        return len(raw) == 3 and raw[1] == ""  # Novatel: `2,,`
-    second = raw[1]
-    if '"' in second or integer(second) is None:
+    if len(raw) == 3 and raw[1] == "":
+        return True  # Novatel: `2,,`
+    if len(raw) in {1, 3} and not _lost_its_end(raw):
         return False
-    return int(second) <= 11 and (len(second) <= 2 or second.startswith("0"))
+    first, second = raw[:2]
+    if '"' in second or integer(second) is None or (integer(first) or 0) > _MAX_N:
+        return False
+    is_padded = second.startswith("0") and len(first) > 1
+    return int(second) <= 11 and (len(second) <= 2 or is_padded)
+
+
+def _lost_its_end(raw: Sequence[str]) -> bool:
+    """`2,1,"5E25`: in a URC of three fields the second, a LAC, is quoted as the third is."""
+    return len(raw) == 3 and '"' in raw[2] and '"' not in raw[1]
+
+
+_MAX_N = 5  # `+CEREG=5`; of `+CREG` it is 3
 
 
 _STAT_WITH_CELL = {1, 5, 6, 7, 9, 10}
@@ -279,10 +293,14 @@ def current_call(line: str) -> CurrentCall | None:
     if len(head) < 4:
         return None
     call_id, direction, stat, mode = head
-    if call_id is None or direction not in {0, 1} or stat is None or mode not in {0, 9}:
+    if call_id is None or direction not in {0, 1} or stat is None or mode not in _VOICE:
         return None
     number = parts[5] if len(parts) > 5 and parts[5] else None
     return CurrentCall(call_id=call_id, is_incoming=direction == 1, stat=stat, number=number)
+
+
+_VOICE = {0, 3, 4, 5, 9}
+"""Modes in which somebody speaks, now or in turn with data; 9 is unknown."""
 
 
 def caller(line: str) -> str | None:

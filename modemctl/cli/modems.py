@@ -30,11 +30,14 @@ _CURES: Final = {
     "pin_blocked": _BLOCKED,
     "import_stopped": "modemctl sims pin-imports; then: modemctl sims resume-import IMPORT",
     "sim_puk": _BLOCKED,
+    "iccid_unreadable": "reseat the card; if this model never tells it: docs/families.md, `iccid`",
+    "lock_unknown": 'put the card into another modem, or say lock = "verify" below [sims]',
 }
 """What a person does about the first word of a bay's reason; the rest is in docs/runbooks."""
 _RETRIED: Final = (
     "pull and plug it, then: modemctl modems retry BAY --reason WHY (ModemctlModemFailed)"
 )
+_NO_MODEM: Final = "no GSM modem"  # how the reason of such a port begins
 _ADMISSIONS: Final = ("seen", "requested", "admitted", "expelled")
 _reason = click.option("--reason", required=True, help="Why; goes to the audit log.")
 
@@ -65,7 +68,7 @@ def show(connection: Connection, bay: str, *, as_json: bool) -> None:
     with connection.client() as client:
         found = client.get(f"/v1/modems/{in_path(bay)}")
     show_record(found, as_json=as_json)
-    cure = _RETRIED if found["state"] == "failed" else _CURES.get(_first_word(found["reason"]), "")
+    cure = _cure(found["state"], found["reason"])
     if cure and not as_json:
         for name, value in (("BAY", bay), ("ICCID", found["iccid"]), ("IMEI", found["imei"])):
             cure = cure.replace(name, str(value or name))
@@ -202,6 +205,14 @@ def expel(connection: Connection, imei: str, reason: str, *, as_json: bool) -> N
     with connection.client() as client:
         done = client.post(f"/v1/admissions/{in_path(imei)}/expel", {"reason": reason})
     show_done(done, f"{imei} is expelled", as_json=as_json)
+
+
+def _cure(state: Json, reason: Json) -> str:
+    if state != "failed":
+        return _CURES.get(_first_word(reason), "")
+    if str(reason).startswith(_NO_MODEM):
+        return "leave this port out of bank.ports (docs/configuration.md), or put a modem there"
+    return _RETRIED
 
 
 def _first_word(reason: Json) -> str:

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from drivers import generic as generic_module
-from drivers.errors import CommandError
+from drivers.errors import CommandError, DriverError
 from drivers.interface import Accepted, Driver, DriverEvent, Rebooted, SimState
 from drivers.registry import probe
-from tests.support.scripted_modem import OK, Answer, OnSocket, ScriptedModem, said
+from tests.support.scripted_modem import ERROR, OK, Answer, OnSocket, ScriptedModem, said
 
+LOCKED = said(final="+CME ERROR: SIM PIN required")
 TPDU = bytes.fromhex("01000A8144334455660000" + "05E8329BFD06")
 
 Opened = Callable[[ScriptedModem], AbstractAsyncContextManager[Driver]]
@@ -176,3 +177,24 @@ async def test_who_agrees_to_everything_and_tells_nothing_is_set_up(opened: Open
         assert await driver.operator() is None
         assert await driver.signal_dbm() is None
         assert await driver.submit(len(TPDU), payload()) == Accepted(mr=41)
+
+
+# ---------------------------------------------------------------- cannot be driven
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ({"AT+CGSN": ERROR}, "no GSM modem, or one that tells no serial number"),
+        ({"AT+CGSN": OK}, "no GSM modem, or one that tells no serial number"),
+        ({"AT+CGSN": said(final="+CME ERROR: 11")}, r"AT\+GSN: \+CME ERROR: 11"),
+        ({"AT": LOCKED, "ATQ0V1E0": LOCKED}, "answers AT with nothing but errors: .*SIM PIN"),
+    ],
+)
+async def test_who_cannot_be_known_is_told_by_what_it_lacks(
+    opened: Opened, script: dict[str, Answer], reason: str
+) -> None:
+    modem = ScriptedModem({**script, "AT+GSN": script.get("AT+CGSN")})
+    with pytest.raises(DriverError, match=reason):
+        async with opened(modem):
+            pass

@@ -133,7 +133,7 @@ async def test_a_name_that_was_spoilt_on_the_way_chooses_no_family(tmp_path: Pat
 
 
 async def test_mute_port_is_no_modem(tmp_path: Path) -> None:
-    modem = ScriptedModem({"AT": None, "ATQ0V1E0": None})
+    modem = ScriptedModem({"AT": None, "ATQ0V1E0": None, "ATE0Q0V1": None})
     async with OnSocket(modem, tmp_path) as line:
         with pytest.raises(CommandTimeout):
             await probe(line.address, lambda event: None)
@@ -211,7 +211,7 @@ async def test_name_that_an_ok_alone_answers_is_asked_in_another_way(tmp_path: P
 async def test_modem_without_imei_is_refused(tmp_path: Path) -> None:
     modem = ScriptedModem({"AT+CGSN": said(final="+CME ERROR: 100")})
     async with OnSocket(modem, tmp_path) as line:
-        with pytest.raises(CommandError):
+        with pytest.raises(ProtocolError, match="no serial number"):
             await probe(line.address, lambda event: None)
 
 

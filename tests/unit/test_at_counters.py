@@ -17,6 +17,7 @@ from drivers.family import COUNTER_CPINR, COUNTER_STATUS, COUNTER_VERIFY, Counte
 from drivers.interface import PinCounter
 
 FULL = PinCounter(pin=3, puk=10)
+TWO_LEFT = PinCounter(pin=2, puk=10)
 
 
 def query(family: Family, command: str) -> CounterQuery:
@@ -128,6 +129,8 @@ ANSWERS: list[tuple[CounterQuery, tuple[Told, ...], PinCounter | None, str]] = [
     (COUNTER_VERIFY, (('+CSIM: 4,"63C3"',), ('+CSIM: 4,"63CA"',)), FULL, "TS 102 221 §11.1.9"),
     (COUNTER_VERIFY, (("+CSIM: 4,63C1",), ("+CSIM: 4,63CA",)), PinCounter(pin=1, puk=10), "bare"),
     (COUNTER_VERIFY, (("+CSIM: 4,6983",), ("+CSIM: 4,63C8",)), PinCounter(pin=0, puk=8), "blocked"),
+    (COUNTER_VERIFY, (('+CSIM:8,"000063C2"',), ('+CSIM: 4,"63CA"',)), TWO_LEFT, "with data"),
+    (COUNTER_VERIFY, (('+CSIM: 10,"000063C2"',), ('+CSIM: 4,"63CA"',)), None, "octets are lost"),
     (COUNTER_VERIFY, (('+CSIM: 4,"6E00"',), ('+CSIM: 4,"6E00"',)), None, "2G-only card"),
     (COUNTER_VERIFY, (('+CSIM: 4,"9000"',), ('+CSIM: 4,"63CA"',)), None, "PIN shown: not counted"),
     # STATUS of a 2G card
