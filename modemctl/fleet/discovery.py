@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from modemctl.fleet.places import Place, is_there
+from modemctl.fleet.threads import in_daemon_thread
 from modemctl.fleet.usb_bays import UDEV_IS_HERE, UsbReader
 from modemctl.model import Bay
 
@@ -26,6 +28,8 @@ USB: Final = "usb"
 """The value of `bank.ports` that stands for every USB modem."""
 
 _SETTLE: Final = 1.0  # seconds until all ports of a modem are there (seen: 0.6–1)
+_FROZEN: Final = 5.0  # seconds over one port; a file of sysfs takes microseconds
+_GLANCE: Final = 0.25
 _GLOB_SIGNS: Final = frozenset("*?[")
 
 Places = Mapping[Bay, Place]
@@ -55,7 +59,7 @@ class Discovery:
                 self._bell.clear()
                 changed, self._changed = self._changed, set()
                 try:
-                    found = await asyncio.to_thread(self._look, frozenset(changed))
+                    found = await self._look(frozenset(changed))
                 except OSError as error:  # a file system that fails
                     _log.warning("discovery.look_failed", extra={"error": str(error)})
                 else:
@@ -74,9 +78,31 @@ class Discovery:
             async with asyncio.timeout(seconds):
                 await self._bell.wait()
 
-    def _look(self, changed: frozenset[str]) -> Places:
-        usb = {} if self._reader is None else self._reader.read(changed)
+    async def _look(self, changed: frozenset[str]) -> Places:
+        """All places. A device that freezes who reads of it is left out until it lets go.
+
+        Raises:
+            OSError: a file system fails.
+        """
+        while True:
+            reader = self._reader
+            done = in_daemon_thread("discovery", partial(self._read, reader, changed))
+            if reader is None or await _comes_back(done, reader):
+                return await done
+            device = reader.being_read
+            _log.warning("discovery.frozen", extra={"device": device})
+            self._reader = reader.beside(device)
+            done.add_done_callback(partial(self._thaw, device))
+
+    def _read(self, reader: UsbReader | None, changed: frozenset[str]) -> Places:
+        usb = {} if reader is None else reader.read(changed)
         return {**named_places(self._patterns, usb), **usb}
+
+    def _thaw(self, device: str, _: asyncio.Future[Places]) -> None:
+        _log.info("discovery.thawed", extra={"device": device})
+        if self._reader is not None:
+            self._reader.thaw(device)
+        self._bell.set()
 
     def _settled(self, found: Places) -> Places:
         """Without modems that are just being plugged in and whose best port may yet appear."""
@@ -118,6 +144,19 @@ class Discovery:
         except OSError as error:  # more news than the kernel could keep: the look finds all
             _log.info("discovery.news_lost", extra={"error": str(error)})
         self._bell.set()
+
+
+async def _comes_back(done: asyncio.Future[Places], reader: UsbReader) -> bool:
+    """Wait for a look; False where one device holds it up."""
+    loop = asyncio.get_running_loop()
+    n_read, since = reader.n_read, loop.time()
+    while not done.done():
+        await asyncio.wait([done], timeout=_GLANCE)
+        if reader.n_read != n_read or not reader.being_read:
+            n_read, since = reader.n_read, loop.time()
+        elif loop.time() - since >= _FROZEN and not done.done():
+            return False
+    return True
 
 
 def _open_monitor() -> pyudev.Monitor | None:

@@ -9,16 +9,16 @@ Source: Linux, Documentation/ABI/testing/sysfs-bus-usb (`authorized`, `<hub>-por
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from modemctl.config.settings import HubPower
 from modemctl.fleet.places import UsbDevice
+from modemctl.fleet.threads import in_daemon_thread
 
 OFF_TIME: Final = 3.0
 """Seconds without USB or power: capacitors empty themselves, the kernel forgets the device."""
@@ -83,7 +83,7 @@ async def _switch(path: Path, *, off: str, on: str, off_time: float) -> None:
         enough.wait(off_time)
         _put(path, on)
 
-    done = _in_daemon_thread(work)
+    done = in_daemon_thread("usb", work)
     try:
         async with asyncio.timeout(off_time + 2 * _WRITE_LIMIT):
             await asyncio.shield(done)
@@ -101,32 +101,6 @@ async def _switch(path: Path, *, off: str, on: str, off_time: float) -> None:
 def _put(path: Path, text: str) -> None:
     with path.open("rb+", buffering=0) as file:  # never made where there is none
         file.write(text.encode())
-
-
-def _in_daemon_thread(work: Callable[[], None]) -> asyncio.Future[None]:
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def settle(error: OSError | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-            done.exception()  # nobody may be waiting any more
-
-    def run() -> None:
-        error: OSError | None = None
-        try:
-            work()
-        except OSError as failure:
-            error = failure
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the end did not wait
-            loop.call_soon_threadsafe(settle, error)
-
-    threading.Thread(target=run, name="usb", daemon=True).start()
-    return done
 
 
 async def _run_uhubctl(device: UsbDevice, off_time: float) -> None:

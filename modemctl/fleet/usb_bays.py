@@ -35,6 +35,7 @@ IGNORE: Final = "MODEMCTL_IGNORE"
 _CLASS: Final = Path("/sys/class/tty")
 _BY_PATH: Final = Path("/dev/serial/by-path")
 _PCI: Final = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]")
+_DEVICE: Final = re.compile(r"/(\d+-[\d.]+):\d+\.\d+/")
 _SUPER_SPEED: Final = 5_000  # Mbit/s: the slowest USB 3
 _INTERFACE: Final = re.compile(r":\d+\.\d+$")  # configuration.interface, the end of an ID_PATH
 
@@ -58,12 +59,31 @@ class UsbPort:
 
 
 class UsbReader:
-    """Reads all ports; what did not change since the last look is not read again."""
+    """Reads all ports; what did not change since the last look is not read again.
+
+    A device may freeze who reads of it. Then `being_read` stays what it is, and `beside` goes on.
+    """
 
     def __init__(self) -> None:
         self._context: pyudev.Context | None = None
         self._known: dict[str, tuple[tuple[str, int], UsbPort]] = {}
         self._is_silent = False
+        self._frozen: set[str] = set()
+        self.being_read = ""
+        """The device that is being read, by the kernel's name; empty where none is."""
+        self.n_read = 0
+        """Ports that were begun to be read; grows while a look goes on."""
+
+    def beside(self, frozen: str) -> UsbReader:
+        """Another reader that knows what this one knows, and leaves the frozen device alone."""
+        other = UsbReader()
+        other._known = dict(self._known)
+        other._frozen = self._frozen | {frozen}
+        return other
+
+    def thaw(self, device: str) -> None:
+        """The device let go of who read it."""
+        self._frozen.discard(device)
 
     def read(self, changed: Iterable[str] = ()) -> dict[Bay, Place]:
         """Bay → place of every USB modem; `changed`: names of ports that udev has spoken of."""
@@ -77,15 +97,32 @@ class UsbReader:
                     continue
                 stamp = target, entry.stat().st_ino  # a port that comes anew is another folder
                 known = self._known.get(entry.name)
-                if known is None or known[0] != stamp or _needs_link(known[1]):
-                    port = self._read_port(entry.resolve())
-                    known = None if port is None else (stamp, port)
+                is_same = known is not None and known[0] == stamp
+                if known is None or not is_same or _needs_link(known[1]):
+                    if not self._is_frozen(target):
+                        known = self._read_anew(entry, target, stamp)
+                    elif not is_same:
+                        known = None
             except (OSError, ValueError):  # unplugged while we read
                 continue
             if known is not None:
                 found[entry.name] = known
         self._known = found
         return group(port for _, port in found.values() if is_there(port.node))
+
+    def _is_frozen(self, target: str) -> bool:
+        return _name_of(target) in self._frozen
+
+    def _read_anew(
+        self, entry: Path, target: str, stamp: tuple[str, int]
+    ) -> tuple[tuple[str, int], UsbPort] | None:
+        self.being_read = _name_of(target)
+        self.n_read += 1
+        try:
+            port = self._read_port(entry.resolve())
+        finally:
+            self.being_read = ""
+        return None if port is None else (stamp, port)
 
     def _read_port(self, tty: Path) -> UsbPort | None:
         """One port; None while udev is still at work, or where the site wants it ignored."""
@@ -241,6 +278,12 @@ def _root_hub(folder: Path) -> Path:
 
 def _name_of_link(link: str) -> str:
     return re.sub(r"-port\d+$", "", Path(link).name)
+
+
+def _name_of(target: str) -> str:
+    """The kernel's name of the device behind a port's link (`1-1.3`)."""
+    found = _DEVICE.search(target)
+    return found[1] if found else target
 
 
 def _link_to(node: str) -> str | None:

@@ -3,9 +3,11 @@
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +48,13 @@ class Teller:
         while not holds(found := self.next()):
             pass
         return found
+
+    def end(self) -> float:
+        """Ask for an end in order, as Ctrl-C does; seconds until it came."""
+        began_at = time.monotonic()
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(30)
+        return time.monotonic() - began_at
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
@@ -152,6 +161,34 @@ def test_where_udev_is_silent_names_are_the_same_and_numbers_are_followed():
         world.plug("1-1.4", "2c7c:0125", ttys(0, 1, 2, 3, first=7))
         found = teller.until(lambda now: now and len(now[f"{BUS}:1.4"]["addresses"]) == 2)
         assert found[f"{BUS}:1.4"]["addresses"] == ["/dev/ttyUSB9", "/dev/ttyUSB10"]
+
+
+def test_a_frozen_device_delays_neither_another_bay_nor_the_end():
+    """The kernel lets nobody read of a device while it is being reset or taken from its drivers."""
+    with bus() as world:
+        for n, socket in enumerate(("1-1.1", "1-1.2")):
+            world.plug(socket, "2c7c:0125", ttys(2, 3, first=2 * n))
+        thaw = world.freeze("1-1.1")
+        with Teller(world, "usb") as teller:
+            assert set(teller.next()) == {f"{BUS}:1.2"}
+            world.plug("1-1.3", "2c7c:0125", ttys(2, 3, first=4))
+            teller.until(lambda now: set(now) == {f"{BUS}:1.2", f"{BUS}:1.3"})
+            thaw()
+            found = teller.until(lambda now: len(now) == 3)
+            assert found[f"{BUS}:1.1"]["addresses"] == [link("1.1", 2), link("1.1", 3)]
+            world.unplug("1-1.3")
+            teller.until(lambda now: len(now) == 2)
+
+
+def test_the_end_waits_for_no_frozen_device():
+    with bus() as world:
+        world.plug("1-1.1", "2c7c:0125", ttys(2, 3))
+        world.plug("1-1.2", "2c7c:0125", ttys(2, 3, first=2))
+        thaw = world.freeze("1-1.1")
+        with Teller(world, "usb") as teller:
+            teller.next()
+            assert teller.end() < 3
+            thaw()
 
 
 def test_each_port_of_a_bridge_is_a_bay():

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Self
@@ -81,6 +81,23 @@ class UsbWorld:
     def link(self, path: str, target: str) -> None:
         """A link in /dev that somebody mounted into the container."""
         self._do("link", path, target)
+
+    def freeze(self, socket: str) -> Callable[[], None]:
+        """From now on a device holds up who reads its serial number; called, it lets go of all."""
+        serial = Path(f"{self.root}{self._hub(socket)}/{socket}/serial")
+        was = serial.read_text()
+        serial.unlink()
+        os.mkfifo(serial)
+        pipe = os.open(serial, os.O_RDWR)  # who opens it goes on, who reads of it waits
+
+        def thaw() -> None:
+            well = serial.with_name("well")
+            well.write_text(was)
+            well.rename(serial)
+            os.write(pipe, was.encode())
+            os.close(pipe)
+
+        return thaw
 
     def unplug(self, socket: str) -> None:
         """Pull the modem: its ports vanish one after the other."""
