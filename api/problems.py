@@ -66,6 +66,43 @@ _HIDDEN: Final = frozenset(
     {"authorization", "command", "jws", "number", "pin", "puk", "recipients", "text", "to", "x"}
 )  # fields whose values are secret or personal
 
+_RULES: Final[Mapping[str, str]] = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "string_type": "must be a text",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must have the form {pattern}",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "enum": "must be one of {expected}",
+    "literal_error": "must be one of {expected}",
+    "list_type": "must be a list",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+    "model_attributes_type": "must be a JSON object",
+    "dict_type": "must be a JSON object",
+    "uuid_parsing": "must be a UUID",
+    "uuid_type": "must be a UUID",
+    "timezone_aware": "must name its time zone",
+    "datetime_from_date_parsing": "must be a moment such as 2026-11-22T08:00:00+08:00",
+    "datetime_parsing": "must be a moment such as 2026-11-22T08:00:00+08:00",
+    "datetime_type": "must be a moment such as 2026-11-22T08:00:00+08:00",
+    "date_type": "must be a date such as 2026-11-22",
+    "date_parsing": "must be a date such as 2026-11-22",
+    "date_from_datetime_parsing": "must be a date such as 2026-11-22",
+}
+"""By pydantic's name of a fault: what a person reads; the names in braces are its facts."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -192,9 +229,18 @@ def _fault(one: Mapping[str, object]) -> Fault:
     names = words[1:]  # the first says where: body, query, path
     return Fault(
         field=_writable(".".join(names)) or None,
-        rule=str(one.get("msg", "is not valid")).removeprefix("Value error, "),
+        rule=_rule(one),
         value=None if not names or _HIDDEN & set(names) else _shown(one.get("input")),
     )
+
+
+def _rule(one: Mapping[str, object]) -> str:
+    """What was broken, in our words; those of a check of our own stay."""
+    facts = one.get("ctx")
+    words = _RULES.get(str(one.get("type")))
+    if words is None:
+        return str(one.get("msg", "is not valid")).removeprefix("Value error, ")
+    return words.format_map(facts if isinstance(facts, Mapping) else {})
 
 
 def _shown(value: object) -> str | None:

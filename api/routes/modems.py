@@ -29,7 +29,7 @@ class BayReason(Body):
 class CardOfBay(BayReason):
     """The card that belongs into a bay; none named = the one that is in it now."""
 
-    iccid: str | None = Field(default=None, min_length=18, max_length=22)
+    iccid: str | None = Field(default=None, max_length=64)
 
 
 class AtCommand(Body):

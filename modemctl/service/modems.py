@@ -6,6 +6,7 @@ Source: SIM-07 (the card that belongs into a bay), SIM-14.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,6 +46,7 @@ _PATIENCE: Final = 40.0
 """Seconds that a bay's answer is waited for; to a slow AT command it comes later."""
 _LOOK_AGAIN: Final = 2.0  # seconds; covers a lost wake-up
 _REASON_MAX: Final = 500
+_ICCID: Final = re.compile(r"[0-9A-F]{18,22}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,15 +154,16 @@ class Modems:
         What tied either of the two to something else is gone (SIM-07).
 
         Raises:
-            NotPermitted, InvalidRequest: scope or reason.
+            NotPermitted, InvalidRequest: scope or reason; what is no ICCID.
             PolicyRefused: SIM-07, the account names no person.
             NotFound: no such bay or card, or of a department that one does not see.
             Conflict: no card is named, and none is in the bay.
         """
         _require_reason(reason)
+        named = None if iccid is None else _read_iccid(iccid)
 
         def act(tx: Tx, found: ModemRow) -> None:
-            card = found.iccid if iccid is None else iccid.strip().upper()
+            card = found.iccid if named is None else named
             if card is None:
                 cure = "name one with --iccid"
                 raise Conflict("no card is in the bay", field="bay", value=bay, cure=cure)
@@ -411,7 +414,26 @@ def _require_seen(tx: Tx, who: Principal, iccids: Sequence[str]) -> None:
 
 
 def _no_card(iccid: str) -> NotFound:
-    return NotFound("no such card in the register", field="iccid", value=iccid[:80])
+    return NotFound(
+        "no such card in the register",
+        field="iccid",
+        value=iccid[:80],
+        cure="modemctl sims lists them; new cards: modemctl sims import cards.csv",
+        policy="SIM-07",
+    )
+
+
+def _read_iccid(text: str) -> Iccid:
+    iccid = text.strip().upper()
+    if not _ICCID.fullmatch(iccid):
+        raise InvalidRequest(
+            "must be an ICCID, 18 to 22 digits (some cards have letters A to F)",
+            field="iccid",
+            value=text[:40],
+            cure="it is printed on the card; modemctl sims lists those of the register",
+            policy="SIM-07",
+        )
+    return Iccid(iccid)
 
 
 def _before(known: ties.Ties, bay: Bay, iccid: Iccid) -> dict[str, str]:

@@ -441,7 +441,8 @@ def _require_reason(reason: str) -> None:
 
 
 def _unknown(iccid: str) -> NotFound:
-    return NotFound("no such card in the register", field="iccid", value=iccid[:22])
+    cure = "modemctl sims lists them; new cards: modemctl sims import cards.csv"
+    return NotFound("no such card in the register", field="iccid", value=iccid[:22], cure=cure)
 
 
 def _view(card: Card, who: Principal) -> SimView:

@@ -3,6 +3,8 @@
 import base64
 import json
 import logging
+import re
+from collections.abc import Iterator
 
 import pytest
 from fastapi import FastAPI
@@ -308,3 +310,40 @@ async def test_times_at_the_ends_of_the_calendar_break_nothing(bench, moment):
             for field in ("not_before", "not_after")
         ]
     assert all(one.status_code < 500 for one in answers), [one.text for one in answers]
+
+
+FOREIGN = re.compile(
+    r"(?i)\b(?:input|string|field|value|list|datetime|tuple|object|url) (?:should|required)|inputs"
+)
+
+
+async def test_no_body_is_refused_in_the_words_of_a_library(bench):
+    """Each field of each request, given as everything that it is not."""
+    document = create_app(
+        bench.services, settings=bench.settings, telemetry=bench.telemetry
+    ).openapi()
+    wrong = ("", "x" * 2_000, -1, 0.5, None, True, ["x"] * 600, {"a": 1})
+    rules: set[str] = set()
+    async with bench.client(bench.admin_token) as client:
+        for path, body in _bodies(document):
+            bodies = [{}, 5, {"unheard_of": 1}]
+            bodies += [{name: value} for name in body for value in wrong]
+            for content in bodies:
+                answer = await client.post(path, json=content)
+                if answer.status_code == 422:
+                    found = answer.json()
+                    rules |= {one["rule"] for one in found["errors"] or [found]}
+    assert "is missing" in rules
+    assert "is not known here" in rules
+    assert [rule for rule in sorted(rules) if FOREIGN.search(rule)] == []
+
+
+def _bodies(document: dict) -> Iterator[tuple[str, list[str]]]:
+    """Each address that takes JSON, and the names in it."""
+    for path, methods in document["paths"].items():
+        content = methods.get("post", {}).get("requestBody", {}).get("content", {})
+        schema = content.get("application/json", {}).get("schema", {})
+        name = schema.get("$ref", "").rpartition("/")[2]
+        if name and "audit" not in path:
+            known = document["components"]["schemas"][name].get("properties", {})
+            yield re.sub(r"\{[^}]*\}", "nobody", path), list(known)
