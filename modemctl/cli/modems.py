@@ -6,7 +6,8 @@ from typing import Final
 
 import click
 
-from modemctl.cli.client import Connection, Json, in_path, records
+from modemctl.cli.client import Connection, Record, in_path, records
+from modemctl.cli.cures import cure_of
 from modemctl.cli.errors import printable
 from modemctl.cli.show import as_json_option, show_done, show_record, show_table
 
@@ -15,25 +16,6 @@ _COLUMNS: Final = (
 )  # fmt: skip
 _SPARE: Final = ("family", "signal_dbm", "operator", "model", "desired_state")
 _ADMITTED: Final = ("imei", "state", "bay", "requested_by", "decided_by", "reason")
-_BLOCKED: Final = "modemctl sims puk ask ICCID --reason WHY, by two persons (ModemctlCardBlocked)"
-_CURES: Final = {
-    "unregistered": "modemctl sims import cards.csv, or take the card out",
-    "not_issued": "modemctl sims state ICCID issued --reason WHY, or import a list that says so",
-    "unverified": "modemctl sims verify ICCID --by WHO",
-    "moved": "put it back, or say that it stays: modemctl modems bind BAY --reason WHY",
-    "unbound": "modemctl modems bind BAY --reason WHY",
-    "not_admitted": "modemctl modems admit IMEI --reason WHY, by two persons",
-    "expelled": "take it out; if ours: modemctl modems admit IMEI --reason WHY, by two persons",
-    "tampered": "modemctl audit list tells who changed it last; it is an incident",
-    "pin_failed": "correct the PIN in the list: modemctl sims import cards.csv; try none by hand",
-    "no_pin": "bring its PIN: modemctl sims import cards.csv",
-    "pin_blocked": _BLOCKED,
-    "import_stopped": "modemctl sims pin-imports; then: modemctl sims resume-import IMPORT",
-    "sim_puk": _BLOCKED,
-    "iccid_unreadable": "reseat the card; if this model never tells it: docs/families.md, `iccid`",
-    "lock_unknown": 'put the card into another modem, or say lock = "verify" below [sims]',
-}
-"""What a person does about the first word of a bay's reason; the rest is in docs/runbooks."""
 _RETRIED: Final = (
     "pull and plug it, then: modemctl modems retry BAY --reason WHY (ModemctlModemFailed)"
 )
@@ -68,10 +50,8 @@ def show(connection: Connection, bay: str, *, as_json: bool) -> None:
     with connection.client() as client:
         found = client.get(f"/v1/modems/{in_path(bay)}")
     show_record(found, as_json=as_json)
-    cure = _cure(found["state"], found["reason"])
+    cure = _cure(found)
     if cure and not as_json:
-        for name, value in (("BAY", bay), ("ICCID", found["iccid"]), ("IMEI", found["imei"])):
-            cure = cure.replace(name, str(value or name))
         click.echo(printable(f"  → {cure}"), err=True)
 
 
@@ -207,16 +187,13 @@ def expel(connection: Connection, imei: str, reason: str, *, as_json: bool) -> N
     show_done(done, f"{imei} is expelled", as_json=as_json)
 
 
-def _cure(state: Json, reason: Json) -> str:
-    if state != "failed":
-        return _CURES.get(_first_word(reason), "")
-    if str(reason).startswith(_NO_MODEM):
+def _cure(found: Record) -> str:
+    bay, reason = str(found["bay"]), str(found["reason"] or "")
+    if found["state"] != "failed":
+        return cure_of(reason, bay=bay, iccid=found["iccid"], imei=found["imei"])
+    if reason.startswith(_NO_MODEM):
         return "leave this port out of bank.ports (docs/configuration.md), or put a modem there"
-    return _RETRIED
-
-
-def _first_word(reason: Json) -> str:
-    return str(reason or "").partition(" ")[0]
+    return _RETRIED.replace("BAY", bay)
 
 
 def _act(

@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from modemctl.cli.client import Connection
+from modemctl.cli.cures import cure_of
 from modemctl.cli.errors import EXIT_REFUSED, printable
 from modemctl.cli.show import as_json_option, show_table
 
@@ -33,5 +34,9 @@ def locks(connection: Connection, *, only_open: bool, as_json: bool) -> None:
         found = Counter(str(card.get("state")) for card in cards)
         counts = ", ".join(f"{n} {printable(state)}" for state, n in found.most_common())
         click.echo(f"{len(cards)} cards: {counts or 'none'}", err=True)
+        for word in sorted({str(card.get("reason") or "").partition(" ")[0] for card in shown}):
+            cure = cure_of(word, bay=None, iccid=None, imei=None)
+            if cure:
+                click.echo(f"  {printable(word)} → {cure}", err=True)
     if open_cards:
         click.get_current_context().exit(EXIT_REFUSED)

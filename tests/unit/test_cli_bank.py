@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from modemctl.cli.cures import cure_of
 from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, Iccid, Topic
+from modemctl.policy.pin_guard import StopReason
 from modemctl.store import calls, wishes
 from modemctl.store.modems import Facts, StateChange, save_changes
 from modemctl.store.transaction import Tx
@@ -119,6 +121,9 @@ async def test_bays_are_shown_and_paused(bench: ApiBench) -> None:
         ("sim_wait", "iccid_unreadable", "docs/families.md"),
         ("sim_wait", "lock_unknown", 'lock = "verify"'),
         ("sim_wait", "sim_puk", f"modemctl sims puk ask {ICCID} --reason WHY"),
+        ("sim_wait", "lock_counter_unknown", "put it into a bay with another model once"),
+        ("sim_wait", "lock_pin_failed", "correct the PIN in the list"),
+        ("sim_wait", "puk_not_wanted", "modemctl modems reset bay-07 --reason WHY"),
         ("ready", "registered in its home network", ""),
     ],
 )
@@ -128,6 +133,17 @@ async def test_a_bay_that_is_not_ready_names_its_cure(bench: ApiBench, state, re
     assert shown.status == 0
     assert (told in shown.err) if told else (shown.err == "")
     assert (await run(bench, "modems", "show", BAY, "--json")).err == ""
+
+
+@pytest.mark.parametrize(
+    "stop",
+    # Of the first the check tells more; the others are of a change, and the card serves.
+    sorted(set(StopReason) - {StopReason.UNFIT, StopReason.UNPROVED, StopReason.CHANGE_STOPPED}),
+)
+def test_whatever_the_pin_guard_stops_for_has_a_cure(stop):
+    known = {"bay": BAY, "iccid": ICCID, "imei": "490154203237518"}
+    assert cure_of(stop.value, **known)
+    assert cure_of(f"lock_{stop.value}", **known)
 
 
 @pytest.mark.parametrize("words", [("at", BAY, "ATI"), ("modems", "reset", BAY, "--reason", "x")])
@@ -177,6 +193,13 @@ async def test_a_card_is_tied_to_a_bay_and_untied(bench: ApiBench, cards: Path) 
     assert "has no card of its own" in await good(bench, "modems", "unbind", BAY, *why)
     unknown = await run(bench, "modems", "bind", BAY, "--iccid", "8999999999999999999", *why)
     assert "no such card in the register" in unknown.err
+    assert "→ modemctl sims lists them" in unknown.err
+    for wrong in ("bad", "8986-0012 3456", "x" * 60):
+        told = (await run(bench, "modems", "bind", BAY, "--iccid", wrong, *why)).err
+        assert "iccid: must be an ICCID, 18 to 22 digits" in told
+        assert f"(got {wrong[:40]}" in told
+        assert "[policy: SIM-07]" in told
+        assert "→ it is printed on the card" in told
 
 
 async def test_modems_are_asked_for_listed_and_expelled(bench: ApiBench) -> None:
