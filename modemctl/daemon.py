@@ -33,6 +33,7 @@ from modemctl.fleet.sending import StopBell
 from modemctl.fleet.starting import StartBudget
 from modemctl.fleet.supervisor import Supervisor
 from modemctl.fleet.sweeper import Sweeper
+from modemctl.fleet.usb_notes import OffNotes
 from modemctl.policy.approvals import ApprovalRules
 from modemctl.policy.hours import Quiet, is_quiet
 from modemctl.policy.numbers import NumberRules
@@ -196,6 +197,7 @@ class Fleet:
                     settings.bank.start_parallel, per_hub=settings.bank.start_parallel_per_hub
                 ),
                 probe=open_modem,
+                off_notes=OffNotes(settings.paths.state_dir / "usb-off"),
             )
         )
 

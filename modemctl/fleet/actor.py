@@ -34,7 +34,7 @@ from modemctl.fleet.moves import Interrupted, Moved
 from modemctl.fleet.places import Place
 from modemctl.fleet.progress import Progress
 from modemctl.fleet.receiving import Receiver
-from modemctl.fleet.recovering import Recovery, Tools
+from modemctl.fleet.recovering import Recovery
 from modemctl.fleet.samples import identified, sample_of
 from modemctl.fleet.saving import STORE_PAUSE, save
 from modemctl.fleet.searching import Search
@@ -85,7 +85,7 @@ class Actor:
             link=self._link,
             receiver=self._receiver,
             reopen=self._open,
-            tools=Tools(ladders=ground.ladders, hubs=ground.hubs, hub_power=ground.bank.hub_power),
+            tools=ground.recovery_tools,
         )
         count = ground.telemetry.count
         self._progress = Progress(

@@ -10,8 +10,10 @@ from modemctl.fleet.dispatcher import Dispatcher
 from modemctl.fleet.hubs import Hubs
 from modemctl.fleet.ladder import Ladders
 from modemctl.fleet.link import Probe
+from modemctl.fleet.recovering import Tools
 from modemctl.fleet.sending import StopBell
 from modemctl.fleet.starting import StartBudget
+from modemctl.fleet.usb_notes import OffNotes
 from modemctl.policy.numbers import NumberRules
 from modemctl.store import Store
 from modemctl.store.segments import SendingRules
@@ -35,3 +37,14 @@ class Ground:
     probe: Probe
     hubs: Hubs = field(default_factory=Hubs)
     ladders: Ladders = field(default_factory=Ladders)
+    off_notes: OffNotes = field(default_factory=OffNotes)
+
+    @property
+    def recovery_tools(self) -> Tools:
+        """What all recoveries share."""
+        return Tools(
+            ladders=self.ladders,
+            hubs=self.hubs,
+            hub_power=self.bank.hub_power,
+            off_notes=self.off_notes,
+        )

@@ -20,6 +20,7 @@ from modemctl.fleet.places import UsbDevice
 from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.saving import save
 from modemctl.fleet.usb import UsbRefused
+from modemctl.fleet.usb_notes import OffNotes
 from modemctl.lifecycle import ModemEvent
 from modemctl.model import Bay
 from modemctl.store import Store, modems
@@ -41,6 +42,7 @@ class Tools:
     ladders: Ladders
     hubs: Hubs
     hub_power: HubPower
+    off_notes: OffNotes
 
 
 class Recovery:
@@ -210,9 +212,9 @@ class Recovery:
         async with tools.hubs.shaking(self._bay, device.hub, patience=_SIBLING_PATIENCE):
             await self._link.close()
             if step is Step.REBIND:
-                await usb.rebind(device)
+                await usb.rebind(device, tools.off_notes)
             else:
-                await usb.cycle_power(device, tools.hub_power)
+                await usb.cycle_power(device, tools.hub_power, tools.off_notes)
         await self._link.come_back()
 
     async def _note(self, step: Step, error: DriverError | None, reason: str, family: str) -> None:

@@ -19,6 +19,7 @@ from modemctl.fleet.discovery import Discovery, Places
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.places import Place
 from modemctl.fleet.seats import Patience, Seat
+from modemctl.fleet.usb import give_back
 from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, Iccid, Topic
 from modemctl.store import Connection, Store, Tx, modems, sweeps, wishes
@@ -78,6 +79,7 @@ class Supervisor:
             )
             helpers = [
                 group.create_task(discovery.run(), name="discovery"),
+                group.create_task(give_back(self._ground.off_notes), name="what was left off"),
                 group.create_task(self._watch_missing(), name="missing ports"),
                 group.create_task(self._watch_stops(), name="stop watch"),
                 group.create_task(self._watch_pauses(), name="pause watch"),

@@ -11,6 +11,7 @@ from modemctl.fleet.link import Link
 from modemctl.fleet.mailbox import Asked, Mailbox
 from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.recovering import Recovery, Tools
+from modemctl.fleet.usb_notes import OffNotes
 from modemctl.lifecycle import ModemEvent
 from modemctl.policy.numbers import NumberRules
 from modemctl.store.outcomes import Doubtful
@@ -40,7 +41,9 @@ async def test_a_store_that_fails_climbs_no_step_and_loses_no_late_answer(tmp_pa
             link=link,
             receiver=receiver,
             reopen=link.open,
-            tools=Tools(ladders=Ladders(), hubs=Hubs(), hub_power=HubPower.OFF),
+            tools=Tools(
+                ladders=Ladders(), hubs=Hubs(), hub_power=HubPower.OFF, off_notes=OffNotes()
+            ),
         )
         await link.open()
         segment_id = one.segments[0][0]

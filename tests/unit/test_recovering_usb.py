@@ -18,6 +18,7 @@ from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.places import Place, UsbDevice
 from modemctl.fleet.receiving import Receiver
 from modemctl.fleet.recovering import Recovery, Tools
+from modemctl.fleet.usb_notes import OffNotes
 from modemctl.lifecycle import ModemEvent
 from modemctl.model import Bay
 from modemctl.policy.numbers import NumberRules
@@ -105,7 +106,7 @@ async def scene(
             budget=asyncio.Semaphore(1),
             mailbox=mailbox,
         )
-        tools = Tools(ladders=Ladders(), hubs=Hubs(), hub_power=power)
+        tools = Tools(ladders=Ladders(), hubs=Hubs(), hub_power=power, off_notes=OffNotes())
         for bay in (BAY, SIBLING):
             tools.hubs.settle(bay, "1-1")
         for _ in (Step.REALIGN, Step.REOPEN, Step.RESET):

@@ -23,6 +23,7 @@ from modemctl.fleet.ground import Ground
 from modemctl.fleet.sending import StopBell
 from modemctl.fleet.starting import StartBudget
 from modemctl.fleet.supervisor import Supervisor
+from modemctl.fleet.usb_notes import OffNotes, Switched
 from modemctl.lifecycle import ModemState
 from modemctl.model import AccountId, Topic
 from modemctl.policy.numbers import NumberRules
@@ -40,7 +41,9 @@ async def no_modem(address, sink):
 
 
 @asynccontextmanager
-async def supervised(b: Bench, *ports: str, probe=no_modem) -> AsyncIterator[Ground]:
+async def supervised(
+    b: Bench, *ports: str, probe=no_modem, off_notes: OffNotes | None = None
+) -> AsyncIterator[Ground]:
     encoding = EncodingRules(validity=timedelta(hours=1), wants_reports=False)
     telemetry = Telemetry(version="test")
     ground = Ground(
@@ -55,6 +58,7 @@ async def supervised(b: Bench, *ports: str, probe=no_modem) -> AsyncIterator[Gro
         stops=StopBell(),
         start_budget=StartBudget(4, per_hub=1),
         probe=probe,
+        off_notes=off_notes or OffNotes(),
     )
     supervisor = Supervisor(ground)
     async with asyncio.TaskGroup() as group:
@@ -133,6 +137,14 @@ async def test_an_actor_that_nothing_ends_is_left_behind_for_a_new_one(
             assert (await b.row(one.segments[0][0])).state == "in_doubt"
             is_over.set()
     assert "actor.left_behind" in [record.message for record in caplog.records]
+
+
+async def test_what_an_earlier_life_left_switched_off_is_on_again_soon_after_the_start(tmp_path):
+    switch, notes = tmp_path / "authorized", OffNotes(tmp_path / "notes")
+    switch.write_text("0")
+    notes.put(Switched(file=switch, hub="1-1", hub_port=3))
+    async with bench(tmp_path) as b, supervised(b, off_notes=notes):
+        await until(lambda: switch.read_text() == "1" and not notes.left())
 
 
 def cardless() -> ScriptedModem:

@@ -12,6 +12,7 @@ from modemctl.config.settings import HubPower
 from modemctl.fleet import usb
 from modemctl.fleet.places import UsbDevice
 from modemctl.fleet.usb import UsbRefused, cycle_power, port_switch, rebind
+from modemctl.fleet.usb_notes import OffNotes
 from tests.support.simulated import wait_until
 
 
@@ -46,14 +47,14 @@ class Written:
 async def test_a_device_is_taken_from_its_drivers_and_given_back(tmp_path):
     modem = device(tmp_path)
     written, untouched = Written(modem.folder / "authorized"), Written(port_switch(modem))
-    await rebind(modem, off_time=0.0)
+    await rebind(modem, OffNotes(), off_time=0.0)
     assert (written.take(), untouched.take()) == ("01", "")
 
 
 async def test_a_port_is_switched_off_and_on_by_the_kernel(tmp_path):
     modem = device(tmp_path)
     written = Written(port_switch(modem))
-    await cycle_power(modem, HubPower.KERNEL, off_time=0.0)
+    await cycle_power(modem, HubPower.KERNEL, OffNotes(), off_time=0.0)
     assert written.take() == "10"
 
 
@@ -71,7 +72,7 @@ async def test_a_device_is_given_back_though_the_step_is_cut_off(tmp_path):
     written = Written(modem.folder / "authorized")
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
-            await rebind(modem, off_time=60.0)
+            await rebind(modem, OffNotes(), off_time=60.0)
     assert written.take() == "01"
 
 
@@ -86,8 +87,8 @@ async def test_a_device_that_a_frozen_kernel_let_go_of_late_is_given_back_all_th
     with contextlib.suppress(BlockingIOError):
         while True:
             n_filled += os.write(full, bytes(4096))
-    with pytest.raises(UsbRefused, match="in time"):
-        await rebind(modem, off_time=0.0)
+    with pytest.raises(UsbRefused, match="no end in time"):
+        await rebind(modem, OffNotes(), off_time=0.0)
     said = bytearray()
 
     def has_both() -> bool:
@@ -108,7 +109,7 @@ async def test_missing_rights_are_told_from_other_failures(tmp_path):
         os.seteuid(65534)
     try:
         with pytest.raises(UsbRefused) as caught:
-            await rebind(modem, off_time=0.0)
+            await rebind(modem, OffNotes(), off_time=0.0)
     finally:
         os.seteuid(uid)
     assert caught.value.has_no_rights
@@ -119,7 +120,7 @@ async def test_a_device_that_is_gone_is_no_lack_of_rights_and_makes_no_file(tmp_
     modem = device(tmp_path)
     (modem.folder / "authorized").unlink()
     with pytest.raises(UsbRefused) as caught:
-        await rebind(modem, off_time=0.0)
+        await rebind(modem, OffNotes(), off_time=0.0)
     assert not caught.value.has_no_rights
     assert not (modem.folder / "authorized").exists()
 
@@ -128,7 +129,7 @@ async def test_power_is_never_touched_unless_that_is_set(tmp_path):
     modem = device(tmp_path)
     written = Written(port_switch(modem))
     with pytest.raises(UsbRefused):
-        await cycle_power(modem, HubPower.OFF, off_time=0.0)
+        await cycle_power(modem, HubPower.OFF, OffNotes(), off_time=0.0)
     assert written.take() == ""
 
 
@@ -138,7 +139,7 @@ def program(tmp_path: Path, monkeypatch, script: str) -> Path:
     folder.mkdir()
     asked = tmp_path / "asked"
     file = folder / "uhubctl"
-    file.write_text(f'#!/bin/sh\necho "$@" > {asked}\n{script}\n')
+    file.write_text(f'#!/bin/sh\necho "$@" >> {asked}\n{script}\n')
     file.chmod(stat.S_IRWXU)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     return asked
@@ -146,18 +147,18 @@ def program(tmp_path: Path, monkeypatch, script: str) -> Path:
 
 async def test_uhubctl_is_asked_for_the_one_port(tmp_path, monkeypatch):
     asked = program(tmp_path, monkeypatch, "exit 0")
-    await cycle_power(device(tmp_path), HubPower.UHUBCTL, off_time=2.0)
-    assert asked.read_text().strip() == "-l 1-1 -p 3 -a cycle -d 2"
+    await cycle_power(device(tmp_path), HubPower.UHUBCTL, OffNotes(), off_time=0.0)
+    assert asked.read_text() == "-l 1-1 -p 3 -a off\n-l 1-1 -p 3 -a on\n"
 
 
 async def test_a_uhubctl_that_fails_is_a_step_not_taken(tmp_path, monkeypatch):
     program(tmp_path, monkeypatch, "echo No compatible devices; exit 1")
     with pytest.raises(UsbRefused, match="No compatible devices"):
-        await cycle_power(device(tmp_path), HubPower.UHUBCTL)
+        await cycle_power(device(tmp_path), HubPower.UHUBCTL, OffNotes())
 
 
 async def test_a_missing_uhubctl_is_told_as_such(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsbRefused, match="not installed") as caught:
-        await cycle_power(device(tmp_path), HubPower.UHUBCTL)
+        await cycle_power(device(tmp_path), HubPower.UHUBCTL, OffNotes())
     assert caught.value.has_no_rights
