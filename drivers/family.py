@@ -79,6 +79,9 @@ def counter_asked_for(text: str) -> CounterQuery:
 COUNTER_CPINR = counter_by("AT+CPINR", CounterForm.LABELLED, "+CPINR:", "+CPINRE:")
 """Source: TS 27.007 §8.65."""
 
+COUNTER_CPINR_PIN = counter_by('AT+CPINR="SIM PIN"', CounterForm.LABELLED, "+CPINR:")
+"""For modems that want to be told which code is meant. Source: TS 27.007 §8.65."""
+
 COUNTER_VERIFY = CounterQuery(
     commands=(
         asking('AT+CSIM=10,"0020000100"', timeout=10.0),

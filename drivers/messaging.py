@@ -15,7 +15,7 @@ from drivers.at.session import AnswerLine
 from drivers.dialogue import Dialogue, setting
 from drivers.errors import CommandError, ProtocolError
 from drivers.family import SHOW_DIRECTLY, Family
-from drivers.interface import Capabilities, EventSink, Identity, StoredMessage
+from drivers.interface import Capabilities, EventSink, Identity, StoredMessage, UnknownUrc
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +59,8 @@ class Messaging(Dialogue):
     async def configure_messaging(self) -> None:
         """Set PDU mode, storage, routing, and the URCs of registration and calls."""
         await self._run(plain("AT+CMGF=0", timeout=10.0))
+        if not await self._is_in_pdu_mode():  # it would take a length for a number
+            raise ProtocolError("it stays in text mode", "AT+CMGF?")
         await self._try(f"AT+CSMS={self._family.csms}")
         async with self._storage:
             await self._choose_memory()
@@ -101,10 +103,13 @@ class Messaging(Dialogue):
             return False
         if self._routes and self._announcements.are_missing(asyncio.get_running_loop().time()):
             await self._reroute()
-        told = await self._told("AT+CMGF?")
-        mode = values.answer_fields(told[0])[0] if told else "0"
+        is_in_pdu_mode = await self._is_in_pdu_mode()
         kept = await self._kept_routing()
-        return mode == "0" and (kept is None or kept[:4] == self._routing[:4])
+        return is_in_pdu_mode and (kept is None or kept[:4] == self._routing[:4])
+
+    async def _is_in_pdu_mode(self) -> bool:
+        told = await self._told("AT+CMGF?")
+        return not told or values.answer_fields(told[0])[0] == "0"
 
     async def _choose_memory(self) -> None:
         """Let messages land in the first of the family's memories that the modem has."""
@@ -250,7 +255,14 @@ class Messaging(Dialogue):
                 raise ProtocolError("no two readings are alike", "+CMGR:")
             # Who says the same each time counts in another way.
         last = readings[-1]
-        return storage.read(memory, index, last.text, last.payload or "")
+        try:
+            return storage.read(memory, index, last.text, last.payload or "")
+        except ProtocolError:
+            if storage.is_text(values.answer_fields(last.text)[0]):
+                raise
+            # What some modems store is no PDU and never will be: no reason to serve nobody.
+            self._sink(UnknownUrc(line=f"<{memory} {index} holds no PDU>"))
+            return None
 
     async def _read_once(self, index: int) -> AnswerLine | None:
         """The header and PDU of a slot; None where it is empty."""

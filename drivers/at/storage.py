@@ -90,7 +90,14 @@ def read(memory: str, index: int, head: str, payload: str) -> StoredMessage:
     return _message(memory, index, answer_fields(head)[0], payload)
 
 
+def is_text(status: str) -> bool:
+    """Whether a status is a text mode's (`REC READ`): who says so ignores `+CMGF=0`."""
+    return status.upper().startswith(("REC ", "STO "))
+
+
 def _message(memory: str, index: int, status: str, payload: str) -> StoredMessage:
+    if is_text(status):
+        raise ProtocolError("messages are told as text, not as PDUs", "+CMGL: …")
     sca, tpdu = split_pdu(payload)
     # An unreadable status is taken as unread: the message is looked at, never passed over.
     return StoredMessage(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from drivers.at.counters import CounterForm
 from drivers.family import (
     COUNTER_CPINR,
+    COUNTER_CPINR_PIN,
     COUNTER_STATUS,
     COUNTER_VERIFY,
     ICCID_BY_FILE,
@@ -21,6 +22,7 @@ GENERIC = Family(
     # The makers' own commands last: each has one form, and who does not know it refuses it.
     counters=(
         COUNTER_CPINR,
+        COUNTER_CPINR_PIN,
         COUNTER_VERIFY,
         counter_by("AT%PINNUM?", CounterForm.PIN1_PUK1_PIN2_PUK2),  # Icera
         counter_by("AT+XPINCNT", CounterForm.PIN1_PIN2_PUK1_PUK2),  # Infineon

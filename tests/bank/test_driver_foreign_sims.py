@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from drivers import generic as generic_module
-from drivers.errors import CommandError, DriverError
-from drivers.interface import Accepted, Driver, DriverEvent, Rebooted, SimState
+from drivers.errors import CommandError, DriverError, ProtocolError
+from drivers.interface import Accepted, Driver, DriverEvent, PinCounter, Rebooted, SimState
 from drivers.registry import probe
 from tests.support.scripted_modem import ERROR, OK, Answer, OnSocket, ScriptedModem, said
 
@@ -198,3 +198,49 @@ async def test_who_cannot_be_known_is_told_by_what_it_lacks(
     with pytest.raises(DriverError, match=reason):
         async with opened(modem):
             pass
+
+
+# ---------------------------------------------------------------- storage that holds no PDUs
+
+LISTED_AS_TEXT: dict[str, Answer] = {
+    "AT+CFUN?": said("+CFUN: 1"),
+    "AT+CMGF=0": OK,
+    "AT+CPMS=?": said('+CPMS: ("SM"),("SM"),("SM")'),
+    'AT+CPMS="SM","SM","SM"': OK,
+    "AT+CNMI=2,1,0,1,0": OK,
+    "AT+CMGL=4": said('+CMGL: 1,"REC READ","10086",,"26/11/22,12:00:00+32"', "Hello you"),
+    "AT+CMGR=1": said('+CMGR: "REC READ","10086",,"26/11/22,12:00:00+32"', "Hello you"),
+}
+
+
+async def test_who_lists_text_is_told_by_it(opened: Opened) -> None:
+    async with opened(ScriptedModem(LISTED_AS_TEXT)) as driver:
+        await driver.configure_messaging()
+        with pytest.raises(ProtocolError, match="as text, not as PDUs"):
+            await driver.list_messages()
+
+
+async def test_who_stays_in_text_mode_gets_no_length_for_a_number(opened: Opened) -> None:
+    modem = ScriptedModem({**LISTED_AS_TEXT, "AT+CMGF?": said("+CMGF: 1")})
+    async with opened(modem) as driver:
+        with pytest.raises(ProtocolError, match="stays in text mode"):
+            await driver.configure_messaging()
+
+
+async def test_a_slot_that_never_tells_a_pdu_hinders_nobody(opened: Opened) -> None:
+    good = "0791947101670000040C9194712143658700C862111222436540053190BB7C07"
+    modem = ScriptedModem({
+        **LISTED_AS_TEXT,
+        "AT+CMGL=4": said("+CMGL: 1,1,,159", "0BD04259303784=96p", "+CMGL: 2,0,,24", good),
+        "AT+CMGR=1": said("+CMGR: 1,,159", "0BD04259303784=96p"),
+    })  # fmt: skip
+    async with opened(modem) as driver:
+        await driver.configure_messaging()
+        assert [message.index for message in await driver.list_messages()] == [2]
+        assert await driver.read_message("SM", 1) is None
+
+
+async def test_the_counter_is_asked_for_by_name_where_it_must_be(opened: Opened) -> None:
+    modem = ScriptedModem({'AT+CPINR="SIM PIN"': said("+CPINR: SIM PIN,2,3")})
+    async with opened(modem) as driver:
+        assert await driver.pin_counter() == PinCounter(pin=2, puk=None)

@@ -577,10 +577,11 @@ async def test_empty_slot_is_none_and_deleting_it_no_error(bench: Bench, answer:
     assert bench.modem.received.count('AT+CPMS="SM"') == 1
 
 
-async def test_slot_whose_pdu_is_missing_is_not_empty(bench: Bench) -> None:
+async def test_slot_whose_pdu_is_missing_each_time_is_passed_over_and_told(bench: Bench) -> None:
     bench.modem.script["AT+CMGR=5"] = said("+CMGR: 0,,24", "079194Z")
-    with pytest.raises(ProtocolError):
-        await bench.driver.read_message("SM", 5)
+    assert await bench.driver.read_message("SM", 5) is None
+    assert UnknownUrc(line="<SM 5 holds no PDU>") in bench.events
+    assert bench.modem.received.count("AT+CMGR=5") == 3
 
 
 async def test_slot_whose_pdu_lost_an_octet_is_read_again(bench: Bench) -> None:
