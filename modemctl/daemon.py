@@ -37,7 +37,7 @@ from modemctl.fleet.usb_notes import OffNotes
 from modemctl.policy.approvals import ApprovalRules
 from modemctl.policy.hours import Quiet, is_quiet
 from modemctl.policy.numbers import NumberRules
-from modemctl.policy.quotas import Caps
+from modemctl.policy.quotas import QuotaRules
 from modemctl.service.accounts import Accounts
 from modemctl.service.admissions import Admissions
 from modemctl.service.audits import Audits
@@ -60,7 +60,6 @@ from modemctl.store.counts import Counts
 from modemctl.store.engine import sqlite_path
 from modemctl.store.lock import state_lock
 from modemctl.store.proofs import ProofBook
-from modemctl.store.quotas import QuotaRules
 from modemctl.store.segments import SendingRules
 from modemctl.telemetry import (
     BankSnapshot,
@@ -130,7 +129,6 @@ def open_store(
 def sending_rules(settings: Settings) -> SendingRules:
     """What leases and submits are held to."""
     zone = ZoneInfo(settings.site.timezone)
-    limits = settings.limits
     quiet: dict[str, Quiet] = {}
     for category in settings.approvals.chains:
         hours = settings.hours.quiet_for(category)
@@ -140,17 +138,11 @@ def sending_rules(settings: Settings) -> SendingRules:
     def is_open(category: str, at: datetime) -> bool:
         return not is_quiet(quiet.get(category), at)
 
-    caps = Caps(
-        minute=limits.segments_per_minute,
-        hour=limits.segments_per_hour,
-        day=limits.segments_per_day,
-        gap=limits.minimum_gap,
-    )
     approvals = ApprovalRules.of(settings.site.id, settings.approvals)
     closes = settings.sms.on_doubt is OnDoubt.CLOSE
     last_report = timedelta(hours=settings.sms.validity_hours) + _REPORT_MARGIN
     return SendingRules(
-        quota=QuotaRules(caps=caps, zone=zone),
+        quota=QuotaRules.of(settings.limits, zone),
         approvals=approvals,
         proofs=ProofBook(approvals),
         is_open=is_open,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from modemctl.config.limits import CapSettings, LimitsSettings
     from modemctl.config.reference import reference_markdown
     from modemctl.config.settings import (
         BUILT_IN_CHAINS,
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
         ApprovalsSettings,
         BankSettings,
         HoursSettings,
-        LimitsSettings,
         LockMode,
         LoggingSettings,
         LogLevel,
@@ -38,7 +38,9 @@ DEFAULT_PATH: Final = Path("/etc/modemctl/modemctl.toml")
 """Where the daemon looks when neither `--config` nor `MODEMCTL_CONFIG` says otherwise."""
 
 _ELSEWHERE: Final = {
+    "CapSettings": "limits",
     "ENV_RESERVED": "toml_file",
+    "LimitsSettings": "limits",
     "load": "toml_file",
     "reference_markdown": "reference",
 }
@@ -63,6 +65,7 @@ __all__ = [
     "ApiSettings",
     "ApprovalsSettings",
     "BankSettings",
+    "CapSettings",
     "HoursSettings",
     "LimitsSettings",
     "LockMode",

@@ -14,13 +14,15 @@ from zoneinfo import ZoneInfo
 import rfc8785
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     field_validator,
     model_validator,
 )
+
+from modemctl.config.limits import LimitsSettings
+from modemctl.config.slices import Count
+from modemctl.config.slices import Slice as _Slice
 
 BUILT_IN_CHAINS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = MappingProxyType(
     {
@@ -34,7 +36,6 @@ BUILT_IN_CHAINS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = MappingProxy
 _KEYS_DIR: Final = Path("/etc/modemctl")
 
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -83,10 +84,6 @@ class ListMode(StrEnum):
     OFF = "off"
     LEARN = "learn"
     ENFORCE = "enforce"
-
-
-class _Slice(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
 class SiteSettings(_Slice):
@@ -275,25 +272,6 @@ class BankSettings(_Slice):
             if port.removeprefix("unix:").startswith("//"):
                 raise ValueError("a port's path begins with one /")
         return value
-
-
-class LimitsSettings(_Slice):
-    """How much one SIM may send; minute and hour slide, the day is the calendar's."""
-
-    segments_per_minute: Count = Field(
-        default=10, description="Segments that a SIM sends in a minute."
-    )
-    segments_per_hour: Count = Field(
-        default=200, description="Segments that a SIM sends in an hour."
-    )
-    segments_per_day: Count = Field(default=500, description="Segments that a SIM sends in a day.")
-    minimum_gap: float = Field(
-        default=3.0,
-        ge=0,
-        le=3_600,
-        allow_inf_nan=False,
-        description="Seconds between two segments.",
-    )
 
 
 def _local(value: time) -> time:

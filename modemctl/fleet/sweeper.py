@@ -8,7 +8,7 @@ from typing import Final
 
 from modemctl.errors import StoreError
 from modemctl.model import BatchId, Topic
-from modemctl.store import Store, nodes, quotas, sweeps
+from modemctl.store import Store, Tx, nodes, quotas, sweeps
 from modemctl.store.segments import SendingRules
 
 _log = logging.getLogger(__name__)
@@ -50,11 +50,14 @@ class Sweeper:
         now = self._store.clock.monotonic()
         if now >= self._beat_at:
             self._beat_at = now + _HEARTBEAT
-            await self._store.write(nodes.beat)
+            await self._store.write(self._beat)
         if now >= self._tidy_at:
             self._tidy_at = now + _TIDY
-            zone = self._rules.quota.zone
-            await self._store.write(lambda tx: quotas.purge(tx, zone))
+            await self._store.write(lambda tx: quotas.purge(tx, self._rules.quota.zone))
+
+    def _beat(self, tx: Tx) -> None:
+        nodes.beat(tx)
+        self._store.journal.steady.beat(tx)
 
     async def _tell_progress(self) -> None:
         """An event for each running batch that moved since the last look."""

@@ -40,7 +40,7 @@ class Rejection(StrEnum):
     OPTED_OUT = "opted out"
     MISSING_VARIABLE = "a variable has no value"
     BAD_TEXT = "the text for this line cannot be sent"
-    TOO_LONG = "needs more segments than a card may send"
+    TOO_LONG = "needs more segments than the limits allow at once"
 
     @property
     def policy(self) -> str:

@@ -1,16 +1,24 @@
-"""How much one card may send: sliding minute and hour, the site's calendar day, a gap (SIM-08).
+"""How much may be sent: caps on segments, messages and recipients, by whom they fall on (SIM-08).
 
-Counts live in buckets. A window takes in every bucket that could still hold something of the last
-60 s or hour, so that a sum over whole buckets never lets more through than the cap.
+Minute and hour slide, day and month are the site's calendar. Counts live in buckets: a sliding
+window takes in every bucket that could still hold something of the last 60 s or hour, so that a sum
+over whole buckets never lets more through than the cap. Limits are counted in *steady* time, which
+passes as the machine runs and is never set. A calendar cap must hold in the day or month of steady
+time and in that of the wall clock: whichever of them was set wrong opens nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
+
+from modemctl.config.limits import CapSettings, LimitsSettings
+from modemctl.model import Iccid
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -21,13 +29,58 @@ class Span(StrEnum):
     MINUTE = "minute"
     HOUR = "hour"
     DAY = "day"
+    MONTH = "month"
+
+    @property
+    def is_calendar(self) -> bool:
+        """Whether it begins anew at a midnight instead of sliding."""
+        return self in {Span.DAY, Span.MONTH}
+
+
+class Measure(StrEnum):
+    """What is counted. A message and its recipient count with its first segment."""
+
+    SEGMENTS = "segments"
+    MESSAGES = "messages"
+    RECIPIENTS = "recipients"  # distinct ones
+
+
+class ScopeKind(StrEnum):
+    """On whom a cap falls."""
+
+    SIM = "sim"
+    HOLDER = "holder"
+    DEPARTMENT = "department"  # the one whose batch it is
+    CARRIER = "carrier"
+    BATCH = "batch"
+    RECIPIENT = "recipient"
 
 
 _BUCKET_SECONDS: Final = {Span.MINUTE: 5, Span.HOUR: 300}
 _BUCKETS_BACK: Final = 12  # 12 whole buckets and the present one reach over 60 s or 3,600 s
+_PREFIX: Final = {Measure.SEGMENTS: "", Measure.MESSAGES: "m:", Measure.RECIPIENTS: "r:"}
+SLIDING: Final = (Span.MINUTE, Span.HOUR)
+CALENDAR: Final = (Span.DAY, Span.MONTH)
 
-Usage = Mapping[Span, Mapping[int, int]]
-"""What is counted already: span → bucket → segments."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cap:
+    """At most `most` of `measure` within `span`."""
+
+    measure: Measure
+    span: Span
+    most: int
+    column: str = field(init=False)
+    """Its name among the stored counts."""
+
+    def __post_init__(self) -> None:
+        """Work out the name once."""
+        object.__setattr__(self, "column", column_of(self.measure, self.span))
+
+
+def column_of(measure: Measure, span: Span) -> str:
+    """The name under which a measure's counts over a span are stored."""
+    return f"{_PREFIX[measure]}{span}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,73 +92,268 @@ class Caps:
     day: int
     gap: float
 
-    def of(self, span: Span) -> int:
-        """The cap of one span."""
-        match span:
-            case Span.MINUTE:
-                return self.minute
-            case Span.HOUR:
-                return self.hour
-            case Span.DAY:
-                return self.day
+    def all(self) -> tuple[Cap, ...]:
+        """Each of them as a cap."""
+        spans = ((Span.MINUTE, self.minute), (Span.HOUR, self.hour), (Span.DAY, self.day))
+        return tuple(Cap(measure=Measure.SEGMENTS, span=span, most=n) for span, n in spans)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """One on whom caps fall: a card, a department; `key` stands for it among the counts."""
+
+    kind: ScopeKind
+    key: str
+    caps: tuple[Cap, ...]
 
     @property
-    def smallest(self) -> int:
-        """What may be reserved at once; the rest of a longer message is reserved as it goes."""
-        return min(self.minute, self.hour, self.day)
+    def counts_recipients(self) -> bool:
+        """Whether distinct recipients are counted here."""
+        return any(cap.measure is Measure.RECIPIENTS for cap in self.caps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bearer:
+    """Whom a segment counts for. `recipient` is the blind index of its number."""
+
+    iccid: Iccid
+    holder: str | None = None
+    department: str | None = None
+    carrier: str | None = None
+    batch_id: str | None = None
+    recipient: bytes | None = field(default=None, repr=False)
+
+    def names(self) -> Iterable[tuple[ScopeKind, str | None]]:
+        """Who that is, of each kind."""
+        recipient = None if self.recipient is None else self.recipient.hex()
+        return (
+            (ScopeKind.SIM, self.iccid),
+            (ScopeKind.HOLDER, self.holder),
+            (ScopeKind.DEPARTMENT, self.department),
+            (ScopeKind.CARRIER, self.carrier),
+            (ScopeKind.BATCH, self.batch_id),
+            (ScopeKind.RECIPIENT, recipient),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What is to be counted at once."""
+
+    n_segments: int
+    n_messages: int = 0
+    recipient: bytes | None = field(default=None, repr=False)
+
+
+def message_load(n_segments: int, *, is_first: bool, recipient: bytes) -> Load:
+    """The load of some segments of a message; the message counts with its first one."""
+    return Load(
+        n_segments=n_segments,
+        n_messages=int(is_first),
+        recipient=recipient if is_first else None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaRules:
+    """The caps of a card, those beyond, and the zone whose days and months count."""
+
+    caps: Caps
+    zone: tzinfo
+    more: Mapping[ScopeKind, tuple[Cap, ...]] = field(default_factory=dict)
+    by_kind: Mapping[ScopeKind, tuple[Cap, ...]] = field(init=False)
+    """All caps, those of the card too."""
+    mark: str = field(init=False)
+    """Tells which counts are kept: a charge of other rules is never given back by these."""
+    knows_recipients: bool = field(init=False)
+    """Whether any cap asks who a message goes to."""
+    smallest: int = field(init=False)
+    """Segments that may be reserved at once; what of a message is beyond is reserved as it goes."""
+
+    def __post_init__(self) -> None:
+        """Work out once what follows from the caps."""
+        kinds = {kind: tuple(self.more.get(kind, ())) for kind in ScopeKind}
+        kinds[ScopeKind.SIM] = (*self.caps.all(), *kinds[ScopeKind.SIM])
+        by_kind = {kind: caps for kind, caps in kinds.items() if caps}
+        for kind, caps in by_kind.items():
+            assert len({cap.column for cap in caps}) == len(caps), f"a cap of {kind} stands twice"
+        counted = sorted(f"{kind} {cap.column}" for kind, caps in by_kind.items() for cap in caps)
+        mark = hashlib.sha256("\n".join([str(self.zone), *counted]).encode()).hexdigest()[:8]
+        object.__setattr__(self, "by_kind", MappingProxyType(by_kind))
+        object.__setattr__(self, "mark", mark)
+        knows = ScopeKind.RECIPIENT in by_kind or any(
+            cap.measure is Measure.RECIPIENTS for caps in by_kind.values() for cap in caps
+        )
+        object.__setattr__(self, "knows_recipients", knows)
+        object.__setattr__(self, "smallest", smallest_of(by_kind.values()))
+
+    @classmethod
+    def of(cls, limits: LimitsSettings, zone: tzinfo) -> QuotaRules:
+        """The rules behind the settings."""
+        return cls(
+            caps=Caps(
+                minute=limits.segments_per_minute,
+                hour=limits.segments_per_hour,
+                day=limits.segments_per_day,
+                gap=limits.minimum_gap,
+            ),
+            zone=zone,
+            more={
+                ScopeKind.SIM: _caps_of(limits.sim),
+                ScopeKind.HOLDER: _caps_of(limits.holder),
+                ScopeKind.DEPARTMENT: _caps_of(limits.department),
+                ScopeKind.CARRIER: _caps_of(limits.carrier),
+                ScopeKind.BATCH: _caps_of(limits.batch),
+                ScopeKind.RECIPIENT: _caps_of(limits.recipient),
+            },
+        )
+
+    def scopes(self, bearer: Bearer) -> tuple[Scope, ...]:
+        """On whom a segment of this bearer falls, as far as there are caps."""
+        return tuple(
+            scope
+            for kind, name in bearer.names()
+            if name is not None and (scope := self.scope(kind, name)) is not None
+        )
+
+    def scope(self, kind: ScopeKind, name: str) -> Scope | None:
+        """One of them by its name; None where no cap falls on its kind."""
+        caps = self.by_kind.get(kind)
+        return None if caps is None else Scope(kind=kind, key=scope_key(kind, name), caps=caps)
+
+    def caps_of_key(self, key: str) -> tuple[Cap, ...]:
+        """The caps of whom a stored key stands for."""
+        return self.by_kind.get(ScopeKind(key.partition(":")[0]), ())
+
+
+def scope_key(kind: ScopeKind, name: str) -> str:
+    """What stands for one among the counts: short, and no person's name or number."""
+    if kind in {ScopeKind.SIM, ScopeKind.BATCH}:
+        return f"{kind}:{name}"
+    return f"{kind}:{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+
+
+def smallest_of(caps: Iterable[Iterable[Cap]]) -> int:
+    """The smallest cap on segments of all."""
+    found = [cap.most for some in caps for cap in some if cap.measure is Measure.SEGMENTS]
+    return min(found)
+
+
+def tightest(rules: QuotaRules) -> tuple[ScopeKind, Cap]:
+    """The cap on segments that the longest message must fit, and on whom it falls."""
+    caps = [
+        (kind, cap)
+        for kind, some in rules.by_kind.items()
+        for cap in some
+        if cap.measure is Measure.SEGMENTS
+    ]
+    return min(caps, key=lambda one: one[1].most)
+
+
+def setting_of(kind: ScopeKind, cap: Cap) -> str:
+    """The configuration key behind a cap."""
+    key = f"{cap.measure}_per_{cap.span}"
+    is_flat = kind is ScopeKind.SIM and cap.measure is Measure.SEGMENTS
+    if is_flat and cap.span is not Span.MONTH:
+        return f"limits.{key}"
+    return f"limits.{kind}.{key}"
+
+
+def _caps_of(table: CapSettings) -> tuple[Cap, ...]:
+    most = {
+        (Measure.SEGMENTS, Span.MINUTE): table.segments_per_minute,
+        (Measure.SEGMENTS, Span.HOUR): table.segments_per_hour,
+        (Measure.SEGMENTS, Span.DAY): table.segments_per_day,
+        (Measure.SEGMENTS, Span.MONTH): table.segments_per_month,
+        (Measure.MESSAGES, Span.MINUTE): table.messages_per_minute,
+        (Measure.MESSAGES, Span.HOUR): table.messages_per_hour,
+        (Measure.MESSAGES, Span.DAY): table.messages_per_day,
+        (Measure.MESSAGES, Span.MONTH): table.messages_per_month,
+        (Measure.RECIPIENTS, Span.MINUTE): table.recipients_per_minute,
+        (Measure.RECIPIENTS, Span.HOUR): table.recipients_per_hour,
+        (Measure.RECIPIENTS, Span.DAY): table.recipients_per_day,
+        (Measure.RECIPIENTS, Span.MONTH): table.recipients_per_month,
+    }
+    return tuple(
+        Cap(measure=measure, span=span, most=n) for (measure, span), n in most.items() if n
+    )
+
+
+# ---------------------------------------------------------------- buckets
 
 
 def bucket_of(span: Span, at: datetime, zone: tzinfo) -> int:
-    """The bucket that a segment at this moment counts in; days are the zone's calendar days."""
-    if span is Span.DAY:
-        return at.astimezone(zone).toordinal()
-    return (at - _EPOCH) // timedelta(seconds=_BUCKET_SECONDS[span])
+    """The bucket that something at this moment counts in; days and months are the zone's."""
+    match span:
+        case Span.DAY:
+            return at.astimezone(zone).toordinal()
+        case Span.MONTH:
+            local = at.astimezone(zone)
+            return local.year * 12 + local.month - 1
+        case _:
+            return (at - _EPOCH) // timedelta(seconds=_BUCKET_SECONDS[span])
+
+
+def buckets_of(span: Span, *, steady: datetime, wall: datetime, zone: tzinfo) -> tuple[int, ...]:
+    """All buckets that something counts in: a calendar's, by both clocks."""
+    first = bucket_of(span, steady, zone)
+    if not span.is_calendar:
+        return (first,)
+    second = bucket_of(span, wall, zone)
+    return (first,) if first == second else (first, second)
 
 
 def first_bucket(span: Span, at: datetime, zone: tzinfo) -> int:
     """The oldest bucket that still counts at this moment."""
     bucket = bucket_of(span, at, zone)
-    return bucket if span is Span.DAY else bucket - _BUCKETS_BACK
+    return bucket if span.is_calendar else bucket - _BUCKETS_BACK
 
 
-def fits_at(usage: Usage, caps: Caps, n: int, *, at: datetime, zone: tzinfo) -> datetime:
-    """The earliest moment, not before `at`, at which `n` more fit if nobody else takes them.
+def fits_at(
+    used: Mapping[int, int], cap: Cap, n: int, *, steady: datetime, wall: datetime, zone: tzinfo
+) -> datetime:
+    """The earliest steady moment, not before `steady`, at which `n` more fit under one cap.
 
-    `n` must not exceed `caps.smallest`.
+    `n` must not exceed the cap. `wall` is what the other clock shows at `steady`.
     """
-    assert n <= caps.smallest, "more than a cap never fits"
-    moment = at
-    for _ in range(len(Span) * 3):  # a later moment may be another day, where the day is free
-        later = max(
-            _span_fits_at(usage.get(span, {}), caps.of(span) - n, span, at=moment, zone=zone)
-            for span in Span
-        )
-        if later == moment:
+    assert n <= cap.most, "more than a cap never fits"
+    if not cap.span.is_calendar:
+        return _slides_to(used, cap, n, steady, zone)
+    moment, lead = steady, wall - steady
+    for _ in range(4):  # where the clocks differ, the next day of one may be full by the other
+        ends = [
+            _next_start(cap.span, moment + shift, zone) - shift
+            for shift in {timedelta(0), lead}
+            if used.get(bucket_of(cap.span, moment + shift, zone), 0) + n > cap.most
+        ]
+        if not ends:
             break
-        moment = later
+        moment = max(ends)
     return moment
 
 
-def _span_fits_at(
-    used: Mapping[int, int], cap: int, span: Span, *, at: datetime, zone: tzinfo
+def _slides_to(
+    used: Mapping[int, int], cap: Cap, n: int, steady: datetime, zone: tzinfo
 ) -> datetime:
-    """When the buckets that count hold no more than `cap`."""
-    first = first_bucket(span, at, zone)
-    counted = sorted((bucket, n) for bucket, n in used.items() if bucket >= first)
-    total = sum(n for _, n in counted)
-    moment = at
-    for bucket, n in counted:
-        if total <= cap:
+    first = first_bucket(cap.span, steady, zone)
+    counted = sorted((bucket, some) for bucket, some in used.items() if bucket >= first)
+    total = sum(some for _, some in counted) + n
+    moment = steady
+    for bucket, some in counted:
+        if total <= cap.most:
             break
-        total -= n
-        moment = _leaves_at(span, bucket, zone)
-    return max(at, moment)
+        total -= some
+        seconds = timedelta(seconds=_BUCKET_SECONDS[cap.span])
+        moment = _EPOCH + (bucket + _BUCKETS_BACK + 1) * seconds
+    return max(steady, moment)
 
 
-def _leaves_at(span: Span, bucket: int, zone: tzinfo) -> datetime:
-    """When a bucket stops counting."""
-    if span is Span.DAY:
-        return datetime.combine(
-            datetime.fromordinal(bucket + 1).date(), time(0), tzinfo=zone
-        ).astimezone(UTC)
-    return _EPOCH + (bucket + _BUCKETS_BACK + 1) * timedelta(seconds=_BUCKET_SECONDS[span])
+def _next_start(span: Span, at: datetime, zone: tzinfo) -> datetime:
+    """When the next day or month of the zone begins."""
+    day = at.astimezone(zone).date()
+    if span is Span.MONTH:
+        day = day.replace(day=1) + timedelta(days=32)
+        day = day.replace(day=1)
+    else:
+        day += timedelta(days=1)
+    return datetime.combine(day, time(0), tzinfo=zone).astimezone(UTC)

@@ -163,7 +163,7 @@ class Intake:
             salt=self._store.vault.batch_salt(new.batch_id, new.salt_nonce),
             numbers=self._rules.numbers(is_strict=request.is_strict),
             content=self._rules.content,
-            smallest_cap=self._rules.smallest_cap,
+            smallest_cap=self._rules.quota.smallest,
         )
         async with aclosing(read()) as slices:
             staged = await Staging(self._store, job).run(slices)

@@ -16,9 +16,11 @@ from modemctl.config import LimitsSettings, Settings
 from modemctl.errors import InvalidRequest, PolicyRefused
 from modemctl.model import BatchId, Category
 from modemctl.policy.approvals import ApprovalRules
-from modemctl.policy.content import ContentRules
+from modemctl.policy.content import ContentRules, variables_of
 from modemctl.policy.hours import Quiet, next_open
 from modemctl.policy.numbers import NumberRules
+from modemctl.policy.quotas import QuotaRules, setting_of, tightest
+from modemctl.sms import Unencodable, plan
 
 _GROUP: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MAX_TEXT: Final = 20_000
@@ -85,6 +87,7 @@ class SubmissionRules:
     default_window: timedelta
     quiet: dict[str, Quiet]
     limits: LimitsSettings
+    quota: QuotaRules
     max_list_octets: int
 
     @classmethod
@@ -104,6 +107,7 @@ class SubmissionRules:
             default_window=timedelta(hours=settings.sms.validity_hours),
             quiet=quiet,
             limits=settings.limits,
+            quota=QuotaRules.of(settings.limits, zone),
             max_list_octets=settings.api.max_list_bytes,
         )
 
@@ -111,18 +115,13 @@ class SubmissionRules:
         """How numbers of a list are read."""
         return NumberRules(region=self.region, is_strict=is_strict)
 
-    @property
-    def smallest_cap(self) -> int:
-        """Segments that a message may have at most: all of them are reserved together."""
-        limits = self.limits
-        return min(limits.segments_per_minute, limits.segments_per_hour, limits.segments_per_day)
-
     def check(self, request: BatchRequest, *, now: datetime) -> Window:
         """Check all that needs no list; the window comes with its defaults filled in.
 
         Raises:
             InvalidRequest: a field is wrong.
-            PolicyRefused: SMS-02, SMS-04, SMS-08, SMS-09, SMS-12.
+            PolicyRefused: SMS-02, SMS-04, SMS-08, SMS-09, SMS-12; SIM-08 where the text alone needs
+                more segments than a limit allows.
         """
         _check_fields(request)
         self.approvals.chain(request.category)
@@ -134,7 +133,25 @@ class SubmissionRules:
                 value=request.party,
             )
         self.content.check(request.text, category=request.category)
+        if not variables_of(request.text):
+            self._check_length(request.text)
         return self._window(request, now)
+
+    def _check_length(self, text: str) -> None:
+        """All segments of a message are reserved together: they must fit the smallest cap."""
+        try:
+            n_segments = plan(text).n_segments
+        except Unencodable:
+            return  # each line is told so
+        kind, cap = tightest(self.quota)
+        if n_segments <= cap.most:
+            return
+        raise PolicyRefused(
+            "SIM-08",
+            f"the text needs {n_segments} segments, and {setting_of(kind, cap)} allows {cap.most}",
+            field="text",
+            cure=f"shorten it to {cap.most} segments, or have the limit raised",
+        )
 
     def _window(self, request: BatchRequest, now: datetime) -> Window:
         longest = self.approvals.max_age

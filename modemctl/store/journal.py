@@ -27,6 +27,7 @@ from modemctl.clock import Clock
 from modemctl.errors import StoreError
 from modemctl.model import Topic
 from modemctl.store.signals import Signals
+from modemctl.store.steady import SteadyTime
 from modemctl.store.tables import audit_entry, event, segment_journal
 from modemctl.store.transaction import Tx
 from modemctl.vault import AuditKey, Vault
@@ -88,6 +89,7 @@ class Journal:
         self._vault = vault
         self._audit_key = audit_key
         self._clock = clock
+        self.steady: Final = SteadyTime(clock)
         self._node_id = node_id
         self._signals = signals
         self._on_commit = on_commit
@@ -127,8 +129,9 @@ class Journal:
     def start(self) -> None:
         """Read the chain's head and start the thread; call on the loop."""
         self._loop = asyncio.get_running_loop()
-        with self._engine.connect() as conn:
+        with self._engine.begin() as conn:
             self._head = read_head(conn, self._node_id)
+            self.steady.anchor(conn, self._node_id)
         self._thread.start()
 
     async def stop(self) -> None:
@@ -245,7 +248,13 @@ class Journal:
         return [tx]
 
     def _tx(self, conn: Connection) -> Tx:
-        return Tx(conn, now=self._clock.now(), vault=self._vault, node_id=self._node_id)
+        return Tx(
+            conn,
+            now=self._clock.now(),
+            steady=self.steady.now(),
+            vault=self._vault,
+            node_id=self._node_id,
+        )
 
     def _leave_traces(self, conn: Connection, traces: Sequence[Tx]) -> Head:
         """Write events, journal rows and audit entries of all that succeeded."""

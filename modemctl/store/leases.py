@@ -11,19 +11,21 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Final, TypeAlias
 
 from sqlalchemy import Integer, RowMapping, bindparam, or_, select, update
 
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId
-from modemctl.store.quotas import Book
+from modemctl.policy.quotas import Load, Scope, ScopeKind, message_load
+from modemctl.store.quotas import Book, Charge
 from modemctl.store.segments import (
     IS_QUEUED,
     CardFacts,
     SendingRules,
     note_change,
+    postpone,
     read_cards,
 )
 from modemctl.store.tables import batch, message, segment, to_ms
@@ -64,16 +66,18 @@ class Nothing:
 
 LeaseResult: TypeAlias = Leased | Nothing
 
+RECIPIENT_FULL: Final = "the recipient has got as much as one may (policy: SIM-08)"
+"""Why a message waits that could leave but for whom it goes to."""
+
 
 def lease(tx: Tx, requests: Sequence[LeaseRequest]) -> Sequence[LeaseResult]:
     """Give each waiting card its next message, notices first, batches in turn.
 
     Limits are reserved in this transaction. A card whose limits have no room for the next message
-    gets none: a shorter one must not starve it.
+    gets none: a shorter one must not starve it. A batch or department without room is passed over,
+    a recipient without room put off.
     """
-    rules = requests[0].rules
-    book = Book(tx, [request.iccid for request in requests], rules.quota)
-    round_ = _Round(tx, requests, rules, book)
+    round_ = _Round(tx, requests, requests[0].rules)
     results = [round_.serve(request) for request in requests]
     round_.save()
     return results
@@ -88,6 +92,7 @@ class _Candidate:
     line_no: int
     n_segments: int
     segments: tuple[tuple[SegmentId, int], ...]
+    recipient: bytes = field(repr=False)
     iccid: Iccid | None  # an earlier segment left by this card
     avoid_iccid: Iccid | None
 
@@ -100,10 +105,11 @@ class _Queue:
     """One running batch and what of it may go now; read when it is first asked."""
 
     batch_id: BatchId
-    department: str
+    department: str  # whose cards serve it
     card_group: str | None
     priority: int
     served_at: int
+    scopes: tuple[Scope, ...]  # of the batch and of the department whose it is
     candidates: deque[_Candidate] | None = None
 
     def is_for(self, card: CardFacts) -> bool:
@@ -115,13 +121,17 @@ class _Queue:
 class _Round:
     """Picks for all cards of one set, then writes all picks with a few statements."""
 
-    def __init__(
-        self, tx: Tx, requests: Sequence[LeaseRequest], rules: SendingRules, book: Book
-    ) -> None:
-        self._tx, self._rules, self._book = tx, rules, book
+    def __init__(self, tx: Tx, requests: Sequence[LeaseRequest], rules: SendingRules) -> None:
+        self._tx, self._rules, self._book = tx, rules, Book(tx, rules.quota)
         self._iccids = [request.iccid for request in requests]
         self._cards = read_cards(tx, self._iccids)
         queues = _running(tx, rules)
+        self._card_scopes = {
+            card.iccid: rules.quota.scopes(card.bearer(None, None, None))
+            for card in self._cards.values()
+        }
+        scopes = [*self._card_scopes.values(), *(queue.scopes for queue in queues)]
+        self._book.read(chain.from_iterable(scopes))
         self._rotations = [
             deque(same) for _, same in groupby(queues, key=lambda queue: queue.priority)
         ]
@@ -129,7 +139,8 @@ class _Round:
         self._next_turn = max([to_ms(tx.now) * 1_000, *(queue.served_at + 1 for queue in queues)])
         self._served: dict[BatchId, int] = {}
         self._picks: list[tuple[Leased, str]] = []
-        self._n_charged: dict[MessageId, int] = {}
+        self._charges: dict[SegmentId, Charge] = {}
+        self._put_off: dict[MessageId, datetime] = {}
 
     def serve(self, request: LeaseRequest) -> LeaseResult:
         card = self._cards.get(request.iccid)
@@ -139,15 +150,18 @@ class _Round:
             picked = self._pick(rotation, card)
             if picked is not None:
                 queue, candidate = picked
-                n = min(len(candidate.segments), self._rules.quota.caps.smallest)
-                if self._book.room(card.iccid) < n:
-                    return Nothing(until=self._book.fits_at(card.iccid, n))
+                load = self._load(candidate)
+                scopes = self._card_scopes[card.iccid]
+                if self._book.lacks(scopes, load) is not None:
+                    return Nothing(until=self._book.fits_at(scopes, load))
                 return self._take(request, rotation, queue, candidate)
         return Nothing()
 
     def save(self) -> None:
         """Write leases, cards' choices, the batches' turns and the charges."""
         self._book.save()
+        if self._put_off:
+            postpone(self._tx, self._put_off, RECIPIENT_FULL)
         if not self._picks:
             return
         conn, now = self._tx.conn, self._tx.now
@@ -159,10 +173,12 @@ class _Round:
                 "until": until,
                 "to_bay": one.bay,
                 "card": one.iccid,
-                "charged": now if place < self._n_charged[one.message_id] else None,
+                "charged": None if charge is None else charge.at,
+                "charge": None if charge is None else charge.text,
             }
             for one, _ in self._picks
-            for place, (segment_id, _) in enumerate(one.segments)
+            for segment_id, _ in one.segments
+            for charge in (self._charges.get(segment_id),)
         ]
         done = conn.execute(_TO_LEASED, [{**row, "node": self._tx.node_id} for row in rows])
         assert done.rowcount == len(rows), "a queued segment was taken under our hands"
@@ -179,12 +195,47 @@ class _Round:
         for queue in rotation:
             if not queue.is_for(card):
                 continue
-            if queue.candidates is None:
-                queue.candidates = deque(_candidates(self._tx, queue.batch_id, self._iccids))
-            for candidate in queue.candidates:
-                if candidate.suits(card.iccid):
-                    return queue, candidate
+            candidate = self._pick_from(queue, card)
+            if candidate is not None:
+                return queue, candidate
         return None
+
+    def _pick_from(self, queue: _Queue, card: CardFacts) -> _Candidate | None:
+        """The batch's next message for a card; one whose recipient has no room is put off."""
+        if queue.candidates is None:
+            queue.candidates = deque(_candidates(self._tx, queue.batch_id, self._iccids))
+            if self._rules.quota.knows_recipients:
+                self._read_recipients(queue)
+        for candidate in list(queue.candidates):
+            if not candidate.suits(card.iccid):
+                continue
+            load = self._load(candidate)
+            if self._book.lacks(queue.scopes, load) is not None:
+                return None
+            own = self._recipient_scopes(candidate)
+            if self._book.lacks(own, load) is None:
+                return candidate
+            queue.candidates.remove(candidate)
+            self._put_off[candidate.message_id] = self._book.fits_at(own, load)
+        return None
+
+    def _read_recipients(self, queue: _Queue) -> None:
+        """Read what is counted of those whom these candidates go to."""
+        assert queue.candidates is not None, "read before"
+        own = [scope for one in queue.candidates for scope in self._recipient_scopes(one)]
+        counting = [*chain.from_iterable(self._card_scopes.values()), *queue.scopes]
+        self._book.read([*own, *counting], [one.recipient for one in queue.candidates])
+
+    def _recipient_scopes(self, candidate: _Candidate) -> tuple[Scope, ...]:
+        scope = self._rules.quota.scope(ScopeKind.RECIPIENT, candidate.recipient.hex())
+        return () if scope is None else (scope,)
+
+    def _load(self, candidate: _Candidate) -> Load:
+        """What is reserved for it at once; what is beyond the smallest cap follows as it goes."""
+        n = min(len(candidate.segments), self._rules.quota.smallest)
+        return message_load(
+            n, is_first=candidate.segments[0][1] == 1, recipient=candidate.recipient
+        )
 
     def _take(
         self,
@@ -198,10 +249,16 @@ class _Round:
         rotation.remove(queue)
         rotation.append(queue)
         self._served[queue.batch_id] = self._next_turn + len(self._picks)
-        n = min(len(candidate.segments), self._rules.quota.caps.smallest)
         ready_at = self._book.may_submit_at(request.iccid)
-        self._book.charge(request.iccid, n)
-        self._n_charged[candidate.message_id] = n
+        scopes = (
+            *self._card_scopes[request.iccid],
+            *queue.scopes,
+            *self._recipient_scopes(candidate),
+        )
+        n = self._load(candidate).n_segments
+        for segment_id, seq in candidate.segments[:n]:
+            load = message_load(1, is_first=seq == 1, recipient=candidate.recipient)
+            self._charges[segment_id] = self._book.charge(scopes, load)
         leased = Leased(
             bay=request.bay,
             iccid=request.iccid,
@@ -233,6 +290,14 @@ def _running(tx: Tx, rules: SendingRules) -> list[_Queue]:
             card_group=row.card_group,
             priority=row.priority,
             served_at=row.served_at,
+            scopes=tuple(
+                scope
+                for kind, name in (
+                    (ScopeKind.DEPARTMENT, row.department),
+                    (ScopeKind.BATCH, row.batch_id),
+                )
+                if (scope := rules.quota.scope(kind, name)) is not None
+            ),
         )
         for row in tx.conn.execute(_RUNNING, {"now": tx.now})
         if rules.is_open(row.category, tx.now)
@@ -269,6 +334,7 @@ def _candidate(rows: Sequence[RowMapping]) -> _Candidate:
         line_no=first["line_no"],
         n_segments=first["n_segments"],
         segments=tuple((SegmentId(row["segment_id"]), row["seq"]) for row in rows),
+        recipient=first["recipient_bidx"],
         iccid=first["iccid"],
         avoid_iccid=first["avoid_iccid"],
     )
@@ -317,6 +383,7 @@ _WHOLE: Final = (
         segment.c.avoid_iccid,
         message.c.line_no,
         message.c.n_segments,
+        message.c.recipient_bidx,
     )
     .join(message, message.c.message_id == segment.c.message_id)
     .where(segment.c.message_id.in_(bindparam("ids", expanding=True)), IS_QUEUED)
@@ -333,6 +400,7 @@ _TO_LEASED: Final = (
         node_id=bindparam("node"),
         iccid=bindparam("card"),
         charged_at=bindparam("charged"),
+        charged_to=bindparam("charge"),
     )
 )
 _CHOOSE: Final = (

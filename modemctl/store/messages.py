@@ -207,7 +207,16 @@ def resolve_doubts(tx: Tx, decision: Resolution) -> Sequence[SegmentId]:
     if not is_final:
         # What it may have cost stays charged: nobody refunds a charge that no row remembers.
         values |= dict.fromkeys(
-            ("lease_token", "leased_until", "charged_at", "bay", "node_id", "mr", "submitting_at")
+            (
+                "lease_token",
+                "leased_until",
+                "charged_at",
+                "charged_to",
+                "bay",
+                "node_id",
+                "mr",
+                "submitting_at",
+            )
         )
     moved = tx.conn.execute(
         update(segment)

@@ -15,13 +15,13 @@ from sqlalchemy import RowMapping, bindparam, literal_column, select, update
 
 from modemctl.errors import TamperedError
 from modemctl.lifecycle import BatchState, CardState, SegmentState
-from modemctl.model import BatchId, Iccid, SegmentId, Topic
+from modemctl.model import BatchId, Iccid, MessageId, SegmentId, Topic
 from modemctl.policy.approvals import ApprovalRules
 from modemctl.policy.cards import unfitness
 from modemctl.store import batches, sims
 from modemctl.store.finals import announce
 from modemctl.store.proofs import ProofBook
-from modemctl.store.quotas import Book, QuotaRules
+from modemctl.store.quotas import Bearer, Book, Charge, QuotaRules
 from modemctl.store.tables import segment, sim
 from modemctl.store.transaction import Transition, Tx
 
@@ -57,9 +57,24 @@ class CardFacts:
     """What decides whether a card may carry a batch's traffic."""
 
     iccid: Iccid
+    holder: str | None
     department: str | None
+    carrier: str | None
     card_group: str | None
     is_usable: bool
+
+    def bearer(
+        self, batch_id: BatchId | None, department: str | None, recipient: bytes | None
+    ) -> Bearer:
+        """For whom a segment of this batch counts on this card; `department` is the batch's."""
+        return Bearer(
+            iccid=self.iccid,
+            holder=self.holder,
+            department=department,
+            carrier=self.carrier,
+            batch_id=batch_id,
+            recipient=recipient,
+        )
 
 
 def read_cards(tx: Tx, iccids: Collection[Iccid]) -> Mapping[Iccid, CardFacts]:
@@ -68,7 +83,9 @@ def read_cards(tx: Tx, iccids: Collection[Iccid]) -> Mapping[Iccid, CardFacts]:
     return {
         Iccid(row["iccid"]): CardFacts(
             iccid=Iccid(row["iccid"]),
+            holder=row["holder"],
             department=row["department"],
+            carrier=row["carrier"],
             card_group=row["card_group"],
             is_usable=_is_usable(tx, row),
         )
@@ -117,6 +134,7 @@ HELD_COLUMNS: Final = (
     segment.c.iccid,
     segment.c.lease_token,
     segment.c.charged_at,
+    segment.c.charged_to,
     segment.c.not_before,
     segment.c.avoid_iccid,
 )
@@ -188,13 +206,22 @@ def finish(
 
 def refund(tx: Tx, rows: Sequence[RowMapping], rules: QuotaRules) -> None:
     """Give back what segments that provably did not leave had reserved."""
-    charged = [row for row in rows if row["charged_at"] is not None]
-    if not charged:
+    found = [Charge.of(row["charged_at"], row["charged_to"]) for row in rows]
+    charges = [charge for charge in found if charge is not None]
+    if not charges:
         return
-    book = Book(tx, {Iccid(row["iccid"]) for row in charged}, rules)
-    for row in charged:
-        book.refund(Iccid(row["iccid"]), row["charged_at"])
+    book = Book(tx, rules)
+    book.read_charges(charges)
+    for charge in charges:
+        book.refund(charge)
     book.save()
+
+
+def postpone(tx: Tx, until: Mapping[MessageId, datetime], why: str) -> None:
+    """Let messages wait in the queue until then, each."""
+    rows = [{"id": one, "when": at, "what": why} for one, at in sorted(until.items())]
+    tx.conn.execute(_POSTPONE, rows)
+    tx.wake(Topic.WORK)  # others of the batch may go
 
 
 def hold_batch(tx: Tx, batch_id: BatchId, reason: str) -> bool:
@@ -252,7 +279,9 @@ def _requeued(row: RowMapping, note: Note, bound: frozenset[int]) -> dict[str, o
 
 _CARDS: Final = select(
     sim.c.iccid,
+    sim.c.holder,
     sim.c.department,
+    sim.c.carrier,
     sim.c.card_group,
     sim.c.state,
     sim.c.verified_at,
@@ -284,6 +313,11 @@ _BOUND: Final = (
         ),
     )
 )
+_POSTPONE: Final = (
+    update(segment)
+    .where(segment.c.message_id == bindparam("id"), IS_QUEUED)
+    .values(not_before=bindparam("when"), note=bindparam("what"))
+)
 _TO_QUEUED: Final = (
     update(segment)
     .where(segment.c.segment_id == bindparam("id"), segment.c.state == bindparam("before"))
@@ -295,6 +329,7 @@ _TO_QUEUED: Final = (
         bay=None,
         node_id=None,
         charged_at=None,
+        charged_to=None,
         iccid=bindparam("card"),
         not_before=bindparam("when"),
         avoid_iccid=bindparam("avoid"),
@@ -311,5 +346,6 @@ _TO_FINAL: Final = (
         cause=bindparam("why"),
         note=bindparam("what"),
         charged_at=None,
+        charged_to=None,
     )
 )

@@ -17,7 +17,8 @@ from modemctl.errors import PolicyRefused
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, Bay, DesiredState, EventKind, Iccid, SegmentId
 from modemctl.policy.approvals import VerifiedBatch
-from modemctl.store.quotas import Book
+from modemctl.policy.quotas import Load, Scope, message_load
+from modemctl.store.quotas import Book, Charge, Shortage
 from modemctl.store.segments import (
     Note,
     SendingRules,
@@ -106,7 +107,9 @@ class _Gate:
         self._cards = read_cards(tx, iccids)
         indexes = sorted({one.recipient_bidx for one in requests})
         self._opted_out = frozenset(tx.conn.scalars(_OPTED_OUT, {"indexes": indexes}))
-        self._book = Book(tx, iccids, self._rules.quota)
+        self._book = Book(tx, self._rules.quota)
+        self._charges: dict[SegmentId, Charge] = {}
+        self._read_counts(requests)
         self._submitting: list[SubmitRequest] = []
         self._prolonged: dict[str, datetime] = {}
         self._returned: dict[str, Note] = {}
@@ -124,8 +127,12 @@ class _Gate:
         ready_at = self._book.may_submit_at(request.iccid)
         if ready_at is not None and ready_at > self._tx.now:
             return NotYet(until=ready_at)
-        if not self._book.move(request.iccid, row["charged_at"]):
-            return self._postpone(request)
+        scopes, load = self._scopes(request), _load(request, row)
+        old = self._charges.get(request.segment_id)
+        charge = self._book.move(old, scopes, load)
+        if isinstance(charge, Shortage):
+            return self._postpone(request, self._book.fits_at(scopes, load))
+        self._charges[request.segment_id] = charge
         self._book.note_submit(request.iccid)
         self._submitting.append(request)
         return Cleared(segment_id=request.segment_id, tpdu=request.tpdu, seal=_SEAL)
@@ -136,7 +143,14 @@ class _Gate:
         self._book.save()
         if self._submitting:
             rows = [
-                {"id": one.segment_id, "token": one.token, "at": tx.now} for one in self._submitting
+                {
+                    "id": one.segment_id,
+                    "token": one.token,
+                    "at": tx.now,
+                    "charged": self._charges[one.segment_id].at,
+                    "charge": self._charges[one.segment_id].text,
+                }
+                for one in self._submitting
             ]
             done = tx.conn.execute(_TO_SUBMITTING, rows)
             assert done.rowcount == len(rows), "a leased segment was taken under our hands"
@@ -152,6 +166,28 @@ class _Gate:
             finish(tx, leased, SegmentState.REFUSED, self._rules, notes=self._refused)
         for batch_id, error in self._held.items():
             hold_batch(tx, batch_id, f"{error.rule} (policy: {error.policy})")
+
+    def _scopes(self, request: SubmitRequest) -> tuple[Scope, ...]:
+        """On whom the segment falls as things stand now: the card may have a new holder."""
+        verified = self._batches[request.batch_id]
+        assert isinstance(verified, VerifiedBatch), "refused before"
+        bearer = self._cards[request.iccid].bearer(
+            request.batch_id, verified.header.department, request.recipient_bidx
+        )
+        return self._rules.quota.scopes(bearer)
+
+    def _read_counts(self, requests: Sequence[SubmitRequest]) -> None:
+        scopes: list[Scope] = []
+        for one in requests:
+            row = self._rows.get(one.segment_id)
+            charge = row and Charge.of(row["charged_at"], row["charged_to"])
+            if charge:
+                self._charges[one.segment_id] = charge
+            is_sound = isinstance(self._batches[one.batch_id], VerifiedBatch)
+            if is_sound and one.iccid in self._cards:
+                scopes += self._scopes(one)
+        self._book.read(scopes, {one.recipient_bidx for one in requests})
+        self._book.read_charges(self._charges.values())
 
     def _prolong(self) -> None:
         rows = leased_under(self._tx, self._prolonged)
@@ -202,10 +238,9 @@ class _Gate:
         self._returned[request.token] = Note(text=reason)
         return Withdrawn(reason=reason, policy=policy)
 
-    def _postpone(self, request: SubmitRequest) -> Clearance:
-        until = self._book.fits_at(request.iccid, 1)
+    def _postpone(self, request: SubmitRequest, until: datetime) -> Clearance:
         if until - self._tx.now > _PATIENCE:
-            return self._return(request, "the card's limits are used up")
+            return self._return(request, "limits are used up", "SIM-08")
         self._prolonged[request.token] = until + timedelta(seconds=self._rules.lease_seconds)
         return NotYet(until=until)
 
@@ -246,6 +281,10 @@ def _rows_of(tx: Tx, segment_ids: Sequence[SegmentId]) -> Mapping[SegmentId, Row
     return {SegmentId(row["segment_id"]): row for row in rows}
 
 
+def _load(request: SubmitRequest, row: RowMapping) -> Load:
+    return message_load(1, is_first=row["seq"] == 1, recipient=request.recipient_bidx)
+
+
 def _is_leased(row: RowMapping | None, request: SubmitRequest, now: datetime) -> bool:
     return (
         row is not None
@@ -268,6 +307,8 @@ _STANDING: Final = (
         segment.c.iccid,
         segment.c.bay,
         segment.c.charged_at,
+        segment.c.charged_to,
+        segment.c.seq,
         batch.c.state.label("batch_state"),
         modem.c.desired_state,
     )
@@ -288,7 +329,8 @@ _TO_SUBMITTING: Final = (
     .values(
         state=SegmentState.SUBMITTING.value,
         submitting_at=bindparam("at"),
-        charged_at=bindparam("at"),
+        charged_at=bindparam("charged"),
+        charged_to=bindparam("charge"),
         tries=segment.c.tries + 1,
     )
 )

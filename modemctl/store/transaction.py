@@ -39,11 +39,18 @@ class EventDraft:
 
 
 class Tx:
-    """A request's view of the transaction; its traces count only if it succeeds."""
+    """A request's view of the transaction; its traces count only if it succeeds.
 
-    def __init__(self, conn: Connection, *, now: datetime, vault: Vault, node_id: str) -> None:
+    `now` is the wall clock; `steady` is for limits: it passes as the machine runs, whatever the
+    wall clock is set to.
+    """
+
+    def __init__(
+        self, conn: Connection, *, now: datetime, steady: datetime, vault: Vault, node_id: str
+    ) -> None:
         self.conn = conn
         self.now = now
+        self.steady = steady
         self.vault = vault
         self.node_id = node_id
         self.events: list[EventDraft] = []

@@ -58,7 +58,7 @@ class World:
         self.now = START
 
     def tx(self) -> Tx:
-        return Tx(self.conn, now=self.now, vault=VAULT, node_id="n1")
+        return Tx(self.conn, now=self.now, steady=self.now, vault=VAULT, node_id="n1")
 
     def register(self, vault_pins: dict[Iccid, str]) -> None:
         for table in (pin_attempt, pin_change, pin_import, sim):

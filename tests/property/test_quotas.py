@@ -9,9 +9,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modemctl.model import Iccid
-from modemctl.policy.quotas import Caps, Span, bucket_of, fits_at
+from modemctl.policy.quotas import (
+    Bearer,
+    Cap,
+    Caps,
+    Load,
+    Measure,
+    QuotaRules,
+    Scope,
+    Span,
+    bucket_of,
+    fits_at,
+)
 from modemctl.store.engine import create_engines
-from modemctl.store.quotas import Book, QuotaRules, purge
+from modemctl.store.quotas import Book, Charge, Shortage, purge
 from modemctl.store.tables import metadata
 from modemctl.store.transaction import Tx
 from modemctl.vault import Vault
@@ -19,6 +30,7 @@ from tests.support.stores import MASTER_KEY
 
 LONG = os.environ.get("MODEMCTL_LONG") == "1"
 VAULT = Vault(MASTER_KEY)
+ONE = Load(n_segments=1)
 CARD = Iccid("8986000000000000001")
 OTHER = Iccid("8986000000000000002")
 ZONES = ["Asia/Shanghai", "UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe"]
@@ -64,32 +76,40 @@ class Card:
 
     def __init__(self, conn, rules: QuotaRules, at: datetime) -> None:
         self.conn, self.rules, self.at = conn, rules, at
-        self.leased: list[datetime] = []
+        self.leased: list[Charge] = []
         self.sent: list[datetime] = []
 
-    def book(self) -> Book:
-        tx = Tx(self.conn, now=self.at, vault=VAULT, node_id="n1")
-        return Book(tx, [CARD, OTHER], self.rules)
+    def book(self, at: datetime | None = None) -> Book:
+        now = at or self.at
+        book = Book(Tx(self.conn, now=now, steady=now, vault=VAULT, node_id="n1"), self.rules)
+        book.read([*self.scopes(CARD), *self.scopes(OTHER)])
+        return book
+
+    def scopes(self, iccid: Iccid) -> tuple[Scope, ...]:
+        return self.rules.scopes(Bearer(iccid=iccid))
+
+    def has_room(self, iccid: Iccid, n: int, at: datetime | None = None) -> bool:
+        return self.book(at).lacks(self.scopes(iccid), Load(n_segments=n)) is None
 
     def lease(self, n: int) -> None:
-        n = min(n, self.rules.caps.smallest)
+        n = min(n, self.rules.smallest)
         book = self.book()
-        if book.room(CARD) >= n:
-            book.charge(CARD, n)
-            self.leased += [self.at] * n
+        if self.has_room(CARD, n):
+            self.leased += [book.charge(self.scopes(CARD), ONE) for _ in range(n)]
             book.save()
             return
-        moment = book.fits_at(CARD, n)
+        moment = book.fits_at(self.scopes(CARD), Load(n_segments=n))
         assert moment > self.at, "no room now, so it fits later"
-        later = Tx(self.conn, now=moment, vault=VAULT, node_id="n1")
-        assert Book(later, [CARD], self.rules).room(CARD) >= n, "it fits when it was said to"
+        assert self.has_room(CARD, n, moment), "it fits when it was said to"
 
     def submit(self) -> None:
         if not self.leased:
             return
         book = self.book()
         ready = book.may_submit_at(CARD)
-        if (ready is None or ready <= self.at) and book.move(CARD, self.leased[0]):
+        if ready is not None and ready > self.at:
+            return
+        if not isinstance(book.move(self.leased[0], self.scopes(CARD), ONE), Shortage):
             self.leased.pop(0)
             self.sent.append(self.at)
             book.note_submit(CARD)
@@ -102,11 +122,12 @@ class Card:
     def refund(self) -> None:
         if self.leased:
             book = self.book()
-            book.refund(CARD, self.leased.pop())
+            book.refund(self.leased.pop())
             book.save()
 
     def purge(self) -> None:
-        purge(Tx(self.conn, now=self.at, vault=VAULT, node_id="n1"), self.rules.zone)
+        tx = Tx(self.conn, now=self.at, steady=self.at, vault=VAULT, node_id="n1")
+        purge(tx, self.rules.zone)
 
 
 @given(
@@ -123,7 +144,7 @@ def test_no_window_of_submits_ever_exceeds_a_cap(engine, caps, zone, start, acts
         for seconds, act, n in acts:
             card.at += timedelta(milliseconds=int(seconds * 1000))
             card.lease(n) if act == "lease" else getattr(card, act)()
-            assert card.book().room(OTHER) == caps.smallest, "another card's counts are its own"
+            assert card.has_room(OTHER, card.rules.smallest), "another card's counts are its own"
         transaction.rollback()
     judge(card.sent, caps, ZoneInfo(zone))
 
@@ -139,32 +160,47 @@ def judge(sent: list[datetime], caps: Caps, zone: ZoneInfo) -> None:
             assert (at - sent[i - 1]).total_seconds() >= caps.gap
 
 
+def cap(span: Span, most: int) -> Cap:
+    return Cap(measure=Measure.SEGMENTS, span=span, most=most)
+
+
 def test_a_full_minute_frees_when_its_oldest_bucket_leaves():
     at = datetime(2026, 1, 1, 0, 0, 7, tzinfo=UTC)
-    caps = Caps(minute=2, hour=9, day=9, gap=0)
-    bucket = bucket_of(Span.MINUTE, at, UTC)
-    usage = {Span.MINUTE: {bucket: 2}}
-    assert fits_at(usage, caps, 1, at=at, zone=UTC) == datetime(2026, 1, 1, 0, 1, 10, tzinfo=UTC)
+    used = {bucket_of(Span.MINUTE, at, UTC): 2}
+    found = fits_at(used, cap(Span.MINUTE, 2), 1, steady=at, wall=at, zone=UTC)
+    assert found == datetime(2026, 1, 1, 0, 1, 10, tzinfo=UTC)
 
 
 def test_a_full_day_frees_at_the_zones_midnight():
     zone = ZoneInfo("Asia/Shanghai")
     at = datetime(2026, 11, 21, 15, 0, tzinfo=UTC)  # 23:00 there
-    caps = Caps(minute=5, hour=5, day=5, gap=0)
-    usage = {Span.DAY: {bucket_of(Span.DAY, at, zone): 5}}
-    assert fits_at(usage, caps, 1, at=at, zone=zone) == datetime(2026, 11, 21, 16, 0, tzinfo=UTC)
+    used = {bucket_of(Span.DAY, at, zone): 5}
+    found = fits_at(used, cap(Span.DAY, 5), 1, steady=at, wall=at, zone=zone)
+    assert found == datetime(2026, 11, 21, 16, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("month", "begins"), [(1, (2026, 2)), (2, (2026, 3)), (11, (2026, 12)), (12, (2027, 1))]
+)
+def test_a_full_month_frees_when_the_zones_next_one_begins(month, begins):
+    zone = ZoneInfo("Asia/Shanghai")
+    at = datetime(2026, month, 3, tzinfo=UTC)
+    used = {bucket_of(Span.MONTH, at, zone): 5}
+    found = fits_at(used, cap(Span.MONTH, 5), 1, steady=at, wall=at, zone=zone)
+    assert found.astimezone(zone) == datetime(*begins, 1, tzinfo=zone)
+
+
+def test_where_the_clocks_differ_a_day_must_have_room_by_both():
+    steady = datetime(2026, 5, 5, 10, tzinfo=UTC)
+    wall = steady + timedelta(days=1)
+    day = bucket_of(Span.DAY, steady, UTC)
+    for full in (day, day + 1):
+        found = fits_at({full: 5}, cap(Span.DAY, 5), 1, steady=steady, wall=wall, zone=UTC)
+        # tomorrow by steady time is the day after by the wall
+        ends = steady.replace(hour=0) + timedelta(days=1)
+        assert found == (ends if full == day else ends + timedelta(days=1))
 
 
 def test_what_fits_now_fits_now():
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    assert fits_at({}, Caps(minute=1, hour=1, day=1, gap=0), 1, at=at, zone=UTC) == at
-
-
-def test_a_clock_that_ran_back_frees_nothing(engine):
-    caps = Caps(minute=2, hour=2, day=2, gap=0)
-    with engine.connect() as conn, conn.begin() as transaction:
-        card = Card(conn, QuotaRules(caps=caps, zone=UTC), datetime(2026, 5, 5, 12, tzinfo=UTC))
-        card.lease(2)
-        card.at -= timedelta(days=3)
-        assert card.book().room(CARD) == 0
-        transaction.rollback()
+    assert fits_at({}, cap(Span.HOUR, 1), 1, steady=at, wall=at, zone=UTC) == at

@@ -57,7 +57,7 @@ def engine(tmp_path_factory):
 
 
 def open_tx(conn) -> Tx:
-    return Tx(conn, now=NOW, vault=VAULT, node_id="n1")
+    return Tx(conn, now=NOW, steady=NOW, vault=VAULT, node_id="n1")
 
 
 @MANY

@@ -12,12 +12,12 @@ from modemctl.config import ApprovalsSettings
 from modemctl.lifecycle import ModemState, SegmentState
 from modemctl.model import BatchId, Bay, Iccid, SegmentId
 from modemctl.policy.approvals import ApprovalRules
-from modemctl.policy.quotas import Caps, Span
-from modemctl.store import Store, batches, leases, modems, outcomes, submits
+from modemctl.policy.quotas import Caps, Measure, QuotaRules, ScopeKind, Span
+from modemctl.store import Store, Tx, batches, leases, modems, outcomes, submits
 from modemctl.store.leases import Leased, LeaseRequest, Nothing
 from modemctl.store.outcomes import Outcome
 from modemctl.store.proofs import ProofBook
-from modemctl.store.quotas import Book, QuotaRules
+from modemctl.store.quotas import Book
 from modemctl.store.segments import SendingRules
 from modemctl.store.submits import SubmitRequest
 from modemctl.store.tables import message, segment
@@ -31,10 +31,13 @@ MANY = Caps(minute=1_000, hour=10_000, day=100_000, gap=0)
 def rules(caps: Caps = MANY, **changes) -> SendingRules:
     approvals = ApprovalRules.of(SITE, ApprovalsSettings())
     return SendingRules(
-        quota=QuotaRules(caps=caps, zone=ZoneInfo("Asia/Shanghai")),
         approvals=approvals,
         proofs=ProofBook(approvals),
-        **{"is_open": lambda category, at: True, **changes},
+        **{
+            "quota": QuotaRules(caps=caps, zone=ZoneInfo("Asia/Shanghai")),
+            "is_open": lambda category, at: True,
+            **changes,
+        },
     )
 
 
@@ -103,8 +106,24 @@ class Bench:
 
     async def used(self, card: Iccid) -> int:
         return await self.store.write(
-            lambda tx: Book(tx, [card], self.rules.quota).used(card, Span.HOUR)
+            lambda tx: used(tx, self.rules.quota, ScopeKind.SIM, card, Span.HOUR)
         )
+
+
+def used(
+    tx: Tx,
+    rules: QuotaRules,
+    kind: ScopeKind,
+    name: str,
+    span: Span,
+    measure: Measure = Measure.SEGMENTS,
+) -> int:
+    """What counts against a cap now."""
+    book, scope = Book(tx, rules), rules.scope(kind, name)
+    assert scope is not None, f"no cap falls on a {kind}"
+    book.read([scope])
+    [cap] = [one for one in scope.caps if (one.span, one.measure) == (span, measure)]
+    return book.used(scope, cap)
 
 
 def bay_of(card: Iccid) -> Bay:

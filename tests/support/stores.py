@@ -20,6 +20,8 @@ class TestClock:
     def __init__(self, at: datetime = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)) -> None:
         self.at = at
         self.elapsed = 0.0
+        self.boot_id = "boot-1"
+        self._booted_at = at - timedelta(hours=1)
 
     def now(self) -> datetime:
         return self.at
@@ -30,6 +32,19 @@ class TestClock:
     def advance(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
         self.elapsed += seconds
+
+    def boottime(self) -> float:
+        return (self.at - self._booted_at).total_seconds()
+
+    def step(self, seconds: float) -> None:
+        """Somebody sets the wall clock."""
+        self.at += timedelta(seconds=seconds)
+        self._booted_at += timedelta(seconds=seconds)
+
+    def reboot(self, boot_id: str) -> None:
+        """The machine starts again, at once."""
+        self.boot_id = boot_id
+        self._booted_at = self.at
 
 
 MASTER_KEY = bytes(range(32))

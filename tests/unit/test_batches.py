@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import create_engine, func, select, text, update
 
 from modemctl.config import ApprovalsSettings, LimitsSettings, Settings, SiteSettings
+from modemctl.config.limits import DepartmentCaps
 from modemctl.errors import Conflict, InvalidRequest, NotFound, NotPermitted, PolicyRefused
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, Decision, EventKind, Topic
@@ -339,9 +340,20 @@ async def test_a_message_longer_than_the_smallest_cap_is_taken_out(tmp_path):
         )
     assert shown.totals is not None
     assert shown.totals.removed_by == {
-        "needs more segments than a card may send": 1,
+        "needs more segments than the limits allow at once": 1,
         "the text for this line cannot be sent": 1,
     }
+
+
+async def test_a_text_longer_than_the_smallest_cap_is_refused_with_rule_and_cure(tmp_path):
+    limits = LimitsSettings(department=DepartmentCaps(segments_per_hour=2))
+    async with office_in(tmp_path, Settings(limits=limits)) as office:
+        with pytest.raises(PolicyRefused) as caught:
+            await office.submit(1, text="a" * 400)
+        assert (caught.value.policy, caught.value.field) == ("SIM-08", "text")
+        assert "limits.department.segments_per_hour allows 2" in caught.value.rule
+        assert "shorten it to 2 segments" in caught.value.cure
+        assert (await office.submit(1, text="a" * 300)).totals.n_segments == 2
 
 
 async def test_totals_count_segments_and_name_forcing_characters(tmp_path):

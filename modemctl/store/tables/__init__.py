@@ -16,6 +16,7 @@ from modemctl.store.tables.batches import (
     message,
     opt_out,
     quota,
+    quota_contact,
     segment,
     segment_journal,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "pin_import",
     "puk_request",
     "quota",
+    "quota_contact",
     "report",
     "segment",
     "segment_journal",

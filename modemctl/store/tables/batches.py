@@ -122,7 +122,8 @@ segment = Table(
     Column("node_id", String(64)),
     Column("lease_token", String(36)),
     Column("leased_until", UtcMs),
-    Column("charged_at", UtcMs),  # whose quota buckets hold it; NULL: not counted
+    Column("charged_at", UtcMs),  # steady time whose quota buckets hold it; NULL: not counted
+    Column("charged_to", Text),  # on whom it is counted (store.quotas.Charge)
     Column("avoid_iccid", String(22)),  # refused it for reasons of its own: not this card again
     Column("mr", Integer),
     Column("submitting_at", UtcMs),
@@ -163,9 +164,20 @@ quota = Table(
     "quota",
     metadata,
     Column("scope", String(64), primary_key=True),  # sim:<iccid>, …
-    Column("span", String(8), primary_key=True),  # minute, hour, day
+    Column("span", String(8), primary_key=True),  # minute, m:hour, r:day (policy.quotas), gap
     Column("bucket", BigInteger, primary_key=True),
     Column("used", Integer, nullable=False),
+)
+
+quota_contact = Table(  # whom a scope wrote to, where distinct recipients are capped
+    "quota_contact",
+    metadata,
+    Column("scope", String(64), primary_key=True),
+    Column("span", String(8), primary_key=True),
+    Column("recipient", String(64), primary_key=True),  # blind index
+    Column("since", BigInteger, nullable=False),
+    Column("bucket", BigInteger, nullable=False),  # where it is counted: its last
+    Column("n", Integer, nullable=False),  # charges since `since` that were not given back
 )
 
 opt_out = Table(

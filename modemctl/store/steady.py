@@ -1,0 +1,75 @@
+"""The time that limits are counted in: it passes as the machine runs and is never set.
+
+It starts as the wall clock showed at the node's first start after the machine's, and goes on with
+the seconds since then (CLOCK_BOOTTIME). After a reboot it is never earlier than it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from modemctl.clock import Clock
+from modemctl.store.tables import from_ms, meta, quota, to_ms
+from modemctl.store.transaction import Tx
+
+GAP: Final = "gap"
+"""The quota rows whose bucket is the moment of a card's last submit, in steady milliseconds."""
+
+_KEY: Final = "steady:"
+
+
+class SteadyTime:
+    """Steady time of one node. Anchor it before it is asked."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._started_at: datetime | None = None  # what it showed as the machine started
+
+    def now(self) -> datetime:
+        """Steady time at this moment, aware."""
+        assert self._started_at is not None, "anchored when the store was opened"
+        return self._started_at + timedelta(seconds=self._clock.boottime())
+
+    def anchor(self, conn: Connection, node_id: str) -> None:
+        """Go on where any daemon on this machine since its start has begun, else begin."""
+        anchors = _anchors(conn)
+        same = [start for boot_id, start, _ in anchors.values() if boot_id == self._clock.boot_id]
+        if same:
+            started_at = same[0]
+        else:
+            known = [latest for _, _, latest in anchors.values()]
+            last_submit = conn.scalar(select(func.max(quota.c.bucket)).where(quota.c.span == GAP))
+            if last_submit is not None:
+                known.append(from_ms(last_submit))
+            begins = max([self._clock.now(), *known])
+            started_at = begins - timedelta(seconds=self._clock.boottime())
+        self._started_at = from_ms(to_ms(started_at))
+        self._save(conn, node_id)
+
+    def beat(self, tx: Tx) -> None:
+        """Note how far it has come, for a start after the machine's next."""
+        self._save(tx.conn, tx.node_id)
+
+    def _save(self, conn: Connection, node_id: str) -> None:
+        assert self._started_at is not None, "anchored when the store was opened"
+        words = (self._clock.boot_id, to_ms(self._started_at), to_ms(self.now()))
+        row = {"key": f"{_KEY}{node_id}", "value": " ".join(map(str, words))}
+        changed = conn.execute(
+            meta.update().where(meta.c.key == row["key"]).values(value=row["value"])
+        )
+        if not changed.rowcount:
+            conn.execute(meta.insert().values(row))
+
+
+def _anchors(conn: Connection) -> Mapping[str, tuple[str, datetime, datetime]]:
+    """Node → the machine's start it knows, steady time at that start, and as last noted."""
+    rows = conn.execute(select(meta.c.key, meta.c.value).where(meta.c.key.startswith(_KEY)))
+    found = {}
+    for key, value in rows:
+        boot_id, start, latest = value.split(" ")
+        found[key] = (boot_id, from_ms(int(start)), from_ms(int(latest)))
+    return found

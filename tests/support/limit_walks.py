@@ -1,0 +1,375 @@
+"""Three workers on one store, walking at random: crashes, refusals, doubts, a clock that is set.
+
+The store's own acts run one after the other in one transaction that is rolled back at the end, each
+in a savepoint, as the journal runs them. What left is kept beside them with its true moment.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, select, update
+
+from modemctl.lifecycle import ModemState, SegmentState
+from modemctl.model import Category, Iccid
+from modemctl.policy.quotas import Bearer, Cap, Caps, Measure, QuotaRules, ScopeKind, Span
+from modemctl.store import leases, modems, outcomes, quotas, segments, submits, sweeps
+from modemctl.store.leases import Leased, LeaseRequest, Nothing
+from modemctl.store.messages import Resolution, resolve_doubts
+from modemctl.store.outcomes import Doubtful, NotSent, Outcome, Took
+from modemctl.store.steady import SteadyTime
+from modemctl.store.submits import Cleared, SubmitRequest, Withdrawn
+from modemctl.store.tables import batch, message, segment, sim
+from modemctl.store.transaction import Tx
+from modemctl.vault import Vault
+from tests.support.approved import SALES, add_batch, add_cards, add_staff, numbers
+from tests.support.benches import bay_of, rules
+from tests.support.stores import MASTER_KEY, TestClock
+
+VAULT = Vault(MASTER_KEY)
+CARDS = [Iccid(f"8986000000000000{i:03d}") for i in range(3)]
+START = datetime(2026, 11, 30, 14, 0, tzinfo=UTC)  # 22:00 in Shanghai, two hours before a new month
+ZONE = ZoneInfo("Asia/Shanghai")
+_NO = NotSent(code="cms:38", title="network out of order", action="now", blame="network")
+_STEPS = (-86_400, 86_400, -86_399, 86_401, -3_600, 3_600, -61, 61, -5, 5)
+_WAITS = (0, 0, 0, 0, 0, 0.5, 1, 2.5, 4.9, 5, 20, 55, 59.9, 60, 61, 299, 3_300, 3_600, 7_200)
+
+
+@dataclass(frozen=True)
+class Left:
+    """A segment that left, or may have: its true moment, what the wall showed, for whom."""
+
+    at: datetime
+    wall: datetime
+    bearer: Bearer
+    seq: int
+
+
+@dataclass
+class Worker:
+    """A bay's actor and what it has in hand."""
+
+    card: Iccid
+    job: Leased | None = None
+    place: int = 0
+    is_given: bool = False
+    entry: Left | None = None
+
+
+def furnish(conn: Connection, at: datetime) -> None:
+    """Staff, three cards of two holders and carriers in READY bays, three approved batches."""
+    tx = Tx(conn, now=at, steady=at, vault=VAULT, node_id="n1")
+    add_cards(tx, CARDS)
+    for i, card in enumerate(CARDS):
+        facts = {"holder": f"holder {i % 2}", "carrier": f"carrier {i // 2}"}
+        conn.execute(update(sim).where(sim.c.iccid == card).values(facts))
+    modems.save_changes(
+        tx,
+        [
+            modems.StateChange(
+                facts=modems.Facts(bay=bay_of(card), port="/dev/x", iccid=card),
+                before=ModemState.SEARCHING, after=ModemState.READY, event="registered", reason="",
+            )
+            for card in CARDS
+        ],
+    )  # fmt: skip
+    staff = add_staff(tx)
+    window = {"not_before": at - timedelta(days=2), "not_after": at + timedelta(days=5)}
+    for i, (category, template) in enumerate(
+        [(Category.OTHER, "short"), (Category.OTHER, "x" * 200), (Category.PROMOTION, "z" * 320)]
+    ):
+        # the same twelve people in all of them
+        add_batch(
+            tx, staff, numbers(12), category=category, template=template, priority=i % 2,
+            department=SALES, **window,
+        )  # fmt: skip
+
+
+def random_rules(dice: random.Random) -> QuotaRules:
+    """Caps that bind soon, on some of those on whom they may fall."""
+    more: dict[ScopeKind, list[Cap]] = {}
+    for kind in ScopeKind:
+        for measure in Measure:
+            for span in Span:
+                is_flat = (kind, measure) == (ScopeKind.SIM, Measure.SEGMENTS)
+                if is_flat and span is not Span.MONTH:
+                    continue
+                if (kind, measure) == (ScopeKind.RECIPIENT, Measure.RECIPIENTS):
+                    continue
+                if dice.random() < 0.05:
+                    more.setdefault(kind, []).append(
+                        Cap(measure=measure, span=span, most=dice.randint(1, 8))
+                    )
+    caps = Caps(
+        minute=dice.randint(1, 6), hour=dice.randint(2, 12), day=dice.randint(2, 15),
+        gap=dice.choice([0.0, 2.5]),
+    )  # fmt: skip
+    return QuotaRules(
+        caps=caps, zone=ZONE, more={kind: tuple(found) for kind, found in more.items()}
+    )
+
+
+@dataclass
+class Walk:
+    """One run."""
+
+    conn: Connection
+    seed: int
+    clock: TestClock = field(default_factory=lambda: TestClock(START))
+    left: list[Left] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.dice = random.Random(self.seed)
+        self.limits = random_rules(self.dice)
+        self.rules = rules(quota=self.limits)
+        self.workers = [Worker(card=card) for card in CARDS]
+        self.true = START
+        self.n_submits = self.n_waits = 0
+        self.restart()
+
+    def run(self, n_acts: int) -> None:
+        for _ in range(n_acts):
+            self.pass_time(self.dice.choice(_WAITS))
+            worker = self.dice.choice(self.workers)
+            self.work(worker)
+            if self.dice.random() < 0.25:
+                self.dice.choice(
+                    [self.set_clock, self.crash, self.actor_crash, self.sweep, self.purge,
+                     self.hand_over, self.decide, self.swap, self.reboot, self.give_back]
+                )()  # fmt: skip
+
+    # ------------------------------------------------------------ time
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.true += timedelta(seconds=seconds)
+
+    def set_clock(self) -> None:
+        self.clock.step(self.dice.choice(_STEPS))
+
+    def restart(self) -> None:
+        self.steady = SteadyTime(self.clock)
+        self.steady.anchor(self.conn, "n1")
+
+    def reboot(self) -> None:
+        """The machine starts again; its clock was set right meanwhile."""
+        self.crash()
+        self.pass_time(40)
+        self.clock.step((self.true - self.clock.at).total_seconds())
+        self.clock.reboot(f"boot-{self.true.timestamp()}")
+        self.restart()
+
+    # ------------------------------------------------------------ acts
+
+    @contextmanager
+    def tx(self) -> Iterator[Tx]:
+        with self.conn.begin_nested():
+            yield Tx(
+                self.conn, now=self.clock.now(), steady=self.steady.now(), vault=VAULT, node_id="n1"
+            )
+
+    def work(self, worker: Worker) -> None:
+        if worker.job is None:
+            self.lease(worker)
+        elif worker.is_given:
+            self.end(worker)
+        else:
+            self.begin(worker)
+
+    def lease(self, worker: Worker) -> None:
+        waiting = [one for one in self.workers if one.job is None]
+        some = [worker, *(one for one in waiting if one is not worker and self.dice.random() < 0.5)]
+        items = [
+            LeaseRequest(bay=bay_of(one.card), iccid=one.card, rules=self.rules) for one in some
+        ]
+        with self.tx() as tx:
+            found = leases.lease(tx, items)
+        for one, result in zip(some, found, strict=True):
+            if isinstance(result, Leased):
+                one.job, one.place = result, 0
+        if isinstance(found[0], Nothing):
+            self.wait_for(found[0].until)
+
+    def begin(self, worker: Worker) -> None:
+        job = worker.job
+        assert job is not None
+        facts = self.conn.execute(
+            select(batch.c.digest, message.c.recipient_bidx)
+            .join(message, message.c.batch_id == batch.c.batch_id)
+            .where(message.c.message_id == job.message_id)
+        ).one()
+        request = SubmitRequest(
+            segment_id=job.segments[worker.place][0], token=job.token, bay=job.bay, iccid=job.iccid,
+            batch_id=job.batch_id, digest=facts.digest, recipient_bidx=facts.recipient_bidx,
+            tpdu=b"t", rules=self.rules,
+        )  # fmt: skip
+        with self.tx() as tx:
+            [clearance] = submits.begin_submit(tx, [request])
+        if isinstance(clearance, Withdrawn):
+            worker.job = None
+        elif isinstance(clearance, Cleared):
+            worker.is_given = True
+            self.note_left(worker, facts.recipient_bidx)
+        else:
+            self.wait_for(clearance.until)
+
+    def wait_for(self, until: datetime | None) -> None:
+        """Go to the moment that was named, or just before it, as often as not."""
+        self.n_waits += 1
+        at = until or self.clock.now() + timedelta(hours=1)
+        left = (at - self.clock.now()).total_seconds()
+        if self.dice.random() < 0.7 and self.true < START + timedelta(days=2):
+            self.pass_time(max(left - self.dice.choice([0, 0, 0.001, 3]), 0))
+
+    def note_left(self, worker: Worker, recipient: bytes) -> None:
+        job = worker.job
+        assert job is not None
+        card = self.conn.execute(select(sim).where(sim.c.iccid == job.iccid)).one()
+        self.n_submits += 1
+        self.left.append(
+            Left(
+                at=self.true,
+                wall=self.clock.now(),
+                bearer=Bearer(
+                    iccid=job.iccid, holder=card.holder, carrier=card.carrier, department=SALES,
+                    batch_id=job.batch_id, recipient=recipient,
+                ),
+                seq=job.segments[worker.place][1],
+            )
+        )  # fmt: skip
+        worker.entry = self.left[-1]
+
+    def end(self, worker: Worker) -> None:
+        job = worker.job
+        assert job is not None
+        result = self.dice.choice([Took(mr=1), Took(mr=1), Took(mr=1), _NO, Doubtful(reason="?")])
+        outcome = Outcome(
+            segment_id=job.segments[worker.place][0], token=job.token, result=result,
+            rules=self.rules,
+        )  # fmt: skip
+        with self.tx() as tx:
+            [state] = outcomes.record_outcome(tx, [outcome])
+        worker.is_given = False
+        if isinstance(result, NotSent) and state is not None:
+            self.left.remove(worker.entry)
+        is_over = worker.place + 1 == len(job.segments)
+        if is_over or not isinstance(result, Took):
+            worker.job = None
+        worker.place += 1
+
+    def give_back(self) -> None:
+        worker = self.dice.choice(self.workers)
+        if worker.job is not None and not worker.is_given:
+            item = segments.Release(token=worker.job.token, reason="unplugged", rules=self.rules)
+            with self.tx() as tx:
+                segments.release(tx, [item])
+            worker.job = None
+
+    # ------------------------------------------------------------ what goes wrong
+
+    def crash(self) -> None:
+        """The daemon is killed and starts again."""
+        for worker in self.workers:
+            worker.job, worker.is_given = None, False
+        self.restart()
+        with self.tx() as tx:
+            sweeps.recover(tx, self.rules)
+
+    def actor_crash(self) -> None:
+        worker = self.dice.choice(self.workers)
+        job, worker.job, worker.is_given = worker.job, None, False
+        if job is not None:
+            with self.tx() as tx:
+                sweeps.orphan(tx, job.bay, self.rules)
+
+    def sweep(self) -> None:
+        with self.tx() as tx:
+            sweeps.sweep(tx, self.rules)
+            self.steady.beat(tx)
+
+    def purge(self) -> None:
+        with self.tx() as tx:
+            quotas.purge(tx, ZONE)
+
+    def hand_over(self) -> None:
+        """A card changes hands."""
+        card = self.dice.choice(CARDS)
+        holder = f"holder {self.dice.randint(0, 2)}"
+        self.conn.execute(update(sim).where(sim.c.iccid == card).values(holder=holder))
+
+    def decide(self) -> None:
+        """A person has what is in doubt sent again."""
+        ids = list(
+            self.conn.scalars(
+                select(segment.c.segment_id).where(segment.c.state == SegmentState.IN_DOUBT)
+            )
+        )
+        if ids:
+            with self.tx() as tx:
+                resolve_doubts(
+                    tx,
+                    Resolution(
+                        segment_ids=ids[:2], to=SegmentState.QUEUED, actor="a", reason="again"
+                    ),
+                )
+
+    def swap(self) -> None:
+        """Two idle cards change places."""
+        idle = [worker for worker in self.workers if worker.job is None]
+        if len(idle) > 1:
+            idle[0].card, idle[1].card = idle[1].card, idle[0].card
+
+    # ------------------------------------------------------------ the judge
+
+    def violations(self) -> list[str]:
+        """Caps that what left exceeded, by true time and by what the wall showed."""
+        found = []
+        for kind, caps in self.limits.by_kind.items():
+            for name in {_name(one.bearer, kind) for one in self.left}:
+                own = [one for one in self.left if _name(one.bearer, kind) == name]
+                for cap in caps:
+                    n = max(_counts(own, cap), default=0)
+                    if n > cap.most:
+                        found.append(f"{n} {cap.measure} of {kind} {name} in a {cap.span}: {cap}")
+        found += self._short_gaps()
+        return [f"seed {self.seed}: {one}" for one in found]
+
+    def _short_gaps(self) -> Iterator[str]:
+        for card in CARDS:
+            moments = [one.at for one in self.left if one.bearer.iccid == card]
+            for one, other in pairwise(moments):
+                if (other - one).total_seconds() < self.limits.caps.gap:
+                    yield f"{other - one} between two segments of {card}"
+
+
+def _name(bearer: Bearer, kind: ScopeKind) -> object:
+    return dict(bearer.names())[kind]
+
+
+def _counts(own: list[Left], cap: Cap) -> Iterator[int]:
+    """How much of a measure fell into each window."""
+    for window in _windows(own, cap.span):
+        match cap.measure:
+            case Measure.SEGMENTS:
+                yield len(window)
+            case Measure.MESSAGES:
+                yield sum(one.seq == 1 for one in window)
+            case Measure.RECIPIENTS:
+                yield len({one.bearer.recipient for one in window if one.seq == 1})
+
+
+def _windows(own: list[Left], span: Span) -> Iterator[list[Left]]:
+    if not span.is_calendar:
+        length = timedelta(minutes=1) if span is Span.MINUTE else timedelta(hours=1)
+        for last in own:
+            yield [one for one in own if timedelta(0) <= last.at - one.at < length]
+        return
+    n = 10 if span is Span.DAY else 7
+    for show in (lambda one: one.at, lambda one: one.wall):
+        names = {show(one).astimezone(ZONE).isoformat()[:n] for one in own}
+        for name in names:
+            yield [one for one in own if show(one).astimezone(ZONE).isoformat()[:n] == name]
