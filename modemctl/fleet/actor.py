@@ -62,7 +62,7 @@ class Actor:
     def __init__(self, ground: Ground, place: Place) -> None:
         self._ground = ground
         self._bay = bay = place.bay
-        ground.hubs.settle(bay, None if place.usb is None else place.usb.hub)
+        self._settle(place)
         self._usb = place.usb
         self._state = ModemState.ABSENT
         self._reason = ""
@@ -162,11 +162,18 @@ class Actor:
         """The bay's ports changed: what is gone is left at once, what is there is opened next."""
         self._link.follow(place)
         self._wake.set()  # where the link is closed, nobody else tells of another modem
-        self._ground.hubs.settle(self._bay, None if place.usb is None else place.usb.hub)
+        self._settle(place)
         if not place.addresses:
             self._mailbox.interrupt(_E.PORT_GONE, place.note)
         elif place.usb != self._usb:  # the news of its absence was overtaken
             self._mailbox.interrupt(_E.PORT_GONE, "another device is in its socket")
+
+    def _settle(self, place: Place) -> None:
+        usb, hubs = place.usb, self._ground.hubs
+        if usb is None:
+            hubs.settle(self._bay, None)
+        else:
+            hubs.settle(self._bay, usb.hub, usb.folder.name)
 
     def tell_card(self, unfit: str | None) -> None:
         """The register changed: why this bay's card may not be used now, None where it may."""
@@ -205,6 +212,7 @@ class Actor:
                     pump.cancel()
             finally:
                 await self._link.close()
+                self._ground.hubs.leave(self._bay)
                 await self._receiver.end("the link was closed")
             end.cancel()
 
@@ -409,6 +417,7 @@ class Actor:
             telemetry=ground.telemetry,
             may_wait=self._may_wait,
             on_lost=self._recovery.want_restart,
+            quiet=lambda: ground.hubs.flight(self._bay),
             lists=self._lists(),
         )
         if not isinstance(outcome, Unlocked):

@@ -1,8 +1,9 @@
 """Who submits on which USB hub: nobody pulls a hub from under a segment in flight.
 
 A step of the ladder that touches USB waits for an instant at which no bay of the hub, or of a hub
-below it, has a segment in flight; then it holds the hub until it is done. On a busy hub that
-instant never comes by itself: towards the end of its patience a step lets no further one begin.
+below it, has a segment (or a PIN) in flight; then it holds the hub until it is done. On a busy hub
+that instant never comes by itself: towards the end of its patience a step lets no further one
+begin.
 """
 
 from __future__ import annotations
@@ -27,21 +28,32 @@ class Hubs:
 
     def __init__(self) -> None:
         self._hub_of: dict[Bay, str] = {}
+        self._device_of: dict[Bay, str] = {}
         self._in_flight: Counter[Bay] = Counter()
         self._shaken: set[str] = set()
         self._draining: Counter[str] = Counter()
         self._changed = asyncio.Event()
 
-    def settle(self, bay: Bay, hub: str | None) -> None:
-        """A bay hangs on this hub now; None = on none."""
+    def settle(self, bay: Bay, hub: str | None, device: str = "") -> None:
+        """A bay hangs on this hub now; None = on none. `device`: the kernel's name of its modem."""
+        self._device_of.pop(bay, None)
         if hub is None:
             self._hub_of.pop(bay, None)
         else:
             self._hub_of[bay] = hub
+            self._device_of[bay] = device
+
+    def leave(self, bay: Bay) -> None:
+        """Nobody drives the bay's modem any more: it may be another program's."""
+        self._device_of.pop(bay, None)
+
+    def devices(self) -> set[str]:
+        """The kernel's names of the devices that are driven."""
+        return set(self._device_of.values())
 
     @asynccontextmanager
     async def flight(self, bay: Bay) -> AsyncIterator[None]:
-        """Submit inside; waits while the bay's hub is being shaken, or about to be."""
+        """Submit, or send a PIN, inside; waits while the hub is being shaken, or about to be."""
         while (hub := self._hub_of.get(bay)) is not None and self._is_closed(hub):
             await self._change()
         with self._counted(bay):

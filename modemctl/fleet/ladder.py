@@ -54,7 +54,9 @@ TABLE: Final[Mapping[Step, Row]] = MappingProxyType({
 })  # fmt: skip
 """The ladder's limits."""
 
-_HOUR: Final = 3_600.0
+HOUR: Final = 3_600.0
+"""Seconds of the budgets' span."""
+
 _LONGEST_PAUSE: Final = 60.0
 _COOL_DOWN: Final = 900.0  # seconds in FAILED before the first retry
 _LONGEST_COOL_DOWN: Final = 7_200.0
@@ -69,11 +71,11 @@ class Ladder:
     def __init__(self) -> None:
         self._next = 0
         self._n_spent = 0
-        self._climbed_at = -_HOUR
+        self._climbed_at = -HOUR
 
     def climb(self, now: float, *, offered: Collection[Step]) -> Step | None:
         """The next step of those that are possible here; None when all are spent."""
-        if now - self._climbed_at >= _HOUR:
+        if now - self._climbed_at >= HOUR:
             self._next = 0
         self._climbed_at = now
         while self._next < len(ORDER):
@@ -87,7 +89,7 @@ class Ladder:
 
     def skip_to(self, step: Step, now: float) -> None:
         """What is below this step would not help: begin with it, or where we are above it."""
-        if now - self._climbed_at >= _HOUR:
+        if now - self._climbed_at >= HOUR:
             self._next = 0
         self._climbed_at = now
         self._next = max(self._next, ORDER.index(step))
@@ -150,6 +152,6 @@ class Ladders:
         taken = self._taken.get((key, step))
         if taken is None:
             return 0
-        while taken and taken[0] <= now - _HOUR:
+        while taken and taken[0] <= now - HOUR:
             taken.popleft()
         return len(taken)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, assert_never
 
@@ -55,6 +56,10 @@ async def always() -> bool:
     return True
 
 
+Quiet: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
+"""Inside it nobody pulls the modem's hub: a PIN that is cut off is a try that tells nothing."""
+
+
 def nobody() -> None:
     """Nobody wants to know."""
 
@@ -72,6 +77,7 @@ class Seat:
     lists: Lists = NO_LISTS
     on_lost: Callable[[], None] = nobody
     """Hears of a PIN whose answer did not come: what hangs now is better restarted."""
+    quiet: Quiet = nullcontext
 
 
 async def settled_state(driver: Driver) -> SimState:
@@ -238,10 +244,11 @@ async def deliver(
     """
     stored = AttemptOutcome.NOT_SENT
     try:
-        if await read_once(seat.driver) != seat.iccid:  # the commit took its time: still this one?
-            return Stopped(reason="card_changed")
-        stored = AttemptOutcome.UNKNOWN
-        outcome = await command()
+        async with seat.quiet():
+            if await read_once(seat.driver) != seat.iccid:  # the commit took its time: still it?
+                return Stopped(reason="card_changed")
+            stored = AttemptOutcome.UNKNOWN
+            outcome = await command()
         stored = _STORED[outcome]
         if outcome is PinOutcome.UNKNOWN:
             seat.on_lost()

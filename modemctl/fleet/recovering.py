@@ -11,7 +11,7 @@ from typing import Final, assert_never
 from drivers.errors import DriverError, LinkError, OutOfStep
 from modemctl.config.settings import HubPower
 from modemctl.errors import StoreError
-from modemctl.fleet import usb
+from modemctl.fleet import strangers, usb
 from modemctl.fleet.hubs import HubBusy, Hubs
 from modemctl.fleet.ladder import TABLE, USB_STEPS, Ladders, Step
 from modemctl.fleet.link import Link
@@ -23,7 +23,7 @@ from modemctl.fleet.usb import UsbRefused
 from modemctl.fleet.usb_notes import OffNotes
 from modemctl.lifecycle import ModemEvent
 from modemctl.model import Bay
-from modemctl.store import Store, modems
+from modemctl.store import Store, ladder_steps
 from modemctl.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class Recovery:
             return Moved(event=ModemEvent.RECOVERED, reason="not restarted")
         outcome = await self._climb(step, self._link.usb, None, reason)
         assert outcome is not None, "only USB steps are skipped"
-        await self._note(step, outcome.error, reason, family)
+        await self._note(step, outcome.error, reason, family, None)
         is_back = outcome.error is None
         return Moved(event=ModemEvent.RECOVERED, reason=step.value) if is_back else None
 
@@ -127,7 +127,7 @@ class Recovery:
             if outcome is None:
                 continue
             error = outcome.error
-            await self._note(step, error, reason, family)
+            await self._note(step, error, reason, family, hub)
             if error is None:
                 return Moved(event=ModemEvent.RECOVERED, reason=step.value)
             is_gone = isinstance(error, LinkError) and not self._link.has_port()
@@ -170,7 +170,7 @@ class Recovery:
         limit = TABLE[step].limit
         try:
             async with asyncio.timeout(limit) as cut:
-                await self._take(step, device)
+                await self._take(step, device, reason)
         except TimeoutError:
             if not cut.expired():
                 raise
@@ -184,7 +184,7 @@ class Recovery:
         except UsbRefused as refused:
             if refused.has_no_rights:
                 self._tools.ladders.take_back(step, self._bay, hub)
-            await self._note_refused(step, reason, refused)
+            await self._note_refused(step, reason, refused, hub)
             return None
         try:
             await self._receiver.settle_late()
@@ -192,7 +192,7 @@ class Recovery:
             _log.warning("actor.store_failed", extra={"error": str(error)})
         return _Outcome(error=None)
 
-    async def _take(self, step: Step, device: UsbDevice | None) -> None:
+    async def _take(self, step: Step, device: UsbDevice | None, reason: str) -> None:
         match step:
             case Step.REALIGN:
                 await self._link.realign()
@@ -202,14 +202,17 @@ class Recovery:
                 await self._link.restart(self._reopen)
             case Step.REBIND | Step.POWER:
                 assert device is not None, "such a step was not offered"
-                await self._shake(step, device)
+                await self._shake(step, device, reason)
             case _:
                 assert_never(step)
 
-    async def _shake(self, step: Step, device: UsbDevice) -> None:
+    async def _shake(self, step: Step, device: UsbDevice, reason: str) -> None:
         """A USB step: the port is closed first, so that it comes back under its old number."""
         tools = self._tools
         async with tools.hubs.shaking(self._bay, device.hub, patience=_SIBLING_PATIENCE):
+            if step is Step.POWER:
+                await strangers.require_none(device, tools.hubs.devices())
+            await self._store_step(step, ladder_steps.BEGUN, reason, "", hub=device.hub)
             await self._link.close()
             if step is Step.REBIND:
                 await usb.rebind(device, tools.off_notes)
@@ -217,33 +220,42 @@ class Recovery:
                 await usb.cycle_power(device, tools.hub_power, tools.off_notes)
         await self._link.come_back()
 
-    async def _note(self, step: Step, error: DriverError | None, reason: str, family: str) -> None:
+    async def _note(
+        self, step: Step, error: DriverError | None, reason: str, family: str, hub: str | None
+    ) -> None:
         outcome = "recovered" if error is None else "failed"
         after = outcome if error is None else str(error)
         self._telemetry.count("modemctl_recoveries_total", family=family, step=step.value)
         if step is Step.REALIGN:
             self._telemetry.count("modemctl_realignments_total", family=family, outcome=outcome)
         _log.warning("modem.ladder", extra={"step": step.value, "before": reason, "after": after})
-        await self._store_step(step, outcome, reason, after)
+        await self._store_step(step, outcome, reason, after, hub=hub)
 
-    async def _note_skip(self, step: Step, reason: str, why: str, after: str) -> None:
+    async def _note_skip(
+        self, step: Step, reason: str, why: str, after: str, hub: str | None = None
+    ) -> None:
         self._telemetry.count("modemctl_recovery_skips_total", step=step.value, reason=why)
         _log.info("modem.ladder_skip", extra={"step": step.value, "before": reason, "why": after})
-        await self._store_step(step, "skipped", reason, after)
+        await self._store_step(step, ladder_steps.SKIPPED, reason, after, hub=hub)
 
-    async def _note_refused(self, step: Step, reason: str, refused: UsbRefused) -> None:
+    async def _note_refused(
+        self, step: Step, reason: str, refused: UsbRefused, hub: str | None
+    ) -> None:
         """A USB step that could not be done; the lack of rights is said once, for it stays."""
         if refused.has_no_rights and self._tools.ladders.is_first_lack(step):
             facts = {"step": step.value, "reason": refused.reason, "cure": "docs/install.md"}
             _log.warning("modem.ladder_rights", extra=facts)
         why = "rights" if refused.has_no_rights else "usb"
-        await self._note_skip(step, reason, why, refused.reason)
+        not_taken = hub if refused.has_no_rights else None
+        await self._note_skip(step, reason, why, refused.reason, not_taken)
 
-    async def _store_step(self, step: Step, outcome: str, before: str, after: str) -> None:
-        ladder = modems.LadderStep(
-            bay=self._bay, step=step.value, outcome=outcome, before=before, after=after
+    async def _store_step(
+        self, step: Step, outcome: str, before: str, after: str, *, hub: str | None = None
+    ) -> None:
+        taken = ladder_steps.LadderStep(
+            bay=self._bay, step=step.value, outcome=outcome, before=before, after=after, hub=hub
         )
-        await save(lambda: self._store.write_in_set(modems.note_ladder, ladder))
+        await save(lambda: self._store.write_in_set(ladder_steps.note, taken))
 
     def _now(self) -> float:
         return self._store.clock.monotonic()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar
 
@@ -17,12 +18,13 @@ from modemctl.fleet.actor import Actor
 from modemctl.fleet.checking import verdicts
 from modemctl.fleet.discovery import Discovery, Places
 from modemctl.fleet.ground import Ground
+from modemctl.fleet.ladder import HOUR, Step
 from modemctl.fleet.places import Place
 from modemctl.fleet.seats import Patience, Seat
 from modemctl.fleet.usb import give_back
 from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, Iccid, Topic
-from modemctl.store import Connection, Store, Tx, modems, sweeps, wishes
+from modemctl.store import Connection, Store, Tx, ladder_steps, modems, sweeps, wishes
 from modemctl.store.modems import ModemRow
 from modemctl.telemetry import BankSnapshot
 
@@ -31,6 +33,7 @@ _log = logging.getLogger(__name__)
 _SLOW_POLL: Final = 5.0  # covers a lost wake-up
 _STOP_LIMIT: Final = 200.0  # a submit in flight may take 180 s
 _WISH_LIMIT: Final = 120.0
+_STEPS: Final = {step.value: step for step in Step}
 _UNPLUGGED: Final = "no port"
 
 ResultT = TypeVar("ResultT")
@@ -71,6 +74,7 @@ class Supervisor:
     async def run(self) -> None:
         """Supervise until `stop`; returns when every port is closed."""
         bank = self._ground.bank
+        await self._remember_steps()
         async with asyncio.TaskGroup() as group:
             discovery = Discovery(
                 bank.ports,
@@ -92,6 +96,17 @@ class Supervisor:
             await self._end_guards()
             for task in helpers:
                 task.cancel()
+
+    async def _remember_steps(self) -> None:
+        """The ladder's budgets outlive a restart: a daemon that falls often resets no more."""
+        now, store = self._store.clock.now(), self._store
+        span, moment = timedelta(seconds=HOUR), store.clock.monotonic()
+        taken = await self._read_patiently(lambda conn: ladder_steps.taken_within(conn, span, now))
+        for one in taken or ():
+            step = _STEPS.get(one.step)
+            if step is not None:
+                age = max(0.0, (now - one.at).total_seconds())
+                self._ground.ladders.note(step, one.bay, one.hub, moment - age)
 
     def _take_places(self, places: Places, group: asyncio.TaskGroup) -> None:
         """What is plugged in now; a new bay gets its guard, a known one hears what changed."""

@@ -7,6 +7,7 @@ before the PIN leaves (`fleet.pin_turns`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -15,6 +16,7 @@ from modemctl.config.settings import LockMode, PinMode, SimsSettings
 from modemctl.fleet.checking import alarm
 from modemctl.fleet.pin_turns import (
     MayWait,
+    Quiet,
     Seat,
     Stopped,
     always,
@@ -65,12 +67,13 @@ async def unlock(
     may_wait: MayWait = always,
     lists: Lists = NO_LISTS,
     on_lost: Callable[[], None] = nobody,
+    quiet: Quiet = nullcontext,
 ) -> UnlockOutcome:
     """Bring a fit card to where SMS commands are served, and see to its lock.
 
     Waits for its turn while other cards of the same import prove it, as long as it may. `lists`:
     what ties and admissions are asked once more before each PIN. `on_lost` hears of a PIN that
-    was not answered.
+    was not answered; each PIN leaves inside a `quiet`.
 
     Raises:
         DriverError: the modem failed; a PIN that was out counts as failed until the counter tells.
@@ -86,6 +89,7 @@ async def unlock(
         may_wait=may_wait,
         lists=lists,
         on_lost=on_lost,
+        quiet=quiet,
     )
     state = await settled_state(driver)
     outcome = await _open(seat, settings, state)

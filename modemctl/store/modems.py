@@ -133,25 +133,6 @@ def save_facts(tx: Tx, facts: Sequence[Facts]) -> Sequence[None]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LadderStep:
-    """One step of the recovery ladder: what was wrong before, what is true after."""
-
-    bay: Bay
-    step: str
-    outcome: str
-    before: str
-    after: str
-
-
-def note_ladder(tx: Tx, steps: Sequence[LadderStep]) -> Sequence[None]:
-    """An event for each step of the recovery ladder."""
-    for one in steps:
-        facts = {"ladder": one.step, "outcome": one.outcome}
-        tx.event(EventKind.MODEM, one.bay, {**facts, "before": one.before, "after": one.after})
-    return [None] * len(steps)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerTurn:
     """A breaker opened (for `seconds`) or closed; `target` is `modem`, `sim` or `carrier`."""
 

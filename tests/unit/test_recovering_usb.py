@@ -6,7 +6,10 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+
+import pytest
 
 from drivers.registry import probe
 from modemctl.config.settings import HubPower
@@ -22,7 +25,7 @@ from modemctl.fleet.usb_notes import OffNotes
 from modemctl.lifecycle import ModemEvent
 from modemctl.model import Bay
 from modemctl.policy.numbers import NumberRules
-from modemctl.store import Store
+from modemctl.store import Store, ladder_steps
 from modemctl.store.tables import event
 from modemctl.telemetry import Telemetry
 from tests.support.scripted_modem import IDENTITY, OnPty, ScriptedModem
@@ -79,8 +82,23 @@ class Scene:
             self.tools.ladders.of(BAY).climb(0.0, offered=ALL)
 
     async def told(self) -> list[str]:
+        """How steps ended."""
+        return [data for data in await self._told() if '"begun"' not in data]
+
+    async def begun(self) -> list[str]:
+        return [data for data in await self._told() if '"begun"' in data]
+
+    async def _told(self) -> list[str]:
         rows = await self.store.read(lambda conn: conn.execute(event.select()).all())
         return [row.data for row in rows]
+
+    async def remembered(self) -> list[tuple[str, str | None]]:
+        """What a daemon that starts now knows of."""
+        now = self.store.clock.now()
+        taken = await self.store.read(
+            lambda conn: ladder_steps.taken_within(conn, timedelta(hours=1), now)
+        )
+        return [(one.step, one.hub) for one in taken]
 
 
 @asynccontextmanager
@@ -139,7 +157,50 @@ async def test_a_mute_modem_comes_back_when_it_is_taken_off_the_bus_and_given_ba
         assert '"ladder":"rebind"' in told
         assert '"before":"mute"' in told
         assert '"after":"recovered"' in told
+        [begun] = await s.begun()
+        assert '"hub":"1-1"' in begun
+        assert await s.remembered() == [("rebind", "1-1")], "once"
         kernel.close()
+
+
+async def test_a_usb_step_is_on_disk_before_it_is_taken(tmp_path, monkeypatch):
+    """The daemon may fall by it, and start, and take it again."""
+    async with scene(tmp_path, monkeypatch) as s:
+        seen: list[list[tuple[str, str | None]]] = []
+
+        async def look_then_fall(device, *_: object):
+            seen.append(await s.remembered())
+            raise asyncio.CancelledError
+
+        monkeypatch.setattr(usb, "rebind", look_then_fall)
+        with pytest.raises(asyncio.CancelledError):
+            await s.recover()
+        assert seen == [[("rebind", "1-1")]]
+        assert await s.remembered() == seen[0]
+        s.store.clock.advance(3_601.0)
+        assert await s.remembered() == []
+
+
+async def test_power_is_not_taken_from_what_the_daemon_does_not_drive(tmp_path, monkeypatch):
+    async with scene(tmp_path, monkeypatch, HubPower.KERNEL) as s:
+        for name, usb_class in (("1-1.3", "00"), ("1-1.4", "00"), ("1-1.6", "00"), ("1-1.5", "09")):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / "bDeviceClass").write_text(f"{usb_class}\n")
+        power = Kernel(usb.port_switch(s.device), s.modem)
+        s.tools.hubs.settle(SIBLING, "1-1", "1-1.4")
+        assert (await s.recover())[0] is ModemEvent.LADDER_SPENT
+        assert power.seen == ""
+        assert "carries what this daemon does not drive: 1-1.6" in (await s.told())[-1]
+        s.tools.hubs.settle(Bay("1-1.6"), "1-1", "1-1.6")
+        s.skip_gentle_steps()
+        assert await s.recover() == (ModemEvent.RECOVERED, "power")
+        s.tools.hubs.leave(Bay("1-1.6"))  # another program took it
+        s.modem.script |= dict.fromkeys(IDENTITY)
+        power.seen = ""
+        s.skip_gentle_steps()
+        assert (await s.recover())[0] is ModemEvent.LADDER_SPENT
+        assert power.seen == ""
+        power.close()
 
 
 async def test_a_usb_step_is_skipped_with_its_reason_while_a_sibling_sends(tmp_path, monkeypatch):
@@ -175,6 +236,7 @@ async def test_without_rights_it_says_so_once_and_goes_on_to_the_next_step(
         assert len(said) == 1
         skips = {"step": "rebind", "reason": "rights"}
         assert s.telemetry.value("modemctl_recovery_skips_total", **skips) == 2
+        assert await s.remembered() == [("power", "1-1")] * 2
         power.close()
 
 

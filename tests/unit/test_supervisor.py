@@ -20,6 +20,7 @@ from modemctl.fleet import progress
 from modemctl.fleet.breaking import Breakers
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
 from modemctl.fleet.ground import Ground
+from modemctl.fleet.ladder import HOUR, Step
 from modemctl.fleet.sending import StopBell
 from modemctl.fleet.starting import StartBudget
 from modemctl.fleet.supervisor import Supervisor
@@ -27,7 +28,7 @@ from modemctl.fleet.usb_notes import OffNotes, Switched
 from modemctl.lifecycle import ModemState
 from modemctl.model import AccountId, Topic
 from modemctl.policy.numbers import NumberRules
-from modemctl.store import Tx, admissions, modems
+from modemctl.store import Tx, admissions, ladder_steps, modems
 from modemctl.store.tables import admission
 from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, Bench, bay_of, bench
@@ -145,6 +146,25 @@ async def test_what_an_earlier_life_left_switched_off_is_on_again_soon_after_the
     notes.put(Switched(file=switch, hub="1-1", hub_port=3))
     async with bench(tmp_path) as b, supervised(b, off_notes=notes):
         await until(lambda: switch.read_text() == "1" and not notes.left())
+
+
+async def test_the_ladders_budgets_outlive_a_restart(tmp_path):
+    """A daemon that falls again and again switches no hub again and again."""
+    async with bench(tmp_path) as b:
+        one = bay_of(CARDS[0])
+        taken = ladder_steps.LadderStep(
+            bay=one, step="power", outcome=ladder_steps.BEGUN, before="mute", after="", hub="1-1"
+        )
+        reset = ladder_steps.LadderStep(
+            bay=one, step="reset", outcome="failed", before="mute", after="mute"
+        )
+        await b.store.write(lambda tx: ladder_steps.note(tx, [taken, taken, reset]) and None)
+        async with supervised(b) as ground:
+            ladders, now = ground.ladders, b.clock.monotonic()
+            await until(lambda: ladders.refusal(Step.POWER, one, "1-1", now) is not None)
+            assert ladders.refusal(Step.REBIND, one, "1-1", now) is None
+            b.clock.advance(HOUR)
+            assert ladders.refusal(Step.POWER, one, "1-1", b.clock.monotonic()) is None
 
 
 def cardless() -> ScriptedModem:

@@ -6,6 +6,7 @@ from sqlalchemy import select
 from drivers.at.command import secret
 from modemctl.fleet.waiting import may_be_modems
 from modemctl.lifecycle import ModemState
+from modemctl.model import Bay
 from modemctl.policy.pin_guard import StopReason
 from modemctl.store.tables import event, pin_attempt
 from tests.support.scripted_modem import OK
@@ -130,3 +131,23 @@ async def test_a_modem_that_did_not_answer_a_pin_is_restarted_before_the_second_
         assert sent == ['AT+CPIN="1234"', RESTART, 'AT+CPIN="1234"']
         [told] = await ladder(store)
         assert '"ladder":"reset"' in told
+
+
+async def test_nobody_pulls_the_hub_from_under_a_pin(tmp_path):
+    """A PIN that is cut off is a try that tells nothing, and only two may."""
+    modem = Restarts()
+    modem.pin_state = "SIM PIN"
+    seen = []
+    async with bay(tmp_path, modem) as (actor, _):
+        hubs = actor._ground.hubs
+        hubs.settle(actor._bay, "1-1")
+
+        def opened(text: str) -> bytes:
+            seen.append(hubs._busy_sibling(Bay("bay-8"), "1-1"))
+            modem.pin_state = "READY"
+            return OK
+
+        modem.script['AT+CPIN="1234"'] = opened
+        await reach(actor, ModemState.READY)
+        assert seen == [actor._bay]
+        assert hubs._busy_sibling(Bay("bay-8"), "1-1") is None
