@@ -53,6 +53,7 @@ _log = logging.getLogger(__name__)
 
 _M, _E = ModemState, ModemEvent
 _NO_CARD: Final = frozenset({_M.ABSENT, _M.REFUSED, _M.QUARANTINED})  # that may receive
+_OF_A_STOP: Final = frozenset({_E.PORT_GONE, _E.LADDER_SPENT})
 _END_LIMIT: Final = 180.0  # seconds from the walk's end; what came in is saved for 30 of them
 
 
@@ -226,8 +227,12 @@ class Actor:
         await self._move(Moved(event=_E.PORT_SEEN))
         while self._state is not _M.ABSENT and not self._attention.is_stopping:
             moved = await self._stay()
-            if moved is not None:
+            if moved is not None and self._is_news(moved):
                 await self._move(moved)
+
+    def _is_news(self, moved: Moved) -> bool:
+        """Whether the modem brought it about, not a planned stop: that is no failure."""
+        return not (self._attention.is_stopping and moved.event in _OF_A_STOP)
 
     async def _stay(self) -> Moved | None:
         """One stay in the present state; what its failure means is said here, once."""

@@ -271,6 +271,19 @@ async def test_a_failed_bay_is_tried_again_when_a_person_asks_for_it(tmp_path, m
         await reach(actor, ModemState.READY)
 
 
+async def test_a_bay_that_is_stopped_on_the_ladder_has_not_spent_it(tmp_path, monkeypatch):
+    """A planned stop is no failure: nobody is called for it."""
+    monkeypatch.setattr(Ladders, "pause", lambda *_: 60.0)
+    modem = OneCard()
+    async with bay(tmp_path, modem) as (actor, store):
+        await reach(actor, ModemState.SEARCHING)
+        modem.script |= dict.fromkeys(IDENTITY)  # silent from now on
+        await ask(store, wishes.WishKind.RESET)
+        actor.call()
+        await reach(actor, ModemState.RECOVERING)
+    assert actor.state is ModemState.RECOVERING
+
+
 # ---------------------------------------------------------------- another device in the socket
 
 
