@@ -147,15 +147,16 @@ class TurmoilJudge:
             self.findings.append(f"nobody asked for {what}")
 
     def _is_well(self, one: Segment) -> bool:
-        """Reports that a modem acknowledges by itself are lost while no daemon runs (design §1)."""
-        if one.state == "delivered":
-            return True
-        if one.state == "in_doubt" and not any(absence.is_kill for absence in self.host.absences):
-            return False
-        came = self._reports.get(one.to, ())
-        return one.state in {"sent", "in_doubt"} and any(
-            self._is_absent(one.bay, at) for at in came
-        )
+        """Whether it ended as it must with a modem that has no fault.
+
+        Reports that a modem acknowledges by itself are lost while no daemon runs (design §1). What
+        a kill met while it was submitted stays in doubt, also where it had not left.
+        """
+        if one.state == "in_doubt" and not self._took.get((one.to, one.seq)):
+            return any(self._is_killed(begun, at) for begun, at, _ in self._doubts(one))
+        if one.state not in {"sent", "in_doubt"}:
+            return one.state == "delivered"
+        return any(self._is_absent(one.bay, at) for at in self._reports.get(one.to, ()))
 
     def _is_absent(self, bay: str, at: datetime) -> bool:
         """Whether no daemon heard this bay then: it was away, or had not yet come up."""
@@ -183,12 +184,15 @@ class TurmoilJudge:
     def _judge_doubt(self, one: Segment) -> None:
         """A doubt is one whose answer something withheld or spoiled (design §13)."""
         for begun, at, why in self._doubts(one):
-            is_killed = any(
-                away.is_kill and begun <= away.since + _SLACK and away.since <= at + _SLACK
-                for away in self.host.absences
-            )
-            if not is_killed and not self._troubles(one.bay, begun, at):
+            if not self._is_killed(begun, at) and not self._troubles(one.bay, begun, at):
                 self._find(one, f"in doubt without a cause at {one.bay}: {why}")
+
+    def _is_killed(self, begun: datetime, doubted: datetime) -> bool:
+        """Whether the daemon was killed between a submit's beginning and its doubt."""
+        return any(
+            away.is_kill and begun <= away.since + _SLACK and away.since <= doubted + _SLACK
+            for away in self.host.absences
+        )
 
     def _judge_healthy(self) -> None:
         for line in self.log_lines:
