@@ -73,7 +73,8 @@ def create(
 ) -> None:
     """Make an account.
 
-    Roles: administrator, submitter, checker, approver, operator, technician, auditor, monitor.
+    Roles: administrator, submitter, checker, approver, operator, maintainer, technician, auditor,
+    monitor.
     """
     body: dict[str, Json] = {
         "name": name,

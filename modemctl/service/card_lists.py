@@ -54,6 +54,8 @@ _HEADINGS: Final[Mapping[str, frozenset[str]]] = {
     "reserved": frozenset({"reserved", "dutyline", "保留", "专用", "值班线"}),
     "pin": frozenset({"pin", "pin1", "pincode", "pin码", "pin1码"}),
 }  # fmt: skip
+_PASSED_OVER: Final = frozenset({"imsi", "imsi号", "modem"})
+"""What carriers' lists and the simulator's tell beside it: the card itself, and its bay, say so."""
 _BY_HEADING: Final = {word: name for name, words in _HEADINGS.items() for word in words}
 _STATES: Final = {
     **{state.value: state for state in CardState},
@@ -161,7 +163,7 @@ def _read_rows(
 
 
 def _names(cells: Sequence[str]) -> Sequence[str | None]:
-    """Which column is what; unknown ones are left out, save that a misspelt PIN must not be."""
+    """Which column is what; none may be unknown: a misspelt PIN would be lost."""
     plain = [
         re.sub(r"[\s_\-()（）]", "", unicodedata.normalize("NFKC", cell)).casefold().strip("\ufeff")
         for cell in cells
@@ -174,7 +176,11 @@ def _names(cells: Sequence[str]) -> Sequence[str | None]:
         )
     if len(set(known)) != len(known):
         raise InvalidRequest("the first line names a column twice")
-    unknown = [cell.strip() for cell, name in zip(cells, names, strict=True) if name is None]
+    unknown = [
+        cell.strip()
+        for cell, word, name in zip(cells, plain, names, strict=True)
+        if name is None and word not in _PASSED_OVER
+    ]
     if odd := [word for word in unknown if word]:
         raise InvalidRequest(
             f"the first line names columns that are not known: {', '.join(odd)[:120]}",

@@ -21,6 +21,7 @@ from modemctl.service.recipients import ListFormat, spool
 from modemctl.service.sims import Ownership, Sims
 from modemctl.store import Store, pin_tries, pins
 from modemctl.store.tables import audit_entry, event, pin_import, sim
+from tests.support.simulated import BankProcess
 from tests.support.stores import open_store
 
 HEAD = "iccid,number,holder,department,ownership,verified,state,pin"
@@ -188,6 +189,19 @@ async def test_two_lines_of_one_card_or_number_are_refused(tmp_path):
     async with register(tmp_path) as (sims, _):
         done = await give(sims, "\n".join(lines))
     assert [(error.line_no, error.field) for error in done.errors] == [(3, "iccid"), (4, "number")]
+
+
+async def test_the_list_of_a_simulated_bank_is_taken_as_it_is(tmp_path):
+    """Its columns of IMSI and modem say what the card and its bay tell by themselves."""
+    bank = tmp_path / "bank"
+    with BankProcess(bank, "--modems", "3") as running:
+        text = (running.folder / "cards.csv").read_text("ascii")
+    async with register(tmp_path) as (sims, _):
+        done = await give(sims, text)
+        page = await sims.list_sims(INSIDER)
+    assert (done.n_cards, done.n_added, done.errors) == (3, 3, [])
+    assert {one.state for one in page.items} == {CardState.PROVISIONED}
+    assert all(one.has_pin for one in page.items)
 
 
 @pytest.mark.parametrize(
