@@ -8,7 +8,8 @@ from typing import Final
 
 from drivers.interface import Driver, Registration
 from modemctl.lifecycle import ModemState
-from modemctl.store.modems import Facts
+from modemctl.model import DesiredState
+from modemctl.store.modems import Facts, ModemRow
 from modemctl.telemetry import ModemSample
 
 _ON_A_CARRIER: Final = frozenset({ModemState.SEARCHING, ModemState.READY})
@@ -30,6 +31,16 @@ def sample_of(
         signal_dbm=facts.signal_dbm if is_on_air else None,
         temperature_c=facts.temperature_c if is_on_air else None,
         breakers=breakers,
+    )
+
+
+def absent_sample(row: ModemRow) -> ModemSample:
+    """The sample of a bay that no actor has been in since the start: the alert counts it too."""
+    return ModemSample(
+        bay=row.bay,
+        family=row.family or "none",
+        state=ModemState.ABSENT.value,
+        is_paused=row.desired_state is DesiredState.PAUSED,
     )
 
 

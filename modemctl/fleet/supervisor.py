@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar
@@ -20,13 +20,14 @@ from modemctl.fleet.discovery import Discovery, Places
 from modemctl.fleet.ground import Ground
 from modemctl.fleet.ladder import HOUR, Step
 from modemctl.fleet.places import Place
+from modemctl.fleet.samples import absent_sample
 from modemctl.fleet.seats import Patience, Seat
 from modemctl.fleet.usb import give_back
 from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, Iccid, Topic
 from modemctl.store import Connection, Store, Tx, ladder_steps, modems, sweeps, wishes
 from modemctl.store.modems import ModemRow
-from modemctl.telemetry import BankSnapshot
+from modemctl.telemetry import BankSnapshot, ModemSample
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Supervisor:
         self._seats: dict[Bay, Seat] = {}
         self._guards: list[asyncio.Task[None]] = []
         self._places: Places | None = None
+        self._missing: Sequence[ModemSample] = ()
         self._has_looked = asyncio.Event()
         self._stop = asyncio.Event()
         for kind in ("card", "modem"):  # from 0 on: an alert sees the first one
@@ -55,11 +57,14 @@ class Supervisor:
 
     def snapshot(self) -> BankSnapshot:
         """The bays as a scrape shows them."""
-        return BankSnapshot(modems=[actor.sample for actor in self._actors.values()])
+        samples = [actor.sample for actor in self._actors.values()]
+        told = {one.bay for one in samples}
+        samples += [one for one in self._missing if one.bay not in told]
+        return BankSnapshot(modems=samples)
 
     @property
     def _actors(self) -> Mapping[Bay, Actor]:
-        found = ((bay, seat.actor) for bay, seat in self._seats.items())
+        found = ((bay, seat.actor) for bay, seat in tuple(self._seats.items()))
         return {bay: actor for bay, actor in found if actor is not None}
 
     def stop(self) -> None:
@@ -232,9 +237,7 @@ class Supervisor:
                 self._has_looked.set()
 
     async def _note_missing(self) -> bool:
-        rows = await self._read_patiently(
-            lambda conn: modems.find(conn, node_id=self._store.node_id)
-        )
+        rows = await self._read_bays()
         if rows is None:
             return False
         reasons = self._reasons({row.bay: row for row in rows})
@@ -244,7 +247,13 @@ class Supervisor:
         except StoreError as error:
             _log.warning("supervisor.store_failed", extra={"error": str(error)})
             return False
-        return True
+        rows = await self._read_bays() if reasons else rows
+        self._missing = [absent_sample(row) for row in rows or () if row.is_absent_for_a_reason]
+        return rows is not None
+
+    async def _read_bays(self) -> Sequence[ModemRow] | None:
+        node = self._store.node_id
+        return await self._read_patiently(lambda conn: modems.find(conn, node_id=node))
 
     def _reasons(self, rows: Mapping[Bay, ModemRow]) -> Mapping[Bay, str]:
         """Why bays have no port that nobody has told of yet; what was forgotten has no sample."""

@@ -195,6 +195,18 @@ async def test_a_modem_whose_port_is_held_is_absent_for_the_right_reason_once_it
         await one.reach(_M.READY)
 
 
+async def test_a_bay_that_has_been_away_since_the_start_is_told_to_a_scrape(tmp_path):
+    async with OnPty(well()) as port, fleet(tmp_path, ListMode.LEARN) as one:
+        async with asyncio.timeout(10):
+            while [(sample.bay, sample.state) for sample in one.samples()] != [
+                ("bay-01", "absent")
+            ]:
+                await asyncio.sleep(0.005)
+        one.plug(port)
+        await one.reach(_M.READY)
+        assert [sample.state for sample in one.samples()] == ["ready"]
+
+
 async def test_a_forgotten_bay_stays_away_until_a_modem_is_plugged_in(tmp_path):
     async with (
         OnPty(well()) as port,
