@@ -44,6 +44,7 @@ class Link:
         self._driver: Driver | None = None
         self._n_queued = 0
         self._opening: asyncio.Timeout | None = None
+        self._queueing: asyncio.Timeout | None = None
         self._is_abandoned = False
         self.is_kept_out = False
         """Whether the last try to open met another program, or a lack of rights."""
@@ -80,8 +81,13 @@ class Link:
         return self._place.usb
 
     def follow(self, place: Place) -> None:
-        """The bay's ports are these now; an open one stays open."""
+        """The bay's ports are these now; an open one stays open.
+
+        Where none is left, no turn is waited for any more: behind a hub's failure that takes long.
+        """
         self._place = place
+        if not place.addresses and self._queueing is not None:
+            self._queueing.reschedule(asyncio.get_running_loop().time())
 
     def left(self) -> Moved | None:
         """Whether the modem that was opened last is no longer the one at the port, and how."""
@@ -207,9 +213,13 @@ class Link:
         async with contextlib.AsyncExitStack() as stack:
             self._n_queued += 1
             try:
-                await stack.enter_async_context(self._budget)
+                async with asyncio.timeout(None) as self._queueing:
+                    await stack.enter_async_context(self._budget)
+            except TimeoutError:
+                raise PortGone(self.address, self._place.note or "no port") from None
             finally:
                 self._n_queued -= 1
+                self._queueing = None
             yield
 
     async def close(self) -> None:

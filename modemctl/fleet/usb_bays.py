@@ -273,7 +273,10 @@ def _told_apart(name: str, folder: Path) -> str:
 
 
 def _root_hub(folder: Path) -> Path:
-    return next(one for one in folder.parents if re.fullmatch(r"usb\d+", one.name))
+    found = next((one for one in folder.parents if re.fullmatch(r"usb\d+", one.name)), None)
+    if found is None:
+        raise ValueError(str(folder))
+    return found
 
 
 def _name_of_link(link: str) -> str:

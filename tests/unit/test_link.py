@@ -45,10 +45,11 @@ class Prober:
 
 
 @asynccontextmanager
-async def linked(place: Place):
+async def linked(place: Place, budget: asyncio.Semaphore | None = None):
     prober = Prober()
     mailbox = Mailbox(on_unknown=lambda: None, on_wake=lambda: None)
-    link = Link(place, probe=prober.open, budget=asyncio.Semaphore(1), mailbox=mailbox)
+    turns = budget or asyncio.Semaphore(1)
+    link = Link(place, probe=prober.open, budget=turns, mailbox=mailbox)
     try:
         yield link, prober
     finally:
@@ -129,6 +130,26 @@ async def test_an_unplugged_bay_has_no_port_though_the_number_went_to_another():
         with pytest.raises(PortGone, match="unplugged"):
             await link.open()
         assert prober.tried == [port.path]
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["to be opened", "to be initialised"])
+async def test_a_modem_that_is_pulled_while_it_waits_for_its_turn_waits_no_longer(is_open):
+    budget = asyncio.Semaphore(1)
+    async with OnPty(ScriptedModem()) as port, linked(place_with(port.path), budget) as (link, _):
+        if is_open:
+            await link.open()
+        async with budget, asyncio.timeout(10), asyncio.TaskGroup() as group:
+
+            async def wait() -> None:
+                with pytest.raises(PortGone, match="unplugged"):
+                    await (link.initialise() if is_open else link.open())
+
+            group.create_task(wait())
+            while not link.waits_for_turn:
+                await asyncio.sleep(0)
+            link.follow(place_with())
+        assert not budget.locked()
+        assert not link.waits_for_turn
 
 
 async def test_a_link_out_of_step_is_opened_anew_for_the_reset(monkeypatch):
