@@ -104,6 +104,7 @@ class Actor:
             progress=self._progress,
             wake=self._wake,
             state=lambda: self._state,
+            on_reset=lambda: self._recovery.want_restart(is_in_step=True),
         )
         self._work = Work(
             ground,

@@ -32,6 +32,7 @@ class Attention:
         progress: Progress,
         wake: asyncio.Event,
         state: Callable[[], ModemState],
+        on_reset: Callable[[], None],
     ) -> None:
         self._store = store
         self._bay = bay
@@ -41,6 +42,7 @@ class Attention:
         self._hand = Hand(link, rest=lambda until: progress.mark(rests_until=until))
         self._wake = wake
         self._state = state
+        self._on_reset = on_reset
         self._has_wishes = True  # until we looked
         self.is_paused = False
         self.is_stopping = False
@@ -91,7 +93,12 @@ class Attention:
         if self._has_wishes:
             self._has_wishes = False
             await serve_wishes(
-                self._store, self._link, self._hand, bay=self._bay, state=self._state()
+                self._store,
+                self._link,
+                self._hand,
+                bay=self._bay,
+                state=self._state(),
+                on_reset=self._on_reset,
             )
         await self.idle(until)
 

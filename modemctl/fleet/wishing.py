@@ -69,9 +69,15 @@ class Hand:
 
 
 async def serve_wishes(
-    store: Store, link: Link, hand: Hand, *, bay: Bay, state: ModemState
+    store: Store,
+    link: Link,
+    hand: Hand,
+    *,
+    bay: Bay,
+    state: ModemState,
+    on_reset: Callable[[], None],
 ) -> None:
-    """Take up the bay's open wishes and answer them.
+    """Take up the bay's open wishes and answer them; `on_reset` hears of a granted reset.
 
     Raises:
         Interrupted: a wish moves the bay's state; it was answered before.
@@ -84,7 +90,7 @@ async def serve_wishes(
             case WishKind.AT:
                 await _run_command(store, link, hand, wish)
             case WishKind.RELEASE | WishKind.RETRY | WishKind.RESET:
-                await _move(store, wish, state)
+                await _move(store, wish, state, on_reset)
 
 
 async def _run_command(store: Store, link: Link, hand: Hand, wish: Wish) -> None:
@@ -105,12 +111,14 @@ async def _run_command(store: Store, link: Link, hand: Hand, wish: Wish) -> None
             await _answer(store, wish, result="\n".join(lines))
 
 
-async def _move(store: Store, wish: Wish, state: ModemState) -> None:
+async def _move(store: Store, wish: Wish, state: ModemState, on_reset: Callable[[], None]) -> None:
     event = _EVENTS[wish.kind]
     if (state, event) not in MODEM:
         await _answer(store, wish, error=f"not possible while the bay is {state}")
         return
     await _answer(store, wish, result="done")
+    if wish.kind is WishKind.RESET:
+        on_reset()
     raise Interrupted(event, f"{wish.kind} by a person")
 
 

@@ -9,8 +9,9 @@ from modemctl.lifecycle import ModemState
 from modemctl.model import Bay
 from modemctl.policy.pin_guard import StopReason
 from modemctl.store.tables import event, pin_attempt
+from modemctl.store.wishes import WishKind
 from tests.support.scripted_modem import OK
-from tests.unit.test_actor import OneCard, bay, reach, until
+from tests.unit.test_actor import OneCard, ask, bay, reach, until
 
 RESTART = "AT+CFUN=1,1"
 
@@ -151,3 +152,17 @@ async def test_nobody_pulls_the_hub_from_under_a_pin(tmp_path):
         await reach(actor, ModemState.READY)
         assert seen == [actor._bay]
         assert hubs._busy_sibling(Bay("bay-8"), "1-1") is None
+
+
+async def test_a_reset_that_a_person_asks_for_restarts_the_modem(tmp_path):
+    """Not only the line is looked at, which is in step and would say that all is well."""
+    modem = Restarts()
+    async with bay(tmp_path, modem) as (actor, store):
+        await reach(actor, ModemState.READY)
+        await ask(store, WishKind.RESET)
+        actor.call()
+        await until(lambda: modem.n_restarts == 1)
+        await reach(actor, ModemState.READY)
+        [told] = await ladder(store)
+        assert '"ladder":"reset"' in told
+        assert '"before":"reset by a person"' in told
