@@ -87,14 +87,18 @@ class Staffed:
             )
         if detail.get("n_segments") != n_messages:
             raise RuntimeError(f"not one segment a message: {detail.get('totals')}")
-        digest = str(detail["digest"])
+        self.approve(category, batch_id)
+        return category, batch_id
+
+    def approve(self, category: str, batch_id: str) -> None:
+        """Confirm a batch and sign each step of its chain."""
         with self.world.client("zhao-checker") as checker:
+            digest = str(checker.get(f"/v1/batches/{batch_id}")["digest"])
             checker.post(f"/v1/batches/{batch_id}/confirm", {"digest": digest})
         for step, name in enumerate(_CHAINS[category], 1):
             jws = self.cast.signers[name].sign(digest=digest, batch_id=batch_id, step=step)
             with self.world.client(name) as approver:
                 approver.post(f"/v1/batches/{batch_id}/approve", {"jws": jws})
-        return category, batch_id
 
     def hold(self, batch_ids: Sequence[str]) -> None:
         """Stop the batches."""

@@ -176,4 +176,6 @@ def opt_out_keyword(text: str) -> str | None:
 def _plain(text: str) -> str:
     """Full-width letters made plain, invisible characters removed: tricks do not help."""
     folded = unicodedata.normalize("NFKC", text)
+    if folded.isprintable():
+        return folded  # by far the most: nothing in it is invisible
     return "".join(char for char in folded if unicodedata.category(char) != "Cf")

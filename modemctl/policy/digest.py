@@ -23,6 +23,9 @@ CHUNK_LINES: Final = 1_024
 NO_LINE: Final = bytes(LEAF_OCTETS)
 """Leaf of a source line that is not part of the batch (removed, empty): no line has this hash."""
 
+_encode: Final = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False
+).encode
 _UNREADABLE: Final = (
     ValueError,
     KeyError,
@@ -86,7 +89,7 @@ def line_jcs(line: Line) -> bytes:
         UnicodeEncodeError: half of a surrogate pair stands alone.
     """
     members = {"n": line.line_no, "to": line.to, "vars": dict(line.variables)}
-    return json.dumps(members, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    return _encode(members).encode()
 
 
 def read_line(octets: bytes) -> Line:
@@ -105,7 +108,7 @@ def read_line(octets: bytes) -> Line:
 
 def leaf(line: bytes, *, salt: bytes, line_no: int) -> bytes:
     """SHA-256 of the line's own salt and its octets. `salt` is the batch's."""
-    own_salt = hmac.new(salt, str(line_no).encode(), hashlib.sha256).digest()
+    own_salt = hmac.digest(salt, str(line_no).encode(), "sha256")
     return hashlib.sha256(own_salt + line).digest()
 
 

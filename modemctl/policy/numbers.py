@@ -15,6 +15,7 @@ DEFAULT_SHORT_CODES: Final = frozenset(
 )  # fmt: skip
 """Carriers', banks' and authorities' codes that may be written to; all others are refused."""
 
+_PLAIN_CN: Final = re.compile(r"1[3-9][0-9]{9}")
 _MOBILE_CN: Final = re.compile(r"(?:(?:\+|00)?86)?(1[3-9][0-9]{9})")
 _LANDLINE_CN: Final = re.compile(
     r"(?:(?:\+|00)?86)?0?(?:10|[2-9][0-9]{1,2})[2-9][0-9]{6,7}|[48]00[0-9]{7}"
@@ -59,6 +60,8 @@ class NumberRules:
 
 def normalise(raw: str, rules: NumberRules) -> str | Rejection:
     """E.164 (`+8613800138000`), an allowed short code, or why it is neither."""
+    if rules.region == "CN" and _PLAIN_CN.fullmatch(raw):
+        return f"+86{raw}"  # by far the most lines
     text = raw.translate(_INVISIBLE).strip()
     folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
     if not folded:
@@ -69,7 +72,7 @@ def normalise(raw: str, rules: NumberRules) -> str | Rejection:
         return Rejection.SPREADSHEET
     digits = folded.translate(_SEPARATORS)
     if rules.region == "CN" and (found := _MOBILE_CN.fullmatch(digits)):
-        return f"+86{found[1]}"  # by far the most lines: no need to ask the library
+        return f"+86{found[1]}"  # no need to ask the library
     return _other(digits, rules)
 
 

@@ -31,13 +31,8 @@ from modemctl.service.batch_views import (
 from modemctl.service.intake import Intake, list_digest
 from modemctl.service.pages import Page, decode_number, decode_text, encode_cursor
 from modemctl.service.principal import Principal, Scope
-from modemctl.service.recipients import (
-    SLICE_LINES,
-    ListFormat,
-    Recipient,
-    read_slices,
-    spool,
-)
+from modemctl.service.recipients import ListFormat, Recipient, spool
+from modemctl.service.sifters import sift, sift_lines
 from modemctl.service.submission import (
     BatchRequest,
     SubmissionRules,
@@ -86,15 +81,13 @@ class Batches:
         Raises:
             InvalidRequest, PolicyRefused, NotPermitted, Conflict: nothing was kept.
         """
-
-        async def slices() -> AsyncGenerator[Sequence[Recipient], None]:
-            for start in range(0, len(recipients), SLICE_LINES):
-                yield recipients[start : start + SLICE_LINES]
-
         numbers = [one.line_no for one in recipients]
         if any(line < 1 for line in numbers) or numbers != sorted(set(numbers)):
             raise InvalidRequest("line numbers must ascend from 1", field="recipients")
-        await self._intake.take(who, request, request.digest(list_digest(recipients)), slices)
+        read = partial(sift_lines, recipients)
+        await self._intake.take(
+            who, request, request.digest(list_digest(recipients)), lambda rules: read(rules=rules)
+        )
         return await self.show(who, request.batch_id)
 
     async def submit_list(
@@ -115,8 +108,8 @@ class Batches:
         self._rules.check(request, now=self._store.clock.now())
         async with spool(chunks, max_octets=self._rules.max_list_octets) as spooled:
             digest = request.digest(spooled.sha256 + f"{list_format}:{encoding}".encode())
-            read = partial(read_slices, spooled, list_format, encoding=encoding)
-            await self._intake.take(who, request, digest, read)
+            read = partial(sift, spooled, list_format, encoding=encoding)
+            await self._intake.take(who, request, digest, lambda rules: read(rules=rules))
         return await self.show(who, request.batch_id)
 
     # ------------------------------------------------------------ two persons, then the chain

@@ -22,9 +22,10 @@ from modemctl.errors import (
 from modemctl.lifecycle import BatchState
 from modemctl.model import BatchId
 from modemctl.policy.digest import BatchHeader, encode_header, header_digest
+from modemctl.service.judging import Judged, JudgeRules
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.recipients import Recipient
-from modemctl.service.staging import ListJob, StagedList, Staging
+from modemctl.service.staging import Progress, StagedList, Staging
 from modemctl.service.submission import (
     BatchRequest,
     SubmissionRules,
@@ -39,7 +40,8 @@ from modemctl.store.batches import NewBatch
 from modemctl.store.staging import Frozen
 from modemctl.store.transaction import Json
 
-ReadSlices: TypeAlias = Callable[[], AsyncGenerator[Sequence[Recipient], None]]
+Sift: TypeAlias = Callable[[JudgeRules], AsyncGenerator[Judged, None]]
+"""Gives a list's lines, judged by these rules."""
 
 _DISCARD_LINES: Final = 500
 _NONCE_OCTETS: Final = 16
@@ -51,14 +53,14 @@ class Intake:
     def __init__(self, store: Store, rules: SubmissionRules) -> None:
         self._store = store
         self._rules = rules
-        self._staging: set[BatchId] = set()
+        self._staging: dict[BatchId, Progress] = {}
 
     async def take(
         self,
         who: Principal,
         request: BatchRequest,
         digest: bytes,
-        read: ReadSlices,
+        sift: Sift,
     ) -> None:
         """Take a batch in, list and all; a repeat with the same content changes nothing.
 
@@ -71,7 +73,7 @@ class Intake:
         batch_id = new_batch_id(request.batch_id)
         if batch_id in self._staging:
             raise Conflict("this batch is being submitted just now", field="batch_id")
-        self._staging.add(batch_id)
+        self._staging[batch_id] = Progress(n_lines=0, share=0.0)
         try:
             if await self._is_repeat(batch_id, digest):
                 return
@@ -79,12 +81,12 @@ class Intake:
             new = await self._draft(who, request, window, digest)
             await self._store.write(partial(rows.add_draft, new=new))
             try:
-                await self._take_in(who, request, new, read)
+                await self._take_in(who, request, new, sift)
             except RequestError:
                 await self._discard(batch_id)
                 raise
         finally:
-            self._staging.discard(batch_id)
+            del self._staging[batch_id]
 
     async def _is_repeat(self, batch_id: BatchId, digest: bytes) -> bool:
         found = await self._store.read(lambda conn: rows.find_batch(conn, batch_id))
@@ -154,19 +156,20 @@ class Intake:
         who: Principal,
         request: BatchRequest,
         new: NewBatch,
-        read: ReadSlices,
+        sift: Sift,
     ) -> None:
-        job = ListJob(
-            batch_id=new.batch_id,
+        rules = JudgeRules(
             category=new.category,
             template=new.template,
-            salt=self._store.vault.batch_salt(new.batch_id, new.salt_nonce),
             numbers=self._rules.numbers(is_strict=request.is_strict),
             content=self._rules.content,
             smallest_cap=self._rules.quota.smallest,
         )
-        async with aclosing(read()) as slices:
-            staged = await Staging(self._store, job).run(slices)
+        tell = partial(self._staging.__setitem__, new.batch_id)
+        salt = self._store.vault.batch_salt(new.batch_id, new.salt_nonce)
+        staging_ = Staging(self._store, new.batch_id, salt=salt, tell=tell)
+        async with aclosing(sift(rules)) as parts:
+            staged = await staging_.run(parts)
         _require_list(staged, is_strict=request.is_strict)
         end = self._frozen(new, staged)
         details: dict[str, Json] = {
@@ -211,6 +214,7 @@ class Intake:
         return Frozen(
             batch_id=new.batch_id,
             chunks=staged.chunks,
+            recipients=staged.recipients,
             header=octets,
             digest=header_digest(octets),
             n_messages=staged.totals.n_messages,

@@ -13,26 +13,25 @@ import hashlib
 import json
 import re
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import islice
+from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, Final, TypeVar
+from typing import BinaryIO, Final
 
 from modemctl.errors import InvalidRequest
 from modemctl.policy.content import is_variable_name
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
-from modemctl.service.workbooks import read_rows
 
-SLICE_LINES: Final = 250
-"""Lines that are prepared and stored at a time: keeps each transaction below 20 ms."""
+SLICE_LINES: Final = 500
+"""Lines that are judged and stored at a time: keeps each transaction below 20 ms."""
 MAX_LINES: Final = 2_000_000
 MAX_LINE_CHARS: Final = 8_192
+MAX_ROW_CHARS: Final = 65_536
 
-ItemT = TypeVar("ItemT")
-
+_SLICE_CHARS: Final = 1 << 17  # a slice of long lines has fewer of them
 _BLOCK: Final = 1 << 20
 _HEAD: Final = 4_096
 _HALF: Final = re.compile("[\ud800-\udfff]")  # of a character: no encoding holds it
@@ -75,6 +74,14 @@ class Spooled:
     sha256: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A list that is being read; `share` (0 … 1) tells how much of it was."""
+
+    lines: Iterator[Recipient]
+    share: Callable[[], float]
+
+
 @asynccontextmanager
 async def spool(chunks: AsyncIterator[bytes], *, max_octets: int) -> AsyncIterator[Spooled]:
     """Write an upload to a file that only we can read and that goes with the block.
@@ -103,28 +110,42 @@ async def spool(chunks: AsyncIterator[bytes], *, max_octets: int) -> AsyncIterat
         await asyncio.to_thread(folder.cleanup)
 
 
-async def read_slices(
-    source: Spooled, list_format: ListFormat, *, encoding: str | None = None
-) -> AsyncGenerator[Sequence[Recipient], None]:
-    """The list in slices, line numbers ascending. `encoding` overrides the look at the octets.
+@contextmanager
+def read_lines(
+    path: Path, list_format: ListFormat, *, encoding: str | None = None
+) -> Iterator[Reading]:
+    """The list's lines in order, read as they are asked for; for a thread or process of its own.
+
+    `encoding` overrides the look at the octets. Lines raise `InvalidRequest` where they are not of
+    this format, do not decode, or are too many or too long.
 
     Raises:
-        InvalidRequest: not of this format, not decodable, too many or too long lines.
+        InvalidRequest: not of this format or encoding.
     """
     if list_format is ListFormat.XLSX:
-        async with aclosing(_spreadsheet_slices(source.path)) as parts:
-            async for part in parts:
-                yield part
+        yield _sheet(path)
         return
-    if encoding is None:
-        encoding = await asyncio.to_thread(detect_encoding, source.path)
-    text = await asyncio.to_thread(_open_text, source.path, encoding)
-    try:
-        lines = _READERS[list_format](text)
-        while part := await asyncio.to_thread(_next_slice, lines):
+    with path.open("rb") as octets:
+        text = _as_text(octets, encoding or detect_encoding(path))
+        n_octets = max(1, path.stat().st_size)
+        yield Reading(
+            lines=_checked(_READERS[list_format](text)),
+            share=lambda: min(1.0, octets.tell() / n_octets),
+        )
+
+
+def in_slices(lines: Iterable[Recipient]) -> Iterator[Sequence[Recipient]]:
+    """Lines in slices that one short transaction can take."""
+    part: list[Recipient] = []
+    n_chars = 0
+    for line in lines:
+        part.append(line)
+        n_chars += len(line.to) + sum(map(len, line.variables.values()))
+        if len(part) == SLICE_LINES or n_chars >= _SLICE_CHARS:
             yield part
-    finally:
-        await asyncio.to_thread(text.close)
+            part, n_chars = [], 0
+    if part:
+        yield part
 
 
 def detect_encoding(path: Path) -> str:
@@ -168,32 +189,34 @@ def _first_fault(path: Path, encoding: str) -> int | None:
             n_read += len(block)
 
 
-def _open_text(path: Path, encoding: str) -> IO[str]:
+def _as_text(octets: BinaryIO, encoding: str) -> TextIOWrapper:
     try:
         # Codecs that make no text of octets, such as zlib, are refused as well.
-        return path.open(encoding=encoding, newline=None, errors="strict")
+        return TextIOWrapper(octets, encoding=encoding, newline=None, errors="strict")
     except (LookupError, ValueError) as error:
         raise InvalidRequest("no such encoding", field="encoding", value=encoding[:40]) from error
 
 
-def _next_slice(lines: Iterator[Recipient]) -> Sequence[Recipient]:
+def _checked(lines: Iterator[Recipient]) -> Iterator[Recipient]:
     try:
-        part = list(islice(lines, SLICE_LINES))
+        for line in lines:
+            if line.line_no > MAX_LINES:
+                raise InvalidRequest(
+                    f"a list has at most {MAX_LINES} lines", cure="split it into batches"
+                )
+            yield line
     except UnicodeError as error:
         raise InvalidRequest(
             "the list does not decode in this encoding", field="encoding"
         ) from error
     except csv.Error as error:
         raise InvalidRequest("the list is not CSV") from error
-    if part and part[-1].line_no > MAX_LINES:
-        raise InvalidRequest(f"a list has at most {MAX_LINES} lines", cure="split it into batches")
-    return part
 
 
 # ---------------------------------------------------------------- the formats
 
 
-def _numbered(text: IO[str]) -> Iterator[tuple[int, str]]:
+def _numbered(text: TextIOWrapper) -> Iterator[tuple[int, str]]:
     line_no = 0
     while line := text.readline(MAX_LINE_CHARS + 1):
         line_no += 1
@@ -204,13 +227,13 @@ def _numbered(text: IO[str]) -> Iterator[tuple[int, str]]:
         yield line_no, line
 
 
-def _txt(text: IO[str]) -> Iterator[Recipient]:
+def _txt(text: TextIOWrapper) -> Iterator[Recipient]:
     for line_no, line in _numbered(text):
         if stripped := line.strip("\ufeff \t\r\n\x1a"):
             yield Recipient(line_no=line_no, to=stripped, variables={})
 
 
-def _csv(text: IO[str]) -> Iterator[Recipient]:
+def _csv(text: TextIOWrapper) -> Iterator[Recipient]:
     lines = (line for _, line in _numbered(text))
     first = next((line for line in lines if line.strip()), "")
     text.seek(0)
@@ -222,7 +245,7 @@ def _csv(text: IO[str]) -> Iterator[Recipient]:
             yield found
 
 
-def _ndjson(text: IO[str]) -> Iterator[Recipient]:
+def _ndjson(text: TextIOWrapper) -> Iterator[Recipient]:
     for line_no, line in _numbered(text):
         if not line.strip():
             continue
@@ -287,7 +310,7 @@ def _from_cells(line_no: int, cells: Sequence[str], names: Sequence[str]) -> Rec
     return Recipient(line_no=line_no, to=row.get("to", ""), variables=variables)
 
 
-_READERS: Final[Mapping[ListFormat, Callable[[IO[str]], Iterator[Recipient]]]] = {
+_READERS: Final[Mapping[ListFormat, Callable[[TextIOWrapper], Iterator[Recipient]]]] = {
     ListFormat.TXT: _txt,
     ListFormat.CSV: _csv,
     ListFormat.NDJSON: _ndjson,
@@ -297,17 +320,25 @@ _READERS: Final[Mapping[ListFormat, Callable[[IO[str]], Iterator[Recipient]]]] =
 # ---------------------------------------------------------------- spreadsheets
 
 
-async def _spreadsheet_slices(path: Path) -> AsyncGenerator[Sequence[Recipient], None]:
-    table = _Table()
-    async with aclosing(read_rows(path)) as rows:
-        part: list[Recipient] = []
-        async for row_no, cells in rows:
-            if row_no > MAX_LINES:
-                raise InvalidRequest(f"a list has at most {MAX_LINES} lines")
+def _sheet(path: Path) -> Reading:
+    # Imported here: the daemon never reads one itself, its child processes do.
+    from modemctl.service import sheets
+
+    table, n_done = _Table(), 0
+
+    def lines(rows: Iterator[tuple[int, Sequence[str]]]) -> Iterator[Recipient]:
+        nonlocal n_done
+        for row_no, cells in rows:
+            n_done = row_no
+            if sum(map(len, cells)) > MAX_ROW_CHARS:
+                raise InvalidRequest(f"row {row_no} has more than {MAX_ROW_CHARS} characters")
             if (found := table.read(row_no, cells)) is not None:
-                part.append(found)
-            if len(part) == SLICE_LINES:
-                yield part
-                part = []
-        if part:
-            yield part
+                yield found
+
+    try:
+        sheet = sheets.open_sheet(path)
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error
+    return Reading(
+        lines=_checked(lines(sheet.rows)), share=lambda: min(1.0, n_done / max(1, sheet.n_rows))
+    )

@@ -11,6 +11,7 @@ import resource
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Final, TextIO, TypeAlias
@@ -31,8 +32,16 @@ Cell: TypeAlias = str | float | bool | date | datetime | time | timedelta
 _EXACT: Final = 2**53
 
 
-def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number (from 1) and cells of each row of the first sheet that holds anything.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """The first sheet: number (from 1) and cells of each row that holds anything."""
+
+    n_rows: int
+    rows: Iterator[tuple[int, list[str]]]
+
+
+def open_sheet(path: Path) -> Sheet:
+    """The first sheet of a workbook; all of it is in memory then.
 
     Raises:
         ValueError: not a workbook, or one that unpacks to too much.
@@ -43,6 +52,10 @@ def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         sheet = workbook.get_sheet_by_index(0)
     except python_calamine.CalamineError as error:
         raise ValueError("not a spreadsheet that can be read") from error
+    return Sheet(n_rows=sheet.total_height, rows=_rows(sheet))
+
+
+def _rows(sheet: python_calamine.CalamineSheet) -> Iterator[tuple[int, list[str]]]:
     for row_no, cells in enumerate(sheet.iter_rows(), 1):
         texts = [_text(cell) for cell in cells]
         while texts and not texts[-1]:
@@ -55,9 +68,9 @@ def write_rows(path: Path, out: TextIO) -> None:
     """Write the rows as JSON lines.
 
     Raises:
-        ValueError: as `rows`.
+        ValueError: as `open_sheet`.
     """
-    for row_no, cells in rows(path):
+    for row_no, cells in open_sheet(path).rows:
         out.write(json.dumps([row_no, cells], ensure_ascii=False) + "\n")
 
 

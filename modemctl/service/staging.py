@@ -1,4 +1,4 @@
-"""A list on its way into a batch: each line read, judged, hashed and sealed, slice by slice.
+"""A list on its way into a batch: its judged lines hashed, sealed and stored, slice by slice.
 
 The CPU work of a slice runs in a thread, its transaction in the writer; the loop stays free.
 """
@@ -7,51 +7,39 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Final
 
-from modemctl.model import BatchId, mask_number, mask_text
-from modemctl.policy.content import ContentRules, render, variables_of
-from modemctl.policy.digest import (
-    CHUNK_LINES,
-    LEAF_OCTETS,
-    Line,
-    Totals,
-    chunk_hash,
-    chunk_of,
-    leaf,
-    line_jcs,
-)
-from modemctl.policy.numbers import NumberRules, Rejection, normalise
-from modemctl.service.recipients import Recipient
-from modemctl.sms.alphabet import Unencodable
-from modemctl.sms.segments import SegmentPlan, plan
+from modemctl.model import BatchId
+from modemctl.policy.digest import CHUNK_LINES, LEAF_OCTETS, Totals, chunk_hash, chunk_of, leaf
+from modemctl.policy.numbers import Rejection
+from modemctl.service.judging import Judged
+from modemctl.service.recipients import SLICE_LINES
 from modemctl.store import Store
 from modemctl.store.evidence import seal_line
-from modemctl.store.staging import Chunk, RemovedLine, Slice, StagedLine, stage
-from modemctl.vault import Vault
+from modemctl.store.staging import (
+    Chunk,
+    IndexedLine,
+    RemovedLine,
+    Slice,
+    StagedLine,
+    index_recipients,
+    stage,
+)
 
 _MAX_FORCING: Final = 50  # enough to show a person what costs segments
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListJob:
-    """All that a line is judged by."""
-
-    batch_id: BatchId
-    category: str
-    template: str = field(repr=False)
-    salt: bytes = field(repr=False)
-    numbers: NumberRules
-    content: ContentRules
-    smallest_cap: int
+_BIDX_OCTETS: Final = 16
+_LINE_NO_OCTETS: Final = 4
+_MOST_GATHERED: Final = 1 << 19  # 10 MB
+_INDEX_LINES: Final = 1_000  # a transaction: they are small and come in order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedList:
-    """The whole list, stored; `chunks` are those that no slice has written yet.
+    """The whole list, stored; `chunks` and `recipients` are those not written yet.
 
     `hashes` are those of all chunks, in order, as the header holds them.
     """
@@ -60,47 +48,54 @@ class StagedList:
     totals: Totals
     hashes: tuple[bytes, ...] = field(repr=False)
     chunks: Sequence[Chunk]
+    recipients: Sequence[IndexedLine] = field(repr=False)
     first_removed: RemovedLine | None
 
 
-@dataclass(slots=True, kw_only=True)
-class _Prepared:
-    lines: list[StagedLine] = field(default_factory=list)
-    removed: list[RemovedLine] = field(default_factory=list)
-    leaves: dict[int, bytes] = field(default_factory=dict)
-    forcing: dict[str, None] = field(default_factory=dict)  # a set that keeps its order
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a list has come: source lines that are stored, and which share (0 … 1) that is."""
+
+    n_lines: int
+    share: float
 
 
 class Staging:
-    """Stages one list."""
+    """Stages one list of the batch; `salt` is the batch's, `tell` hears of each slice."""
 
-    def __init__(self, store: Store, job: ListJob) -> None:
+    def __init__(
+        self, store: Store, batch_id: BatchId, *, salt: bytes, tell: Callable[[Progress], None]
+    ) -> None:
         self._store = store
-        self._job = job
-        self._judge = _Judge(job, store.vault)
+        self._batch_id = batch_id
+        self._salt = salt
+        self._tell = tell
         self._chunks = _Chunks()
+        self._recipients = _Recipients()
         self._removed_by: Counter[str] = Counter()
         self._forcing: dict[str, None] = {}
         self._first_removed: RemovedLine | None = None
         self._n_messages = self._n_segments = self._n_lines = 0
 
-    async def run(self, slices: AsyncIterator[Sequence[Recipient]]) -> StagedList:
+    async def run(self, parts: AsyncIterator[Judged]) -> StagedList:
         """Store all lines.
 
         Raises:
-            PolicyRefused: SMS-08, SMS-12, SMS-02: what a line's variables make of the text.
-            InvalidRequest: the list itself is wrong.
+            PolicyRefused, InvalidRequest: what `parts` raises.
         """
-        async for part in slices:
-            prepared = await asyncio.to_thread(self._judge.prepare, part)
+        async for part in parts:
+            lines, leaves = await asyncio.to_thread(self._seal, part)
             new = Slice(
-                batch_id=self._job.batch_id,
-                lines=prepared.lines,
-                removed=prepared.removed,
+                batch_id=self._batch_id,
+                lines=lines,
+                removed=[_removed(one.line_no, one.masked, one.reason) for one in part.bad],
                 chunks=self._chunks.take_full(),
             )
             taken_out = await self._store.write(partial(stage, new=new))
-            self._count(part, prepared, taken_out)
+            self._count(part, new, leaves, taken_out)
+            if self._recipients.is_full:
+                await self._index(leaving=0)
+        last = await self._index(leaving=SLICE_LINES)
         return StagedList(
             n_lines=self._n_lines,
             totals=Totals(
@@ -111,83 +106,97 @@ class Staging:
                 forcing=tuple(self._forcing)[:_MAX_FORCING],
             ),
             chunks=self._chunks.take_all(),
+            recipients=last,
             hashes=tuple(self._chunks.hashes),
             first_removed=self._first_removed,
         )
 
+    def _seal(self, part: Judged) -> tuple[Sequence[StagedLine], Sequence[bytes]]:
+        vault = self._store.vault
+        lines = [
+            StagedLine(
+                line_no=one.line_no,
+                to=one.to,
+                recipient_bidx=vault.blind_index(one.to),
+                line_enc=seal_line(vault, self._batch_id, one.line_no, one.octets),
+                n_segments=one.n_segments,
+            )
+            for one in part.good
+        ]
+        return lines, [leaf(one.octets, salt=self._salt, line_no=one.line_no) for one in part.good]
+
     def _count(
-        self, part: Sequence[Recipient], prepared: _Prepared, taken_out: Sequence[RemovedLine]
+        self,
+        part: Judged,
+        new: Slice,
+        leaves: Sequence[bytes],
+        taken_out: Sequence[RemovedLine],
     ) -> None:
         out = {one.line_no for one in taken_out}
-        kept = [line for line in prepared.lines if line.line_no not in out]
-        for line in kept:
-            self._chunks.put(line.line_no, prepared.leaves[line.line_no])
-        self._n_messages += len(kept)
-        self._n_segments += sum(line.n_segments for line in kept)
-        self._n_lines = part[-1].line_no
-        removed = [*prepared.removed, *taken_out]
+        for line, its_leaf in zip(new.lines, leaves, strict=True):
+            if line.line_no not in out:
+                self._chunks.put(line.line_no, its_leaf)
+                self._recipients.put(line.recipient_bidx, line.line_no)
+                self._n_segments += line.n_segments
+        self._n_messages += len(new.lines) - len(out)
+        self._n_lines = part.last_line
+        removed = [*new.removed, *taken_out]
         self._removed_by.update(one.reason for one in removed)
         if self._first_removed is None:
             faults = [one for one in removed if one.reason != Rejection.OPTED_OUT]
             self._first_removed = min(faults, key=lambda one: one.line_no, default=None)
         if len(self._forcing) < _MAX_FORCING:
-            self._forcing |= prepared.forcing
+            self._forcing |= dict.fromkeys(part.forcing)
+        self._tell(Progress(n_lines=part.last_line, share=part.share))
+
+    async def _index(self, *, leaving: int) -> Sequence[IndexedLine]:
+        """Index the recipients gathered so far; at most `leaving` of them are given back."""
+        lines = self._recipients.take_in_order()
+        part = await asyncio.to_thread(_take, lines)
+        while part:
+            following = await asyncio.to_thread(_take, lines)
+            if not following and len(part) <= leaving:
+                return part
+            index = partial(index_recipients, batch_id=self._batch_id, lines=part)
+            await self._store.write(index)
+            part = following
+        return ()
 
 
-class _Judge:
-    """Judges lines; holds what is the same for all of them. No database, no loop."""
+class _Recipients:
+    """Recipients to be indexed, packed: 20 octets a line, sorted bucket by bucket.
 
-    def __init__(self, job: ListJob, vault: Vault) -> None:
-        self._job = job
-        self._vault = vault
-        self._needed = sorted(variables_of(job.template))
-        self._plan = None if self._needed else _plan(job.template)
+    In their order they fill one page of the index after the other. At random, each would be a page
+    of its own to be written: 1,000,000 lines took three times as long.
+    """
 
-    def prepare(self, lines: Sequence[Recipient]) -> _Prepared:
-        """Judge, hash and seal a slice.
+    def __init__(self) -> None:
+        self._buckets = [bytearray() for _ in range(256)]
+        self._n = 0
 
-        Raises:
-            PolicyRefused: a line's text may not be sent.
-        """
-        prepared = _Prepared()
-        for line in lines:
-            self._prepare(line, prepared)
-        return prepared
+    @property
+    def is_full(self) -> bool:
+        """Whether they should be indexed before more come: they are kept in memory."""
+        return self._n >= _MOST_GATHERED
 
-    def _prepare(self, source: Recipient, prepared: _Prepared) -> None:
-        to = normalise(source.to, self._job.numbers)
-        if isinstance(to, Rejection):
-            prepared.removed.append(_removed(source, to))
-            return
-        variables = {name: source.variables.get(name, "") for name in self._needed}
-        if not all(variables.values()):
-            prepared.removed.append(_removed(source, Rejection.MISSING_VARIABLE))
-            return
-        found = self._plan_for(variables)
-        if found is None or found.n_segments > self._job.smallest_cap:
-            why = Rejection.BAD_TEXT if found is None else Rejection.TOO_LONG
-            prepared.removed.append(_removed(source, why))
-            return
-        batch_id, line_no = self._job.batch_id, source.line_no
-        octets = line_jcs(Line(line_no=line_no, to=to, variables=variables))
-        prepared.leaves[line_no] = leaf(octets, salt=self._job.salt, line_no=line_no)
-        prepared.forcing |= dict.fromkeys(found.forcing)
-        prepared.lines.append(
-            StagedLine(
-                line_no=line_no,
-                masked=mask_number(to),
-                recipient_bidx=self._vault.blind_index(to),
-                line_enc=seal_line(self._vault, batch_id, line_no, octets),
-                n_segments=found.n_segments,
-            )
-        )
+    def put(self, bidx: bytes, line_no: int) -> None:
+        """Add one."""
+        self._buckets[bidx[0]] += bidx + line_no.to_bytes(_LINE_NO_OCTETS, "big")
+        self._n += 1
 
-    def _plan_for(self, variables: dict[str, str]) -> SegmentPlan | None:
-        if not self._needed:
-            return self._plan
-        text = render(self._job.template, variables)
-        self._job.content.check(text, category=self._job.category)
-        return _plan(text)
+    def take_in_order(self) -> Iterator[IndexedLine]:
+        """All of them in ascending order; then there are none."""
+        buckets, self._buckets, self._n = self._buckets, [bytearray() for _ in range(256)], 0
+        size = _BIDX_OCTETS + _LINE_NO_OCTETS
+        for bucket in buckets:
+            starts = range(0, len(bucket), size)
+            for record in sorted(bytes(bucket[at : at + size]) for at in starts):
+                yield record[:_BIDX_OCTETS], int.from_bytes(record[_BIDX_OCTETS:], "big")
+            bucket.clear()
+
+
+def _take(lines: Iterator[IndexedLine]) -> Sequence[IndexedLine]:
+    return list(islice(lines, _INDEX_LINES))
 
 
 class _Chunks:
@@ -224,17 +233,5 @@ class _Chunks:
         self._open = bytearray()
 
 
-def _plan(text: str) -> SegmentPlan | None:
-    try:
-        return plan(text)
-    except Unencodable:
-        return None
-
-
-def _removed(source: Recipient, why: Rejection) -> RemovedLine:
-    return RemovedLine(
-        line_no=source.line_no,
-        masked=mask_text(source.to.strip()[:32]),
-        reason=why,
-        policy=why.policy,
-    )
+def _removed(line_no: int, masked: str, why: Rejection) -> RemovedLine:
+    return RemovedLine(line_no=line_no, masked=masked, reason=why, policy=why.policy)

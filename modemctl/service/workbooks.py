@@ -1,29 +1,22 @@
-"""Spreadsheets read in processes of their own, few at a time (`modemctl.service.sheets`)."""
+"""Spreadsheets read in processes of their own (`modemctl.service.sheets`)."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from asyncio.subprocess import Process
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Final
-from weakref import WeakKeyDictionary
 
-from modemctl.errors import Conflict, InvalidRequest
+from modemctl.errors import InvalidRequest
 from modemctl.service import sheets
+from modemctl.service.children import ANSWER_LIMIT, child
 
 MAX_ROW: Final = 1 << 16
 """Octets of a row as JSON."""
 
-_MOST_AT_ONCE: Final = 2
-_TURN_LIMIT: Final = 60.0  # seconds to wait for others to end
-_ANSWER_LIMIT: Final = 120.0  # seconds the child may be silent: a big workbook is read in one go
 _HEAD: Final = 4_096
-
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 async def read_rows(
@@ -36,9 +29,9 @@ async def read_rows(
         Conflict: others are being read for too long.
     """
     n_octets = 0
-    async with _turn(), _child(path) as child:
-        assert child.stdout is not None
-        while line := await _line_in_time(child.stdout):
+    async with child(sheets.__name__, str(path), limit=MAX_ROW) as process:
+        assert process.stdout is not None
+        while line := await _line_in_time(process.stdout):
             n_octets += len(line)
             if max_octets is not None and n_octets > max_octets:
                 raise InvalidRequest(
@@ -46,46 +39,12 @@ async def read_rows(
                 )
             row_no, cells = json.loads(line)
             yield row_no, cells
-        await _require_good_end(child)
-
-
-@asynccontextmanager
-async def _turn() -> AsyncIterator[None]:
-    turns = _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_MOST_AT_ONCE))
-    try:
-        async with asyncio.timeout(_TURN_LIMIT):
-            await turns.acquire()
-    except TimeoutError:
-        raise Conflict("other spreadsheets are being read", cure="try again later") from None
-    try:
-        yield
-    finally:
-        turns.release()
-
-
-@asynccontextmanager
-async def _child(path: Path) -> AsyncIterator[Process]:
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        sheets.__name__,
-        str(path),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=PIPE,
-        stderr=PIPE,
-        limit=MAX_ROW,
-    )
-    try:
-        yield child
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.communicate()  # to the end of its pipes: else they stay open
+        await _require_good_end(process)
 
 
 async def _line_in_time(source: asyncio.StreamReader) -> bytes:
     try:
-        async with asyncio.timeout(_ANSWER_LIMIT):
+        async with asyncio.timeout(ANSWER_LIMIT):
             return await source.readline()
     except ValueError:
         raise InvalidRequest(f"a row of the spreadsheet has more than {MAX_ROW} octets") from None
@@ -95,11 +54,11 @@ async def _line_in_time(source: asyncio.StreamReader) -> bytes:
         ) from None
 
 
-async def _require_good_end(child: Process) -> None:
-    assert child.stderr is not None
-    async with asyncio.timeout(_ANSWER_LIMIT):
-        words = (await child.stderr.read(_HEAD)).decode(errors="replace").strip()
-        status = await child.wait()
+async def _require_good_end(process: Process) -> None:
+    assert process.stderr is not None
+    async with asyncio.timeout(ANSWER_LIMIT):
+        words = (await process.stderr.read(_HEAD)).decode(errors="replace").strip()
+        status = await process.wait()
     if status == sheets.REFUSED:
         raise InvalidRequest(words[:200])
     if status < 0:  # its libraries end at a limit without a word

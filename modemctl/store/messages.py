@@ -16,7 +16,7 @@ from modemctl.policy.digest import Line, read_line
 from modemctl.store.batches import Sight, seen_by
 from modemctl.store.evidence import open_line
 from modemctl.store.finals import announce
-from modemctl.store.tables import batch, message, segment, segment_journal
+from modemctl.store.tables import ITS_MESSAGE, batch, message, recipient, segment, segment_journal
 from modemctl.store.transaction import Transition, Tx
 from modemctl.vault import Vault
 
@@ -95,7 +95,9 @@ def find_messages(
     if query.batch_id is not None:
         statement = statement.where(message.c.batch_id == query.batch_id)
     if query.number is not None:
-        statement = statement.where(message.c.recipient_bidx == vault.blind_index(query.number))
+        statement = statement.join(recipient, ITS_MESSAGE).where(
+            recipient.c.recipient_bidx == vault.blind_index(query.number)
+        )
     rows = conn.execute(statement.order_by(message.c.message_id).limit(limit)).all()
     return _with_segments(conn, vault, rows)
 

@@ -20,7 +20,7 @@ from modemctl.model import SegmentId
 from modemctl.sms import ReportVerdict, report_title, report_verdict
 from modemctl.store.finals import announce
 from modemctl.store.segments import note_change
-from modemctl.store.tables import message, report, segment
+from modemctl.store.tables import ITS_MESSAGE, message, recipient, report, segment
 from modemctl.store.transaction import Tx
 
 
@@ -236,10 +236,14 @@ def _candidates(tx: Tx, reports: Sequence[_Report]) -> dict[tuple[str, bytes], l
             segment.c.submitting_at,
             message.c.recipient_bidx,
         )
-        .join(message, message.c.message_id == segment.c.message_id)
+        .select_from(
+            recipient.join(message, ITS_MESSAGE).join(
+                segment, segment.c.message_id == message.c.message_id
+            )
+        )
         .where(
-            message.c.recipient_bidx.in_({one.recipient_bidx for one in reports}),
-            segment.c.iccid.in_({one.iccid for one in reports}),
+            recipient.c.recipient_bidx.in_({one.recipient_bidx for one in reports}),
+            # Not by card: SQLite would then go through all that these cards ever sent.
             segment.c.submitting_at >= oldest,
         )
         .order_by(segment.c.segment_id)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from sqlalchemy import Connection, delete, insert, literal, select, update
 
 from modemctl.lifecycle import BatchState, SegmentState
-from modemctl.model import BatchId, EventKind
+from modemctl.model import BatchId, EventKind, mask_number
 from modemctl.policy.numbers import Rejection
-from modemctl.store.tables import batch, batch_chunk, batch_removed, message, opt_out, segment
+from modemctl.store.tables import (
+    batch,
+    batch_chunk,
+    batch_removed,
+    message,
+    opt_out,
+    recipient,
+    segment,
+)
 from modemctl.store.transaction import Tx
 
 
@@ -19,7 +28,7 @@ class StagedLine:
     """A line that may be sent, sealed, with what finds it again."""
 
     line_no: int
-    masked: str
+    to: str = field(repr=False)
     recipient_bidx: bytes
     line_enc: bytes = field(repr=False)
     n_segments: int
@@ -43,6 +52,10 @@ class Chunk:
     leaves: bytes = field(repr=False)
 
 
+IndexedLine: TypeAlias = tuple[bytes, int]
+"""A recipient's blind index and the number of its line."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
     """Some lines in ascending order; `chunks` are those that earlier slices completed."""
@@ -55,10 +68,11 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
-    """What ends the staging: last chunks, the signed header and the totals."""
+    """What ends the staging: last chunks and recipients, the signed header and the totals."""
 
     batch_id: BatchId
     chunks: Sequence[Chunk]
+    recipients: Sequence[IndexedLine]
     header: bytes = field(repr=False)
     digest: bytes
     n_messages: int
@@ -67,7 +81,7 @@ class Frozen:
 
 
 def stage(tx: Tx, new: Slice) -> Sequence[RemovedLine]:
-    """Store a slice; returns the lines taken out here: duplicates and opted-out numbers."""
+    """Store a slice; returns the lines taken out here: those of opted-out numbers."""
     out = _taken_out(tx.conn, new)
     gone = {one.line_no for one in out}
     kept = [line for line in new.lines if line.line_no not in gone]
@@ -89,6 +103,21 @@ def stage(tx: Tx, new: Slice) -> Sequence[RemovedLine]:
     return out
 
 
+def index_recipients(tx: Tx, batch_id: BatchId, lines: Sequence[IndexedLine]) -> None:
+    """Let lines be found by their recipient; quick where they come in order, once for each list.
+
+    The database refuses the same recipient twice in a batch.
+    """
+    if lines:
+        tx.conn.execute(
+            insert(recipient),
+            [
+                {"recipient_bidx": bidx, "batch_id": batch_id, "line_no": line_no}
+                for bidx, line_no in lines
+            ],
+        )
+
+
 def freeze(tx: Tx, end: Frozen) -> bool:
     """Make the list final: DRAFT becomes CHECKED; False if the batch is no draft any more."""
     changed = tx.conn.execute(
@@ -107,6 +136,7 @@ def freeze(tx: Tx, end: Frozen) -> bool:
     if not changed.rowcount:
         return False
     _add_chunks(tx.conn, end.batch_id, end.chunks)
+    index_recipients(tx, end.batch_id, end.recipients)
     tx.event(EventKind.BATCH, end.batch_id, {"state": BatchState.CHECKED, "reason": ""})
     return True
 
@@ -131,11 +161,19 @@ def removed_lines(
 
 def discard(tx: Tx, batch_id: BatchId, *, limit: int) -> bool:
     """Take back up to `limit` lines of a draft, at last the draft itself; True when it is gone."""
-    ids = tx.conn.scalars(
-        select(message.c.message_id).where(message.c.batch_id == batch_id).limit(limit)
+    rows = tx.conn.execute(
+        select(message.c.message_id, message.c.recipient_bidx)
+        .where(message.c.batch_id == batch_id)
+        .limit(limit)
     ).all()
-    if ids:
+    if rows:
+        ids, indexes = [row.message_id for row in rows], [row.recipient_bidx for row in rows]
         tx.conn.execute(delete(segment).where(segment.c.message_id.in_(ids)))
+        tx.conn.execute(
+            delete(recipient).where(
+                recipient.c.recipient_bidx.in_(indexes), recipient.c.batch_id == batch_id
+            )
+        )
         tx.conn.execute(delete(message).where(message.c.message_id.in_(ids)))
         return False
     tx.conn.execute(delete(batch_removed).where(batch_removed.c.batch_id == batch_id))
@@ -151,35 +189,17 @@ def discard(tx: Tx, batch_id: BatchId, *, limit: int) -> bool:
 
 def _taken_out(conn: Connection, new: Slice) -> Sequence[RemovedLine]:
     indexes = [line.recipient_bidx for line in new.lines]
-    seen = _present(conn, new.batch_id, indexes)
     opted_out = set(
         conn.scalars(select(opt_out.c.number_bidx).where(opt_out.c.number_bidx.in_(indexes)))
     )
-    out: list[RemovedLine] = []
-    for line in new.lines:
-        why = (
-            Rejection.DUPLICATE
-            if line.recipient_bidx in seen
-            else Rejection.OPTED_OUT
-            if line.recipient_bidx in opted_out
-            else None
+    why = Rejection.OPTED_OUT
+    return [
+        RemovedLine(
+            line_no=line.line_no, masked=mask_number(line.to), reason=why, policy=why.policy
         )
-        seen.add(line.recipient_bidx)
-        if why is not None:
-            out.append(
-                RemovedLine(line_no=line.line_no, masked=line.masked, reason=why, policy=why.policy)
-            )
-    return out
-
-
-def _present(conn: Connection, batch_id: str, indexes: Collection[bytes]) -> set[bytes]:
-    return set(
-        conn.scalars(
-            select(message.c.recipient_bidx).where(
-                message.c.batch_id == batch_id, message.c.recipient_bidx.in_(indexes)
-            )
-        )
-    )
+        for line in new.lines
+        if line.recipient_bidx in opted_out
+    ]
 
 
 def _add_messages(conn: Connection, batch_id: str, lines: Sequence[StagedLine]) -> None:

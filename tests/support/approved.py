@@ -172,6 +172,7 @@ def add_batch(
         staging.Frozen(
             batch_id=batch_id, header=header, digest=digest, n_messages=len(lines), n_removed=0,
             n_segments=n_segments,
+            recipients=sorted((tx.vault.blind_index(line.to), line.line_no) for line in lines),
             chunks=[staging.Chunk(chunk_no=i, leaves=chunk) for i, chunk in enumerate(leaves)],
         ),
     )  # fmt: skip
@@ -195,7 +196,7 @@ def _stage(
         staged.append(
             staging.StagedLine(
                 line_no=line.line_no,
-                masked="",
+                to=line.to,
                 recipient_bidx=tx.vault.blind_index(line.to),
                 line_enc=evidence.seal_line(tx.vault, batch_id, line.line_no, octets),
                 n_segments=plan(render(template, line.variables)).n_segments,

@@ -202,6 +202,7 @@ async def test_a_list_that_broke_off_is_begun_anew(tmp_path):
             tx.conn.execute(
                 update(batch).values(state=BatchState.DRAFT, header=None, digest=None, n_lines=0)
             )
+            tx.conn.execute(text("DELETE FROM recipient WHERE line_no > 300"))
             tx.conn.execute(text("DELETE FROM segment WHERE message_id > 400"))
             tx.conn.execute(text("DELETE FROM message WHERE message_id > 400"))
 

@@ -9,7 +9,15 @@ from sqlalchemy import insert, select, update
 from modemctl.lifecycle import SegmentState
 from modemctl.store import Store, Tx, reports
 from modemctl.store.reports import Matching, NewReport
-from modemctl.store.tables import batch, event, message, report, segment, segment_journal
+from modemctl.store.tables import (
+    batch,
+    event,
+    message,
+    recipient,
+    report,
+    segment,
+    segment_journal,
+)
 from tests.support.stores import TestClock, open_store
 
 CARD = "89860000000000000001"
@@ -41,6 +49,11 @@ def sent(tx: Tx, *, mr=7, to=HER, card=CARD, state=S.SENT, ago=30.0, n=1) -> lis
         )
         .returning(message.c.message_id)
     ).scalar_one()  # fmt: skip
+    tx.conn.execute(
+        insert(recipient).values(
+            recipient_bidx=tx.vault.blind_index(to), batch_id=batch_id, line_no=1
+        )
+    )
     known = mr is not None and state not in {S.IN_DOUBT, S.SUBMITTING}
     return [
         tx.conn.execute(

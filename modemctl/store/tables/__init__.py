@@ -8,6 +8,7 @@ module is imported, so all of them are imported here, and everybody imports tabl
 from __future__ import annotations
 
 from modemctl.store.tables.batches import (
+    ITS_MESSAGE,
     approval,
     batch,
     batch_chunk,
@@ -17,6 +18,7 @@ from modemctl.store.tables.batches import (
     opt_out,
     quota,
     quota_contact,
+    recipient,
     segment,
     segment_journal,
 )
@@ -36,6 +38,7 @@ from modemctl.store.tables.pins import card_lock, pin_change, puk_request
 from modemctl.store.tables.schema import UtcMs, from_ms, metadata, to_ms
 
 __all__ = [
+    "ITS_MESSAGE",
     "UtcMs",
     "account",
     "admission",
@@ -66,6 +69,7 @@ __all__ = [
     "puk_request",
     "quota",
     "quota_contact",
+    "recipient",
     "report",
     "segment",
     "segment_journal",

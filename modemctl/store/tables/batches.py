@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -14,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     text,
 )
 
@@ -98,14 +101,26 @@ message = Table(
     Column("message_id", KEY, primary_key=True),
     Column("batch_id", ForeignKey("batch.batch_id"), nullable=False),
     Column("line_no", Integer, nullable=False),
-    Column("recipient_bidx", LargeBinary, nullable=False, index=True),
+    Column("recipient_bidx", LargeBinary, nullable=False),  # found by way of `recipient`
     Column("line_enc", LargeBinary, nullable=False),  # RFC 8785 octets of the line, sealed
     Column("n_segments", Integer, nullable=False),
     Column("iccid", String(22)),  # chosen with the first lease; kept once a segment left
     Column("choice", Text),  # why this card
     UniqueConstraint("batch_id", "line_no"),
-    UniqueConstraint("batch_id", "recipient_bidx"),
 )
+
+recipient = Table(  # a table of its own: an index that a long list fills in order, not at random
+    "recipient",
+    metadata,
+    Column("recipient_bidx", LargeBinary, primary_key=True),
+    Column("batch_id", ForeignKey("batch.batch_id"), primary_key=True),
+    Column("line_no", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+ITS_MESSAGE: Final = and_(
+    recipient.c.batch_id == message.c.batch_id, recipient.c.line_no == message.c.line_no
+)
+"""What joins a recipient with its message."""
 
 segment = Table(
     "segment",

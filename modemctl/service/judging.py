@@ -1,0 +1,132 @@
+"""A recipient list's lines judged: who gets the message, who does not and why (SMS-07, SMS-08).
+
+Nothing here knows a key or the database: long lists are judged in a process of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from modemctl.model import mask_text
+from modemctl.policy.content import ContentRules, render, variables_of
+from modemctl.policy.digest import Line, line_jcs
+from modemctl.policy.numbers import NumberRules, Rejection, normalise
+from modemctl.service.recipients import Reading, Recipient, in_slices
+from modemctl.sms.alphabet import Unencodable
+from modemctl.sms.segments import SegmentPlan, plan
+
+_MAX_SHOWN: Final = 32  # characters of a refused line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeRules:
+    """All that a line is judged by."""
+
+    category: str
+    template: str = field(repr=False)
+    numbers: NumberRules
+    content: ContentRules
+    smallest_cap: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoodLine:
+    """A line that gets the message; `octets` are those that approvers sign (RFC 8785)."""
+
+    line_no: int
+    to: str = field(repr=False)
+    octets: bytes = field(repr=False)
+    n_segments: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadLine:
+    """A line that does not; `masked` shows what stood there."""
+
+    line_no: int
+    masked: str
+    reason: Rejection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A slice of the list; `forcing` are characters that force UCS-2, `share` how far it is."""
+
+    good: Sequence[GoodLine]
+    bad: Sequence[BadLine]
+    forcing: Sequence[str]
+    last_line: int
+    share: float
+
+
+class Judge:
+    """Judges one list from its first line to its last; knows the numbers that it has seen."""
+
+    def __init__(self, rules: JudgeRules) -> None:
+        self._rules = rules
+        self._needed = sorted(variables_of(rules.template))
+        self._plan = None if self._needed else _plan(rules.template)
+        self._seen: set[int] = set()  # a third of what their texts would take
+
+    def judge(self, reading: Reading) -> Iterator[Judged]:
+        """All of the list in slices.
+
+        Raises:
+            PolicyRefused: SMS-08, SMS-12, SMS-02: what a line's variables make of the text.
+            InvalidRequest: the list itself is wrong.
+        """
+        for part in in_slices(reading.lines):
+            good: list[GoodLine] = []
+            bad: list[BadLine] = []
+            forcing: dict[str, None] = {}  # a set that keeps its order
+            for source in part:
+                found = self._judge(source, forcing)
+                if isinstance(found, Rejection):
+                    masked = mask_text(source.to.strip()[:_MAX_SHOWN])
+                    bad.append(BadLine(line_no=source.line_no, masked=masked, reason=found))
+                else:
+                    good.append(found)
+            yield Judged(
+                good=good,
+                bad=bad,
+                forcing=list(forcing),
+                last_line=part[-1].line_no,
+                share=reading.share(),
+            )
+
+    def _judge(self, source: Recipient, forcing: dict[str, None]) -> GoodLine | Rejection:
+        to = normalise(source.to, self._rules.numbers)
+        if isinstance(to, Rejection):
+            return to
+        variables = {name: source.variables.get(name, "") for name in self._needed}
+        if not all(variables.values()):
+            return Rejection.MISSING_VARIABLE
+        found = self._plan_for(variables)
+        if found is None:
+            return Rejection.BAD_TEXT
+        if found.n_segments > self._rules.smallest_cap:
+            return Rejection.TOO_LONG
+        number = int(to)
+        if number in self._seen:
+            return Rejection.DUPLICATE
+        self._seen.add(number)
+        for char in found.forcing:
+            forcing[char] = None
+        octets = line_jcs(Line(line_no=source.line_no, to=to, variables=variables))
+        return GoodLine(line_no=source.line_no, to=to, octets=octets, n_segments=found.n_segments)
+
+    def _plan_for(self, variables: dict[str, str]) -> SegmentPlan | None:
+        if not self._needed:
+            return self._plan
+        text = render(self._rules.template, variables)
+        self._rules.content.check(text, category=self._rules.category)
+        return _plan(text)
+
+
+def _plan(text: str) -> SegmentPlan | None:
+    try:
+        return plan(text)
+    except Unencodable:
+        return None
