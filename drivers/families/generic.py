@@ -27,6 +27,8 @@ GENERIC = Family(
         counter_by("AT%PINNUM?", CounterForm.PIN1_PUK1_PIN2_PUK2),  # Icera
         counter_by("AT+XPINCNT", CounterForm.PIN1_PIN2_PUK1_PUK2),  # Infineon
         counter_by("AT*EPIN?", CounterForm.PIN1_PUK1_PIN2_PUK2),  # Ericsson
+        counter_by("AT_OERCN?", CounterForm.PIN1_PUK1),  # Option
+        counter_by("AT+PNNM?", CounterForm.PIN1_PUK1),  # Alcatel
         counter_by("AT+CPNNUM", CounterForm.NAMED, "PIN1=", "+CPNNUM:"),  # SpeedUp
         COUNTER_STATUS,
     ),

@@ -37,6 +37,8 @@ CINTERION = query(cinterion.CINTERION, 'AT^SPIC="SC",1')
 ICERA = query(generic.GENERIC, "AT%PINNUM?")
 INFINEON = query(generic.GENERIC, "AT+XPINCNT")
 ERICSSON = query(generic.GENERIC, "AT*EPIN?")
+OPTION = query(generic.GENERIC, "AT_OERCN?")
+ALCATEL = query(generic.GENERIC, "AT+PNNM?")
 SPEEDUP = query(generic.GENERIC, "AT+CPNNUM")
 
 # A 2G card's answer to STATUS of its master file; octets 19 and 20 are what is counted.
@@ -121,6 +123,12 @@ ANSWERS: list[tuple[CounterQuery, tuple[Told, ...], PinCounter | None, str]] = [
     (INFINEON, (("+XPINCNT: 3,3,10,10",),), FULL, "XMM6180: pin,pin2,puk,puk2"),
     (INFINEON, (("+XPINCNT: 2,3,10,10",),), PinCounter(pin=2, puk=10), "XMM6180"),
     (ERICSSON, (("*EPIN: 3,10,3,10",),), FULL, "F5521gw: pin,puk,pin2,puk2"),
+    (ERICSSON, (("*EPIN: 1,10,3,10",),), PinCounter(pin=1, puk=10), "F5521gw"),
+    (OPTION, (("_OERCN: 2,10",),), PinCounter(pin=2, puk=10), "GTM378: pin,puk"),
+    (OPTION, (("_OERCN: 10,2",),), None, "the other way round: not believed"),
+    (ALCATEL, (("+PNNM: 1,10",),), PinCounter(pin=1, puk=10), "pin,puk, as ofono reads it"),
+    (ALCATEL, (("+PNNM: 10,3",),), None, "the other way round: not believed"),
+    (ALCATEL, (("+PNNM: 3,10,3,10",),), None, "four numbers"),
     (SPEEDUP, (("PIN1=3; PUK1=10; PIN2=3; PUK2=10",),), FULL, "SU8500: words"),
     (SPEEDUP, (("+CPNNUM: PIN1=2;PUK1=10;PIN2=1;PUK2=9",),), PinCounter(pin=2, puk=10), "glued"),
     (SPEEDUP, (("PIN1=?; PUK1=10",),), None, "no number"),
