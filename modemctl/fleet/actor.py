@@ -432,6 +432,10 @@ class Actor:
             elif outcome.reason == StopReason.UNFIT:  # the check says why, and sets it aside
                 self._mailbox.interrupt(_E.SIM_READY, "what may be used has changed")
             return Moved(event=_E.STOPPED, reason=outcome.reason)
+        if outcome.is_pin_unsure and iccid not in ground.proved:
+            ground.proved.add(iccid)  # once: a modem may keep its card open over a restart
+            self._recovery.want_restart(is_in_step=True)
+            return Moved(event=_E.OUT_OF_STEP, reason="its next start tells which PIN holds")
         await driver.configure_messaging()
         await self._receiver.begin(iccid)
         self._sim_wait.rest()

@@ -14,6 +14,7 @@ from modemctl.fleet.recovering import Tools
 from modemctl.fleet.sending import StopBell
 from modemctl.fleet.starting import StartBudget
 from modemctl.fleet.usb_notes import OffNotes
+from modemctl.model import Iccid
 from modemctl.policy.numbers import NumberRules
 from modemctl.store import Store
 from modemctl.store.segments import SendingRules
@@ -38,6 +39,8 @@ class Ground:
     hubs: Hubs = field(default_factory=Hubs)
     ladders: Ladders = field(default_factory=Ladders)
     off_notes: OffNotes = field(default_factory=OffNotes)
+    proved: set[Iccid] = field(default_factory=set)
+    """Cards whose modem was restarted to learn which PIN holds."""
 
     @property
     def recovery_tools(self) -> Tools:

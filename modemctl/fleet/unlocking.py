@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from drivers.interface import Driver, PinOutcome, SimState
@@ -26,13 +26,14 @@ from modemctl.fleet.pin_turns import (
     send,
     settle_open,
     settled_state,
+    tries_left,
     verdict,
 )
 from modemctl.fleet.renewing import renew_pin
 from modemctl.fleet.unblocking import unblock
 from modemctl.model import Iccid
-from modemctl.policy.pin_guard import PinCommand, PinSource, StopReason
-from modemctl.store import Store, card_locks
+from modemctl.policy.pin_guard import FULL_TRIES, PinCommand, PinSource, StopReason
+from modemctl.store import Store, card_locks, pins
 from modemctl.store.card_locks import LockNote
 from modemctl.store.permits import NO_LISTS, Lists
 from modemctl.telemetry import Telemetry
@@ -43,6 +44,8 @@ class Unlocked:
     """SMS commands are served. `is_locked`: the card wants its PIN at power-up; None = unknown."""
 
     is_locked: bool | None
+    is_pin_unsure: bool = field(default=False, compare=False)
+    """Which of two PINs the card has only its next start tells, and it has all tries for that."""
 
 
 UnlockOutcome: TypeAlias = Unlocked | Stopped
@@ -116,8 +119,18 @@ async def _open(seat: Seat, settings: SimsSettings, state: SimState) -> UnlockOu
         return other
     locked = await _see_to_lock(seat, settings, has_asked=state is not SimState.READY)
     if settings.pin is PinMode.RANDOM and locked == Unlocked(is_locked=True):
-        return Unlocked(is_locked=await renew_pin(seat))
+        locked = Unlocked(is_locked=await renew_pin(seat))
+    if isinstance(locked, Unlocked) and locked.is_locked:
+        return replace(locked, is_pin_unsure=await _is_pin_unsure(seat))
     return locked
+
+
+async def _is_pin_unsure(seat: Seat) -> bool:
+    """Whether a change or an unblocking ended without answer, and a restart would do no harm."""
+    if not await seat.store.read(lambda conn: pins.has_pending(conn, seat.iccid)):
+        return False
+    counter = await tries_left(seat.driver)
+    return counter is not None and counter.pin >= FULL_TRIES
 
 
 async def _note_lock(seat: Seat, state: SimState, outcome: UnlockOutcome) -> None:

@@ -75,6 +75,12 @@ def pending_place(iccid: str) -> str:
     return f"sim.pin_pending_enc:{iccid}"
 
 
+def has_pending(conn: Connection, iccid: str) -> bool:
+    """Whether the vault holds a PIN that the card may have got, or not."""
+    query = select(sim.c.iccid).where(sim.c.iccid == iccid, sim.c.pin_pending_enc.is_not(None))
+    return conn.scalar(query) is not None
+
+
 def set_pending(tx: Tx, iccid: str, pin: str) -> None:
     """Keep the PIN that a card is about to get, before the command leaves."""
     sealed = tx.vault.encrypt_text(pin, place=pending_place(iccid))

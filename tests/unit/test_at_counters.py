@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from drivers.at.counters import READERS, CounterForm
 from drivers.at.session import Completed, Session
 from drivers.at.urcs import SHARED
-from drivers.families import cinterion, generic, huawei, quectel, sierra, simcom, telit, ublox, zte
+from drivers.families import (
+    cinterion,
+    generic,
+    huawei,
+    mbm,
+    quectel,
+    sierra,
+    simcom,
+    telit,
+    ublox,
+    zte,
+)
 from drivers.family import COUNTER_CPINR, COUNTER_STATUS, COUNTER_VERIFY, CounterQuery, Family
 from drivers.interface import PinCounter
 
@@ -34,6 +45,7 @@ TELIT = query(telit.TELIT, "AT#PCT")
 UBLOX = query(ublox.UBLOX, "AT+UPINCNT")
 SIERRA = query(sierra.SIERRA, "AT+CPINC?")
 CINTERION = query(cinterion.CINTERION, 'AT^SPIC="SC",1')
+MBM = query(mbm.MBM, "AT*EPIN?")
 ICERA = query(generic.GENERIC, "AT%PINNUM?")
 INFINEON = query(generic.GENERIC, "AT+XPINCNT")
 ERICSSON = query(generic.GENERIC, "AT*EPIN?")
@@ -124,6 +136,7 @@ ANSWERS: list[tuple[CounterQuery, tuple[Told, ...], PinCounter | None, str]] = [
     (INFINEON, (("+XPINCNT: 2,3,10,10",),), PinCounter(pin=2, puk=10), "XMM6180"),
     (ERICSSON, (("*EPIN: 3,10,3,10",),), FULL, "F5521gw: pin,puk,pin2,puk2"),
     (ERICSSON, (("*EPIN: 1,10,3,10",),), PinCounter(pin=1, puk=10), "F5521gw"),
+    (MBM, (("*EPIN: 2,10,3,9",),), PinCounter(pin=2, puk=10), "F5521gw"),
     (OPTION, (("_OERCN: 2,10",),), PinCounter(pin=2, puk=10), "GTM378: pin,puk"),
     (OPTION, (("_OERCN: 10,2",),), None, "the other way round: not believed"),
     (ALCATEL, (("+PNNM: 1,10",),), PinCounter(pin=1, puk=10), "pin,puk, as ofono reads it"),

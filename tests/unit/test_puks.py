@@ -148,6 +148,18 @@ async def test_nobody_confirms_his_own_and_no_machine_anything(store):
     assert await turn(store) == puks.NoPuk()
 
 
+async def test_a_row_with_one_person_twice_opens_nothing_though_its_mac_is_right(store):
+    """Whoever else wrote it: the guard itself counts the persons."""
+
+    def alone(tx) -> None:
+        asked = puks.ask(tx, CARD, puk=PUK, reason="x", by=ANNA.account_id, name="anna")
+        assert puks.confirm(tx, asked, puk=PUK, by=ANNA.account_id, name="anna")
+
+    await store.write(alone)
+    assert await turn(store) == puks.NoPuk(stop=PukStop.TAMPERED)
+    assert (await held(store))[2] is False
+
+
 async def test_a_puk_typed_differently_is_not_confirmed_and_ends_after_three(store):
     service = Puks(store)
     asked = await service.ask(ANNA, CARD, puk=PUK, reason="x")
