@@ -88,11 +88,11 @@ class Actor:
             reopen=self._open,
             tools=ground.recovery_tools,
         )
-        count = ground.telemetry.count
+        telemetry = ground.telemetry
         self._progress = Progress(
             n_answers=lambda: self._link.n_answers,
             is_excused=lambda: self._link.waits_for_turn or not ground.store.journal.is_healthy,
-            on_hang=lambda state: count("modemctl_hangs_total", state=state.value),
+            on_hang=lambda state: telemetry.count("modemctl_hangs_total", state=state.value),
             on_stuck=self._set_over,
             submit_timeout=ground.bank.submit_timeout,
         )
