@@ -27,7 +27,7 @@ _EXECUTES: Final = frozenset(
 )  # fmt: skip
 _PERSONAL: Final = frozenset({"CCFC", "CLCC", "CMGL", "CMGR", "CPBR", "CUSD", "CRSM", "CSIM"})
 _SHUT: Final = re.compile(
-    r"CMG[SWC]|CMSS|CNMA|CPIN=|CPIN2|CLCK=|CPWD|CSIM|CGLA|EGMR|SIMEI|\^DIAL|\+C(?:MT|DS|BM)I?[?=]"
+    r"CMG(?!F)|SMG|MSG|CMSS|CNMA|PB[RFW]|CPIN=|CPIN2|CLCK=|CPWD|CSIM|CGLA|EGMR|SIMEI|\^DIAL|\+C(?:MT|DS|BM)I?[?=]"
 )
 """Names that no question is asked of either: the driver's own guard lets none of them pass."""
 _CREDENTIALS: Final = re.compile(
@@ -237,7 +237,7 @@ _REASONS: Final[tuple[tuple[re.Pattern[str], Forbidden], ...]] = tuple(
          "modemctl sims import gives the vault a PIN; the guard tries it when it is safe"),
         (r"EGMR|SIMEI|WIMEI|IMEI|CGSN=|NVRW|NVM|CFGIMEI|PHYNUM",
          "SIM-08", "an IMEI is never changed", "replace the modem, and admit the new one (CC-01)"),
-        (r"CMG[LR]|CPB|CUSD|CLCC|CCFC|CRSM|CSIM|CNUM=|CLIR",
+        (r"CMG[LR]|SMG|MSG|(?<!SA)PB[RFW]|CPB|CUSD|CLCC|CCFC|CRSM|CSIM|CNUM=|CLIR",
          "TEL-11", "messages, calls and numbers on the card are personal",
          "modemctl inbox, modemctl calls, modemctl sims show"),
         (r"^ATD|^AT[AHOP]|A/|\^DIAL|CHUP|CHLD|CTFR|CCWA|VTS|;",

@@ -67,6 +67,23 @@ def test_settings_of_radio_and_registration_ask_for_more(command):
     by_hand(command, timeout=1.0)  # the driver's own guard lets them pass too
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["+CMGL", "+CMGR", "+QCMGR", "^SMGL", "^SMGR", "^SMGO", "^MSGSEND", "+CPBR", "+CPBF", "^CPBR",
+     "+QPBR", "#PBR", "+CPBW"],
+)  # fmt: skip
+@pytest.mark.parametrize("asked", ["?", "=?", "", "=1"])
+def test_messages_and_phone_books_are_not_asked_for_by_any_makers_name(name, asked):
+    judgement = judge(f"AT{name}{asked}")
+    assert isinstance(judgement, Forbidden)
+    assert judgement.policy == "TEL-11"
+
+
+@pytest.mark.parametrize("command", ["AT+CMGF?", "AT+CMGF=?", "AT+CPBS?", "AT+CSMS?", "AT+CPMS?"])
+def test_what_the_daemon_set_may_be_read(command):
+    assert judge(command) == Allowed(text=command, changes=False)
+
+
 def test_scan_takes_a_modem_out_of_service_and_asks_for_more():
     assert not is_reading("AT+COPS=?")
     assert judge("at+cops=?") == Allowed(text="AT+COPS=?", changes=True)
