@@ -240,7 +240,7 @@ async def _run_on(
     telemetry.register(fleet.supervisor.snapshot)
     census = Census(store)
     telemetry.register(census.snapshot)
-    await _recover(store, fleet.rules)
+    await _recover(store, fleet.rules, timedelta(minutes=settings.hours.hold_after_outage_minutes))
     manager = ServiceManager(store.clock)
     stop = asyncio.Event()
     api_stop = asyncio.Event()
@@ -284,14 +284,18 @@ def _problems(errors: BaseExceptionGroup[ConfigError]) -> list[str]:
     return found
 
 
-async def _recover(store: Store, rules: SendingRules) -> None:
+async def _recover(store: Store, rules: SendingRules, longest_outage: timedelta) -> None:
     """What the node's earlier life left open: submits in doubt, leases back, PIN tries closed."""
     n_doubts, n_leases = await store.write(lambda tx: sweeps.recover(tx, rules))
+    away = store.journal.steady.absence
+    n_held = await store.write(lambda tx: sweeps.hold_after_outage(tx, away, longest_outage))
     await store.write(pins.close_open_tries)
     await store.write(puks.close_open)
     await store.write(modems.note_restart)
     await store.write(nodes.start)
-    _log.info("daemon.recovered", extra={"n_in_doubt": n_doubts, "n_leases": n_leases})
+    _log.info(
+        "daemon.recovered", extra={"n_in_doubt": n_doubts, "n_leases": n_leases, "n_held": n_held}
+    )
 
 
 @contextmanager

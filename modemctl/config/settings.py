@@ -300,6 +300,13 @@ class HoursSettings(_Slice):
     quiet_until: LocalTime = Field(
         default=time(8, 0), description="First minute after it; equal to `quiet_from` means none."
     )
+    hold_after_outage_minutes: int = Field(
+        default=60,
+        ge=0,
+        le=525_600,
+        description="A daemon that was away for longer holds the batches that ran: a person "
+        "resumes each. 0: never.",
+    )
     categories: dict[Word, QuietHours] = Field(
         default_factory=dict,
         description="Quiet hours of one category: a table with `quiet_from` and `quiet_until`.",

@@ -28,6 +28,8 @@ class SteadyTime:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._started_at: datetime | None = None  # what it showed as the machine started
+        self.absence: timedelta | None = None
+        """How long nobody beat here before the store was opened; None where nobody ever did."""
 
     def now(self) -> datetime:
         """Steady time at this moment, aware."""
@@ -48,6 +50,8 @@ class SteadyTime:
             begins = max([self._clock.now(), *known])
             started_at = begins - timedelta(seconds=self._clock.boottime())
         self._started_at = from_ms(to_ms(started_at))
+        if (own := anchors.get(f"{_KEY}{node_id}")) is not None:
+            self.absence = self.now() - own[2]
         self._save(conn, node_id)
 
     def beat(self, tx: Tx) -> None:

@@ -69,6 +69,24 @@ def recover(tx: Tx, rules: SendingRules) -> tuple[int, int]:
     return len(doubtful), len(leased)
 
 
+def hold_after_outage(tx: Tx, absence: timedelta | None, longest: timedelta) -> int:
+    """Hold what runs where the node was away for longer: a person says whether it is still right.
+
+    Returns how many batches; none where `longest` is 0.
+    """
+    if absence is None or not longest or absence <= longest:
+        return 0
+    minutes = int(absence.total_seconds() // 60)
+    reason = f"an outage of {minutes} min; a person says whether the rest is still right"
+    running = tx.conn.scalars(
+        select(batch.c.batch_id).where(batch.c.state == BatchState.RUNNING)
+    ).all()
+    for batch_id in running:
+        hold_batch(tx, BatchId(batch_id), reason)
+        tx.event(EventKind.ALARM, batch_id, {"alarm": "outage", "minutes": minutes})
+    return len(running)
+
+
 def orphan(tx: Tx, bay: Bay, rules: SendingRules) -> int:
     """A bay's actor ended in disorder: what it left SUBMITTING is IN_DOUBT. Returns how many."""
     rows = _held(
