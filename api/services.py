@@ -18,6 +18,7 @@ from modemctl.service.doubt import Doubts
 from modemctl.service.events import Events
 from modemctl.service.health import Health
 from modemctl.service.inbox import Inbox
+from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
@@ -40,6 +41,7 @@ class Services:
     modems: Modems
     admissions: Admissions
     sims: Sims
+    limits: Limits
     locks: Locks
     puks: Puks
     inbox: Inbox

@@ -48,6 +48,7 @@ from modemctl.service.doubt import Doubts
 from modemctl.service.events import Events
 from modemctl.service.health import Health
 from modemctl.service.inbox import Inbox
+from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
@@ -207,6 +208,7 @@ def make_services(store: Store, settings: Settings, audit_key: AuditKey) -> Serv
         modems=Modems(store),
         admissions=Admissions(store),
         sims=Sims(store, numbers=numbers, zone=ZoneInfo(settings.site.timezone)),
+        limits=Limits(store, rules.quota),
         locks=Locks(store),
         puks=Puks(store),
         inbox=Inbox(store, numbers=numbers),

@@ -43,6 +43,7 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "events": ("overview", "What happened, and what happens."),
         "inbox": ("traffic", "Messages that came in."),
         "key": ("keys", "Keys: of the database, of the API, of approvers."),
+        "limits": ("limits", "Limits, and how much of each is used."),
         "message": ("messages", "Single messages: find them, explain what became of them."),
         "modems": ("modems", "The bank's bays and their modems."),
         "opt-outs": ("traffic", "Numbers that want no promotions."),

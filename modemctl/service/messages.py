@@ -8,19 +8,21 @@ from datetime import datetime
 from typing import Final
 
 from modemctl.errors import InvalidRequest, NotFound, TamperedError
-from modemctl.lifecycle import MessageState, SegmentState
+from modemctl.lifecycle import BatchState, MessageState, SegmentState
 from modemctl.model import BatchId, MessageId, mask_number
 from modemctl.policy.approvals import BatchEvidence
 from modemctl.policy.numbers import Rejection, normalise
+from modemctl.policy.quotas import message_load
 from modemctl.service.batch_views import may_see, sight_of
 from modemctl.service.pages import Page, decode_number, encode_cursor
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.submission import SubmissionRules
-from modemctl.store import Connection, Store
+from modemctl.store import Connection, Store, Tx, headroom
 from modemctl.store import batches as batch_rows
 from modemctl.store import messages as rows
 from modemctl.store.batches import Batch
 from modemctl.store.evidence import read_evidence
+from modemctl.store.headroom import Obstacle, Waiting
 from modemctl.store.messages import Change, Message, Segment
 
 __all__ = ["Explanation", "MessageView", "Messages", "Moment", "Segment"]
@@ -137,14 +139,35 @@ class Messages:
             assert batch is not None, "a message belongs to a batch"
             known = read_evidence(conn, vault, [batch.batch_id]).get(batch.batch_id)
             changes = rows.changes_of(conn, (one.segment_id for one in found.segments))
+            obstacle = self._obstacle(self._store.view(conn), found, batch)
             moments = [*self._approvals(batch, known), *_moments(found, changes)]
             return Explanation(
                 message=_view(found, who),
-                summary=_summary(found, batch),
+                summary=_summary(found, batch) + ("" if obstacle is None else f"; {obstacle.text}"),
                 moments=tuple(sorted(moments, key=lambda one: one.at)),
             )
 
         return await self._store.read(read)
+
+    def _obstacle(self, tx: Tx, found: Message, batch: Batch) -> Obstacle | None:
+        """The limit that it waits for, if that is why."""
+        queued = [one for one in found.segments if one.state is SegmentState.QUEUED]
+        if batch.state is not BatchState.RUNNING or not queued or found.line is None:
+            return None
+        quota, recipient = self._rules.quota, self._store.vault.blind_index(found.line.to)
+        approvals = self._rules.approvals
+        n = min(len(queued), quota.smallest)
+        load = message_load(n, is_first=queued[0].seq == 1, recipient=recipient)
+        waiting = Waiting(
+            batch_id=batch.batch_id,
+            department=batch.department,
+            serving=approvals.operating_department(batch.category, batch.department),
+            card_group=batch.card_group,
+            iccid=queued[0].iccid,
+            recipient=recipient,
+            load=load,
+        )
+        return headroom.obstacle(tx, quota, waiting)
 
     def _approvals(
         self, batch: Batch, known: BatchEvidence | TamperedError | None

@@ -105,6 +105,16 @@ class Store:
         """
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
 
+    def view(self, conn: Connection) -> Tx:
+        """The moment of a read, for what else asks a transaction; its traces go nowhere."""
+        return Tx(
+            conn,
+            now=self.clock.now(),
+            steady=self.journal.steady.now(),
+            vault=self.vault,
+            node_id=self.node_id,
+        )
+
     def _query(self, query: Callable[[Connection], ResultT]) -> ResultT:
         try:
             with self._reader_engine.begin() as conn:

@@ -23,6 +23,7 @@ from modemctl.service.doubt import Doubts
 from modemctl.service.events import Events
 from modemctl.service.health import Health
 from modemctl.service.inbox import Inbox
+from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
@@ -122,6 +123,7 @@ def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services
         modems=Modems(store, patience=0.05),
         admissions=Admissions(store),
         sims=Sims(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai")),
+        limits=Limits(store, rules.quota),
         locks=Locks(store),
         puks=Puks(store),
         inbox=Inbox(store, numbers=numbers),

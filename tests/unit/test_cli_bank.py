@@ -17,6 +17,7 @@ from modemctl.store import calls, wishes
 from modemctl.store.modems import Facts, StateChange, save_changes
 from modemctl.store.transaction import Tx
 from tests.support.apis import ApiBench, open_api, serving
+from tests.support.approved import add_cards
 from tests.support.commands import Done, ask
 
 BAY = Bay("bay-07")
@@ -250,6 +251,16 @@ async def test_at_command_is_served_by_the_bay(bench: ApiBench) -> None:
     assert refused.status == 1
     assert "PINs, PUKs and locks are the PIN guard's [policy: SIM-06]" in refused.err
     assert "1234" not in refused.err
+
+
+async def test_limits_are_listed_with_their_use(bench: ApiBench) -> None:
+    await bench.store.write(lambda tx: add_cards(tx, [ICCID]))
+    shown = await good(bench, "limits")
+    assert "limits.segments_per_minute" in shown
+    first = json.loads((await good(bench, "limits", "--scope", "sim", "--json")).splitlines()[0])
+    assert (first["name"], first["used"], first["most"]) == (ICCID, 0, 10)
+    empty = await run(bench, "limits", "--full")
+    assert empty.err == "no such limit, or none is used up\n"
 
 
 async def test_calls_and_inbox_are_listed(bench: ApiBench, tmp_path: Path) -> None:
