@@ -211,6 +211,7 @@ class Gate:
     def __init__(self, breakers: Breakers, seat: Callable[[], Seat]) -> None:
         self._breakers = breakers
         self._seat = seat
+        self._bay = seat().bay
 
     @property
     def is_open(self) -> bool:
@@ -226,8 +227,8 @@ class Gate:
         return self._breakers.enter(self._seat())
 
     def leave(self) -> None:
-        """The message that was begun tells nothing of anybody."""
-        self._breakers.leave(self._seat().bay)
+        """The message that was begun tells nothing of anybody; the bay may have lost its card."""
+        self._breakers.leave(self._bay)
 
     async def note(self, blame: str | None) -> None:
         """How a message fared: None = the network took it, else who is to blame."""

@@ -1,11 +1,14 @@
 """Breakers at work: a sick bay gets no lease, its share goes to others, one message tries again."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 from modemctl.fleet.breaking import Breakers, Seat
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules, Job
+from modemctl.fleet.working import seat_of
 from modemctl.policy.breakers import RULES, BreakerState, Target
+from modemctl.store.modems import Facts
 from modemctl.store.tables import event
 from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, bay_of, bench
@@ -50,6 +53,22 @@ async def test_a_modem_that_fails_again_and_again_is_left_alone_and_then_tries_o
         assert breakers.states(SEAT)[Target.MODEM] is BreakerState.CLOSED
         told = [(subject, "open" in data) for subject, data in await events(b)]
         assert told == [(SEAT.bay, True), (SEAT.bay, False)]
+
+
+async def test_a_card_that_goes_while_its_bay_is_being_served_ends_nobody(tmp_path):
+    """The dispatcher serves many bays together: what it ends may be a bay's without a card."""
+    async with bench(tmp_path) as b:
+        facts = Facts(bay=SEAT.bay, port="/dev/none", iccid=SEAT.iccid)
+        gate = Breakers(b.store, Telemetry(version="test")).gate(lambda: seat_of(facts))
+        for _ in range(MANY_FAULTS):
+            assert gate.enter()
+            await gate.note("modem")
+        b.clock.advance(RULES[Target.MODEM].first)
+        assert gate.enter()
+        facts = replace(facts, iccid=None)
+        gate.leave()
+        facts = replace(facts, iccid=SEAT.iccid)
+        assert gate.enter(), "its trial told nothing"
 
 
 async def test_messages_and_hosts_trip_nothing(tmp_path):
