@@ -163,7 +163,8 @@ class Modems:
         named = None if iccid is None else _read_iccid(iccid)
 
         def act(tx: Tx, found: ModemRow) -> None:
-            card = found.iccid if named is None else named
+            is_there = found.state is not ModemState.ABSENT
+            card = (found.iccid if is_there else None) if named is None else named
             if card is None:
                 cure = "name one with --iccid"
                 raise Conflict("no card is in the bay", field="bay", value=bay, cure=cure)

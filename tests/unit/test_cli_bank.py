@@ -183,6 +183,18 @@ async def test_an_absent_bay_is_forgotten_once_nobody_counts_on_it(
     assert "no such bay" in await refused()
 
 
+async def test_the_card_of_a_modem_that_is_away_is_tied_by_its_name_alone(
+    bench: ApiBench, cards: Path
+) -> None:
+    await good(bench, "sims", "import", cards)
+    away = ModemState.ABSENT
+    await bench.store.write(lambda tx: _one_bay(tx, away, "no port", Iccid(ICCID)))
+    why = ("--reason", "new holder")
+    refused = await run(bench, "modems", "bind", BAY, *why)
+    assert "no card is in the bay" in refused.err
+    assert ICCID in await good(bench, "modems", "bind", BAY, "--iccid", ICCID, *why)
+
+
 async def test_a_card_is_tied_to_a_bay_and_untied(bench: ApiBench, cards: Path) -> None:
     await good(bench, "sims", "import", cards)
     await bench.store.write(_one_bay)
