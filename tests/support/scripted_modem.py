@@ -59,9 +59,9 @@ class ScriptedModem:
     def say(self, data: bytes) -> None:
         self._write(data)
 
-    async def until(self, condition: Callable[[], bool]) -> None:
+    async def until(self, condition: Callable[[], bool], *, limit: float = 10) -> None:
         """Wait until what was received fulfils a condition."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(limit):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()

@@ -1,8 +1,10 @@
 """A modem that is pulled, in each state of the table, and comes back."""
 
 import asyncio
+import os
+import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,6 +33,8 @@ from tests.support.stores import TestClock, open_store
 
 _M = ModemState
 MUTE = CommandTimeout("AT", "probe")
+_N_ROUNDS = 40 if os.environ.get("MODEMCTL_LONG") else 2
+_N_ACTS = 12
 STRANGE_CARD = "89860000000000000019"
 
 
@@ -174,6 +178,28 @@ async def test_a_modem_changed_for_another_between_two_looks_is_taken(tmp_path, 
         port.unplug()
         await other.modem.until(lambda: "AT+CGSN" in other.modem.received)
         await one.reach(_M.REFUSED if mode is ListMode.ENFORCE else _M.READY)
+
+
+@pytest.mark.parametrize("seed", range(_N_ROUNDS))
+async def test_whatever_is_plugged_and_pulled_when_the_last_one_counts(tmp_path, monkeypatch, seed):
+    dice = random.Random(seed)
+    monkeypatch.setattr("modemctl.fleet.seats._FIRST_PAUSE", 0.05)
+    monkeypatch.setattr("modemctl.fleet.seats._LONGEST_PAUSE", 0.2)
+    async with AsyncExitStack() as stack, fleet(tmp_path, ListMode.LEARN) as one:
+        port: OnPty | None = None
+        for _ in range(_N_ACTS):
+            before, port = port, None
+            if dice.random() < 0.7:
+                port = await stack.enter_async_context(OnPty(well()))
+                one.plug(port)
+            else:
+                one.link.unlink(missing_ok=True)
+            if before is not None:
+                before.unplug()
+            await asyncio.sleep(dice.choice((0.0, 0.001, 0.01, 0.05, 0.2, 0.5)))
+        if port is not None:
+            await port.modem.until(lambda: "AT+CREG?" in port.modem.received, limit=60)
+        await one.reach(_M.ABSENT if port is None else _M.READY)
 
 
 async def test_a_modem_whose_port_is_held_is_absent_for_the_right_reason_once_it_is_pulled(
