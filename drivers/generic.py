@@ -85,10 +85,11 @@ class GenericDriver(Messaging):
 
     async def initialise(self) -> None:
         """Run the init sequence that needs no card."""
-        echo_is_off = await self._try("ATE0")
+        self._echo_is_off = await self._try("ATE0")
         for text in self._family.noise_off:
             await self._try(text)
         await self._try("AT+CMEE=1")
+        echo_is_off = self._echo_is_off  # unless these were repeated: some agree and go on
         state = await self._ask_if_known(asking("AT+CFUN?"))
         if not state:  # it cannot be asked
             await self._try("AT+CFUN=1", timeout=30.0)

@@ -179,6 +179,15 @@ async def test_who_agrees_to_everything_and_tells_nothing_is_set_up(opened: Open
         assert await driver.submit(len(TPDU), payload()) == Accepted(mr=41)
 
 
+async def test_who_repeats_everything_in_spite_of_ate0_has_not_restarted(opened: Opened) -> None:
+    modem = ScriptedModem(HALF_A_MODEM)
+    modem.echoes = True
+    async with opened(modem) as driver:  # which sees to it that no restart was told
+        await started(driver)
+        assert (await driver.registration()).is_registered
+        assert await driver.submit(len(TPDU), payload()) == Accepted(mr=41)
+
+
 # ---------------------------------------------------------------- cannot be driven
 
 

@@ -49,6 +49,8 @@ class ScriptedModem:
         """What it says to a command that is not in its script."""
         self.takes_escape = True
         """Whether an ESC between commands is gone; else it spoils the next one."""
+        self.echoes = False
+        """Whether it repeats what it receives, whatever `ATE0` says."""
         self._buffer = b""
         self._at_prompt = False
         self._write: Callable[[bytes], object] = lambda data: None
@@ -96,11 +98,15 @@ class ScriptedModem:
             self._write(self.escape_answer)
         else:
             self._note(f"{payload}<ctrl-z>")
+            if self.echoes:
+                self._write(f"{payload}\x1a\r\n".encode("latin-1"))
             self._answer(self.payload_answer, payload)
         return True
 
     def _command(self, text: str) -> None:
         self._note(text)
+        if self.echoes:
+            self._write(f"{text}\r".encode("latin-1"))
         if text.startswith("AT+CMGS=") and text not in self.script:
             self._at_prompt = True
             self._write(self.prompt)
