@@ -103,7 +103,7 @@ async def forget_modem(who: Who, of: Of, bay: str, body: BayReason) -> ModemView
     openapi_extra=needs(Scope.MODEMS_OPERATE),
 )
 async def reset_modem(who: Who, of: Of, bay: str, body: BayReason) -> WishView:
-    """Bring a modem back by the recovery ladder."""
+    """Restart a modem; where that fails, climb the recovery ladder."""
     return await of.modems.ask(who, bay, WishKind.RESET, body.reason)
 
 

@@ -81,7 +81,7 @@ def resume(connection: Connection, bay: str, reason: str, *, as_json: bool) -> N
 @as_json_option
 @click.pass_obj
 def reset(connection: Connection, bay: str, reason: str, *, as_json: bool) -> None:
-    """Bring a modem back by the recovery ladder."""
+    """Restart a modem; where that fails, climb the recovery ladder."""
     _act(connection, bay, "reset", reason, "restarts", as_json=as_json)
 
 
