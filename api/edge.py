@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import unforeseen
@@ -46,6 +47,8 @@ class Edge:
         cap = self._max_list_bytes if _LISTS.fullmatch(scope["path"]) else self._max_json_bytes
         try:
             await self._app(scope, _Capped(receive, cap), answer)
+        except ClientDisconnect:
+            pass  # nobody is there to be answered: counted as 499
         except Exception as error:  # noqa: BLE001 - the HTTP edge: nothing escapes to the server
             _log.error(
                 "api.failed",

@@ -1,8 +1,10 @@
-"""Answers that flow: lines of JSON, server-sent events."""
+"""Answers that flow: lines of JSON, CSV files, server-sent events."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import csv
+import io
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import msgspec
@@ -10,12 +12,15 @@ from starlette.responses import StreamingResponse
 
 from modemctl.service.events import Event, KeepAlive, Reset
 
-__all__ = ["EVENT_STREAM", "NDJSON", "event_stream", "ndjson"]
+__all__ = ["CSV", "EVENT_STREAM", "NDJSON", "csv_file", "event_stream", "ndjson"]
 
+CSV: Final = "text/csv; charset=utf-8"
 NDJSON: Final = "application/x-ndjson"
 EVENT_STREAM: Final = "text/event-stream"
 
 _BLOCK: Final = 64 * 1024  # octets that are sent at once
+_BOM: Final = "\ufeff"  # else Excel takes UTF-8 for something else
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -37,6 +42,45 @@ async def ndjson(items: AsyncIterator[object]) -> StreamingResponse:
         yield bytes(block)
 
     return StreamingResponse(lines(), media_type=NDJSON)
+
+
+async def csv_file(
+    rows: AsyncIterator[Sequence[str]], *, heading: Sequence[str], name: str
+) -> StreamingResponse:
+    """Rows as a CSV file to be saved, which spreadsheet programs open rightly.
+
+    The first row is taken here, so that a refusal is a refusal.
+
+    Raises:
+        RequestError: what the iterator raises before its first row.
+    """
+    first = await anext(rows, None)
+
+    async def blocks() -> AsyncIterator[bytes]:
+        text = io.StringIO()
+        writer = csv.writer(text)
+        text.write(_BOM)
+        writer.writerow(heading)
+        if first is not None:
+            writer.writerow(map(_harmless, first))
+        async for row in rows:
+            writer.writerow(map(_harmless, row))
+            if text.tell() >= _BLOCK:
+                yield text.getvalue().encode()
+                text.seek(0)
+                text.truncate()
+        yield text.getvalue().encode()
+
+    return StreamingResponse(
+        blocks(),
+        media_type=CSV,
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def _harmless(cell: str) -> str:
+    """A cell that no spreadsheet program takes for a formula."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 async def event_stream(

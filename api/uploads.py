@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Query, Request
+from starlette.requests import ClientDisconnect
 
 from api.services import api_of
-from modemctl.errors import InvalidRequest
+from modemctl.errors import InvalidRequest, RequestError, StoreError
 from modemctl.service.recipients import ListFormat, Spooled, spool
 
-__all__ = ["ENCODING", "FORMAT", "LIST_BODY", "format_of_name", "format_of_type", "spooled_body"]
+__all__ = [
+    "ENCODING",
+    "FORMAT",
+    "LIST_BODY",
+    "format_of_name",
+    "format_of_type",
+    "spooled_body",
+    "unless_gone",
+]
+
+ResultT = TypeVar("ResultT")
 
 FORMAT = Annotated[
     ListFormat | None,
@@ -49,6 +61,34 @@ async def spooled_body(request: Request) -> AsyncIterator[Spooled]:
     cap = api_of(request).settings.max_list_bytes
     async with spool(request.stream(), max_octets=cap) as spooled:
         yield spooled
+
+
+async def unless_gone(request: Request, work: Coroutine[object, object, ResultT]) -> ResultT:
+    """What the work gives, which is cancelled where the client goes away; its body is read before.
+
+    Raises:
+        ClientDisconnect: it went away.
+        RequestError, StoreError: the work's.
+    """
+    failure: Exception = ClientDisconnect()
+    try:
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(_until_gone(request), name="client")
+            try:
+                return await work
+            except (RequestError, StoreError) as error:
+                failure = error  # as it is: a group would wrap it
+            finally:
+                watch.cancel()
+    except* ClientDisconnect:
+        pass
+    raise failure
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    raise ClientDisconnect
 
 
 def format_of_name(name: str) -> ListFormat:

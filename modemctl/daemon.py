@@ -256,6 +256,7 @@ async def _run_on(
                     group.create_task(census.run(), name="census"),
                     group.create_task(_keep_evidence(services.audits), name="audit head"),
                     group.create_task(_forget_events(services.events), name="events"),
+                    group.create_task(services.batches.tidy(), name="drafts"),
                     group.create_task(_feed_watchdog(store, manager), name="watchdog"),
                 ]
                 supervision = group.create_task(fleet.supervisor.run(), name="supervisor")

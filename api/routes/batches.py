@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Self
 
@@ -16,8 +16,8 @@ from api.auth import Who
 from api.parameters import Body, Cursor, Limit, needs
 from api.problems import problems
 from api.services import Of
-from api.streams import NDJSON, ndjson
-from api.uploads import ENCODING, FORMAT, format_of_name
+from api.streams import NDJSON, csv_file, ndjson
+from api.uploads import ENCODING, FORMAT, format_of_name, unless_gone
 from modemctl.errors import InvalidRequest
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.service.batch_views import may_read_text
@@ -130,6 +130,13 @@ class BatchStep(_Shown):
     received_at: datetime | None
 
 
+class BatchIntake(_Shown):
+    """How far a list that comes in just now has come; `share` is 0 … 1."""
+
+    n_lines: int
+    share: float
+
+
 class BatchDetail(BatchSummary):
     """A batch with its chain and progress; `fault`: why its evidence cannot be trusted."""
 
@@ -139,6 +146,7 @@ class BatchDetail(BatchSummary):
     steps: tuple[BatchStep, ...]
     progress: Mapping[SegmentState, int]
     finish_estimate: datetime | None
+    intake: BatchIntake | None = Field(description="While its list comes in (`draft`), else null.")
     fault: str | None
 
     @classmethod
@@ -244,19 +252,24 @@ async def upload_batch(
     form: FORMAT = None,
     encoding: ENCODING = None,
 ) -> BatchDetail:
-    """Submit a batch whose list is a file of any size: multipart with `request` and `list`."""
+    """Submit a batch whose list is a file of any size: multipart with `request` and `list`.
+
+    The answer comes when the list is judged and stored; until then `GET` of the batch shows how far
+    it is (`intake`). A client that goes away before takes it all back.
+    """
     who.require(Scope.BATCHES_SUBMIT)  # before a large body is read
     async with request.form(max_files=1, max_fields=1, max_part_size=_MAX_REQUEST) as parts:
         upload = parts.get("list")
         if not isinstance(upload, UploadFile):
             raise InvalidRequest("must be a file", field="list", cure="send it as multipart")
-        view = await of.batches.submit_list(
+        submission = of.batches.submit_list(
             who,
             _new_batch(parts).request(),
             _chunks(upload),
             form or format_of_name(upload.filename or ""),
             encoding=encoding,
         )
+        view = await unless_gone(request, submission)
     return BatchDetail.of(who, view)
 
 
@@ -313,6 +326,31 @@ async def list_removed(
     """Lines of the list that are not part of the batch, and why."""
     page = await of.batches.removed(who, batch_id, cursor=cursor, limit=limit)
     return Page(items=[RemovedLine.model_validate(one) for one in page.items], next=page.next)
+
+
+@router.get(
+    "/batches/{batch_id}/removed.csv",
+    response_class=StreamingResponse,
+    responses={200: {"description": "A line for each, UTF-8.", "content": {"text/csv": {}}},
+               **problems(404)},
+    openapi_extra=needs(Scope.BATCHES_READ),
+)  # fmt: skip
+async def download_removed(who: Who, of: Of, batch_id: str) -> StreamingResponse:
+    """All lines of the list that are not part of the batch, and why, as a file."""
+    rows = _all_removed(who, of, batch_id)
+    heading = ("line", "what stood there", "reason", "policy")
+    return await csv_file(rows, heading=heading, name=f"removed-{batch_id[:36]}.csv")
+
+
+async def _all_removed(who: Who, of: Of, batch_id: str) -> AsyncIterator[Sequence[str]]:
+    cursor: str | None = None
+    while True:
+        page = await of.batches.removed(who, batch_id, cursor=cursor)
+        for one in page.items:
+            yield str(one.line_no), one.masked, one.reason, one.policy
+        cursor = page.next
+        if cursor is None:
+            return
 
 
 @router.get(

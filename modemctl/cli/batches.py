@@ -183,13 +183,19 @@ def check(connection: Connection, batch_id: str, *, as_json: bool) -> None:
             show_table(client.pages(f"{path}/removed", most=20), _REMOVED_COLUMNS, as_json=False)
 
 
-@batch.command(epilog="Example: modemctl batch removed 0b5c9e52-5d0b-4d7c-a7f2-0e9f2f1c8f11")
+@batch.command(epilog="Example: modemctl batch removed 0b5c9e52-… --out removed.csv")
 @click.argument("batch_id")
+@click.option(
+    "--out", "out_path", type=click.Path(path_type=Path, dir_okay=False), help="Save them as CSV."
+)
 @as_json_option
 @click.pass_obj
-def removed(connection: Connection, batch_id: str, *, as_json: bool) -> None:
+def removed(connection: Connection, batch_id: str, out_path: Path | None, *, as_json: bool) -> None:
     """Lines of the list that are not part of the batch, and why."""
     with connection.client() as client:
+        if out_path is not None:
+            client.save(f"/v1/batches/{in_path(batch_id)}/removed.csv", out_path)
+            return
         found = client.pages(f"/v1/batches/{in_path(batch_id)}/removed")
         show_table(found, _REMOVED_COLUMNS, as_json=as_json, empty="no line was taken out")
 

@@ -168,6 +168,27 @@ class Client:
                 if line:
                     yield json.loads(line)
 
+    def save(self, path: str, target: Path) -> None:
+        """Save what GET gives in a file, whole or not at all.
+
+        Raises:
+            Refusal: the file cannot be written.
+        """
+        part = target.with_name(f"{target.name}.part")
+        try:
+            with self._open(), self._http.stream("GET", path) as answer, part.open("wb") as out:
+                if answer.is_error:
+                    answer.read()
+                    raise _problem(answer)
+                for block in answer.iter_bytes():
+                    out.write(block)
+            part.replace(target)
+        except OSError as error:
+            raise Refusal(f"{target}: {error.strerror}") from None
+        finally:
+            if part.exists():
+                part.unlink()
+
     def events(self, last_id: str | None = None, *, kinds: Iterable[str] = ()) -> Iterator[Record]:
         """Server-sent events as they come; ends when the daemon stops."""
         import httpx2

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import tomllib
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from modemctl.cli.client import Client, Json, Param, Record
-from modemctl.cli.errors import Refusal
+from modemctl.cli.client import Client, Json, Param, Record, in_path
+from modemctl.cli.errors import ApiProblem, NoDaemon, Refusal
 from modemctl.cli.show import console
+
+if TYPE_CHECKING:  # it takes time to load
+    from rich.progress import Progress
 
 _KEYS: Final[Mapping[str, str]] = {
     "id": "batch_id",
@@ -36,6 +40,7 @@ _KEYS: Final[Mapping[str, str]] = {
 }
 """Key of the form → field of the request."""
 FORMS_OF_LIST: Final = ("txt", "csv", "ndjson", "xlsx")
+_LOOK_EVERY: Final = 0.5  # seconds
 _SUFFIXES: Final[Mapping[str, str]] = {
     **{f".{form}": form for form in FORMS_OF_LIST}, ".xls": "xlsx", ".ods": "xlsx",
 }  # fmt: skip
@@ -92,7 +97,8 @@ def submit(
         return client.post("/v1/batches", request)
     if "recipients" in request:
         raise Refusal("the form has recipients of its own, and a list file is named too")
-    with _shown(recipients) as upload:
+    batch_path = f"/v1/batches/{in_path(str(request['batch_id']))}"
+    with _shown(recipients) as upload, _followed(client, batch_path, upload):
         return client.multipart(
             "/v1/batches/upload",
             fields={"request": json.dumps(request)},
@@ -122,9 +128,10 @@ def upload_list(client: Client, path: str, recipients: Path, **params: Param) ->
 class CountedFile(io.BufferedReader):
     """A file that tells how much of it was read."""
 
-    def __init__(self, path: Path, told: Callable[[int], object]) -> None:
+    def __init__(self, path: Path, told: Callable[[int], object], bar: Progress) -> None:
         super().__init__(io.FileIO(path))
         self._told = told
+        self.bar = bar
 
     def read(self, size: int | None = -1) -> bytes:
         """The next octets."""
@@ -140,18 +147,51 @@ def _shown(path: Path) -> Iterator[CountedFile]:
     Raises:
         Refusal: it cannot be read.
     """
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     screen = console(err=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
     try:
         task = bar.add_task(f"uploading {path.name}", total=path.stat().st_size)
-        file = CountedFile(path, lambda n_octets: bar.advance(task, n_octets))
+        file = CountedFile(path, lambda n_octets: bar.advance(task, n_octets), bar)
     except OSError as error:
         raise Refusal(f"{path}: {error.strerror}") from None
     with file, bar:
         yield file
+
+
+@contextmanager
+def _followed(client: Client, batch_path: str, upload: CountedFile) -> Iterator[None]:
+    """Beside the upload, how far the daemon is with the list; nothing where nobody looks."""
+    if upload.bar.disable:
+        yield
+        return
+    stop = threading.Event()
+
+    def follow() -> None:
+        task = None
+        while not stop.wait(_LOOK_EVERY):
+            try:
+                intake = client.get(batch_path).get("intake")
+            except (ApiProblem, NoDaemon):
+                continue  # not begun yet; what went wrong, the upload's answer says
+            if not isinstance(intake, dict):
+                continue
+            task = upload.bar.add_task("", total=1.0) if task is None else task
+            upload.bar.update(
+                task,
+                description=f"checking: {intake.get('n_lines')} lines",
+                completed=float(str(intake.get("share"))),
+            )
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        follower.join(_LOOK_EVERY)
 
 
 def _json(value: object, where: str) -> Json:

@@ -14,6 +14,7 @@ from modemctl.policy.content import render
 from modemctl.policy.digest import Totals, decode_header
 from modemctl.policy.hours import after_open_seconds, next_open, open_seconds
 from modemctl.service.principal import Principal, Scope
+from modemctl.service.staging import Progress
 from modemctl.service.submission import SubmissionRules
 from modemctl.store.batches import Batch, Sight
 from modemctl.store.messages import Message
@@ -35,7 +36,10 @@ class StepView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchView:
-    """A batch as people see it. `fault` says why its evidence cannot be trusted."""
+    """A batch as people see it. `fault` says why its evidence cannot be trusted.
+
+    `intake` is there while its list comes in.
+    """
 
     batch: Batch
     digest: str | None
@@ -44,6 +48,7 @@ class BatchView:
     steps: tuple[StepView, ...]
     progress: Mapping[SegmentState, int]
     finish_estimate: datetime | None
+    intake: Progress | None
     fault: str | None
 
 
@@ -89,6 +94,7 @@ def view(
     *,
     rules: ApprovalRules,
     finish: datetime | None,
+    intake: Progress | None,
 ) -> BatchView:
     """Put a batch's view together; faulty evidence is shown, not hidden."""
     totals, fault = None, None
@@ -107,6 +113,7 @@ def view(
         steps=_steps(rules.chains.get(found.category, ()), known),
         progress=progress,
         finish_estimate=finish,
+        intake=intake,
         fault=fault,
     )
 

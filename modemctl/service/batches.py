@@ -112,6 +112,10 @@ class Batches:
             await self._intake.take(who, request, digest, lambda rules: read(rules=rules))
         return await self.show(who, request.batch_id)
 
+    async def tidy(self) -> None:
+        """Take back drafts whose list broke off, until cancelled."""
+        await self._intake.tidy()
+
     # ------------------------------------------------------------ two persons, then the chain
 
     async def confirm(self, who: Principal, batch_id: str, digest: bytes) -> BatchView:
@@ -339,7 +343,8 @@ class Batches:
             department = rules.approvals.operating_department(found.category, found.department)
             n_cards = rows.usable_cards(conn, department=department, card_group=found.card_group)
             finish = estimate_finish(found, progress, n_cards=n_cards, rules=rules, now=now)
-            return view(found, known, progress, rules=rules.approvals, finish=finish)
+            intake = self._intake.progress(found.batch_id)
+            return view(found, known, progress, rules=rules.approvals, finish=finish, intake=intake)
 
         return await self._store.read(read)
 

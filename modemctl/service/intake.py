@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
+import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from datetime import timedelta
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -17,6 +20,7 @@ from modemctl.errors import (
     NotPermitted,
     PolicyRefused,
     RequestError,
+    StoreError,
     TamperedError,
 )
 from modemctl.lifecycle import BatchState
@@ -45,6 +49,10 @@ Sift: TypeAlias = Callable[[JudgeRules], AsyncGenerator[Judged, None]]
 
 _DISCARD_LINES: Final = 500
 _NONCE_OCTETS: Final = 16
+_TIDY_INTERVAL: Final = 60.0  # seconds
+_FORGOTTEN_AFTER: Final = timedelta(hours=1)  # a list comes in within minutes, on whichever node
+
+_log = logging.getLogger(__name__)
 
 
 class Intake:
@@ -54,6 +62,8 @@ class Intake:
         self._store = store
         self._rules = rules
         self._staging: dict[BatchId, Progress] = {}
+        self._left: set[BatchId] = set()
+        self._bell = asyncio.Event()
 
     async def take(
         self,
@@ -85,8 +95,40 @@ class Intake:
             except RequestError:
                 await self._discard(batch_id)
                 raise
+            except (asyncio.CancelledError, StoreError):
+                self._left.add(batch_id)  # taking it back takes time: `tidy` does
+                self._bell.set()
+                raise
         finally:
             del self._staging[batch_id]
+
+    def progress(self, batch_id: str) -> Progress | None:
+        """How far a batch's list has come, while it comes in."""
+        return self._staging.get(BatchId(batch_id))
+
+    async def tidy(self) -> None:
+        """Take back drafts whose client went away, until cancelled; others' after an hour."""
+        while True:
+            try:
+                async with asyncio.timeout(_TIDY_INTERVAL):
+                    await self._bell.wait()
+            except TimeoutError:
+                pass
+            self._bell.clear()
+            try:
+                await self._tidy()
+            except StoreError as error:
+                _log.warning("drafts.not_discarded", extra={"error": str(error)})
+
+    async def _tidy(self) -> None:
+        before = self._store.clock.now() - _FORGOTTEN_AFTER
+        forgotten = await self._store.read(lambda conn: rows.old_drafts(conn, before=before))
+        for batch_id in (*self._left, *forgotten):
+            one = partial(staging.discard, batch_id=batch_id, limit=_DISCARD_LINES)
+            # Whoever submits it again takes it over: `take` discards what is left.
+            while batch_id not in self._staging and not await self._store.write(one):
+                pass
+            self._left.discard(batch_id)
 
     async def _is_repeat(self, batch_id: BatchId, digest: bytes) -> bool:
         found = await self._store.read(lambda conn: rows.find_batch(conn, batch_id))

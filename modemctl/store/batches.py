@@ -49,6 +49,7 @@ __all__ = [
     "list_batches",
     "may_operate",
     "move",
+    "old_drafts",
     "progress",
     "read_evidence",
     "read_lines",
@@ -181,6 +182,16 @@ def progress(conn: Connection, batch_id: str) -> Mapping[SegmentState, int]:
         .group_by(segment.c.state)
     )
     return {SegmentState(state): count for state, count in rows}
+
+
+def old_drafts(conn: Connection, *, before: datetime) -> Sequence[BatchId]:
+    """Some drafts that were begun before then."""
+    rows = conn.scalars(
+        select(batch.c.batch_id)
+        .where(batch.c.state == BatchState.DRAFT, batch.c.created_at < before)
+        .limit(50)
+    )
+    return [BatchId(batch_id) for batch_id in rows]
 
 
 def usable_cards(conn: Connection, *, department: str, card_group: str | None) -> int:

@@ -348,8 +348,11 @@ def _savepoint(conn: Connection) -> Iterator[None]:
     conn.exec_driver_sql("SAVEPOINT act")
     try:
         yield
-    except BaseException:
-        conn.exec_driver_sql("ROLLBACK TO SAVEPOINT act")
+    except BaseException as error:
+        try:
+            conn.exec_driver_sql("ROLLBACK TO SAVEPOINT act")
+        except SQLAlchemyError:
+            raise error from None  # a full disk: SQLite took all back by itself, and said why
         raise
     conn.exec_driver_sql("RELEASE SAVEPOINT act")
 

@@ -359,8 +359,38 @@ async def test_terminal_shows_upload_and_progress(site: Site, form: Path, people
     shown = await _on_a_terminal(site, "liu", "batch", "submit", form, people, "--id", batch_id)
     assert "uploading people.csv" in shown
     await site.good("liu", "batch", "withdraw", batch_id, "--reason", "typo")
+    long = people.with_name("long.txt")
+    long.write_text("".join(f"138{i:08}\n" for i in range(30_000)))
+    shown = await _on_a_terminal(site, "liu", "batch", "submit", long_form(form), long)
+    assert "uploading long.txt" in shown
+    assert re.search(r"checking: [1-9][0-9]* lines", shown)
     shown = await _on_a_terminal(site, "liu", "batch", "watch", batch_id)
     assert "withdrawn (typo): 2 queued; 0.0 segments/s" in shown
+
+
+def long_form(form: Path) -> Path:
+    """The form with a text that needs no variables."""
+    plain = re.sub(r"(?m)^text = .*$", 'text = "Paid."', form.read_text(encoding="utf-8"))
+    path = form.with_name("plain.toml")
+    path.write_text(plain, encoding="utf-8")
+    return path
+
+
+async def test_lines_taken_out_are_saved_whole_or_not_at_all(
+    site: Site, form: Path, people: Path
+) -> None:
+    with people.open("a", encoding="utf-8") as more:
+        more.write("010-61234567,Zhang\n")
+    batch_id = await submitted(site, form, people)
+    saved = people.with_name("removed.csv")
+    await site.good("liu", "batch", "removed", batch_id, "--out", saved)
+    assert "a landline,SMS-07" in saved.read_text(encoding="utf-8-sig")
+    before = saved.read_bytes()
+    assert "no such batch" in await site.refused("liu", "batch", "removed", "x", "--out", saved)
+    assert saved.read_bytes() == before
+    nowhere = people / "removed.csv"
+    assert str(nowhere) in await site.refused("liu", "batch", "removed", batch_id, "--out", nowhere)
+    assert sorted(path.name for path in people.parent.glob("removed.csv*")) == ["removed.csv"]
 
 
 async def _on_a_terminal(site: Site, who: str, *arguments: str | Path) -> str:
