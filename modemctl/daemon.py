@@ -132,9 +132,9 @@ def sending_rules(settings: Settings) -> SendingRules:
     zone = ZoneInfo(settings.site.timezone)
     quiet: dict[str, Quiet] = {}
     for category in settings.approvals.chains:
-        hours = settings.hours.quiet_for(category)
+        hours = Quiet.of(settings.hours, category, zone)
         if hours is not None:
-            quiet[category] = Quiet(start=hours.quiet_from, end=hours.quiet_until, zone=zone)
+            quiet[category] = hours
 
     def is_open(category: str, at: datetime) -> bool:
         return not is_quiet(quiet.get(category), at)

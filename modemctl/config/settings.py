@@ -4,7 +4,7 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Mapping
-from datetime import time
+from datetime import date, time
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -84,6 +84,18 @@ class ListMode(StrEnum):
     OFF = "off"
     LEARN = "learn"
     ENFORCE = "enforce"
+
+
+class Weekday(StrEnum):
+    """Days of the week, Monday first."""
+
+    MONDAY = "monday"
+    TUESDAY = "tuesday"
+    WEDNESDAY = "wednesday"
+    THURSDAY = "thursday"
+    FRIDAY = "friday"
+    SATURDAY = "saturday"
+    SUNDAY = "sunday"
 
 
 class SiteSettings(_Slice):
@@ -300,6 +312,19 @@ class HoursSettings(_Slice):
     quiet_until: LocalTime = Field(
         default=time(8, 0), description="First minute after it; equal to `quiet_from` means none."
     )
+    working_days_only: tuple[Word, ...] = Field(
+        default=(),
+        description="Categories of which nothing leaves on the days of rest below.",
+    )
+    rest_weekdays: tuple[Weekday, ...] = Field(
+        default=(), description="Weekdays without work, such as `saturday`, `sunday`."
+    )
+    holidays: tuple[date, ...] = Field(
+        default=(), description="Further days without work, such as `2026-10-01`."
+    )
+    extra_working_days: tuple[date, ...] = Field(
+        default=(), description="Days that are worked although their weekday is one of rest (调休)."
+    )
     hold_after_outage_minutes: int = Field(
         default=60,
         ge=0,
@@ -311,6 +336,15 @@ class HoursSettings(_Slice):
         default_factory=dict,
         description="Quiet hours of one category: a table with `quiet_from` and `quiet_until`.",
     )
+
+    @model_validator(mode="after")
+    def _some_day_is_worked(self) -> Self:
+        if len(set(self.rest_weekdays)) == len(Weekday):
+            raise ValueError("rest_weekdays leaves no day to work; leave one out")
+        both = set(self.holidays) & set(self.extra_working_days)
+        if both:
+            raise ValueError(f"{min(both)} is in holidays and in extra_working_days; leave one out")
+        return self
 
     def quiet_for(self, category: str) -> QuietHours | None:
         """Quiet hours of a category, or None if it may leave at any time."""
@@ -415,12 +449,17 @@ class Settings(_Slice):
 
     @model_validator(mode="after")
     def _categories_have_chains(self) -> Self:
-        unknown = self.hours.categories.keys() - self.approvals.chains.keys()
-        if unknown:
-            raise ValueError(
-                f"hours.categories names {', '.join(sorted(unknown))}, "
-                "which approvals.chains does not know"
-            )
+        named = {
+            "hours.categories": set(self.hours.categories),
+            "hours.working_days_only": set(self.hours.working_days_only),
+        }
+        for key, categories in named.items():
+            unknown = categories - self.approvals.chains.keys()
+            if unknown:
+                raise ValueError(
+                    f"{key} names {', '.join(sorted(unknown))}, "
+                    "which approvals.chains does not know"
+                )
         return self
 
     def policy_digest(self) -> str:

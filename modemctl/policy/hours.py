@@ -1,30 +1,71 @@
-"""When a category may leave: quiet hours in the site's zone, the batch's own window (SIM-08)."""
+"""When a category may leave: quiet hours and days in the site's zone, the batch's own window.
+
+Source: policy SIM-08.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import count
+from typing import Final
+
+from modemctl.config.settings import HoursSettings, Weekday
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quiet:
-    """Local times between which nothing leaves; may span midnight. `start` ≠ `end`."""
+    """Local times between which nothing leaves, and days; may span midnight.
+
+    `start` = `end`: no quiet hours, days alone. `weekdays` are numbers from Monday = 0; `open_days`
+    are worked although their weekday is quiet. Some weekday is open.
+    """
 
     start: time
     end: time
     zone: tzinfo
+    days: frozenset[date] = frozenset()
+    weekdays: frozenset[int] = frozenset()
+    open_days: frozenset[date] = frozenset()
+
+    @classmethod
+    def of(cls, settings: HoursSettings, category: str, zone: tzinfo) -> Quiet | None:
+        """What the settings say of a category; None where it may leave at any time."""
+        hours = settings.quiet_for(category)
+        is_bound = category in settings.working_days_only
+        weekdays = frozenset(_WEEKDAYS[one] for one in settings.rest_weekdays)
+        if hours is None and not (is_bound and (weekdays or settings.holidays)):
+            return None
+        return cls(
+            start=time(0) if hours is None else hours.quiet_from,
+            end=time(0) if hours is None else hours.quiet_until,
+            zone=zone,
+            days=frozenset(settings.holidays if is_bound else ()),
+            weekdays=weekdays if is_bound else frozenset(),
+            open_days=frozenset(settings.extra_working_days),
+        )
+
+    def is_day(self, day: date) -> bool:
+        """Whether nothing leaves on that day of the zone."""
+        return day in self.days or (day.weekday() in self.weekdays and day not in self.open_days)
+
+
+_WEEKDAYS: Final = {day: number for number, day in enumerate(Weekday)}
+_MIDNIGHT: Final = time(0)
 
 
 def is_quiet(quiet: Quiet | None, at: datetime) -> bool:
     """Whether `at` (aware) lies in the quiet hours; the first minute does, the last does not."""
     if quiet is None:
         return False
-    local = at.astimezone(quiet.zone).time()
+    there = at.astimezone(quiet.zone)
+    if quiet.is_day(there.date()):
+        return True
+    local = there.time()
     if quiet.start < quiet.end:
         return quiet.start <= local < quiet.end
-    return local >= quiet.start or local < quiet.end
+    return quiet.start != quiet.end and (local >= quiet.start or local < quiet.end)
 
 
 def next_open(
@@ -49,7 +90,7 @@ def open_seconds(quiet: Quiet | None, start: datetime, end: datetime) -> float:
         if is_quiet(quiet, at):
             at = _quiet_ends(quiet, at)
         else:
-            until = min(_next_local(quiet.start, quiet.zone, at), end)
+            until = min(_quiet_begins(quiet, at, end), end)
             total += (until - at).total_seconds()
             at = until
     return total
@@ -61,7 +102,7 @@ def after_open_seconds(quiet: Quiet | None, start: datetime, seconds: float) -> 
     while quiet is not None:
         if is_quiet(quiet, at):
             at = _quiet_ends(quiet, at)
-        until = _next_local(quiet.start, quiet.zone, at)
+        until = _quiet_begins(quiet, at, at + left)
         if left <= until - at:
             break
         at, left = until, left - (until - at)
@@ -70,19 +111,27 @@ def after_open_seconds(quiet: Quiet | None, start: datetime, seconds: float) -> 
 
 def _quiet_ends(quiet: Quiet, at: datetime) -> datetime:
     # Where clocks jump, an end may lie in quiet hours itself: then the next one counts.
-    return next(end for end in _local_points(quiet.end, quiet.zone, at) if not is_quiet(quiet, end))
+    ends = _local_points({quiet.end, _MIDNIGHT}, quiet.zone, at)
+    return next(end for end in ends if not is_quiet(quiet, end))
 
 
-def _next_local(wanted: time, zone: tzinfo, at: datetime) -> datetime:
-    return next(_local_points(wanted, zone, at))
+def _quiet_begins(quiet: Quiet, at: datetime, until: datetime) -> datetime:
+    """When it is quiet again, not looked for beyond `until`."""
+    for point in _local_points({quiet.start, _MIDNIGHT}, quiet.zone, at):
+        if point >= until or is_quiet(quiet, point):
+            return point
+    raise AssertionError("days go on")
 
 
-def _local_points(wanted: time, zone: tzinfo, at: datetime) -> Iterator[datetime]:
-    """The UTC points after `at` at which the zone's clocks show `wanted`."""
+def _local_points(wanted: set[time], zone: tzinfo, at: datetime) -> Iterator[datetime]:
+    """The UTC points after `at` at which the zone's clocks show one of `wanted`."""
     day = at.astimezone(zone).date()
     for offset in count():
-        local = datetime.combine(day + timedelta(days=offset), wanted, tzinfo=zone)
+        today = day + timedelta(days=offset)
         # Where clocks go back, a local time comes twice.
-        for point in sorted({local.astimezone(UTC), local.replace(fold=1).astimezone(UTC)}):
-            if point > at:
-                yield point
+        points = {
+            datetime.combine(today, one, tzinfo=zone).replace(fold=fold).astimezone(UTC)
+            for one in wanted
+            for fold in (0, 1)
+        }
+        yield from sorted(point for point in points if point > at)

@@ -96,9 +96,9 @@ class SubmissionRules:
         zone = ZoneInfo(settings.site.timezone)
         quiet: dict[str, Quiet] = {}
         for category in settings.approvals.chains:
-            hours = settings.hours.quiet_for(category)
+            hours = Quiet.of(settings.hours, category, zone)
             if hours is not None:
-                quiet[category] = Quiet(start=hours.quiet_from, end=hours.quiet_until, zone=zone)
+                quiet[category] = hours
         return cls(
             approvals=ApprovalRules.of(settings.site.id, settings.approvals),
             content=ContentRules(signature=settings.site.signature),

@@ -1,12 +1,15 @@
 """Quiet hours in the site's zone and the batch's window."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from modemctl.config import HoursSettings, Settings
+from modemctl.config.settings import Weekday
 from modemctl.policy.hours import Quiet, after_open_seconds, is_quiet, next_open, open_seconds
 
 SHANGHAI = Quiet(start=time(21), end=time(8), zone=ZoneInfo("Asia/Shanghai"))
@@ -120,3 +123,78 @@ def test_after_open_seconds_is_the_inverse_of_open_seconds(quiet, moment, second
     end = after_open_seconds(quiet, moment, seconds)
     assert open_seconds(quiet, moment, end) == pytest.approx(seconds, abs=1e-3)
     assert after_open_seconds(None, moment, seconds) == moment + timedelta(seconds=seconds)
+
+
+# ---------------------------------------------------------------- days
+
+NATIONAL_DAY = HoursSettings(
+    working_days_only=("promotion", "other"),
+    rest_weekdays=(Weekday.SATURDAY, Weekday.SUNDAY),
+    holidays=(date(2026, 10, 1), date(2026, 10, 2)),
+    extra_working_days=(date(2026, 10, 10),),
+)
+ZONE = ZoneInfo("Asia/Shanghai")
+PROMOTION = Quiet.of(NATIONAL_DAY, "promotion", ZONE)
+OTHER = Quiet.of(NATIONAL_DAY, "other", ZONE)  # no quiet hours, days of rest alone
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        ("2026-09-30T23:59:59+08:00", False),
+        ("2026-10-01T00:00:00+08:00", True),
+        ("2026-10-02T12:00:00+08:00", True),
+        ("2026-10-03T12:00:00+08:00", True),
+        ("2026-10-04T23:59:59+08:00", True),
+        ("2026-10-04T16:00:00+00:00", False),
+        ("2026-10-10T12:00:00+08:00", False),
+        ("2026-10-11T12:00:00+08:00", True),
+    ],
+)
+def test_days_of_rest_are_quiet_but_those_that_are_worked(moment, expected):
+    assert is_quiet(OTHER, at(moment)) is expected
+
+
+def test_the_first_working_day_opens_with_its_hours():
+    start = at("2026-09-30T22:00:00+08:00")
+    window = {"not_before": start, "not_after": start + timedelta(days=30)}
+    assert next_open(OTHER, start, **window) == start
+    assert next_open(PROMOTION, start, **window) == at("2026-10-05T08:00:00+08:00")
+    holiday = at("2026-10-01T09:00:00+08:00")
+    assert next_open(OTHER, holiday, **window) == at("2026-10-05T00:00:00+08:00")
+    assert next_open(OTHER, holiday, not_before=holiday, not_after=at("2026-10-04T00:00Z")) is None
+
+
+def test_seconds_of_days_of_rest_do_not_count():
+    start, end = at("2026-09-30T12:00:00+08:00"), at("2026-10-06T12:00:00+08:00")
+    assert open_seconds(OTHER, start, end) == 2 * 86_400
+    assert open_seconds(PROMOTION, start, end) == (9 + 13 + 4) * 3_600
+    assert after_open_seconds(OTHER, start, 2 * 86_400) == end
+    assert after_open_seconds(PROMOTION, start, 26 * 3_600) == end
+
+
+def test_categories_that_are_not_named_know_no_days_of_rest():
+    assert Quiet.of(NATIONAL_DAY, "notice", ZONE) is None
+    plain = Quiet.of(HoursSettings(), "promotion", ZONE)
+    assert plain is not None
+    assert not is_quiet(plain, at("2026-10-03T12:00:00+08:00"))
+    bound = HoursSettings(working_days_only=("notice",))
+    assert Quiet.of(bound, "notice", ZONE) is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"rest_weekdays": tuple(Weekday)}, "leaves no day to work"),
+        ({"holidays": (date(2026, 1, 1),), "extra_working_days": (date(2026, 1, 1),)}, "in both"),
+    ],
+)
+def test_a_senseless_calendar_is_refused(wrong, told):
+    with pytest.raises(ValidationError) as caught:
+        HoursSettings(**wrong)
+    assert told.replace("in both", "in holidays and in extra_working_days") in str(caught.value)
+
+
+def test_a_calendar_for_an_unknown_category_is_refused():
+    with pytest.raises(ValidationError, match=r"hours\.working_days_only names alarm"):
+        Settings(hours=HoursSettings(working_days_only=("alarm",)))
