@@ -37,6 +37,7 @@ _LONGEST_REST: Final = 300.0
 _PATIENT_SHARE: Final = 0.25  # of a submit's usual time: the next message is there long before
 _CROWD: Final = 16  # events waiting; a full box would take the bay out of READY
 _YIELD: Final = 0.1
+_LONGEST_LATER: Final = 120.0  # the store keeps no message for a card any longer
 _LONGEST_YIELD: Final = 10.0  # for one segment, lest receiving starve sending
 _LONGEST_PATIENCE: Final = 0.25
 _CARD_FRESH: Final = 3.0  # quicker no other card is put in, read by its modem and registered
@@ -146,6 +147,7 @@ class Sender:
         """Send one segment, waiting as often as limits say; False where the message ends here."""
         if place == 0 and job.lease.not_before is not None:
             left = (job.lease.not_before - self._desk.store.clock.now()).total_seconds()
+            left = min(left, self._desk.rules.quota.caps.gap)  # the clock may have been set since
             self._next_submit = max(self._next_submit, self._loop.time() + left)
         yields_until = self._loop.time() + _LONGEST_YIELD
         while self._desk.may_go_on():
@@ -167,7 +169,7 @@ class Sender:
             match result:
                 case Later():
                     left = (result.until - self._desk.store.clock.now()).total_seconds()
-                    self._next_submit = self._loop.time() + max(left, 0.01)
+                    self._next_submit = self._loop.time() + min(max(left, 0.01), _LONGEST_LATER)
                 case Dropped():
                     self._drop(result)
                     return False

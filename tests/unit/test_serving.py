@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from datetime import timedelta
 
 import pytest
 
@@ -58,6 +59,26 @@ async def test_no_segment_is_announced_while_an_outcome_cannot_be_saved(tmp_path
             assert await rows(b, batch_id) == [("submitting", None), ("leased", None)]
             await mend_store(b)
             await sending
+            await work.sender.close()
+        assert await rows(b, batch_id) == [("sent", 7), ("sent", 8)]
+
+
+async def test_a_clock_that_is_set_back_stops_no_card_for_a_day(tmp_path):
+    async with bench(tmp_path, caps=Caps(minute=99, hour=99, day=99, gap=GAP)) as b:
+        day = timedelta(days=2)
+        batch_id = await b.batch(2, not_before=b.clock.at - day, not_after=b.clock.at + day)
+        modem = ScriptedModem({"AT+CLCC": OK})
+        modem.payload_answer = references(7, 8)
+        async with at_work(b, modem) as work:
+            await work.take_work()
+            await work.sender.send_next()
+            b.clock.advance(0.01)
+            await work.take_work()
+            b.clock.step(-86_400)
+            b.clock.advance(60)
+            soon = asyncio.get_running_loop().time() + 3 * GAP
+            await work.sender.send_next()
+            assert all(moment <= soon for moment in work.pauses)
             await work.sender.close()
         assert await rows(b, batch_id) == [("sent", 7), ("sent", 8)]
 
