@@ -80,6 +80,11 @@ class Link:
         """The modem's USB device, where it is one and on the bus."""
         return self._place.usb
 
+    @property
+    def arrival(self) -> int:
+        """Another number after each plugging in, 0 while nothing is."""
+        return self._place.arrival
+
     def follow(self, place: Place) -> None:
         """The bay's ports are these now; an open one stays open.
 

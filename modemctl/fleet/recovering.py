@@ -32,6 +32,8 @@ _SIBLING_PATIENCE: Final = 60.0
 """Seconds that a USB step waits for siblings' segments in flight; most take a few."""
 
 _GLANCE: Final = 0.5  # seconds between two looks whether the walk goes on
+_KEEPS_PLUGGED: Final = frozenset({Step.REALIGN, Step.REOPEN})
+_ANEW: Final = Moved(event=ModemEvent.PORT_GONE, reason="it was plugged in anew")
 _DRIVES_OFF: Final = frozenset({Step.RESET, Step.REBIND})  # after which a modem may stay away
 
 
@@ -115,6 +117,7 @@ class Recovery:
 
     async def _run(self, reason: str, *, family: str, may_go_on: Callable[[], bool]) -> Moved:
         device = self._link.usb  # while it is off the bus, its place tells nothing of it
+        arrival = self._link.arrival
         while (step := self._ladder.climb(self._now(), offered=self._offered(device))) is not None:
             hub = None if device is None or step not in USB_STEPS else device.hub
             refusal = self._tools.ladders.refusal(step, self._bay, hub, self._now())
@@ -123,9 +126,13 @@ class Recovery:
                 continue
             if not await self._prepare(step, hub, may_go_on):
                 break
+            if self._link.has_port() and self._link.arrival != arrival:
+                return _ANEW  # another modem, to which nothing of this was due
             outcome = await self._climb(step, device, hub, reason)
             if outcome is None:
                 continue
+            if step not in _KEEPS_PLUGGED:
+                arrival = self._link.arrival
             error = outcome.error
             await self._note(step, error, reason, family, hub)
             if error is None:
