@@ -114,7 +114,7 @@ class Audits:
     async def verify(self, who: Principal) -> Sequence[ChainReport]:
         """Check every chain, its signatures, its noted head and the segment journal under it.
 
-        Ties, admissions and states of cards have to be as the log left them last.
+        What authorises has to be as the log left it last: accounts, keys, batches, opt-outs, cards.
 
         Raises:
             NotPermitted: without `audit:read`, or of one department only.

@@ -179,10 +179,13 @@ class Batches:
             evidence.add_approval(
                 tx, batch_id=found.batch_id, approval=step.approval, decision=step.decision
             )
+            after: BatchState = found.state
             if step.decision is Decision.REJECT:
-                _require_move(tx, found, BatchState.REJECTED, reason=f"by {step.step_name}")
+                after = BatchState.REJECTED
+                _require_move(tx, found, after, reason=f"by {step.step_name}")
             elif step.is_last:
-                _require_move(tx, found, BatchState.APPROVED)
+                after = BatchState.APPROVED
+                _require_move(tx, found, after)
                 tx.wake(Topic.WORK)
             details: dict[str, Json] = {
                 "step": step.approval.step,
@@ -190,6 +193,7 @@ class Batches:
                 "approver": step.approval.account_id,
                 "kid": kid,
                 "decision": step.decision,
+                "state": after,
                 "policy": chain_policy(found.category),
                 "source": who.source,
             }

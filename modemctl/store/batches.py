@@ -30,7 +30,7 @@ from modemctl.policy.approvals import (
     verify_batch,
 )
 from modemctl.store.authorities import OPERATOR, is_authorised
-from modemctl.store.evidence import read_evidence, read_lines
+from modemctl.store.evidence import read_evidence, read_lines, state_values
 from modemctl.store.finals import announce
 from modemctl.store.tables import batch, segment, sim
 from modemctl.store.transaction import Json, Transition, Tx
@@ -261,7 +261,6 @@ def add_draft(tx: Tx, new: NewBatch) -> None:
         insert(batch).values(
             batch_id=new.batch_id,
             category=new.category,
-            state=BatchState.DRAFT,
             priority=new.priority,
             department=new.department,
             party=new.party,
@@ -279,7 +278,7 @@ def add_draft(tx: Tx, new: NewBatch) -> None:
             n_removed=0,
             n_segments=0,
             created_at=tx.now,
-            state_at=tx.now,
+            **state_values(tx, new.batch_id, BatchState.DRAFT),
         )
     )
 
@@ -300,7 +299,7 @@ def move(
     changed = tx.conn.execute(
         update(batch)
         .where(batch.c.batch_id == batch_id, batch.c.state.in_(sorted(allowed)))
-        .values(state=to, state_at=tx.now, reason=reason)
+        .values(**state_values(tx, batch_id, to), reason=reason)
     )
     if not changed.rowcount:
         return False

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from sqlalchemy import Connection, Row, insert, select, tuple_
 
 from modemctl.errors import PolicyRefused, TamperedError
+from modemctl.lifecycle import BatchState
 from modemctl.model import AccountId, BatchId, Decision, MessageId
 from modemctl.policy.approvals import (
     ApproverKey,
@@ -181,6 +184,17 @@ def open_line(vault: Vault, batch_id: str, line_no: int, sealed: bytes) -> bytes
     return vault.decrypt(sealed, place=f"message.line_enc:{batch_id}:{line_no}")
 
 
+def state_values(tx: Tx, batch_id: str, to: BatchState) -> dict[str, object]:
+    """The columns of a batch's new state, sealed.
+
+    One whose state was not ours before stays unsealed, so that no later step makes it good.
+    """
+    before = tx.conn.execute(select(batch_table).where(batch_table.c.batch_id == batch_id)).first()
+    is_ours = before is None or _is_state_ours(tx.vault, before)
+    mac = _state_mac(tx.vault, batch_id, to, tx.now) if is_ours else None
+    return {"state": to, "state_at": tx.now, "state_mac": mac}
+
+
 def add_confirmation(tx: Tx, *, batch_id: BatchId, account_id: AccountId, digest: bytes) -> None:
     """Record that a second person has checked what this digest stands for (SEC-04)."""
     tx.conn.execute(
@@ -222,6 +236,8 @@ def _evidence(
     confirmations: Sequence[Row[tuple[object, ...]]],
     approvals: Sequence[Row[tuple[object, ...]]],
 ) -> BatchEvidence:
+    if not _is_state_ours(vault, row):
+        raise TamperedError(f"batch {row.batch_id}: its state was not set by modemctl")
     signed = tuple(_approval(vault, one) for one in approvals)
     return BatchEvidence(
         batch_id=BatchId(row.batch_id),
@@ -243,6 +259,15 @@ def _evidence(
         authorities=read_authorities(conn, vault, (one.account_id for one in signed)),
         confirmations=tuple(_confirmation(vault, one) for one in confirmations),
     )
+
+
+def _is_state_ours(vault: Vault, row: Row[tuple[object, ...]]) -> bool:
+    mac = _state_mac(vault, row.batch_id, row.state, row.state_at)
+    return row.state_mac is not None and hmac.compare_digest(row.state_mac, mac)
+
+
+def _state_mac(vault: Vault, batch_id: str, state: str, at: datetime) -> bytes:
+    return vault.mac("batch", batch_id, str(state), to_ms(at))
 
 
 def _confirmation(vault: Vault, row: Row[tuple[object, ...]]) -> Confirmation:

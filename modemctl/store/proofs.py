@@ -108,6 +108,9 @@ _BATCHES: Final = select(
     batch.c.operator,
     batch.c.submitter,
     batch.c.header,
+    batch.c.state,
+    batch.c.state_at,
+    batch.c.state_mac,
 ).where(batch.c.batch_id.in_(_IDS))
 _SIGNED: Final = (
     select(approval, approver_key, authorisation)

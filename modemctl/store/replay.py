@@ -8,15 +8,56 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, TypeAlias
 
 from sqlalchemy import Connection, RowMapping, Table, select
 
-from modemctl.lifecycle import CardState
+from modemctl.lifecycle import BatchState, CardState
 from modemctl.policy.admission import AdmissionState
-from modemctl.store.tables import admission, audit_entry, bay_tie, sim, to_ms
+from modemctl.store.accounts import AccountState
+from modemctl.store.tables import (
+    account,
+    admission,
+    api_key,
+    approver_key,
+    audit_entry,
+    authorisation,
+    batch,
+    bay_tie,
+    opt_out,
+    sim,
+    to_ms,
+)
 
 _Row: TypeAlias = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """An entry of the log; `before` is what those before it left of the row, None for nothing."""
+
+    action: str
+    actor: str
+    at: int
+    details: Mapping[str, object]
+    before: _Row | None
+
+
+_Act: TypeAlias = Callable[[_Entry], _Row | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rule:
+    """How entries make a table's rows: `acts` by action, `read` for what is compared.
+
+    `subject` is the key of a row as the log writes it.
+    """
+
+    table: Table
+    subject: Callable[[RowMapping], str]
+    acts: Mapping[str, _Act]
+    read: Callable[[RowMapping], _Row]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,32 +71,42 @@ class _Said:
 def replay(conn: Connection) -> Iterator[str]:
     """Yield one line for each row that is not what the log's latest word on it says.
 
-    Bays' ties, the admission list and the states of cards; rows of which the log never spoke are
-    not judged: without the key nobody makes one. Run it in one snapshot.
+    Accounts, keys, authorisations, batches' states, opt-outs, bays' ties, the admission list and
+    the states of cards; rows of which the log never spoke are not judged: without the key nobody
+    makes one that counts. Run it in one snapshot.
     """
-    for table, key, acts, read in _TABLES:
-        said = _latest(conn, acts)
-        held = {row[key]: read(row) for row in conn.execute(select(table)).mappings()}
+    for rule in _RULES:
+        said = _latest(conn, rule.acts)
+        held = {
+            rule.subject(row): rule.read(row) for row in conn.execute(select(rule.table)).mappings()
+        }
         for subject, one in sorted(said.items()):
             if held.get(subject) != one.row:
                 what = "is missing" if subject not in held else "was put back or changed"
-                yield f"{table.name} {subject}: the row {what}: not as {one.by} left it"
+                name = rule.table.name
+                yield f"{name} {subject}: the row {what}: not as {one.by} left it"
 
 
-def _latest(
-    conn: Connection, acts: Mapping[str, Callable[[RowMapping, Mapping[str, object]], _Row | None]]
-) -> Mapping[str, _Said]:
+def _latest(conn: Connection, acts: Mapping[str, _Act]) -> Mapping[str, _Said]:
     """Each subject's last entry among these acts, over all nodes."""
     order = (audit_entry.c.at, audit_entry.c.node_id, audit_entry.c.seq)
     query = select(*audit_entry.c).where(audit_entry.c.action.in_(sorted(acts))).order_by(*order)
     said: dict[str, _Said] = {}
-    for entry in conn.execute(query).mappings():
-        details = json.loads(entry["details"])
-        by = f"entry {entry['seq']} ({entry['action']})"
-        if entry["action"] in _TYING:  # one card a bay, one bay a card
-            moved = [bay for bay, one in said.items() if _is_tie_of(one, details["iccid"])]
+    for row in conn.execute(query).mappings():
+        subject = row["subject"]
+        before = said.get(subject)
+        entry = _Entry(
+            action=row["action"],
+            actor=row["actor"],
+            at=to_ms(row["at"]),
+            details=json.loads(row["details"]),
+            before=None if before is None else before.row,
+        )
+        by = f"entry {row['seq']} ({entry.action})"
+        if entry.action in _TYING:  # one card a bay, one bay a card
+            moved = [bay for bay, one in said.items() if _is_tie_of(one, entry.details["iccid"])]
             said |= {bay: _Said(row=None, by=by) for bay in moved}
-        said[entry["subject"]] = _Said(row=acts[entry["action"]](entry, details), by=by)
+        said[subject] = _Said(row=acts[entry.action](entry), by=by)
     return said
 
 
@@ -63,62 +114,134 @@ def _is_tie_of(said: _Said, iccid: object) -> bool:
     return said.row is not None and said.row[0] == iccid
 
 
-def _tied(entry: RowMapping, details: Mapping[str, object]) -> _Row:
-    return details["iccid"], entry["action"] == "bay.bind", entry["actor"], to_ms(entry["at"])
+def _set(*values: object) -> _Act:
+    return lambda _entry: values
 
 
-def _tie(row: RowMapping) -> _Row:
-    return row["iccid"], row["is_firm"], row["tied_by"], to_ms(row["tied_at"])
+def _gone(_entry: _Entry) -> None:
+    return None
 
 
-def _admitting(state: AdmissionState) -> Callable[[RowMapping, Mapping[str, object]], _Row]:
-    return lambda entry, _: (state.value, to_ms(entry["at"]))
+def _ended(entry: _Entry) -> _Row:
+    return (entry.at,)
+
+
+def _ms(at: datetime | None) -> int | None:
+    return None if at is None else to_ms(at)
+
+
+def _tied(entry: _Entry) -> _Row:
+    return entry.details["iccid"], entry.action == "bay.bind", entry.actor, entry.at
+
+
+def _admitting(state: AdmissionState) -> _Act:
+    return lambda entry: (state.value, entry.at)
 
 
 def _admission(row: RowMapping) -> _Row:
     at = row["decided_at"] or row["requested_at"]
-    return row["state"], None if at is None else to_ms(at)
+    return row["state"], _ms(at)
 
 
-def _state_of(name: str) -> Callable[[RowMapping, Mapping[str, object]], _Row]:
-    return lambda _, details: (CardState(str(details[name])).value,)
+def _card_state(name: str) -> _Act:
+    return lambda entry: (CardState(str(entry.details[name])).value,)
+
+
+def _account(entry: _Entry) -> _Row:
+    """Department, roles and state; each act tells what it changed."""
+    details = entry.details
+    match entry.action:
+        case "account.create":
+            return details.get("department"), details["roles"], AccountState.ACTIVE.value
+        case "account.change":
+            after = details["after"]
+            assert isinstance(after, dict)
+            return after["department"], after["roles"], entry.before[2] if entry.before else None
+    return *(entry.before or (None, None))[:2], details["after"]
+
+
+def _batch_state(entry: _Entry) -> _Row:
+    return (str(entry.details["state"]),)
 
 
 _TYING: Final = frozenset({"bay.learn", "bay.bind"})
-_TABLES: Final[
-    Sequence[
-        tuple[
-            Table,
-            str,
-            Mapping[str, Callable[[RowMapping, Mapping[str, object]], _Row | None]],
-            Callable[[RowMapping], _Row],
-        ]
-    ]
-] = (
-    (
-        bay_tie,
-        "bay",
-        {"bay.learn": _tied, "bay.bind": _tied, "bay.unbind": lambda *_: None},
-        _tie,
+_RULES: Final[Sequence[_Rule]] = (
+    _Rule(
+        table=account,
+        subject=lambda row: str(row["name"]),
+        acts=dict.fromkeys(("account.create", "account.change", "account.state"), _account),
+        read=lambda row: (row["department"], json.loads(row["roles"]), row["state"]),
     ),
-    (
-        admission,
-        "imei",
-        {
+    _Rule(
+        table=api_key,
+        subject=lambda row: str(row["key_id"]),
+        acts={"key.issue": _set(None), "key.revoke": _ended},
+        read=lambda row: (_ms(row["revoked_at"]),),
+    ),
+    _Rule(
+        table=approver_key,
+        subject=lambda row: str(row["kid"]),
+        acts={
+            "approver_key.register": _set(None),
+            "approver_key.revoke": lambda entry: (entry.details["reason"],),
+        },
+        read=lambda row: (row["revoke_reason"],),
+    ),
+    _Rule(
+        table=authorisation,
+        subject=lambda row: str(row["authorisation_id"]),
+        acts={"authorisation.grant": _set(None), "authorisation.withdraw": _ended},
+        read=lambda row: (_ms(row["revoked_at"]),),
+    ),
+    _Rule(
+        table=batch,
+        subject=lambda row: str(row["batch_id"]),
+        acts={
+            "batch.submit": _set(BatchState.CHECKED.value),
+            "batch.confirm": _set(BatchState.AWAITING_APPROVAL.value),
+            "batch.approve": _batch_state,
+            "batch.reject": _set(BatchState.REJECTED.value),
+            "batch.withdraw": _set(BatchState.WITHDRAWN.value),
+            "batch.start": _set(BatchState.RUNNING.value),
+            "batch.resume": _set(BatchState.RUNNING.value),
+            "batch.hold": _set(BatchState.HELD.value),
+            "batch.refused": _set(BatchState.HELD.value),
+            "batch.cancel": _set(BatchState.CANCELLED.value),
+            "batch.done": _set(BatchState.DONE.value),
+            "batch.expired": _set(BatchState.EXPIRED.value),
+        },
+        read=lambda row: (row["state"],),
+    ),
+    _Rule(
+        table=opt_out,
+        subject=lambda row: str(row["number_bidx"].hex()),
+        acts={"opt_out.add": lambda entry: (entry.actor,), "opt_out.remove": _gone},
+        read=lambda row: (row["by"],),
+    ),
+    _Rule(
+        table=bay_tie,
+        subject=lambda row: str(row["bay"]),
+        acts={"bay.learn": _tied, "bay.bind": _tied, "bay.unbind": _gone},
+        read=lambda row: (row["iccid"], row["is_firm"], row["tied_by"], to_ms(row["tied_at"])),
+    ),
+    _Rule(
+        table=admission,
+        subject=lambda row: str(row["imei"]),
+        acts={
             "admission.request": _admitting(AdmissionState.REQUESTED),
             "admission.approve": _admitting(AdmissionState.ADMITTED),
             "admission.expel": _admitting(AdmissionState.EXPELLED),
         },
-        _admission,
+        read=_admission,
     ),
-    (
-        sim,
-        "iccid",
-        {
-            "sim.add": _state_of("state"),
-            "sim.complete": _state_of("state"),
-            "sim.state": _state_of("after"),
+    _Rule(
+        table=sim,
+        subject=lambda row: str(row["iccid"]),
+        acts={
+            "sim.add": _card_state("state"),
+            "sim.complete": _card_state("state"),
+            "sim.state": _card_state("after"),
         },
-        lambda row: (row["state"],),
+        read=lambda row: (row["state"],),
     ),
 )

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, insert, literal, select, update
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, EventKind, mask_number
 from modemctl.policy.numbers import Rejection
+from modemctl.store.evidence import state_values
 from modemctl.store.tables import (
     batch,
     batch_chunk,
@@ -124,8 +125,7 @@ def freeze(tx: Tx, end: Frozen) -> bool:
         update(batch)
         .where(batch.c.batch_id == end.batch_id, batch.c.state == BatchState.DRAFT)
         .values(
-            state=BatchState.CHECKED,
-            state_at=tx.now,
+            **state_values(tx, end.batch_id, BatchState.CHECKED),
             header=end.header,
             digest=end.digest,
             n_lines=end.n_messages,

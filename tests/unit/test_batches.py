@@ -776,6 +776,8 @@ async def refused_now(office, shown):
         ("UPDATE batch SET operator = drafter", "SMS-01"),
         ("UPDATE batch SET not_after = not_after + 1", "SMS-01"),
         ("UPDATE batch SET header = cast(replace(header, 'own', 'owm') AS BLOB)", "SMS-01"),
+        ("UPDATE batch SET state_at = state_at + 1", "SMS-01"),
+        ("UPDATE batch SET state_mac = NULL", "SMS-01"),
         ("UPDATE approval SET jws = substr(jws, 1, length(jws) - 1) || 'B'", "SMS-01"),
         ("UPDATE approval SET received_at = received_at + 1", "SMS-01"),
         ("UPDATE approval SET account_id = (SELECT operator FROM batch)", "SMS-01"),

@@ -1,0 +1,113 @@
+"""Rows of the office put back as they were yesterday: people, keys, opt-outs, batches."""
+
+import asyncio
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import delete, update
+
+from modemctl.errors import PolicyRefused
+from modemctl.lifecycle import BatchState
+from modemctl.service.authorities import RevokeReason
+from modemctl.store import batches as rows
+from modemctl.store import optouts
+from modemctl.store.tables import account, api_key, approver_key, authorisation, batch, opt_out
+from tests.unit.test_audit_replay import faults, put_back, rows_of
+from tests.unit.test_audits import tamper
+from tests.unit.test_batches import rules_of
+from tests.unit.test_stops import freeze, office_in
+
+NUMBER = "+8613900000009"
+
+
+async def test_an_account_of_yesterday_does_not_come_back(tmp_path):
+    async with office_in(tmp_path) as office:
+        new = await office.accounts.create(
+            office.admin, name="eve", kind="person", department="retail", roles=["submitter"]
+        )
+        yesterday = await rows_of(office.store, account)
+        await office.accounts.change(office.admin, new.account_id, roles=["auditor"])
+        assert faults(tmp_path) == []
+        await freeze(office, "operator")
+    put_back(tmp_path, account, yesterday)
+    assert sorted(one.split(":")[0] for one in faults(tmp_path)) == [
+        "account eve",
+        f"account {office.who['operator'].name}",
+    ]
+
+
+async def test_keys_that_were_ended_stay_ended(tmp_path):
+    async with office_in(tmp_path) as office:
+        admin, anna = office.admin, office.who["dm"].account_id
+        public_key = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+        issued = await office.accounts.issue_key(admin, anna)
+        registered = await office.authorities.register_key(admin, anna, public_key=public_key)
+        before = {table: await rows_of(office.store, table) for table in (api_key, approver_key)}
+        assert faults(tmp_path) == []
+        await office.accounts.revoke_key(admin, issued.key.key_id, reason="stolen")
+        await office.authorities.revoke_key(admin, registered.kid, reason=RevokeReason.COMPROMISED)
+        assert faults(tmp_path) == []
+    for table, found in before.items():
+        put_back(tmp_path, table, found)
+    assert [one.split(":")[0] for one in faults(tmp_path)] == [
+        f"api_key {issued.key.key_id}",
+        f"approver_key {registered.kid}",
+    ]
+
+
+async def test_an_authorisation_that_was_withdrawn_stays_withdrawn(tmp_path):
+    async with office_in(tmp_path) as office:
+        clock = office.store.clock
+        one = await office.authorities.authorise(
+            office.admin, account_id=office.who["mic"].account_id, kind="manager",
+            department="retail", valid_from=None,
+            valid_until=clock.now().replace(year=clock.now().year + 1), reference="form 7",
+        )  # fmt: skip
+        yesterday = await rows_of(office.store, authorisation)
+        await office.authorities.withdraw(office.admin, one.authorisation_id, reason="moved")
+        assert faults(tmp_path) == []
+    put_back(tmp_path, authorisation, yesterday)
+    (fault,) = faults(tmp_path)
+    assert fault.startswith(f"authorisation {one.authorisation_id}:")
+
+
+async def test_a_deleted_opt_out_shows(tmp_path):
+    async with office_in(tmp_path) as office:
+        await office.store.write(lambda tx: optouts.add_from_sms(tx, NUMBER, "TD"))
+        assert faults(tmp_path) == []
+    tamper(tmp_path, delete(opt_out))
+    (fault,) = faults(tmp_path)
+    assert fault.endswith("the row is missing: not as entry 1 (opt_out.add) left it")
+    assert NUMBER[3:] not in fault
+
+
+async def test_a_cancelled_batch_of_yesterday_does_not_go_on_unseen(tmp_path):
+    async with office_in(tmp_path) as office:
+        shown = await office.start(await office.approve(await office.submit()))
+        yesterday = await rows_of(office.store, batch)
+        assert faults(tmp_path) == []
+        await office.batches.cancel(office.who["operator"], shown.batch.batch_id, "no more")
+        assert faults(tmp_path) == []
+    tamper(tmp_path, update(batch).values(yesterday[0]))
+    (fault,) = faults(tmp_path)
+    assert fault.startswith(f"batch {shown.batch.batch_id}: the row was put back or changed")
+    assert "(batch.cancel)" in fault
+
+
+@pytest.mark.parametrize("forged", [BatchState.HELD, BatchState.APPROVED, BatchState.RUNNING])
+async def test_a_state_that_modemctl_did_not_set_sends_nothing(tmp_path, forged):
+    async with office_in(tmp_path) as office:
+        operator = office.who["operator"]
+        shown = await office.start(await office.approve(await office.submit()))
+        batch_id = shown.batch.batch_id
+        await office.batches.cancel(operator, batch_id, "no more")
+        await asyncio.to_thread(tamper, tmp_path, update(batch).values(state=forged))
+        # Neither the next lease nor any step that a person could take makes it good.
+        if forged is BatchState.RUNNING:
+            await office.batches.hold(operator, batch_id, "what is that")
+        elif forged is BatchState.APPROVED:
+            await office.store.write(lambda tx: rows.due_starts(tx, rules_of(office)))
+        act = office.batches.start if forged is BatchState.APPROVED else office.batches.resume
+        with pytest.raises(PolicyRefused, match="state was not set by modemctl") as caught:
+            await act(operator, batch_id)
+        assert caught.value.policy == "SMS-01"
