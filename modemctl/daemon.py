@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from importlib.metadata import version
@@ -56,7 +56,7 @@ from modemctl.service.optouts import OptOuts
 from modemctl.service.puks import Puks
 from modemctl.service.sims import Sims
 from modemctl.service.submission import SubmissionRules
-from modemctl.store import CommitReport, Store, counts, modems, nodes, pins, puks, sweeps
+from modemctl.store import CommitReport, Store, counts, headroom, modems, nodes, pins, puks, sweeps
 from modemctl.store.counts import Counts
 from modemctl.store.engine import sqlite_path
 from modemctl.store.lock import state_lock
@@ -240,7 +240,7 @@ async def _run_on(
     services = make_services(store, settings, audit_key)
     app = create_app(services, settings=settings.api, telemetry=telemetry)
     telemetry.register(fleet.supervisor.snapshot)
-    census = Census(store)
+    census = Census(store, fleet.rules.quota)
     telemetry.register(census.snapshot)
     await _recover(store, fleet.rules, timedelta(minutes=settings.hours.hold_after_outage_minutes))
     manager = ServiceManager(store.clock)
@@ -356,15 +356,20 @@ async def _feed_watchdog(store: Store, manager: ServiceManager) -> None:
 class Census:
     """The store's figures for metrics: counted now and then, read at each scrape."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, quota: QuotaRules) -> None:
         self._store = store
+        self._quota = quota
         self._counts = Counts()
+        self._limits: Mapping[tuple[str, str], float] = {}
 
     async def run(self) -> None:
         """Count until cancelled; a store that fails leaves the last figures."""
         while True:
             with suppress(StoreError):
                 self._counts = await self._store.read(counts.read)
+                self._limits = await self._store.read(
+                    lambda conn: headroom.pressure(self._store.view(conn), self._quota)
+                )
             await asyncio.sleep(_CENSUS_EVERY)
 
     def snapshot(self) -> BankSnapshot:
@@ -375,6 +380,7 @@ class Census:
             sim_locks=known.locks,
             batches=known.batches,
             segments=known.segments,
+            limits=self._limits,
             is_writer_up=journal.is_healthy,
             n_journal_backlog=journal.backlog,
             audit_sequence=journal.head.seq,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -105,6 +105,17 @@ def uses(tx: Tx, rules: QuotaRules, of: Iterable[Subject]) -> Sequence[Use]:
         for one, scope in known
         for cap in scope.caps
     ]
+
+
+def pressure(tx: Tx, rules: QuotaRules) -> Mapping[tuple[str, str], float]:
+    """Kind and name → used share of the tightest limit; only departments and carriers are named."""
+    found: dict[tuple[str, str], float] = {}
+    for one in uses(tx, rules, subjects(tx.conn, rules)):
+        kind = one.subject.kind
+        name = one.subject.name if kind in {ScopeKind.DEPARTMENT, ScopeKind.CARRIER} else ""
+        key, ratio = (kind.value, name), one.used / one.cap.most
+        found[key] = max(ratio, found.get(key, 0.0))
+    return found
 
 
 def obstacle(tx: Tx, rules: QuotaRules, waiting: Waiting) -> Obstacle | None:

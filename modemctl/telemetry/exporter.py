@@ -29,6 +29,9 @@ _BREAKER_VALUES: Final = {"closed": 0, "half_open": 1, "open": 2}
 
 _Family = GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily
 
+_N_LIMITS: Final = 200
+"""Most departments and carriers whose use is told."""
+
 _N_SERIES: Final = 8_192
 """Most series of one counter or histogram; 512 bays with 5 blames need 2,560."""
 
@@ -56,6 +59,8 @@ class BankSnapshot:
     modems: Sequence[ModemSample] = ()
     sims: Mapping[str, int] = field(default_factory=dict)
     sim_locks: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """Kind and name of whom limits fall on → used share of the tightest."""
     segments: Mapping[str, int] = field(default_factory=dict)
     batches: Mapping[str, int] = field(default_factory=dict)
     is_writer_up: bool | None = None
@@ -203,6 +208,7 @@ def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapsho
         counts: Mapping[str, int] = getattr(snapshot, name)
         for state, number in counts.items():
             gauges[f"modemctl_{name}"].add_metric([_safe(state)], number)
+    _add_limits(gauges["modemctl_limit_used_ratio"], snapshot.limits)
     numbers: tuple[tuple[str, int | None], ...] = (
         ("store_writer_up", snapshot.is_writer_up),
         ("journal_backlog", snapshot.n_journal_backlog),
@@ -211,6 +217,16 @@ def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapsho
     for name, value in numbers:
         if value is not None:
             gauges[f"modemctl_{name}"].add_metric([], value)
+
+
+def _add_limits(gauge: GaugeMetricFamily, limits: Mapping[tuple[str, str], float]) -> None:
+    """Names that may not be shown fall together: the fullest of them counts."""
+    shown: dict[tuple[str, str], float] = {}
+    for (kind, name), ratio in limits.items():
+        key = (_safe(kind), name and _safe(name))
+        shown[key] = max(ratio, shown.get(key, 0.0))
+    for labels, ratio in sorted(shown.items())[:_N_LIMITS]:
+        gauge.add_metric(list(labels), ratio)
 
 
 def _add_modem(gauges: Mapping[str, GaugeMetricFamily], modem: ModemSample) -> None:

@@ -37,6 +37,7 @@ LABELS: Final = {
     "family": "driver family",
     "kind": "kind of the thing counted",
     "method": "HTTP method",
+    "name": "department or carrier as the register writes it; empty: the fullest of its kind",
     "outcome": "how it ended",
     "phase": "what the command was waiting for",
     "policy": "id of the company's rule",
@@ -96,6 +97,12 @@ METRICS: Final = (
     # the store, read from its counts
     _gauge("sims", "Cards in the register by state of their life cycle.", "state"),
     _gauge("sim_locks", "Cards in use by what their last start showed of the PIN lock.", "state"),
+    _gauge(
+        "limit_used_ratio",
+        "Use of the tightest limit: of a department or carrier by name, of others of the fullest.",
+        "kind",
+        "name",
+    ),
     _gauge("segments", "Segments by state, of batches that are not done.", "state"),
     _gauge("batches", "Batches by state.", "state"),
     _gauge("store_writer_up", "1 while the writer's last commit went through."),

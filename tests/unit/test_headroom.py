@@ -20,9 +20,10 @@ from modemctl.service.limits import Limits, Measure, ScopeKind, Span
 from modemctl.service.messages import Messages
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.submission import SubmissionRules
-from modemctl.store import sims
+from modemctl.store import headroom, sims
 from modemctl.store.leases import Leased
 from modemctl.store.tables import sim
+from modemctl.telemetry import BankSnapshot, Telemetry
 from tests.support.approved import GENERAL, SALES, numbers
 from tests.support.benches import CARDS, bench
 
@@ -146,6 +147,26 @@ async def test_the_list_is_paged_and_keeps_to_the_department(tmp_path):
         assert {one.scope for one in seen} == {ScopeKind.CARRIER, ScopeKind.HOLDER, ScopeKind.SIM}
         own = (await limits.list_limits(who(GENERAL, ALL - {Scope.PII_READ}))).items
         assert {one.name for one in own} == {"王**", *CARDS[:6]}
+
+
+async def test_the_pressure_names_departments_and_carriers_alone(tmp_path):
+    rules = rules_of(
+        carrier=CarrierCaps(messages_per_day=8, segments_per_hour=4),
+        department=DepartmentCaps(messages_per_day=4),
+        segments_per_day=2,
+    )
+    async with bench(tmp_path, quota=rules.quota) as b:
+        await b.store.write(lambda tx: tx.conn.execute(update(sim).values(carrier="CMCC")) and None)
+        await b.batch(5)
+        await b.lease(CARDS[0])
+        found = await b.store.read(lambda conn: headroom.pressure(b.store.view(conn), rules.quota))
+    assert found == {("carrier", "CMCC"): 0.25, ("department", SALES): 0.25, ("sim", ""): 0.5}
+    telemetry = Telemetry(version="test")
+    telemetry.register(lambda: BankSnapshot(limits={**found, ("department", "综合部"): 1.0}))
+    text = telemetry.render().decode()
+    assert 'modemctl_limit_used_ratio{kind="sim",name=""} 0.5' in text
+    assert 'modemctl_limit_used_ratio{kind="department",name="sales"} 0.25' in text
+    assert 'modemctl_limit_used_ratio{kind="department",name="hidden"} 1.0' in text
 
 
 async def test_who_may_not_read_cards_sees_no_limits(tmp_path):
