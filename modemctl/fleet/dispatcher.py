@@ -17,7 +17,7 @@ from modemctl.errors import PolicyRefused, StoreError, TamperedError
 from modemctl.fleet.breaking import Gate
 from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId, Topic
 from modemctl.policy.approvals import LineEvidence, VerifiedBatch, verify_line
-from modemctl.sms import Unencodable, encode_submit, submits
+from modemctl.sms import MIN_VALIDITY, Unencodable, encode_submit, submits
 from modemctl.store import Store
 from modemctl.store.evidence import read_lines
 from modemctl.store.leases import Leased, LeaseRequest, Nothing, lease
@@ -277,7 +277,8 @@ class Dispatcher:
             chunk_leaves=found.chunk_leaves,
             salt=found.salt,
         )
-        tpdus = self._tpdus(line.text, line.to, leased.message_id)
+        left = batch.header.not_after - self._store.clock.now()
+        tpdus = self._tpdus(line.text, line.to, leased.message_id, left)
         if len(tpdus) != leased.n_segments:
             raise PolicyRefused("SMS-01", "the message has not the segments that were counted")
         return Job(
@@ -290,13 +291,14 @@ class Dispatcher:
             ),
         )
 
-    def _tpdus(self, text: str, to: str, message_id: MessageId) -> list[bytes]:
+    def _tpdus(self, text: str, to: str, message_id: MessageId, left: timedelta) -> list[bytes]:
+        """Encode it; the network shall not deliver what is `left` behind its batch's window."""
         try:
             pieces = submits(
                 text,
                 to,
                 reference=message_id % 256,
-                validity=self._encoding.validity,
+                validity=min(self._encoding.validity, max(left, MIN_VALIDITY)),
                 report=self._encoding.wants_reports,
             )
             return [encode_submit(piece) for piece in pieces]

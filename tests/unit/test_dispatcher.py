@@ -9,6 +9,7 @@ import pytest
 
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules, Job
 from modemctl.lifecycle import SegmentState
+from modemctl.sms import Submit, decode
 from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, Bench, bay_of, bench
 from tests.support.senders import break_store, until
@@ -24,6 +25,22 @@ async def dispatching(b: Bench) -> AsyncIterator[Dispatcher]:
             yield dispatcher
         finally:
             serving.cancel()
+
+
+@pytest.mark.parametrize(("left", "validity"), [(40, 40), (3, 5), (600, 60)])
+async def test_the_network_is_told_not_to_deliver_behind_the_batchs_window(
+    tmp_path, left, validity
+):
+    async with bench(tmp_path) as b:
+        await b.batch(1, not_after=b.clock.at + timedelta(minutes=left))
+        jobs: list[Job] = []
+        async with dispatching(b) as dispatcher:
+            dispatcher.ask(bay_of(CARDS[0]), CARDS[0], jobs.append)
+            await until(lambda: bool(jobs))
+    [segment] = jobs[0].segments
+    submit = decode(segment.tpdu, from_network=False)
+    assert isinstance(submit, Submit)
+    assert submit.validity == timedelta(minutes=validity)
 
 
 @pytest.mark.parametrize("spoilt", [1, 2, 3])
