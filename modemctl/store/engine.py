@@ -24,8 +24,9 @@ def create_engines(url: str, *, n_readers: int) -> tuple[Engine, Engine]:
     writer = create_engine(url, pool_size=1, max_overflow=0)
     reader = create_engine(url, pool_size=n_readers, max_overflow=0)
     if writer.dialect.name == "sqlite":
-        _tune_sqlite(writer, begin="BEGIN IMMEDIATE", query_only=False)
-        _tune_sqlite(reader, begin="BEGIN", query_only=True)
+        _tune_sqlite(writer, begin="BEGIN IMMEDIATE", query_only=False, cache_kib=16_000)
+        # Each reader has a cache of its own; behind all of them is the system's.
+        _tune_sqlite(reader, begin="BEGIN", query_only=True, cache_kib=4_000)
     return writer, reader
 
 
@@ -109,7 +110,7 @@ def _require_key(conn: Connection, key_check: str) -> None:
         )
 
 
-def _tune_sqlite(engine: Engine, *, begin: str, query_only: bool) -> None:
+def _tune_sqlite(engine: Engine, *, begin: str, query_only: bool, cache_kib: int) -> None:
     @event.listens_for(engine, "connect")
     def on_connect(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
         del record
@@ -121,7 +122,7 @@ def _tune_sqlite(engine: Engine, *, begin: str, query_only: bool) -> None:
             "foreign_keys=ON",
             "busy_timeout=5000",
             "temp_store=MEMORY",
-            "cache_size=-16000",
+            f"cache_size=-{cache_kib}",
             f"query_only={'ON' if query_only else 'OFF'}",
         ):
             cursor.execute(f"PRAGMA {pragma}")
