@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from sqlalchemy import Connection, RowMapping, Table, select
+from sqlalchemy import Connection, RowMapping, Table, bindparam, func, select
 
 from modemctl.lifecycle import BatchState, CardState
 from modemctl.policy.admission import AdmissionState
@@ -31,6 +31,9 @@ from modemctl.store.tables import (
 )
 
 _Row: TypeAlias = tuple[object, ...]
+
+_UNTOLD: Final[_Row] = ()
+"""What an entry leaves that does not say it: the row is not judged until a later one does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,7 @@ def replay(conn: Connection) -> Iterator[str]:
             rule.subject(row): rule.read(row) for row in conn.execute(select(rule.table)).mappings()
         }
         for subject, one in sorted(said.items()):
-            if held.get(subject) != one.row:
+            if one.row != _UNTOLD and held.get(subject) != one.row:
                 what = "is missing" if subject not in held else "was put back or changed"
                 name = rule.table.name
                 yield f"{name} {subject}: the row {what}: not as {one.by} left it"
@@ -89,10 +92,8 @@ def replay(conn: Connection) -> Iterator[str]:
 
 def _latest(conn: Connection, acts: Mapping[str, _Act]) -> Mapping[str, _Said]:
     """Each subject's last entry among these acts, over all nodes."""
-    order = (audit_entry.c.at, audit_entry.c.node_id, audit_entry.c.seq)
-    query = select(*audit_entry.c).where(audit_entry.c.action.in_(sorted(acts))).order_by(*order)
     said: dict[str, _Said] = {}
-    for row in conn.execute(query).mappings():
+    for row in conn.execute(_IN_ORDER, {"actions": sorted(acts)}).mappings():
         subject = row["subject"]
         before = said.get(subject)
         entry = _Entry(
@@ -111,7 +112,7 @@ def _latest(conn: Connection, acts: Mapping[str, _Act]) -> Mapping[str, _Said]:
 
 
 def _is_tie_of(said: _Said, iccid: object) -> bool:
-    return said.row is not None and said.row[0] == iccid
+    return said.row is not None and said.row[:1] == (iccid,)
 
 
 def _set(*values: object) -> _Act:
@@ -160,10 +161,23 @@ def _account(entry: _Entry) -> _Row:
     return *(entry.before or (None, None))[:2], details["after"]
 
 
-def _batch_state(entry: _Entry) -> _Row:
-    return (str(entry.details["state"]),)
+def _approved(entry: _Entry) -> _Row:
+    state = entry.details.get("state")  # earlier versions did not say whether it was the last step
+    return _UNTOLD if state is None else (str(state),)
 
 
+_IN_ORDER: Final = (
+    select(audit_entry)
+    .where(audit_entry.c.action.in_(bindparam("actions", expanding=True)))
+    .order_by(
+        # A clock that was set back turns no chain around.
+        func.max(audit_entry.c.at).over(
+            partition_by=audit_entry.c.node_id, order_by=audit_entry.c.seq
+        ),
+        audit_entry.c.node_id,
+        audit_entry.c.seq,
+    )
+)
 _TYING: Final = frozenset({"bay.learn", "bay.bind"})
 _RULES: Final[Sequence[_Rule]] = (
     _Rule(
@@ -199,7 +213,7 @@ _RULES: Final[Sequence[_Rule]] = (
         acts={
             "batch.submit": _set(BatchState.CHECKED.value),
             "batch.confirm": _set(BatchState.AWAITING_APPROVAL.value),
-            "batch.approve": _batch_state,
+            "batch.approve": _approved,
             "batch.reject": _set(BatchState.REJECTED.value),
             "batch.withdraw": _set(BatchState.WITHDRAWN.value),
             "batch.start": _set(BatchState.RUNNING.value),

@@ -111,3 +111,24 @@ async def test_a_state_that_modemctl_did_not_set_sends_nothing(tmp_path, forged)
         with pytest.raises(PolicyRefused, match="state was not set by modemctl") as caught:
             await act(operator, batch_id)
         assert caught.value.policy == "SMS-01"
+
+
+async def test_a_clock_that_is_set_back_turns_no_entries_around(tmp_path):
+    async with office_in(tmp_path) as office:
+        operator, clock = office.who["operator"], office.store.clock
+        clock.advance(3_600)
+        shown = await office.start(await office.approve(await office.submit()))
+        await office.batches.hold(operator, shown.batch.batch_id, "wait")
+        clock.step(-60)
+        await office.batches.resume(operator, shown.batch.batch_id)
+    assert faults(tmp_path) == []
+
+
+async def test_an_approval_of_an_earlier_version_says_nothing_of_the_state(tmp_path):
+    async with office_in(tmp_path) as office:
+        shown = await office.confirm(await office.submit())
+        details = {"decision": "approve", "step": 1}
+        await office.store.write(
+            lambda tx: tx.audit("dm", "batch.approve", shown.batch.batch_id, details)
+        )
+    assert faults(tmp_path) == []
