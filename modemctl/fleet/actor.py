@@ -119,6 +119,8 @@ class Actor:
         self._sim_wait = SimWait(self._attention, self._link)
         self.over = asyncio.Event()
         """Set where nobody need wait for `run` any more though it goes on: it will never end."""
+        self.is_deserted = False
+        """Whether another actor has the bay: should `run` end after all, nothing here counts."""
 
     # ---------------------------------------------------------------- what others see and say
 
@@ -214,12 +216,14 @@ class Actor:
                     pump.cancel()
             finally:
                 await self._link.close()
-                self._ground.hubs.leave(self._bay)
+                if not self.is_deserted:
+                    self._ground.hubs.leave(self._bay)
                 await self._receiver.end("the link was closed")
             end.cancel()
 
     async def desert(self) -> None:
         """Leave the modem to another actor, whatever still hangs here: its link works no more."""
+        self.is_deserted = True
         self._attention.stop()
         self._link.abandon()
         await self._link.close()
@@ -232,8 +236,9 @@ class Actor:
                 await self._move(moved)
 
     def _is_news(self, moved: Moved) -> bool:
-        """Whether the modem brought it about, not a planned stop: that is no failure."""
-        return not (self._attention.is_stopping and moved.event in _OF_A_STOP)
+        """Whether this bay's modem brought it about, not a planned stop: that is no failure."""
+        is_of_stop = self._attention.is_stopping and moved.event in _OF_A_STOP
+        return not is_of_stop and not self.is_deserted
 
     async def _stay(self) -> Moved | None:
         """One stay in the present state; what its failure means is said here, once."""

@@ -105,9 +105,11 @@ class Dispatcher:
         )
         self._bell.set()
 
-    def withdraw(self, bay: Bay) -> None:
-        """Ask no more; what is leased meanwhile goes back."""
-        self._waiting.pop(bay, None)
+    def withdraw(self, bay: Bay, take: Callable[[Job], None] | None = None) -> None:
+        """Ask no more, or only with this `take`; what is leased meanwhile goes back."""
+        waiting = self._waiting.get(bay)
+        if waiting is not None and (take is None or waiting.take == take):
+            del self._waiting[bay]
 
     def stop(self) -> None:
         """Lease nothing more."""

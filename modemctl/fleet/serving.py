@@ -130,7 +130,7 @@ class Sender:
 
     async def close(self) -> None:
         """Give back what was not sent, wait until every outcome is saved."""
-        self._desk.dispatcher.withdraw(self._desk.bay)
+        self._desk.dispatcher.withdraw(self._desk.bay, self._take)
         self._is_asking = False
         self._desk.gate.leave()
         while self._jobs:

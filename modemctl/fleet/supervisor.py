@@ -169,7 +169,7 @@ class Supervisor:
         """One actor's life; False where it failed, or hangs for good and is left behind."""
         bay = seat.place.bay
         actor = seat.actor = Actor(self._ground, seat.place)
-        life = group.create_task(self._lead(actor, bay), name=f"actor {bay}")
+        life = group.create_task(self._lead(actor, seat), name=f"actor {bay}")
         life.add_done_callback(lambda _: actor.over.set())
         try:
             await actor.over.wait()
@@ -178,17 +178,19 @@ class Supervisor:
         if life.done():
             return life.result()
         _log.error("actor.left_behind", extra={"bay": bay})
-        await self._note_failure(bay, "Stuck")
         await actor.desert()
+        await self._note_failure(bay, "Stuck")
         return False
 
-    async def _lead(self, actor: Actor, bay: Bay) -> bool:
+    async def _lead(self, actor: Actor, seat: Seat) -> bool:
+        bay = seat.place.bay
         try:
             await self._prime(actor, bay)
             await actor.run()
         except Exception as error:  # noqa: BLE001 - the one guard: this bay fails, no other
             _log.exception("actor.failed", extra={"bay": bay})
-            await self._note_failure(bay, type(error).__name__)
+            if not actor.is_deserted:  # else the bay, and what is in flight there, is another's
+                await self._note_failure(bay, type(error).__name__)
             return False
         return True
 

@@ -62,3 +62,14 @@ async def test_a_refusal_that_cannot_be_stored_strands_no_other_message(tmp_path
                 while await b.states(batch_id) != expected:
                     await asyncio.sleep(0.01)
         assert {job.lease.line_no for job in jobs} == {1, 2, 3} - {spoilt}
+
+
+async def test_who_withdraws_late_takes_nothing_from_who_asks_there_now(tmp_path):
+    """A bay's former actor ends in its own time: the bay's new one asks only once."""
+    async with bench(tmp_path) as b:
+        jobs: list[Job] = []
+        async with dispatching(b) as dispatcher:
+            dispatcher.ask(bay_of(CARDS[0]), CARDS[0], jobs.append)
+            dispatcher.withdraw(bay_of(CARDS[0]), lambda _: None)
+            await b.batch(1)
+            await until(lambda: len(jobs) == 1)

@@ -140,6 +140,48 @@ async def test_an_actor_that_nothing_ends_is_left_behind_for_a_new_one(
     assert "actor.left_behind" in [record.message for record in caplog.records]
 
 
+async def test_who_was_left_behind_harms_nobody_when_it_ends_after_all(tmp_path, monkeypatch):
+    """A segment of the bay's new actor is in flight by then."""
+    limits = {**progress.LIMITS, ModemState.PROBING: 0.1}
+    monkeypatch.setattr(progress, "LIMITS", limits)
+    monkeypatch.setattr(progress, "_CLEAN_UP", 0.02)
+    is_over, n_probes = asyncio.Event(), 0
+
+    async def never(address, sink):
+        nonlocal n_probes
+        n_probes += 1
+        limits[ModemState.PROBING] = 60.0  # for the next one
+        if n_probes == 1:
+            while not is_over.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await is_over.wait()
+            raise RuntimeError("a fault of ours, late")
+        return await registry.probe(address, sink)
+
+    async with bench(tmp_path) as b, OnPty(cardless()) as port:
+        await b.batch(1)
+        bay = bay_of(CARDS[0])
+        link = tmp_path / bay
+        link.symlink_to(port.path)
+        async with supervised(b, str(link), probe=never):
+            await until_state(b, bay, "sim_wait")
+            [one] = await b.lease(CARDS[0])
+            await b.begin(one)
+            n_tasks = len(asyncio.all_tasks())
+            is_over.set()
+            await until(lambda: len(asyncio.all_tasks()) < n_tasks)
+            assert (await b.row(one.segments[0][0])).state == "submitting"
+            assert (await b.store.read(lambda conn: modems.read(conn, bay))).state == "sim_wait"
+
+
+async def until_state(b: Bench, bay: str, state: str) -> None:
+    async with asyncio.timeout(20):
+        row = None
+        while row is None or row.state != state:
+            await asyncio.sleep(0.01)
+            row = await b.store.read(lambda conn: modems.read(conn, bay))
+
+
 async def test_what_an_earlier_life_left_switched_off_is_on_again_soon_after_the_start(tmp_path):
     switch, notes = tmp_path / "authorized", OffNotes(tmp_path / "notes")
     switch.write_text("0")
