@@ -234,8 +234,8 @@ class Book:
         back: tuple[int, ...] = ()
         if without is not None and without.mark == self._rules.mark and key in without.keys:
             back, own = self._buckets(cap, without), without.amount(cap.measure)
-            if cap.measure is Measure.RECIPIENTS:
-                own = 0  # where it is given back, it is met anew
+            if cap.measure is Measure.RECIPIENTS and not self._frees(key, cap, without):
+                own = 0
         if not cap.span.is_calendar:
             still = sum(own for bucket in back if bucket >= self._first[cap.span])
             return self._sums.get((key, cap.column), 0) - still
@@ -291,6 +291,12 @@ class Book:
             self._add(key, cap, contact.bucket, -1)
             self._add(key, cap, present[0], 1)
         contact.bucket, contact.n = present[0], contact.n + 1
+
+    def _frees(self, key: str, cap: Cap, charge: Charge) -> bool:
+        """Whether its recipient counts no more where this charge is given back."""
+        contact = self._contacts.get((key, cap.column, charge.recipient or ""))
+        since = self._buckets(cap, charge)[0]
+        return contact is not None and contact.n == 1 and since >= contact.since
 
     def _forget(self, key: str, cap: Cap, charge: Charge, buckets: tuple[int, ...]) -> None:
         if charge.recipient is None:

@@ -139,6 +139,16 @@ async def test_the_second_message_to_a_number_is_no_new_recipient(tmp_path):
         assert await count(b, ScopeKind.SIM, CARDS[0], Measure.RECIPIENTS) == 2
 
 
+async def test_the_last_recipient_of_a_day_leaves_where_the_clocks_differ(tmp_path):
+    quota = limits(ScopeKind.SIM, 1, Measure.RECIPIENTS)
+    async with bench(tmp_path, quota=quota) as b:
+        b.clock.step(86_400)  # from now on each charge of a recipient counts anew
+        await b.batch(2)
+        [one] = await b.lease(CARDS[0])
+        assert isinstance(await b.begin(one), Cleared)
+        assert await leased(b, CARDS[0]) == [False]
+
+
 async def test_a_long_message_is_one_message_and_many_segments(tmp_path):
     more = (
         Cap(measure=Measure.MESSAGES, span=Span.HOUR, most=9),
