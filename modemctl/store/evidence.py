@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, insert, select, tuple_
+from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
 
 from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.lifecycle import BatchState
@@ -193,6 +193,18 @@ def state_values(tx: Tx, batch_id: str, to: BatchState) -> dict[str, object]:
     is_ours = before is None or _is_state_ours(tx.vault, before)
     mac = _state_mac(tx.vault, batch_id, to, tx.now) if is_ours else None
     return {"state": to, "state_at": tx.now, "state_mac": mac}
+
+
+def seal_states(conn: Connection, vault: Vault) -> None:
+    """Seal the states of all batches: those of a database that had no seals yet."""
+    columns = (batch_table.c.batch_id, batch_table.c.state, batch_table.c.state_at)
+    seals = [
+        {"id": row.batch_id, "seal": _state_mac(vault, row.batch_id, row.state, row.state_at)}
+        for row in conn.execute(select(*columns))
+    ]
+    if seals:
+        statement = update(batch_table).where(batch_table.c.batch_id == bindparam("id"))
+        conn.execute(statement.values(state_mac=bindparam("seal")), seals)
 
 
 def add_confirmation(tx: Tx, *, batch_id: BatchId, account_id: AccountId, digest: bytes) -> None:

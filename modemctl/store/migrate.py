@@ -9,12 +9,13 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine, insert, inspect
+from sqlalchemy import Connection, create_engine, insert, inspect
 from sqlalchemy.exc import DBAPIError
 
 from modemctl.errors import ConfigError
 from modemctl.store.engine import SCHEMA_REVISION, sqlite_path
-from modemctl.store.tables import meta
+from modemctl.store.evidence import seal_states
+from modemctl.store.tables import batch, meta
 from modemctl.vault import Vault
 
 
@@ -43,7 +44,10 @@ def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | No
                 raise ConfigError([f"database {engine.url} holds tables that are not modemctl's"])
             config = alembic_config()
             config.attributes["connection"] = connection
+            had_seals = _has_seals(connection)
             command.upgrade(config, SCHEMA_REVISION)
+            if tables and not had_seals:
+                seal_states(connection, vault)
             if not tables:
                 connection.execute(
                     insert(meta),
@@ -57,6 +61,14 @@ def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | No
     finally:
         engine.dispose()
     return copy
+
+
+def _has_seals(connection: Connection) -> bool:
+    """Whether batches carry seals of their states: what is unsealed then was altered."""
+    inspector = inspect(connection)
+    return inspector.has_table(batch.name) and batch.c.state_mac.name in {
+        column["name"] for column in inspector.get_columns(batch.name)
+    }
 
 
 def _make_private(path: Path) -> None:

@@ -50,7 +50,7 @@ batch = Table(
     Column("n_segments", Integer, nullable=False),
     Column("created_at", UtcMs, nullable=False),
     Column("state_at", UtcMs, nullable=False),
-    Column("state_mac", LargeBinary),  # NULL: a state that was not set by us, or long ago
+    Column("state_mac", LargeBinary),  # NULL: a state that was not set by us
     Column("served_at", BigInteger, nullable=False, server_default=text("0")),  # round robin
     one_of("state", BatchState),
 )
