@@ -10,6 +10,7 @@ Source: Linux, Documentation/ABI/testing/sysfs-bus-usb (`authorized`, `<hub>-por
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import shutil
@@ -32,6 +33,8 @@ OFF_TIME: Final = 3.0
 _WRITE_LIMIT: Final = 20.0
 _LAST_WRITE: Final = 1.0  # seconds that a step which was cut off waits for its end
 _PROGRAM_LIMIT: Final = 30.0
+_N_TRIES: Final = 9  # to switch on; eight minutes
+_FIRST_PAUSE: Final = 2.0  # seconds before the second, then twice as long each time
 _GONE: Final = frozenset({errno.ENOENT, errno.ENODEV})
 _NO_RIGHTS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -116,10 +119,12 @@ async def _cycle(what: Switched, notes: OffNotes, off_time: float) -> None:
         try:
             _switch_off(what)
         except (OSError, UsbRefused):
+            with contextlib.suppress(OSError, UsbRefused):
+                _switch_on(what)  # who failed, or was killed, may have switched it off first
             notes.drop(note)
             raise
         enough.wait(off_time)
-        _switch_on(what)
+        _switch_on_patiently(what)
         notes.drop(note)
 
     done = in_daemon_thread("usb", work)
@@ -157,6 +162,18 @@ def _switch_on(what: Switched) -> None:
     except OSError as error:
         if error.errno not in _GONE:
             raise
+
+
+def _switch_on_patiently(what: Switched) -> None:
+    """Try again where it fails: nobody else would, and the modem would stay off."""
+    for n_failed in range(_N_TRIES - 1):
+        try:
+            return _switch_on(what)
+        except (OSError, UsbRefused) as error:
+            facts = {"hub": what.hub, "port": what.hub_port, "error": str(error)}
+            _log.warning("usb.still_off", extra=facts)
+            threading.Event().wait(_FIRST_PAUSE * 2**n_failed)
+    return _switch_on(what)
 
 
 def _put(path: Path, text: str) -> None:

@@ -162,3 +162,33 @@ async def test_a_missing_uhubctl_is_told_as_such(tmp_path, monkeypatch):
     with pytest.raises(UsbRefused, match="not installed") as caught:
         await cycle_power(device(tmp_path), HubPower.UHUBCTL, OffNotes())
     assert caught.value.has_no_rights
+
+
+async def test_what_could_not_be_switched_on_at_once_is_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(usb, "_FIRST_PAUSE", 0.01)
+    asked = program(
+        tmp_path, monkeypatch, f'[ "$6" = off ] || [ $(wc -l < {tmp_path}/asked) -ge 4 ]'
+    )
+    notes = OffNotes(tmp_path / "notes")
+    await cycle_power(device(tmp_path), HubPower.UHUBCTL, notes, off_time=0.0)
+    assert [line.split()[-1] for line in asked.read_text().splitlines()] == ["off", *["on"] * 3]
+    assert not notes.left()
+
+
+async def test_what_never_comes_on_again_stays_noted_for_the_next_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(usb, "_FIRST_PAUSE", 0.0)
+    program(tmp_path, monkeypatch, '[ "$6" = off ]')
+    notes = OffNotes(tmp_path / "notes")
+    with pytest.raises(UsbRefused):
+        await cycle_power(device(tmp_path), HubPower.UHUBCTL, notes, off_time=0.0)
+    assert len(notes.left()) == 1
+
+
+async def test_a_uhubctl_that_was_cut_off_while_it_switched_off_is_followed_by_on(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(usb, "_WRITE_LIMIT", 0.5)
+    asked = program(tmp_path, monkeypatch, '[ "$6" = on ] || exec sleep 60')
+    with pytest.raises(UsbRefused, match="no end in time"):
+        await cycle_power(device(tmp_path), HubPower.UHUBCTL, OffNotes(), off_time=0.5)
+    assert asked.read_text().splitlines()[-1].endswith("on")
