@@ -324,9 +324,9 @@ class Supervisor:
     async def _tell_cards(self, iccids: Mapping[Bay, Iccid]) -> bool:
         vault, mode = self._store.vault, self._ground.bank.cards
         found = await self._read_patiently(lambda conn: verdicts(conn, vault, iccids, mode))
-        actors = self._actors
-        for bay, unfit in (found or {}).items():
-            actors[bay].tell_card(unfit)
+        for bay, actor in self._actors.items():  # one may be forgotten by now
+            if found is not None and bay in found:
+                actor.tell_card(found[bay])
         return found is not None
 
     async def _watch_admissions(self) -> None:
@@ -345,9 +345,9 @@ class Supervisor:
                 query = partial(admission.verdicts, vault=vault, imeis=imeis, mode=mode)
                 found = await self._read_patiently(query) if imeis else {}
                 is_owed = is_owed and found is None
-                actors = self._actors
-                for bay, refusal in (found or {}).items():
-                    actors[bay].tell_admission(refusal)
+                for bay, actor in self._actors.items():  # one may be forgotten by now
+                    if found is not None and bay in found:
+                        actor.tell_admission(found[bay])
 
     async def _read_patiently(self, query: Callable[[Connection], ResultT]) -> ResultT | None:
         try:

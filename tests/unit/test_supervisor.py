@@ -16,7 +16,7 @@ from drivers import registry
 from drivers.port import stuck_operations
 from modemctl.config import SimsSettings
 from modemctl.config.settings import BankSettings
-from modemctl.fleet import progress
+from modemctl.fleet import admission, progress
 from modemctl.fleet.breaking import Breakers
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
 from modemctl.fleet.ground import Ground
@@ -26,10 +26,10 @@ from modemctl.fleet.starting import StartBudget
 from modemctl.fleet.supervisor import Supervisor
 from modemctl.fleet.usb_notes import OffNotes, Switched
 from modemctl.lifecycle import ModemState
-from modemctl.model import AccountId, Topic
+from modemctl.model import AccountId, Bay, Topic
 from modemctl.policy.numbers import NumberRules
 from modemctl.store import Tx, admissions, ladder_steps, modems
-from modemctl.store.tables import admission
+from modemctl.store.tables import admission as admission_table
 from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, Bench, bay_of, bench
 from tests.support.scripted_modem import OK, OnPty, ScriptedModem, said
@@ -62,6 +62,7 @@ async def supervised(
         off_notes=off_notes or OffNotes(),
     )
     supervisor = Supervisor(ground)
+    telemetry.register(supervisor.snapshot)
     async with asyncio.TaskGroup() as group:
         group.create_task(supervisor.run())
         try:
@@ -174,6 +175,36 @@ async def test_who_was_left_behind_harms_nobody_when_it_ends_after_all(tmp_path,
             assert (await b.store.read(lambda conn: modems.read(conn, bay))).state == "sim_wait"
 
 
+async def test_a_bay_may_be_forgotten_while_the_list_is_asked_about_its_modem(
+    tmp_path, monkeypatch
+):
+    """Both are rung at once; the supervisor, and with it the daemon, would end."""
+    is_asked, let_go, verdicts = threading.Event(), threading.Event(), admission.verdicts
+
+    def slow(conn, vault, imeis, mode):
+        is_asked.set()
+        let_go.wait(10)
+        return verdicts(conn, vault, imeis, mode)
+
+    async with bench(tmp_path) as b, OnPty(cardless()) as port:
+        bay = Bay("bay-a")
+        (tmp_path / bay).symlink_to(port.path)
+        async with supervised(b, f"{tmp_path}/bay-*", probe=registry.probe) as ground:
+            await until_state(b, bay, "sim_wait")
+            (tmp_path / bay).unlink()
+            await until_state(b, bay, "absent")
+            monkeypatch.setattr(admission, "verdicts", slow)
+            try:
+                b.store.signals.wake([Topic.MODEMS])
+                await until(is_asked.is_set)
+                await b.store.write(lambda tx: modems.forget(tx, bay))
+                await until(lambda: bay not in ground.telemetry.render().decode())
+            finally:
+                let_go.set()
+            (tmp_path / bay).symlink_to(port.path)
+            await until_state(b, bay, "sim_wait")
+
+
 async def until_state(b: Bench, bay: str, state: str) -> None:
     async with asyncio.timeout(20):
         row = None
@@ -222,7 +253,7 @@ async def test_a_modem_is_let_go_of_though_the_list_could_not_be_read_when_it_ra
     monkeypatch.setattr("modemctl.fleet.supervisor._SLOW_POLL", 0.1)
 
     def expel(tx: Tx) -> None:
-        imei = tx.conn.scalar(select(admission.c.imei))
+        imei = tx.conn.scalar(select(admission_table.c.imei))
         admissions.expel(tx, imei, by=AccountId("anna"), reason="not ours")
         tx.conn.exec_driver_sql("ALTER TABLE admission RENAME TO away")
 
