@@ -160,7 +160,13 @@ def removed_lines(
 
 
 def discard(tx: Tx, batch_id: BatchId, *, limit: int) -> bool:
-    """Take back up to `limit` lines of a draft, at last the draft itself; True when it is gone."""
+    """Take back up to `limit` lines of a draft, at last the draft itself; True when it is gone.
+
+    A batch that was frozen stays as it is: it is no draft any more.
+    """
+    state = tx.conn.scalar(select(batch.c.state).where(batch.c.batch_id == batch_id))
+    if state != BatchState.DRAFT:
+        return True
     rows = tx.conn.execute(
         select(message.c.message_id, message.c.recipient_bidx)
         .where(message.c.batch_id == batch_id)
@@ -178,9 +184,7 @@ def discard(tx: Tx, batch_id: BatchId, *, limit: int) -> bool:
         return False
     tx.conn.execute(delete(batch_removed).where(batch_removed.c.batch_id == batch_id))
     tx.conn.execute(delete(batch_chunk).where(batch_chunk.c.batch_id == batch_id))
-    tx.conn.execute(
-        delete(batch).where(batch.c.batch_id == batch_id, batch.c.state == BatchState.DRAFT)
-    )
+    tx.conn.execute(delete(batch).where(batch.c.batch_id == batch_id))
     return True
 
 

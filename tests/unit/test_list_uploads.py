@@ -20,6 +20,7 @@ from modemctl.lifecycle import BatchState
 from modemctl.service.batches import ListFormat
 from modemctl.service.intake import Intake
 from modemctl.store import batches as rows
+from modemctl.store import staging
 from modemctl.store.tables import batch, batch_removed, message, recipient, segment
 from tests.support.apis import ApiBench, open_api, serving
 from tests.support.people import open_office
@@ -167,6 +168,30 @@ async def test_a_draft_that_a_crash_left_is_taken_back_after_an_hour(tmp_path, h
         n_left = await store.read(lambda conn: conn.scalar(select(func.count(message.c.line_no))))
     assert (found is not None, n_left) == (is_there, int(is_there))
     assert timedelta(hours=hours) == clock.now() - TestClock().now()
+
+
+async def test_a_client_that_goes_away_at_the_last_moment_leaves_a_whole_batch(
+    tmp_path, monkeypatch
+):
+    loop, freeze = asyncio.get_running_loop(), staging.freeze
+
+    def freeze_and_cancel(tx, end):
+        loop.call_soon_threadsafe(task.cancel)  # before the commit is told
+        return freeze(tx, end)
+
+    monkeypatch.setattr(staging, "freeze", freeze_and_cancel)
+    async with open_store(tmp_path) as store:
+        office = await open_office(store)
+        task = asyncio.create_task(office.submit(3))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await office.batches._intake._tidy()
+
+        def read(conn):
+            n_messages = conn.scalar(select(func.count()).select_from(message))
+            return conn.scalar(select(batch.c.state)), n_messages
+
+        assert await store.read(read) == (BatchState.CHECKED, 3)
 
 
 async def test_a_list_that_finds_the_disk_full_is_taken_back_later(tmp_path):
