@@ -199,7 +199,7 @@ def make_services(store: Store, settings: Settings, audit_key: AuditKey) -> Serv
     """One of each service."""
     rules = SubmissionRules.of(settings)
     general = settings.approvals.general_department
-    numbers = rules.numbers(is_strict=False)
+    numbers = rules.numbers()
     return Services(
         batches=Batches(store, rules),
         messages=Messages(store, rules),

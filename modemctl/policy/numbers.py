@@ -51,11 +51,11 @@ class Rejection(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberRules:
-    """How numbers are read: `region` is an ISO 3166 code; strict takes half-width digits only."""
+    """How numbers are read: `region` is an ISO 3166 code; contact lists take half-width digits."""
 
     region: str = "CN"
     short_codes: frozenset[str] = DEFAULT_SHORT_CODES
-    is_strict: bool = False
+    half_width_only: bool = False
 
 
 def normalise(raw: str, rules: NumberRules) -> str | Rejection:
@@ -66,7 +66,7 @@ def normalise(raw: str, rules: NumberRules) -> str | Rejection:
     folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
     if not folded:
         return Rejection.EMPTY
-    if rules.is_strict and any(char.isdigit() and not char.isascii() for char in text):
+    if rules.half_width_only and any(char.isdigit() and not char.isascii() for char in text):
         return Rejection.FULL_WIDTH
     if _SPREADSHEET.fullmatch(folded):
         return Rejection.SPREADSHEET

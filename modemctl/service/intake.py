@@ -203,7 +203,7 @@ class Intake:
         rules = JudgeRules(
             category=new.category,
             template=new.template,
-            numbers=self._rules.numbers(is_strict=request.is_strict),
+            numbers=self._rules.numbers(half_width_only=True),
             content=self._rules.content,
             smallest_cap=self._rules.quota.smallest,
         )

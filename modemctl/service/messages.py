@@ -199,7 +199,7 @@ class Messages:
         return moments
 
     def _number(self, number: str) -> str:
-        found = normalise(number, self._rules.numbers(is_strict=False))
+        found = normalise(number, self._rules.numbers())
         if isinstance(found, Rejection):
             raise InvalidRequest(f"is not a number that gets messages: {found}", field="number")
         return found

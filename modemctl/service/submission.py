@@ -111,9 +111,9 @@ class SubmissionRules:
             max_list_octets=settings.api.max_list_bytes,
         )
 
-    def numbers(self, *, is_strict: bool) -> NumberRules:
+    def numbers(self, *, half_width_only: bool = False) -> NumberRules:
         """How numbers of a list are read."""
-        return NumberRules(region=self.region, is_strict=is_strict)
+        return NumberRules(region=self.region, half_width_only=half_width_only)
 
     def check(self, request: BatchRequest, *, now: datetime) -> Window:
         """Check all that needs no list; the window comes with its defaults filled in.

@@ -113,7 +113,7 @@ async def open_api(
 def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services:
     """All services over one store."""
     rules = SubmissionRules.of(Settings(api=settings))
-    numbers = rules.numbers(is_strict=False)
+    numbers = rules.numbers()
     general = rules.approvals.general_department
     return Services(
         batches=Batches(store, rules),

@@ -230,6 +230,7 @@ async def test_removed_lines_are_listed_masked_with_reason_and_rule(tmp_path):
     assert removed == [
         (3, "a landline", "SMS-07"),
         (4, "duplicate", "SMS-07"),
+        (5, "full-width digits", "SMS-07"),
         (6, "opted out", "SIM-08"),
         (7, "a spreadsheet's rounded number, not the digits", "SMS-07"),
         (8, "a variable has no value", "SMS-07"),
@@ -238,7 +239,7 @@ async def test_removed_lines_are_listed_masked_with_reason_and_rule(tmp_path):
     ]
     assert rest.next is None
     assert shown.totals is not None
-    assert (shown.totals.n_messages, shown.totals.n_removed) == (2, 7)
+    assert (shown.totals.n_messages, shown.totals.n_removed) == (1, 8)
     assert shown.totals.removed_by["duplicate"] == 2
     assert not any("13800000001" in one.masked for one in (*page.items, *rest.items))
 

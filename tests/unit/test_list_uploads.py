@@ -128,7 +128,7 @@ async def test_lines_that_were_taken_out_are_saved_as_a_file_for_spreadsheets(tm
     assert len(found) == 1 + shown["n_removed"] == 1 + 1_500
     assert [(row[0], row[2], row[3]) for row in found[1:6]] == [
         ("2", "a landline", "SMS-07"),
-        ("3", "letters or signs in the number", "SMS-07"),
+        ("3", "full-width digits", "SMS-07"),
         ("4", "letters or signs in the number", "SMS-07"),
         ("5", "a short code that is not on the allow-list", "SMS-07"),
         ("6", "duplicate", "SMS-07"),

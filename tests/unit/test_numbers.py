@@ -73,7 +73,7 @@ def test_allowed_short_codes_stay_as_they_are(raw):
 
 
 def test_a_strict_list_takes_half_width_digits_only():
-    strict = NumberRules(is_strict=True)
+    strict = NumberRules(half_width_only=True)
     assert normalise("１3800138000", strict) is Rejection.FULL_WIDTH
     assert normalise("13800138000", strict) == "+8613800138000"
 
