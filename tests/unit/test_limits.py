@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.dialects import sqlite
 
 from modemctl.config import Settings
 from modemctl.config.toml_file import load
@@ -21,7 +22,7 @@ from modemctl.policy.quotas import (
     Span,
     setting_of,
 )
-from modemctl.store import leases, segments, sweeps
+from modemctl.store import leases, quotas, segments, sweeps
 from modemctl.store.leases import Leased, LeaseRequest, Nothing
 from modemctl.store.outcomes import Doubtful, NotSent, Took
 from modemctl.store.segments import Release
@@ -137,6 +138,17 @@ async def test_the_second_message_to_a_number_is_no_new_recipient(tmp_path):
         await b.batch(recipients=numbers(2, start=5))
         assert [(await leased(b, CARDS[0]))[0] for _ in range(5)] == [True] * 4 + [False]
         assert await count(b, ScopeKind.SIM, CARDS[0], Measure.RECIPIENTS) == 2
+
+
+async def test_known_recipients_are_found_by_their_whole_key(tmp_path):
+    facts = {"scopes": ["department:a", "sim:b"], "recipients": ["00", "01"]}
+    compiled = quotas._CONTACTS.params(facts).compile(
+        dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}
+    )
+    async with open_store(tmp_path) as store:
+        query = f"EXPLAIN QUERY PLAN {compiled}"
+        plan = await store.read(lambda conn: conn.exec_driver_sql(query).all())
+    assert [row[3].rpartition(" (")[2] for row in plan] == ["scope=? AND span=? AND recipient=?)"]
 
 
 async def test_the_last_recipient_of_a_day_leaves_where_the_clocks_differ(tmp_path):
