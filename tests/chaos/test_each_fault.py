@@ -198,7 +198,9 @@ def judge(site: Site, bank: BankProcess, bays: dict[str, Case]) -> list[str]:
         for path in paths.values()
         for i in range(len(path))
     )
-    if n_again != (n := sum(case.verdict is V.AGAIN for case in bays.values())):
+    n = sum(case.verdict is V.AGAIN for case in bays.values())
+    # On a busy machine a healthy modem's prompt may be late, too: nothing was sent then.
+    if not n <= n_again <= n + 5:
         findings.append(f"{n_again} segments were queued again, not {n}")
     for bay, case in bays.items():
         found = set(seen[bay]) - {V.SENT}
