@@ -119,7 +119,8 @@ def show(connection: Connection, name: str, *, as_json: bool) -> None:
     ):
         click.echo(f"\n{title}:")
         rows = items if isinstance(items, list) else []
-        show_table([one for one in rows if isinstance(one, dict)], columns, as_json=False)
+        known = [one for one in rows if isinstance(one, dict)]
+        show_table(known, columns, as_json=False, spare=("valid_from", "revoke_reason"))
 
 
 @account.command(epilog="Example: modemctl account freeze wang --reason 'on leave'")

@@ -26,7 +26,8 @@ def limits(
     """Limits, and how much of each is used at this moment."""
     with connection.client() as client:
         found = client.pages("/v1/limits", most=limit, scope=scope, only_full=only_full)
-        show_table(found, _COLUMNS, as_json=as_json, empty="no such limit, or none is used up")
+        none = "no such limit is used up" if only_full else "no such limit is set"
+        show_table(found, _COLUMNS, as_json=as_json, empty=none, spare=("setting",))
 
 
 COMMANDS: Final = {"limits": limits}

@@ -27,11 +27,12 @@ _COLOURS: Final[Mapping[str, str]] = {
     "quarantined": "red", "failed": "red", "refused": "red", "rejected": "red",
     "undelivered": "red", "frozen": "yellow", "revoked": "red", "expired": "yellow",
 }  # fmt: skip
-_FOLDED: Final = 18  # columns that a text of several words needs at least: a date, a reason
+_FOLDED: Final = 18  # columns that a text of several words needs at least: a reason
 _NARROW: Final = 8  # columns that each has where there is no room for that
 _GAP: Final = 2  # between two columns
 _WIDE: Final = 10_000  # columns, where nobody looks at the table's width
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_SEVERAL_WORDS: Final = re.compile(r"(?!\d{4}-\d\d-\d\d [\d:]{8}[+-]\d\d:\d\d$).*[ \n]", re.DOTALL)
 JSON_WANTED: Final = "modemctl.json"
 """Key of click's `meta`: problems shall be JSON too."""
 
@@ -99,14 +100,14 @@ def _columns_with_room(
 ) -> tuple[Sequence[str], frozenset[str]]:
     """Which columns a table of this width shows, and which of them unbroken.
 
-    Unbroken are those that hold one word a cell, the first ones where there is no room for all; the
-    others are folded.
+    Unbroken are those that hold one word or one instant a cell, the first ones where there is no
+    room for all; the others are folded.
     """
     widths, whole = {}, set()
     for place, column in enumerate(columns):
         cells = [row[place] for row in rows]
         widths[column] = max(len(_heading(column)), *(one.cell_len for one in cells))
-        if any(" " in one.plain or "\n" in one.plain for one in cells):
+        if any(_SEVERAL_WORDS.match(one.plain) for one in cells):
             widths[column] = min(widths[column], _FOLDED)
         else:
             whole.add(column)

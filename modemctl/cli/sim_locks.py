@@ -29,7 +29,7 @@ def locks(connection: Connection, *, only_open: bool, as_json: bool) -> None:
         cards = list(client.pages("/v1/sims/locks", limit=500))
     open_cards = [card for card in cards if card.get("is_locked") is not True]
     shown = open_cards if only_open else cards
-    show_table(shown, _COLUMNS, as_json=as_json, empty="no such cards")
+    show_table(shown, _COLUMNS, as_json=as_json, empty="no such cards", spare=("is_locked",))
     if not as_json:
         found = Counter(str(card.get("state")) for card in cards)
         counts = ", ".join(f"{n} {printable(state)}" for state, n in found.most_common())

@@ -47,6 +47,24 @@ async def test_a_narrow_terminal_leaves_columns_out_before_it_breaks_a_name(
         assert ("no room for" in shown) == bool(absent)
 
 
+LOCKS = """
+from modemctl.cli.show import show_table
+show_table(
+    [{"iccid": "89860029103995500006", "bay": "modem01", "state": "locked", "is_locked": True,
+      "verified_at": "2026-11-22T12:03:14Z", "reason": None}],
+    ("iccid", "bay", "state", "is_locked", "verified_at", "reason"), as_json=False,
+    spare=("is_locked",),
+)
+"""
+
+
+async def test_an_instant_stays_on_one_line_where_a_spare_column_makes_room():
+    heading, row, note = (await _on_a_terminal(LOCKS, 80)).splitlines()
+    assert "verified at" in heading
+    assert re.search(r"2026-11-2\d \d\d:\d\d:14[+-]\d\d:\d\d", row)
+    assert note.startswith("no room for: is locked;")
+
+
 async def _on_a_terminal(script: str, width: int) -> str:
     master, slave = pty.openpty()
     async with asyncio.timeout(60):
