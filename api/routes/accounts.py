@@ -32,7 +32,7 @@ class Whoami(Body):
 class NewAccount(Body):
     """An account to be made; `department` null sees all departments."""
 
-    name: str = Field(description="1 to 64 letters, digits, dots, dashes, underscores.")
+    name: str = Field(description="1 to 64 letters from a to z, digits, dots, dashes, underscores.")
     kind: AccountKind
     department: str | None = None
     roles: list[str] = Field(max_length=20)

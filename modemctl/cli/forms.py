@@ -96,7 +96,10 @@ def submit(
             )
         return client.post("/v1/batches", request)
     if "recipients" in request:
-        raise Refusal("the form has recipients of its own, and a list file is named too")
+        raise Refusal(
+            "the form has recipients of its own, and a list file is named too",
+            cure="take `recipients` out of the form, or name no file",
+        )
     batch_path = f"/v1/batches/{in_path(str(request['batch_id']))}"
     with _shown(recipients) as upload, _followed(client, batch_path, upload):
         return client.multipart(
@@ -213,6 +216,7 @@ def _json(value: object, where: str) -> Json:
 EXAMPLE: Final = """\
 category = "notice"            # notice, promotion, other
 text = "尊敬的{name}：您的季度对账单已寄出。"
+# {name} is filled in from the list's column of that name; {姓名} works, too
 department = "sales"
 drafter = "liu"                # account that drafted text and range
 operator = "zhou"              # account that starts it

@@ -37,8 +37,20 @@ def modems(ctx: click.Context, *, as_json: bool) -> None:
     if ctx.invoked_subcommand is None:
         connection = ctx.obj
         assert isinstance(connection, Connection)
-        with connection.client() as client:
-            show_table(client.pages("/v1/modems"), _COLUMNS, as_json=as_json, spare=_SPARE)
+        _show_all(connection, as_json=as_json)
+
+
+@modems.command("list", epilog="Example: modemctl modems list --json")
+@as_json_option
+@click.pass_obj
+def list_(connection: Connection, *, as_json: bool) -> None:
+    """All bays with state and card, as `modemctl modems` alone."""
+    _show_all(connection, as_json=as_json)
+
+
+def _show_all(connection: Connection, *, as_json: bool) -> None:
+    with connection.client() as client:
+        show_table(client.pages("/v1/modems"), _COLUMNS, as_json=as_json, spare=_SPARE)
 
 
 @modems.command(epilog="Example: modemctl modems show bay-07")

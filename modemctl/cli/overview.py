@@ -134,7 +134,7 @@ def _show_event(one: Record, *, as_json: bool) -> None:
         return
     data = one.get("data")
     words = (
-        " ".join(f"{name}={value}" for name, value in data.items())
+        " ".join(f"{name}={_told(value)}" for name, value in data.items() if value != "")
         if isinstance(data, dict)
         else ""
     )
@@ -143,6 +143,16 @@ def _show_event(one: Record, *, as_json: bool) -> None:
             f"{local_time(text_of(one, 'at'))}  {one.get('kind'):<8} {one.get('subject')}  {words}"
         )
     )
+
+
+def _told(value: Json) -> str:
+    """As a word of the line; what has blanks in it, in quotes."""
+    if isinstance(value, dict):
+        return ",".join(f"{name}:{_told(one)}" for name, one in value.items())
+    if isinstance(value, list):
+        return ",".join(_told(one) for one in value)
+    text = str(value)
+    return f'"{text}"' if " " in text else text
 
 
 COMMANDS: Final = {"status": status, "events": events}

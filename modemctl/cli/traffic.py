@@ -38,7 +38,8 @@ def list_opt_outs(
     """The list, in an order that tells nothing."""
     with connection.client() as client:
         found = client.pages("/v1/opt-outs", most=limit, number=number)
-        show_table(found, _OPT_OUT_COLUMNS, as_json=as_json, empty="not on the list")
+        none = "not on the list" if number else "no number is on the list"
+        show_table(found, _OPT_OUT_COLUMNS, as_json=as_json, empty=none)
 
 
 @opt_outs.command(epilog="Example: modemctl opt-outs add 13800000001")

@@ -17,6 +17,10 @@ from rich.text import Text
 from modemctl.cli.client import Json, Record
 
 _FINAL = ("delivered", "undelivered", "expired", "refused", "cancelled")
+_LABELS = {
+    "accepted": "messages accepted", "delivered": "messages delivered",
+    "failed": "messages failed", "in_doubt": "messages in doubt", "sent": "segments sent",
+}  # fmt: skip
 _MARKS = {
     "ready": ("●", "green"), "absent": ("·", "dim"), "probing": ("○", "yellow"),
     "starting": ("○", "yellow"), "checking": ("◔", "yellow"), "unlocking": ("◑", "yellow"),
@@ -86,7 +90,8 @@ class View:
         table = Table(box=None, show_header=False, pad_edge=False)
         for name, value in figures.items():
             if not isinstance(value, list):
-                table.add_row("  " + name.replace("_", " "), Text(str(value), justify="right"))
+                label = _LABELS.get(name, name.replace("_", " "))
+                table.add_row("  " + label, Text(str(value), justify="right"))
         self._console.print()
         self._console.print(table)
         differences = figures.get("differences")

@@ -23,7 +23,7 @@ def check_name(name: str, *, node_id: str) -> None:
     """
     if _NAME.fullmatch(name) is None:
         raise InvalidRequest(
-            "must be 1 to 64 letters, digits, dots, dashes or underscores",
+            "must be 1 to 64 letters from a to z, digits, dots, dashes or underscores",
             field="name",
             value=name[:80],
         )

@@ -26,6 +26,7 @@ from modemctl.errors import (
 from modemctl.lifecycle import BatchState
 from modemctl.model import BatchId
 from modemctl.policy.digest import BatchHeader, encode_header, header_digest
+from modemctl.policy.numbers import Rejection
 from modemctl.service.judging import Judged, JudgeRules
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.recipients import Recipient
@@ -47,6 +48,7 @@ from modemctl.store.transaction import Json
 Sift: TypeAlias = Callable[[JudgeRules], AsyncGenerator[Judged, None]]
 """Gives a list's lines, judged by these rules."""
 
+_COLUMN_CURE: Final = "give the list a column with the name that stands in braces in the text"
 _DISCARD_LINES: Final = 500
 _NONCE_OCTETS: Final = 16
 _TIDY_INTERVAL: Final = 60.0  # seconds
@@ -292,4 +294,10 @@ def _require_list(staged: StagedList, *, is_strict: bool) -> None:
         )
     if not totals.n_messages:
         why = "" if first is None else f"; line {first.line_no}: {first.reason}"
-        raise InvalidRequest(f"no recipient is left{why}", field="recipients", policy="SMS-07")
+        is_unnamed = first is not None and first.reason == Rejection.MISSING_VARIABLE
+        raise InvalidRequest(
+            f"no recipient is left{why}",
+            field="recipients",
+            policy="SMS-07",
+            cure=_COLUMN_CURE if is_unnamed else "correct the list",
+        )

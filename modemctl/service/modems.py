@@ -473,7 +473,12 @@ def _view(row: ModemRow) -> ModemView:
 
 def _answered(who: Principal, wish: Wish) -> WishView:
     if wish.error is not None:
-        raise Conflict(f"bay {wish.bay}: {wish.error}", field="bay", value=wish.bay)
+        raise Conflict(
+            wish.error,
+            field="bay",
+            value=wish.bay,
+            cure=f"modemctl modems show {wish.bay} tells its state, and what to do where it failed",
+        )
     lines = tuple((wish.result or "").splitlines())
     if Scope.PII_READ not in who.scopes:
         lines = mask_answer(wish.body or "", lines)

@@ -286,6 +286,17 @@ async def test_a_list_without_anybody_left_is_refused(tmp_path):
             )
 
 
+async def test_a_list_without_the_column_that_the_text_names_tells_the_cure(tmp_path):
+    async with office_in(tmp_path) as office:
+        with pytest.raises(InvalidRequest, match="line 1: a variable has no value") as caught:
+            await office.batches.submit(
+                office.who["system"],
+                office.request(text="您好{name}"),
+                [Recipient(line_no=1, to="13800000001", variables={"姓名": "王芳"})],
+            )
+    assert "a column with the name that stands in braces" in caught.value.cure
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "policy"),
     [

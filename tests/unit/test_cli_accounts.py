@@ -113,11 +113,15 @@ async def test_events_are_listed_and_ended_by_the_daemon(tmp_path: Path) -> None
     async with open_api(tmp_path, peers={os.getuid(): "root"}) as bench, serving(bench) as stop:
         for n in range(3):
             await bench.store.write(
-                lambda tx, n=n: tx.event(EventKind.MODEM, f"bay-{n}", {"state": "ready"})
+                lambda tx, n=n: tx.event(
+                    EventKind.MODEM,
+                    f"bay-{n}",
+                    {"state": "ready", "event": "", "reason": "at home", "segments": {"leased": 4}},
+                )
             )
         out = await good(bench, "events", "--kind", "modem", "--limit", "2")
         assert [line.split()[3] for line in out.splitlines()] == ["bay-1", "bay-2"]
-        assert "state=ready" in out
+        assert out.endswith('reason="at home" segments=leased:4 state=ready\n')
         last = json.loads((await good(bench, "events", "--json")).splitlines()[-1])
         assert await good(bench, "events", "--after", last["cursor"]) == ""
         assert "cursor" in (await run(bench, "events", "--after", "?")).err
@@ -168,6 +172,7 @@ async def test_opt_outs_come_and_go(bench: ApiBench, tmp_path: Path) -> None:
     await good(bench, "account", "create", "zhou", "--role", "operator")
     await good(bench, "key", "issue", "zhou", "--out", tmp_path / "zhou")
     as_zhou = ("--key-file", tmp_path / "zhou", "opt-outs")
+    assert (await run(bench, *as_zhou, "list")).err == "no number is on the list\n"
     assert "+8613800000001" in await good(bench, *as_zhou, "add", "138 0000 0001")
     assert "+8613800000001" in await good(bench, *as_zhou, "list")
     assert "+86138****0001" in await good(bench, "opt-outs", "list")

@@ -100,6 +100,7 @@ async def test_bays_are_shown_and_paused(bench: ApiBench) -> None:
     assert (await run(bench, "modems")).err == "nothing here\n"
     await bench.store.write(_one_bay)
     table = await good(bench, "modems")
+    assert await good(bench, "modems", "list") == table
     assert "bay-07" in table
     assert "failed" in table
     assert json.loads(await good(bench, "modems", "--json"))["model"] == "E1750"
@@ -239,7 +240,9 @@ async def test_wishes_wait_for_the_bays_answer(bench: ApiBench, verb: str) -> No
         asking = group.create_task(run(bench, "modems", verb, BAY, "--reason", "test"))
         await _serve_one(bench, error="not possible while the bay is ready")
     assert asking.result().status == 1
-    assert "not possible while the bay is ready" in asking.result().err
+    words, cure = asking.result().err.splitlines()
+    assert words == f"modemctl: bay: not possible while the bay is ready (got {BAY})"
+    assert f"modemctl modems show {BAY}" in cure
 
 
 async def test_bay_that_does_not_answer_is_told(bench: ApiBench) -> None:
@@ -272,7 +275,9 @@ async def test_limits_are_listed_with_their_use(bench: ApiBench) -> None:
     first = json.loads((await good(bench, "limits", "--scope", "sim", "--json")).splitlines()[0])
     assert (first["name"], first["used"], first["most"]) == (ICCID, 0, 10)
     empty = await run(bench, "limits", "--full")
-    assert empty.err == "no such limit, or none is used up\n"
+    assert empty.err == "no such limit is used up\n"
+    unset = await run(bench, "limits", "--scope", "department")
+    assert unset.err == "no such limit is set\n"
 
 
 async def test_calls_and_inbox_are_listed(bench: ApiBench, tmp_path: Path) -> None:
