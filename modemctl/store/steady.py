@@ -50,17 +50,19 @@ class SteadyTime:
             begins = max([self._clock.now(), *known])
             started_at = begins - timedelta(seconds=self._clock.boottime())
         self._started_at = from_ms(to_ms(started_at))
+        latest = self.now()
         if (own := anchors.get(f"{_KEY}{node_id}")) is not None:
-            self.absence = self.now() - own[2]
-        self._save(conn, node_id)
+            latest = own[2]  # who opens the store and fails, or only looks, was not there
+            self.absence = self.now() - latest
+        self._save(conn, node_id, latest)
 
     def beat(self, tx: Tx) -> None:
         """Note how far it has come, for a start after the machine's next."""
-        self._save(tx.conn, tx.node_id)
+        self._save(tx.conn, tx.node_id, self.now())
 
-    def _save(self, conn: Connection, node_id: str) -> None:
+    def _save(self, conn: Connection, node_id: str, latest: datetime) -> None:
         assert self._started_at is not None, "anchored when the store was opened"
-        words = (self._clock.boot_id, to_ms(self._started_at), to_ms(self.now()))
+        words = (self._clock.boot_id, to_ms(self._started_at), to_ms(latest))
         row = {"key": f"{_KEY}{node_id}", "value": " ".join(map(str, words))}
         changed = conn.execute(
             meta.update().where(meta.c.key == row["key"]).values(value=row["value"])

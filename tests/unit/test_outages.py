@@ -14,7 +14,9 @@ from tests.support.stores import TestClock, open_store
 HOUR = timedelta(hours=1)
 
 
-async def batch_after(folder, *, minutes: float, step_days: int = 0, boot: str = "boot-1"):
+async def batch_after(
+    folder, *, minutes: float, step_days: int = 0, boot: str = "boot-1", n_failed_starts: int = 0
+):
     """A running batch, the daemon gone for a while and back; the batch as it is then."""
     clock = TestClock()
     async with open_store(folder, clock) as store:
@@ -29,6 +31,9 @@ async def batch_after(folder, *, minutes: float, step_days: int = 0, boot: str =
     clock.step(step_days * 86_400)
     if boot != clock.boot_id:
         clock.reboot(boot)
+    for _ in range(n_failed_starts):
+        async with open_store(folder, clock):
+            clock.advance(2)
     async with open_store(folder, clock) as store:
         away = store.journal.steady.absence
         n = await store.write(lambda tx: sweeps.hold_after_outage(tx, away, HOUR))
@@ -52,6 +57,12 @@ async def test_a_short_outage_holds_nothing_whatever_the_wall_clock_says(tmp_pat
 
 async def test_a_long_outage_shows_though_the_wall_clock_was_set_back(tmp_path):
     assert (await batch_after(tmp_path, minutes=90, step_days=-1)).state is BatchState.HELD
+
+
+@pytest.mark.parametrize("boot", ["boot-1", "boot-2"])
+async def test_a_start_that_fails_ends_no_outage(tmp_path, boot):
+    found = await batch_after(tmp_path, minutes=61, boot=boot, n_failed_starts=2)
+    assert found.state is BatchState.HELD
 
 
 async def test_a_first_start_and_a_zero_hold_nothing(tmp_path):
