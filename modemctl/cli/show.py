@@ -115,7 +115,7 @@ def _columns_with_room(
     for unwanted in (*spare, None):
         if sum(widths[one] + _GAP for one in shown) - _GAP <= width:
             return shown, frozenset(whole)
-        if unwanted is not None:
+        if unwanted in shown:
             shown.remove(unwanted)
     room = width - (_NARROW + _GAP) * len(shown) + _GAP
     for column in [one for one in shown if one in whole]:

@@ -65,6 +65,11 @@ async def test_an_instant_stays_on_one_line_where_a_spare_column_makes_room():
     assert note.startswith("no room for: is locked;")
 
 
+async def test_a_spare_column_that_the_table_has_not_is_no_matter():
+    shown = await _on_a_terminal(LOCKS.replace('("is_locked",)', '("kid", "is_locked")'), 80)
+    assert "no room for: is locked;" in shown
+
+
 async def _on_a_terminal(script: str, width: int) -> str:
     master, slave = pty.openpty()
     async with asyncio.timeout(60):
