@@ -57,7 +57,8 @@ def read_form(path: Path, *, batch_id: str | None) -> Record:
     except OSError as error:
         raise Refusal(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise Refusal(f"{path}: not UTF-8 at octet {error.start}") from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise Refusal(f"{path}:{line}: not UTF-8", cure="save the form as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise Refusal(f"{path}: {error}", cure="modemctl batch form shows an example") from None
     request: Record = {}

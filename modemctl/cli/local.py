@@ -18,14 +18,17 @@ if TYPE_CHECKING:  # pydantic takes 100 ms
     from modemctl.config import Settings
 
 
-@click.command(epilog="Example: modemctl run --config /etc/modemctl/modemctl.toml")
-@click.option(
+_config = click.option(
     "--config",
     "-c",
     "config_path",
     type=click.Path(path_type=Path, readable=False),
     help="Settings.",
 )
+
+
+@click.command(epilog="Example: modemctl run --config /etc/modemctl/modemctl.toml")
+@_config
 @click.pass_obj
 def run(connection: Connection, config_path: Path | None) -> int:
     """Run the daemon in the foreground (systemd starts it so).
@@ -94,11 +97,12 @@ conformance = _simulator(
 
 @click.command(
     "check-config",
-    epilog="Example: modemctl check-config; another file: modemctl -c FILE check-config",
+    epilog="Example: modemctl check-config --config /etc/modemctl/modemctl.toml",
 )
+@_config
 @click.option("--json", "as_json", is_flag=True, help="Print settings, or mistakes, as JSON.")
 @click.pass_obj
-def check_config(connection: Connection, *, as_json: bool) -> int:
+def check_config(connection: Connection, config_path: Path | None, *, as_json: bool) -> int:
     """Read the settings, report every mistake with its place.
 
     The site's families are read too. The place is file, line and key. Exit status 78: there are
@@ -107,8 +111,9 @@ def check_config(connection: Connection, *, as_json: bool) -> int:
     from modemctl.config import load
     from modemctl.fleet.families import site_families
 
+    path = config_path or connection.config_path
     try:
-        settings = load(connection.config_path)
+        settings = load(path)
         own = [family.capabilities.family for family in site_families(settings.bank.families)]
     except ConfigError as error:
         if not as_json:
@@ -119,7 +124,7 @@ def check_config(connection: Connection, *, as_json: bool) -> int:
         click.echo(settings.model_dump_json())
     else:
         digest = settings.policy_digest()[:16]
-        click.echo(f"{connection.config_path}: well-formed (policy digest {digest}…)")
+        click.echo(f"{path}: well-formed (policy digest {digest}…)")
         if own:
             click.echo(f"{settings.bank.families}: families of this site: {', '.join(own)}")
     return 0

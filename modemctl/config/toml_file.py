@@ -68,7 +68,8 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: not UTF-8 at octet {error.start}"]) from error
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError([f"{path}:{line}: not UTF-8; save it as UTF-8"]) from error
 
 
 def _explain_syntax(path: Path, message: str) -> str:

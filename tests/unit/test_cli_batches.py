@@ -272,6 +272,13 @@ async def test_faulty_forms_are_one_line(tmp_path: Path, text: str, said: str) -
     assert said in done.err
 
 
+async def test_a_form_in_gbk_is_told_by_its_line(tmp_path: Path) -> None:
+    form = tmp_path / "notice.toml"
+    form.write_bytes('category = "notice"\ntext = "您好"\n'.encode("gbk"))
+    done = await ask("--socket", tmp_path / "none.sock", "batch", "submit", form)
+    assert done.err == f"modemctl: {form}:2: not UTF-8\n  → save the form as UTF-8\n"
+
+
 async def test_missing_fields_are_all_named(site: Site, form: Path, people: Path) -> None:
     form.write_text('category = "other"\n', encoding="utf-8")
     refused = await site.refused("liu", "batch", "submit", form, people)

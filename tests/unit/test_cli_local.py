@@ -158,6 +158,7 @@ def test_all_mistakes_are_reported_together(site: Path) -> None:
 
 def test_good_configuration_passes_and_prints_as_json(site: Path) -> None:
     assert call("-c", site, "check-config").status == 0
+    assert call("check-config", "-c", site).out.startswith(f"{site}: well-formed")
     done = call("-c", site, "check-config", "--json")
     assert json.loads(done.out)["api"]["tcp_port"] == 0
     assert done.out.count("\n") == 1

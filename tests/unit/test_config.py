@@ -144,7 +144,7 @@ def test_folder_or_wrong_encoding_is_one_clear_line(tmp_path: Path) -> None:
     assert problems(tmp_path) == ["FILE: cannot be read: Is a directory"]
     path = tmp_path / "gbk.toml"
     path.write_bytes("signature = '【公司】'".encode("gb18030"))
-    assert problems(path) == ["FILE: not UTF-8 at octet 13"]
+    assert problems(path) == ["FILE:1: not UTF-8; save it as UTF-8"]
 
 
 @pytest.mark.parametrize(
