@@ -20,6 +20,9 @@ import python_calamine
 
 MAX_UNPACKED: Final = 1 << 30
 """Octets that a workbook may unpack to: more is a bomb, not a list."""
+MAX_ROWS: Final = 1 << 21
+MAX_COLUMNS: Final = 1 << 14
+"""Where a cell may lie: spreadsheet programs go to half of these rows, and all before are read."""
 MAX_MEMORY: Final = 1 << 30
 """Octets of address space: a full sheet of a million rows needs a third of it."""
 MAX_CPU: Final = 120
@@ -52,6 +55,8 @@ def open_sheet(path: Path) -> Sheet:
         sheet = workbook.get_sheet_by_index(0)
     except python_calamine.CalamineError as error:
         raise ValueError("not a spreadsheet that can be read") from error
+    if sheet.total_height > MAX_ROWS or sheet.total_width > MAX_COLUMNS:
+        raise ValueError(f"a cell lies beyond row {MAX_ROWS} or column {MAX_COLUMNS}")
     return Sheet(n_rows=sheet.total_height, rows=_rows(sheet))
 
 

@@ -1,5 +1,6 @@
 """Lists judged in a process of their own: the same verdicts as here, hostile files, early ends."""
 
+import asyncio
 import io
 import os
 import zipfile
@@ -145,11 +146,16 @@ async def test_refusals_are_the_same_from_either_place(is_here, monkeypatch):
 
 def sparse_workbook(n_rows):
     """One whose two cells stand in the corners of a sheet of full width: a few kilobytes."""
-    source = zipfile.ZipFile(io.BytesIO(workbook([["x"]])))
-    rows = "".join(
-        f'<row r="{row}"><c r="A{row}"><v>1</v></c><c r="XFD{row}"><v>1</v></c></row>'
-        for row in (1, n_rows)
+    return workbook_of(
+        "".join(
+            f'<row r="{row}"><c r="A{row}"><v>1</v></c><c r="XFD{row}"><v>1</v></c></row>'
+            for row in (1, n_rows)
+        )
     )
+
+
+def workbook_of(rows):
+    source = zipfile.ZipFile(io.BytesIO(workbook([["x"]])))
     head = '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -165,6 +171,15 @@ async def test_a_small_spreadsheet_that_unfolds_to_gigabytes_is_refused():
     assert len(octets) < 10_000
     with pytest.raises(InvalidRequest, match="more memory or time"):
         await verdicts(octets, ListFormat.XLSX)
+
+
+@pytest.mark.parametrize("place", ["A4000000000", "ZZZZZ1"])
+async def test_a_spreadsheet_with_a_cell_where_none_can_be_is_refused_at_once(place):
+    row_no = place.lstrip("AZ")
+    octets = workbook_of(f'<row r="{row_no}"><c r="{place}"><v>1</v></c></row>')
+    async with asyncio.timeout(20):
+        with pytest.raises(InvalidRequest, match="a cell lies beyond"):
+            await verdicts(octets, ListFormat.XLSX)
 
 
 async def test_a_spreadsheet_that_lies_about_its_size_is_refused():
