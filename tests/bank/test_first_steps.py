@@ -27,5 +27,6 @@ def test_the_first_steps_lead_to_a_bank_that_serves(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "8 cards: 8 locked" in done.stderr
+    assert "尊敬的王芳：您的季度对账单已寄出。" in done.stdout
     assert "alarm=card_moved" in done.stdout
     assert "connection lost" in done.stdout
