@@ -91,8 +91,8 @@ class Link:
         Where none is left, no turn is waited for any more: behind a hub's failure that takes long.
         """
         self._place = place
-        if not place.addresses and self._queueing is not None:
-            self._queueing.reschedule(asyncio.get_running_loop().time())
+        if not place.addresses:
+            _end_now(self._queueing)
 
     def left(self) -> Moved | None:
         """Whether the modem that was opened last is no longer the one at the port, and how."""
@@ -130,8 +130,7 @@ class Link:
         A frozen device takes 15 s to refuse, a mute modem as long: the end waits for neither.
         """
         self._is_abandoned = True
-        if self._opening is not None:
-            self._opening.reschedule(asyncio.get_running_loop().time())
+        _end_now(self._opening)
 
     async def _find(self) -> Driver:
         """The driver at the first port that answers; where the order is a guess, the last one's.
@@ -232,3 +231,9 @@ class Link:
         driver, self._driver = self._driver, None
         if driver is not None:
             await driver.close()
+
+
+def _end_now(wait: asyncio.Timeout | None) -> None:
+    """Cut a wait off; one that was cut off before, and hangs, cannot be once more."""
+    if wait is not None and not wait.expired():
+        wait.reschedule(asyncio.get_running_loop().time())

@@ -41,7 +41,7 @@ class Hand:
     def stop(self) -> None:
         """Wait for no answer any more: the bay ends."""
         self._is_stopped = True
-        if self._cut is not None:
+        if self._cut is not None and not self._cut.expired():
             self._cut.reschedule(asyncio.get_running_loop().time())
 
     async def send(self, command: str) -> Sequence[str] | None:

@@ -1,6 +1,7 @@
 """The link into a bay with several ports: which one it takes."""
 
 import asyncio
+import contextlib
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -168,3 +169,33 @@ async def test_a_link_out_of_step_is_opened_anew_for_the_reset(monkeypatch):
         assert modem.received.count("AT+CFUN=1,1") == 1
         assert link.is_open
         assert len(prober.tried) == 3
+
+
+async def test_an_opening_that_hangs_though_it_was_given_up_may_be_given_up_again(tmp_path):
+    """An actor that is left behind is told so, and told of the daemon's stop after that."""
+    is_over = asyncio.Event()
+
+    async def stubborn(address, sink):
+        while not is_over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await is_over.wait()
+        raise CommandTimeout("AT", "probe")
+
+    (tmp_path / "bay").touch()
+    mailbox = Mailbox(on_unknown=lambda: None, on_wake=lambda: None)
+    place = place_with(str(tmp_path / "bay"))
+    link = Link(place, probe=stubborn, budget=asyncio.Semaphore(1), mailbox=mailbox)
+
+    async def open_it() -> None:
+        with pytest.raises(CommandTimeout):
+            await link.open()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(open_it())
+        await asyncio.sleep(0)
+        try:
+            for _ in range(3):
+                link.abandon()
+                await asyncio.sleep(0)
+        finally:
+            is_over.set()
