@@ -65,7 +65,9 @@ def test_unit_keeps_what_the_daemon_relies_on() -> None:
 def test_example_configuration_loads_and_changes_nothing_silently() -> None:
     settings = load(SYSTEMD / "modemctl.toml", {})
     assert settings.site.id == "hangzhou-1"
-    assert settings.api.peers == {0: "root"}
+    page = (SYSTEMD.parent / "docs" / "install.md").read_text(encoding="utf-8")
+    made = re.findall(r"key bootstrap --name (\w+)", page)
+    assert [settings.api.peers] == [{0: name} for name in made], "root acts as an account that is"
 
 
 def test_example_paths_are_those_of_the_unit() -> None:
