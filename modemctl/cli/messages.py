@@ -54,7 +54,7 @@ def explain(connection: Connection, message_id: int, *, as_json: bool) -> None:
     if isinstance(about, dict):
         show_record({name: about[name] for name in _COLUMNS if name in about}, as_json=False)
     click.echo(printable(f"\nIt {found.get('summary')}.\n"))
-    show_table(records(found.get("moments")), _MOMENT_COLUMNS, as_json=False)
+    show_table(records(found.get("moments")), _MOMENT_COLUMNS, as_json=False, spare=("actor",))
 
 
 @click.group()

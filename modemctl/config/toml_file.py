@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -54,10 +55,16 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
     try:
         return Settings.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        raise ConfigError([_explain(item, path, places) for item in details]) from error
+        told = [_explain(item, path, places) for item in error.errors(include_url=False)]
+        raise ConfigError(sorted(told, key=partial(_line_of, path))) from error
     except ValueError as error:  # a number of more digits than JSON is written with
         raise ConfigError([f"{path}: {error}"]) from error
+
+
+def _line_of(path: Path, problem: str) -> int:
+    """Where in the file a problem stands; what stands in no line of it comes first."""
+    found = re.match(r":(\d+): ", problem.removeprefix(str(path)))
+    return 0 if found is None else int(found[1])
 
 
 def _read(path: Path) -> str:

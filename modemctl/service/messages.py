@@ -20,6 +20,7 @@ from modemctl.service.submission import SubmissionRules
 from modemctl.store import Connection, Store, Tx, headroom
 from modemctl.store import batches as batch_rows
 from modemctl.store import messages as rows
+from modemctl.store.accounts import find_account
 from modemctl.store.batches import Batch
 from modemctl.store.evidence import read_evidence
 from modemctl.store.headroom import Obstacle, Waiting
@@ -140,7 +141,8 @@ class Messages:
             known = read_evidence(conn, vault, [batch.batch_id]).get(batch.batch_id)
             changes = rows.changes_of(conn, (one.segment_id for one in found.segments))
             obstacle = self._obstacle(self._store.view(conn), found, batch)
-            moments = [*self._approvals(batch, known), *_moments(found, changes)]
+            approvals = self._approvals(conn, batch, known)
+            moments = [*approvals, *_moments(found, changes)]
             return Explanation(
                 message=_view(found, who),
                 summary=_summary(found, batch) + ("" if obstacle is None else f"; {obstacle.text}"),
@@ -170,12 +172,13 @@ class Messages:
         return headroom.obstacle(tx, quota, waiting)
 
     def _approvals(
-        self, batch: Batch, known: BatchEvidence | TamperedError | None
+        self, conn: Connection, batch: Batch, known: BatchEvidence | TamperedError | None
     ) -> Sequence[Moment]:
+        drafter = self._name(conn, batch.drafter)
         moments = [
             Moment(
                 at=batch.created_at,
-                what=f"submitted in batch {batch.batch_id}, drafted by {batch.drafter}",
+                what=f"submitted in batch {batch.batch_id}, drafted by {drafter}",
                 actor=batch.submitter,
                 policy="SMS-01",
             )
@@ -189,7 +192,8 @@ class Messages:
         moments += [
             Moment(
                 at=one.received_at,
-                what=f"signed by {chain[one.step - 1]} with key {one.kid}",
+                what=f"signed by {self._name(conn, one.account_id)} as {chain[one.step - 1]}"
+                f" with key {one.kid}",
                 actor=one.account_id,
                 policy="SMS-01",
             )
@@ -197,6 +201,13 @@ class Messages:
             if one.step <= len(chain)
         ]
         return moments
+
+    def _name(self, conn: Connection, account_id: str) -> str:
+        try:
+            found = find_account(conn, self._store.vault, account_id)
+        except TamperedError:
+            found = None
+        return account_id if found is None else found.name
 
     def _number(self, number: str) -> str:
         found = normalise(number, self._rules.numbers())

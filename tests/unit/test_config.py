@@ -135,6 +135,12 @@ def test_syntax_error_names_file_and_line(write) -> None:
     )
 
 
+def test_mistakes_come_in_the_order_of_their_lines(write) -> None:
+    path = write("[bank]\ncard = 1\nhub_power = 'yes'\nrescan_interval = 'x'\n[limit]\na = 1\n")
+    places = [problem.split(": ")[0] for problem in problems(path)]
+    assert places == ["FILE:2", "FILE:3", "FILE:4", "FILE:5"]
+
+
 def test_missing_file_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "none.toml"
     assert problems(path) == ["FILE: no such file; name another with --config"]

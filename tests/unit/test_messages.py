@@ -108,8 +108,9 @@ async def test_a_message_explains_itself_in_order(tmp_path):
         assert found.message.state is MessageState.IN_DOUBT
         assert "in doubt" in found.summary
         words = [one.what for one in found.moments]
-        assert words[0].startswith(f"submitted in batch {shown.batch.batch_id}")
-        assert words[1] == "signed by department_manager with key key-dm"
+        drafter = office.who["drafter"].name
+        assert words[0] == f"submitted in batch {shown.batch.batch_id}, drafted by {drafter}"
+        assert words[1] == "signed by dm as department_manager with key key-dm"
         assert words[2:] == [
             "segment 1 of 2: given to a card; card 8986: department retail",
             "segment 1 of 2: cleared; being handed to the modem",
