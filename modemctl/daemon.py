@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -94,7 +95,11 @@ async def run(settings: Settings) -> int:
         audit_key = AuditKey.load(settings.paths.audit_key_file)
         telemetry = Telemetry(version=version("modemctl"))
         async with open_store(settings, vault, audit_key, telemetry) as store:
-            await _run_on(store, settings, telemetry, audit_key, families)
+            is_clean = await _run_on(store, settings, telemetry, audit_key, families)
+    if not is_clean:
+        _log.error("daemon.left_behind")
+        logging.shutdown()
+        os._exit(0)  # to close the loop would wait for what never ends; all is saved by now
     return 0
 
 
@@ -235,7 +240,8 @@ async def _run_on(
     telemetry: Telemetry,
     audit_key: AuditKey,
     families: Sequence[Family],
-) -> None:
+) -> bool:
+    """Run until a signal; whether nothing is left that still runs."""
     fleet = Fleet(store, settings, telemetry, families)
     services = make_services(store, settings, audit_key)
     app = create_app(services, settings=settings.api, telemetry=telemetry)
@@ -275,6 +281,7 @@ async def _run_on(
         raise ConfigError(_problems(errors)) from None
     await store.write(nodes.stop)
     await _note_head(services.audits)
+    return not fleet.supervisor.has_left_behind
 
 
 def _problems(errors: BaseExceptionGroup[ConfigError]) -> list[str]:

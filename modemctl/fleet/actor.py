@@ -211,15 +211,17 @@ class Actor:
             try:
                 async with asyncio.TaskGroup() as group:
                     pump = group.create_task(self._receiver.run(), name=f"pump {self._bay}")
-                    await self._walk()
-                    end = asyncio.get_running_loop().call_later(_END_LIMIT, self._set_over)
-                    pump.cancel()
+                    try:
+                        await self._walk()
+                    finally:
+                        end = asyncio.get_running_loop().call_later(_END_LIMIT, self._set_over)
+                        pump.cancel()
             finally:
                 await self._link.close()
                 if not self.is_deserted:
                     self._ground.hubs.leave(self._bay)
                 await self._receiver.end("the link was closed")
-            end.cancel()
+                end.cancel()
 
     async def desert(self) -> None:
         """Leave the modem to another actor, whatever still hangs here: its link works no more."""

@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 _SLOW_POLL: Final = 5.0  # covers a lost wake-up
 _STOP_LIMIT: Final = 200.0  # a submit in flight may take 180 s
+_LAST_LIMIT: Final = 10.0  # seconds for an actor that was cut off; then the end waits no more
 _WISH_LIMIT: Final = 120.0
 _STEPS: Final = {step.value: step for step in Step}
 _UNPLUGGED: Final = "no port"
@@ -48,6 +49,7 @@ class Supervisor:
         self._store: Store = ground.store
         self._seats: dict[Bay, Seat] = {}
         self._guards: list[asyncio.Task[None]] = []
+        self._lives: set[asyncio.Task[bool]] = set()
         self._places: Places | None = None
         self._missing: Sequence[ModemSample] = ()
         self._has_looked = asyncio.Event()
@@ -67,6 +69,11 @@ class Supervisor:
         found = ((bay, seat.actor) for bay, seat in tuple(self._seats.items()))
         return {bay: actor for bay, actor in found if actor is not None}
 
+    @property
+    def has_left_behind(self) -> bool:
+        """Whether an actor hangs that nothing ends: the event loop cannot be closed in order."""
+        return bool(self._lives)
+
     def stop(self) -> None:
         """End in order: no new leases, submits in flight to their end, ports closed."""
         self._ground.dispatcher.stop()
@@ -78,8 +85,14 @@ class Supervisor:
 
     async def run(self) -> None:
         """Supervise until `stop`; returns when every port is closed."""
-        bank = self._ground.bank
         await self._remember_steps()
+        try:
+            await self._supervise()
+        finally:
+            await self._end_lives()
+
+    async def _supervise(self) -> None:
+        bank = self._ground.bank
         async with asyncio.TaskGroup() as group:
             discovery = Discovery(
                 bank.ports,
@@ -120,9 +133,7 @@ class Supervisor:
             seat = self._seats.get(bay)
             if seat is None:
                 seat = self._seats[bay] = Seat(place)
-                self._guards.append(
-                    group.create_task(self._guard(seat, group), name=f"guard {bay}")
-                )
+                self._guards.append(group.create_task(self._guard(seat), name=f"guard {bay}"))
             elif seat.place != place:
                 seat.follow(place)
         for bay, seat in self._seats.items():
@@ -137,9 +148,16 @@ class Supervisor:
             for task in late:
                 task.cancel()
 
+    async def _end_lives(self) -> None:
+        """Wait for actors that were cut off; what hangs even so is left to the process's end."""
+        if self._lives:
+            await asyncio.wait(self._lives, timeout=_LAST_LIMIT)
+        for life in self._lives:
+            _log.error("supervisor.actor_hangs", extra={"task": life.get_name()})
+
     # ---------------------------------------------------------------- one bay
 
-    async def _guard(self, seat: Seat, group: asyncio.TaskGroup) -> None:
+    async def _guard(self, seat: Seat) -> None:
         """Keep one bay going: a port that comes and goes, an actor that fails."""
         loop, patience = asyncio.get_running_loop(), Patience()
         while not self._stop.is_set():
@@ -148,7 +166,7 @@ class Supervisor:
                 continue
             began_at = loop.time()
             seat.is_living = True
-            has_crashed = not await self._live(seat, group)
+            has_crashed = not await self._live(seat)
             seat.is_living = False
             life = loop.time() - began_at
             if not self._stop.is_set():
@@ -165,11 +183,14 @@ class Supervisor:
         if (heeds_plug or seat.was_kept_out) and not self._stop.is_set():
             await self._note_pulled(seat)
 
-    async def _live(self, seat: Seat, group: asyncio.TaskGroup) -> bool:
+    async def _live(self, seat: Seat) -> bool:
         """One actor's life; False where it failed, or hangs for good and is left behind."""
         bay = seat.place.bay
         actor = seat.actor = Actor(self._ground, seat.place)
-        life = group.create_task(self._lead(actor, seat), name=f"actor {bay}")
+        # No group's child: a group waits for each, and this one may have to be left behind.
+        life = asyncio.get_running_loop().create_task(self._lead(actor, seat), name=f"actor {bay}")
+        self._lives.add(life)
+        life.add_done_callback(self._lives.discard)
         life.add_done_callback(lambda _: actor.over.set())
         try:
             await actor.over.wait()

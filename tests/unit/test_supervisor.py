@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from drivers import port as port_module
 from drivers import registry
+from drivers.errors import OutOfStep
 from drivers.port import stuck_operations
 from modemctl.config import SimsSettings
 from modemctl.config.settings import BankSettings
@@ -203,6 +204,56 @@ async def test_a_bay_may_be_forgotten_while_the_list_is_asked_about_its_modem(
                 let_go.set()
             (tmp_path / bay).symlink_to(port.path)
             await until_state(b, bay, "sim_wait")
+
+
+async def test_an_end_in_order_does_not_wait_for_who_was_left_behind(tmp_path, monkeypatch):
+    limits = {**progress.LIMITS, ModemState.PROBING: 0.1}
+    monkeypatch.setattr(progress, "LIMITS", limits)
+    monkeypatch.setattr(progress, "_CLEAN_UP", 0.02)
+    monkeypatch.setattr("modemctl.fleet.supervisor._LAST_LIMIT", 0.1)
+    is_over, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    async def never(address, sink):
+        while not is_over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await is_over.wait()
+        raise OutOfStep("at last")
+
+    async with bench(tmp_path) as b:
+        (tmp_path / "bay-a").touch()
+        async with supervised(b, str(tmp_path / "bay-a"), probe=never) as ground:
+            while not ground.telemetry.value("modemctl_actor_restarts_total", reason="Stuck"):
+                await asyncio.sleep(0.01)
+            stopped_at = loop.time()
+            loop.call_later(10, is_over.set)  # the test, too, has to end
+        took = loop.time() - stopped_at
+        is_over.set()
+        assert took < 5
+        await until(lambda: not [one for one in asyncio.all_tasks() if "actor" in one.get_name()])
+
+
+async def test_a_failed_actor_whose_port_does_not_close_is_left_behind_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("modemctl.fleet.actor._END_LIMIT", 0.1)
+    is_over, n_probes = asyncio.Event(), 0
+
+    class Frozen:
+        """A driver that fails in a way that nobody foresaw, and does not close."""
+
+        async def close(self) -> None:
+            await is_over.wait()
+
+    async def frozen(address, sink):
+        nonlocal n_probes
+        n_probes += 1
+        return Frozen() if n_probes == 1 else await registry.probe(address, sink)
+
+    async with bench(tmp_path) as b, OnPty(cardless()) as port:
+        (tmp_path / "bay-a").symlink_to(port.path)
+        async with supervised(b, str(tmp_path / "bay-a"), probe=frozen):
+            try:
+                await until_state(b, "bay-a", "sim_wait")
+            finally:
+                is_over.set()
 
 
 async def until_state(b: Bench, bay: str, state: str) -> None:
