@@ -143,6 +143,13 @@ def variables_of(template: str) -> frozenset[str]:
     return frozenset(_VARIABLE.findall(template))
 
 
+def has_control(text: str) -> bool:
+    """Whether it holds what no text may: control characters but tab and line breaks, halves."""
+    return not text.isprintable() and any(
+        (char < " " and char not in "\n\r\t") or "\ud800" <= char <= "\udfff" for char in text
+    )
+
+
 def is_variable_name(name: str) -> bool:
     """Letters, digits, `_` and Chinese characters, at most 32, no digit first."""
     return _VARIABLE_NAME.fullmatch(name) is not None

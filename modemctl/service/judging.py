@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from modemctl.model import mask_text
-from modemctl.policy.content import ContentRules, render, variables_of
+from modemctl.policy.content import ContentRules, has_control, render, variables_of
 from modemctl.policy.digest import Line, line_jcs
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
 from modemctl.service.recipients import Reading, Recipient, in_slices
@@ -120,6 +120,8 @@ class Judge:
     def _plan_for(self, variables: dict[str, str]) -> SegmentPlan | None:
         if not self._needed:
             return self._plan
+        if any(map(has_control, variables.values())):
+            return None
         text = render(self._rules.template, variables)
         self._rules.content.check(text, category=self._rules.category)
         return _plan(text)

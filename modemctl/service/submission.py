@@ -16,7 +16,7 @@ from modemctl.config import LimitsSettings, Settings
 from modemctl.errors import InvalidRequest, PolicyRefused
 from modemctl.model import BatchId, Category
 from modemctl.policy.approvals import ApprovalRules
-from modemctl.policy.content import ContentRules, variables_of
+from modemctl.policy.content import ContentRules, has_control, variables_of
 from modemctl.policy.hours import Quiet, next_open
 from modemctl.policy.numbers import NumberRules
 from modemctl.policy.quotas import QuotaRules, setting_of, tightest
@@ -209,7 +209,7 @@ def _check_fields(request: BatchRequest) -> None:
     new_batch_id(request.batch_id)
     if not request.text.strip() or len(request.text) > _MAX_TEXT:
         raise InvalidRequest(f"must have 1 to {_MAX_TEXT} characters", field="text")
-    if not request.text.isprintable() and _has_control(request.text):
+    if has_control(request.text):
         raise InvalidRequest("must not hold control characters", field="text")
     for name, value in (
         ("department", request.department),
@@ -223,12 +223,6 @@ def _check_fields(request: BatchRequest) -> None:
     for name, at in (("not_before", request.not_before), ("not_after", request.not_after)):
         if at is not None and at.tzinfo is None:
             raise InvalidRequest("must carry its offset from UTC", field=name)
-
-
-def _has_control(text: str) -> bool:
-    return any(
-        (char < " " and char not in "\n\r\t") or "\ud800" <= char <= "\udfff" for char in text
-    )
 
 
 def _whole_ms(at: datetime) -> datetime:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import os
 import zipfile
 from contextlib import aclosing, asynccontextmanager
@@ -142,6 +143,16 @@ async def test_refusals_are_the_same_from_either_place(is_here, monkeypatch):
         await verdicts(b'{"to": "13800000001"}\n{"to"', ListFormat.NDJSON)
     with pytest.raises(InvalidRequest, match="octet 12 fits none"):
         await verdicts(b"13800000001\n\x80\xff\n", ListFormat.TXT)
+
+
+@pytest.mark.parametrize("char", ["\0", "\x1b", "\x07"])
+async def test_a_variable_holds_no_control_characters_as_the_text_holds_none(char):
+    lines = [{"to": f"1380000000{i}", "variables": {"姓名": name}} for i, name in
+             enumerate(("张\n三", f"张{char}三"))]  # fmt: skip
+    octets = "\n".join(map(json.dumps, lines)).encode()
+    good, bad, *_ = await verdicts(octets, ListFormat.NDJSON)
+    assert [one.line_no for one in good] == [1]
+    assert [(one.line_no, one.reason) for one in bad] == [(2, Rejection.BAD_TEXT)]
 
 
 def sparse_workbook(n_rows):
