@@ -128,8 +128,8 @@ def test_smsd_sends_and_receives_with_files_and_with_sql(
         for half, is_sql in ((0, False), (1, True)):
             for modem in modems(half=half).values():
                 smsd = Smsd(bank.port(modem), tmp_path / modem, pin=PIN, is_sql=is_sql)
-                running[modem] = daemons.enter_context(smsd)
                 smsd.inject(FRIEND, CHINESE)
+                running[modem] = daemons.enter_context(smsd)
 
         def use(modem: str) -> None:
             smsd = running[modem]

@@ -106,6 +106,8 @@ class Smsd:
         schema = require_file(_SCHEMA).read_text("utf-8")
         with closing(sqlite3.connect(self.folder / "smsd.db")) as database:
             database.executescript(schema)
+            # smsd gives up for good when it meets somebody's lock: whoever looks takes none.
+            database.execute("PRAGMA journal_mode = wal")
         return (
             "service = sql\ndriver = sqlite3\nhost = localhost\n"
             f"dbdir = {self.folder}/\ndatabase = smsd.db\n"
