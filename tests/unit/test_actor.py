@@ -277,7 +277,7 @@ async def test_a_bay_that_is_stopped_on_the_ladder_has_not_spent_it(tmp_path, mo
     modem = OneCard()
     async with bay(tmp_path, modem) as (actor, store):
         await reach(actor, ModemState.SEARCHING)
-        modem.script |= dict.fromkeys(IDENTITY)  # silent from now on
+        modem.script, modem.unknown = {}, None  # silent from now on
         await ask(store, wishes.WishKind.RESET)
         actor.call()
         await reach(actor, ModemState.RECOVERING)
