@@ -105,7 +105,12 @@ class Messaging(Dialogue):
             await self._reroute()
         is_in_pdu_mode = await self._is_in_pdu_mode()
         kept = await self._kept_routing()
-        return is_in_pdu_mode and (kept is None or kept[:4] == self._routing[:4])
+        return is_in_pdu_mode and self._routes_as_set(kept)
+
+    def _routes_as_set(self, kept: list[str] | None) -> bool:
+        # None where it told of a restart in the meantime.
+        wanted = self._routing
+        return wanted is not None and (kept is None or kept[:4] == wanted[:4])
 
     async def _is_in_pdu_mode(self) -> bool:
         told = await self._told("AT+CMGF?")

@@ -443,6 +443,15 @@ async def test_settings_of_messages_hold_until_the_modem_tells_otherwise(bench: 
     assert not await bench.driver.messaging_is_set()
 
 
+async def test_settings_of_messages_are_gone_when_the_modem_restarts_meanwhile(
+    bench: Bench,
+) -> None:
+    await bench.driver.initialise()
+    await bench.driver.configure_messaging()
+    bench.modem.script["AT+CNMI?"] = b"AT+CNMI?\r" + said("+CNMI: 2,1,0,2,0")  # its echo is back
+    assert not await bench.driver.messaging_is_set()
+
+
 async def test_settings_that_a_modem_does_not_tell_count_as_set(bench: Bench) -> None:
     await bench.driver.configure_messaging()
     bench.modem.script |= {"AT+CNMI?": b"\r\nERROR\r\n", "AT+CMGF?": b"\r\nERROR\r\n"}
