@@ -345,7 +345,7 @@ class Book:
     def _read_buckets(self, key: str, cap: Cap) -> dict[int, int]:
         """A cap's buckets one by one, with the changes not yet saved."""
         rows = self._tx.conn.execute(_BUCKETS, {"scope": key, "span": cap.column})
-        found = {bucket: used for bucket, used in rows}  # noqa: C416 - dict() takes no rows
+        found: dict[int, int] = {row.bucket: row.used for row in rows}
         for (changed, column, bucket), n in self._deltas.items():
             if (changed, column) == (key, cap.column):
                 found[bucket] = found.get(bucket, 0) + n
