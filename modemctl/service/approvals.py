@@ -1,0 +1,142 @@
+"""Batches on their way to approval: confirmed, signed step by step, refused (SMS-01 … SMS-04)."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Final
+
+from modemctl.errors import InvalidRequest, PolicyRefused, TamperedError
+from modemctl.lifecycle import BatchState
+from modemctl.model import AccountId, Decision, Topic
+from modemctl.policy.approvals import chain_policy, kid_of, verify_next
+from modemctl.service.batch_reading import BatchReading, require_move, wrong_state
+from modemctl.service.batch_views import BatchView
+from modemctl.service.principal import Principal, Scope
+from modemctl.store import Tx, evidence
+from modemctl.store.accounts import AccountState, find_account
+from modemctl.store.transaction import Json
+
+_REASON_MAX: Final = 500
+
+
+class Approvals(BatchReading):
+    """What two persons and the chain of a category decide about batches."""
+
+    async def confirm(self, who: Principal, batch_id: str, digest: bytes) -> BatchView:
+        """A second person has checked text and list as the digest (32 octets) stands for them.
+
+        Raises:
+            PolicyRefused: SEC-04, drafter, submitter or a machine, or it saw something else.
+            NotFound, NotPermitted, Conflict: also.
+        """
+        who.require(Scope.BATCHES_CONFIRM)
+        who.require_person("SEC-04")
+
+        def act(tx: Tx) -> None:
+            found = self._visible(tx.conn, who, batch_id)
+            if who.account_id in {found.drafter, found.submitter}:
+                raise PolicyRefused(
+                    "SEC-04",
+                    "text and list are confirmed by somebody other than drafter and submitter",
+                )
+            if found.digest is None or not hmac.compare_digest(found.digest, digest):
+                raise PolicyRefused(
+                    "SEC-04",
+                    "the digest is not this batch's",
+                    field="digest",
+                    cure="look at the batch again and confirm what it is now",
+                )
+            require_move(tx, found, BatchState.AWAITING_APPROVAL)
+            evidence.add_confirmation(
+                tx, batch_id=found.batch_id, account_id=who.account_id, digest=digest
+            )
+            details: dict[str, Json] = {
+                "digest": digest.hex(),
+                "source": who.source,
+                "policy": "SEC-04",
+            }
+            tx.audit(who.name, "batch.confirm", batch_id, details)
+
+        await self._store.write(act)
+        return await self.show(who, batch_id)
+
+    async def approve(self, who: Principal, batch_id: str, jws: str) -> BatchView:
+        """Take an approver's signed word for the next step; `who` only brings it.
+
+        A signed rejection ends the batch.
+
+        Raises:
+            PolicyRefused: SMS-01 … SMS-04, SMS-11, SEC-04, naming what is wrong.
+            NotFound, NotPermitted, Conflict: also.
+        """
+        who.require(Scope.BATCHES_APPROVE)
+        rules, kid = self._rules.approvals, kid_of(jws)
+
+        def act(tx: Tx) -> None:
+            found = self._visible(tx.conn, who, batch_id)
+            if found.state is not BatchState.AWAITING_APPROVAL:
+                raise wrong_state(found, "only a confirmed batch is approved")
+            known = evidence.read_for_next(tx.conn, tx.vault, found.batch_id, kid=kid)
+            now = tx.now.replace(microsecond=tx.now.microsecond // 1000 * 1000)  # as it is stored
+            step = verify_next(known, jws, kid=kid, rules=rules, now=now)
+            _require_active(tx, step.approval.account_id)
+            evidence.add_approval(
+                tx, batch_id=found.batch_id, approval=step.approval, decision=step.decision
+            )
+            after: BatchState = found.state
+            if step.decision is Decision.REJECT:
+                after = BatchState.REJECTED
+                require_move(tx, found, after, reason=f"by {step.step_name}")
+            elif step.is_last:
+                after = BatchState.APPROVED
+                require_move(tx, found, after)
+                tx.wake(Topic.WORK)
+            details: dict[str, Json] = {
+                "step": step.approval.step,
+                "as": step.step_name,
+                "approver": step.approval.account_id,
+                "kid": kid,
+                "decision": step.decision,
+                "state": after,
+                "policy": chain_policy(found.category),
+                "source": who.source,
+            }
+            tx.audit(who.name, f"batch.{step.decision}", batch_id, details)
+
+        await self._store.write(act)
+        return await self.show(who, batch_id)
+
+    async def reject(self, who: Principal, batch_id: str, reason: str) -> BatchView:
+        """A checker or approver refuses a batch that is not approved yet; needs no signature.
+
+        Raises:
+            PolicyRefused: SEC-04, a machine.
+            InvalidRequest, NotFound, NotPermitted, Conflict: see their texts.
+        """
+        if Scope.BATCHES_CONFIRM not in who.scopes:
+            who.require(Scope.BATCHES_APPROVE)
+        who.require_person("SEC-04")
+        return await self._close(who, batch_id, BatchState.REJECTED, "batch.reject", reason)
+
+    async def _close(
+        self, who: Principal, batch_id: str, to: BatchState, action: str, reason: str
+    ) -> BatchView:
+        if not reason.strip() or len(reason) > _REASON_MAX:
+            raise InvalidRequest(f"must have 1 to {_REASON_MAX} characters", field="reason")
+
+        def act(tx: Tx) -> None:
+            found = self._visible(tx.conn, who, batch_id)
+            require_move(tx, found, to, reason=reason)
+            tx.audit(who.name, action, batch_id, {"reason": reason, "source": who.source})
+
+        await self._store.write(act)
+        return await self.show(who, batch_id)
+
+
+def _require_active(tx: Tx, account_id: AccountId) -> None:
+    try:
+        account = find_account(tx.conn, tx.vault, account_id)
+    except TamperedError as error:
+        raise PolicyRefused("SMS-01", str(error)) from error
+    if account is None or account.state is not AccountState.ACTIVE:
+        raise PolicyRefused("SMS-01", "the approver's account is not active")
