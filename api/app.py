@@ -25,6 +25,7 @@ from api.routes import (
     modems,
     opt_outs,
     puks,
+    requests,
     sims,
 )
 from api.services import Api, Services
@@ -46,6 +47,7 @@ _ROUTERS = (
     opt_outs.router,
     accounts.router,
     authorities.router,
+    requests.router,
     events.router,
     audit.router,
     health.router,

@@ -15,6 +15,7 @@ from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
 from modemctl.service.calls import Calls
 from modemctl.service.doubt import Doubts
+from modemctl.service.dual import Dual
 from modemctl.service.events import Events
 from modemctl.service.health import Health
 from modemctl.service.inbox import Inbox
@@ -44,6 +45,7 @@ class Services:
     limits: Limits
     locks: Locks
     puks: Puks
+    dual: Dual
     inbox: Inbox
     calls: Calls
     accounts: Accounts

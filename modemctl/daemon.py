@@ -46,6 +46,7 @@ from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
 from modemctl.service.calls import Calls
 from modemctl.service.doubt import Doubts
+from modemctl.service.dual import Dual
 from modemctl.service.events import Events
 from modemctl.service.health import Health
 from modemctl.service.inbox import Inbox
@@ -216,6 +217,7 @@ def make_services(store: Store, settings: Settings, audit_key: AuditKey) -> Serv
         limits=Limits(store, rules.quota),
         locks=Locks(store),
         puks=Puks(store),
+        dual=Dual(store, life=timedelta(hours=settings.people.request_hours)),
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
         accounts=Accounts(store, peers=settings.api.peers, general_department=general),

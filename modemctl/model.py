@@ -64,6 +64,7 @@ class EventKind(StrEnum):
     SIM = "sim"
     CALL = "call"
     INBOX = "inbox"
+    REQUEST = "request"  # an act of two persons
     ALARM = "alarm"
 
 

@@ -49,6 +49,7 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "opt-outs": ("traffic", "Numbers that want no promotions."),
         "record": ("local", "Record a modem's session to a file, without its secrets."),
         "replay": ("local", "Serve a recording as a modem."),
+        "request": ("requests", "Acts of two persons: one asks, a colleague confirms."),
         "run": ("local", "Run the daemon in the foreground (systemd starts it so)."),
         "sim": ("local", "The simulator: serve a bank, act on it, read its ledger."),
         "simulate": ("local", "Serve a simulated bank of modems until stopped."),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from modemctl.config.limits import CapSettings, LimitsSettings
+    from modemctl.config.people import PeopleSettings
     from modemctl.config.reference import reference_markdown
     from modemctl.config.settings import (
         BUILT_IN_CHAINS,
@@ -41,6 +42,7 @@ _ELSEWHERE: Final = {
     "CapSettings": "limits",
     "ENV_RESERVED": "toml_file",
     "LimitsSettings": "limits",
+    "PeopleSettings": "people",
     "load": "toml_file",
     "reference_markdown": "reference",
 }
@@ -73,6 +75,7 @@ __all__ = [
     "LoggingSettings",
     "OnDoubt",
     "PathsSettings",
+    "PeopleSettings",
     "QuietHours",
     "RetentionSettings",
     "Settings",

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from modemctl.config.limits import LimitsSettings
+from modemctl.config.people import PeopleSettings
 from modemctl.config.slices import Count
 from modemctl.config.slices import Slice as _Slice
 
@@ -439,6 +440,7 @@ class Settings(_Slice):
     paths: PathsSettings = Field(default_factory=PathsSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     bank: BankSettings = Field(default_factory=BankSettings)
+    people: PeopleSettings = Field(default_factory=PeopleSettings)
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
     hours: HoursSettings = Field(default_factory=HoursSettings)
     approvals: ApprovalsSettings = Field(default_factory=ApprovalsSettings)
@@ -467,6 +469,7 @@ class Settings(_Slice):
         policy = self.model_dump(
             mode="json",
             include={
+                "people": True,
                 "limits": True,
                 "hours": True,
                 "approvals": True,

@@ -33,6 +33,7 @@ class Scope(StrEnum):
     EVENTS_READ = "events:read"
     AUDIT_READ = "audit:read"
     METRICS_READ = "metrics:read"
+    REQUESTS_USE = "requests:use"  # acts of two persons: ask, decide; each kind has its own scope
     PII_READ = "pii:read"  # unmasked numbers and texts (TEL-11)
 
 
@@ -43,16 +44,20 @@ _READ: Final = frozenset(
 
 ROLES: Final[Mapping[str, frozenset[Scope]]] = {
     "administrator": _READ
-    | {Scope.ACCOUNTS_READ, Scope.ACCOUNTS_WRITE, Scope.MODEMS_OPERATE, Scope.SIMS_WRITE},
+    | {Scope.ACCOUNTS_READ, Scope.ACCOUNTS_WRITE, Scope.MODEMS_OPERATE, Scope.SIMS_WRITE,
+       Scope.REQUESTS_USE},
     "submitter": frozenset({Scope.BATCHES_SUBMIT, Scope.BATCHES_READ, Scope.EVENTS_READ}),
     "checker": frozenset({Scope.BATCHES_CONFIRM, Scope.BATCHES_READ, Scope.PII_READ}),
-    "approver": frozenset({Scope.BATCHES_APPROVE, Scope.BATCHES_READ, Scope.PII_READ}),
+    "approver": frozenset(
+        {Scope.BATCHES_APPROVE, Scope.BATCHES_READ, Scope.PII_READ, Scope.REQUESTS_USE}
+    ),
     "operator": _READ
     | {Scope.BATCHES_OPERATE, Scope.DOUBT_DECIDE, Scope.INBOX_READ, Scope.OPT_OUTS_WRITE,
-       Scope.PII_READ},
+       Scope.PII_READ, Scope.REQUESTS_USE},
     "maintainer": _READ | {Scope.MODEMS_OPERATE, Scope.MODEMS_CONFIGURE},
-    "technician": _READ | {Scope.MODEMS_OPERATE, Scope.SIMS_WRITE},
-    "auditor": _READ | {Scope.ACCOUNTS_READ, Scope.AUDIT_READ, Scope.INBOX_READ},
+    "technician": _READ | {Scope.MODEMS_OPERATE, Scope.SIMS_WRITE, Scope.REQUESTS_USE},
+    "auditor": _READ
+    | {Scope.ACCOUNTS_READ, Scope.AUDIT_READ, Scope.INBOX_READ, Scope.REQUESTS_USE},
     "monitor": frozenset({Scope.METRICS_READ, Scope.MODEMS_READ, Scope.EVENTS_READ}),
 }  # fmt: skip
 """Roles and their scopes; an account may hold several."""

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, RowMapping, Table, bindparam, func, select
 
 from modemctl.lifecycle import BatchState, CardState
 from modemctl.policy.admission import AdmissionState
+from modemctl.policy.dual import DualState
 from modemctl.store.accounts import AccountState
 from modemctl.store.tables import (
     account,
@@ -25,6 +26,7 @@ from modemctl.store.tables import (
     authorisation,
     batch,
     bay_tie,
+    dual_request,
     opt_out,
     sim,
     to_ms,
@@ -74,9 +76,9 @@ class _Said:
 def replay(conn: Connection) -> Iterator[str]:
     """Yield one line for each row that is not what the log's latest word on it says.
 
-    Accounts, keys, authorisations, batches' states, opt-outs, bays' ties, the admission list and
-    the states of cards; rows of which the log never spoke are not judged: without the key nobody
-    makes one that counts. Run it in one snapshot.
+    Accounts, keys, authorisations, acts of two persons, batches' states, opt-outs, bays' ties, the
+    admission list and the states of cards; rows of which the log never spoke are not judged:
+    without the key nobody makes one that counts. Run it in one snapshot.
     """
     for rule in _RULES:
         said = _latest(conn, rule.acts)
@@ -247,6 +249,18 @@ _RULES: Final[Sequence[_Rule]] = (
             "admission.expel": _admitting(AdmissionState.EXPELLED),
         },
         read=_admission,
+    ),
+    _Rule(
+        table=dual_request,
+        subject=lambda row: str(row["request_id"]),
+        acts={
+            "request.ask": _set(DualState.ASKED.value),
+            "request.confirm": _set(DualState.CONFIRMED.value),
+            "request.refuse": _set(DualState.REFUSED.value),
+            "request.withdraw": _set(DualState.WITHDRAWN.value),
+            "request.spend": _set(DualState.SPENT.value),
+        },
+        read=lambda row: (row["state"],),
     ),
     _Rule(
         table=sim,

@@ -20,6 +20,7 @@ from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches, SubmissionRules
 from modemctl.service.calls import Calls
 from modemctl.service.doubt import Doubts
+from modemctl.service.dual import Dual
 from modemctl.service.events import Events
 from modemctl.service.health import Health
 from modemctl.service.inbox import Inbox
@@ -126,6 +127,7 @@ def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services
         limits=Limits(store, rules.quota),
         locks=Locks(store),
         puks=Puks(store),
+        dual=Dual(store),
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
         accounts=Accounts(store, peers=settings.peers, general_department=general),

@@ -23,6 +23,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/admissions": {"imeis": ["490154203237518"], "reason": "test"},
     "POST /v1/sims/{iccid}/puk": {"puk": "73914682", "reason": "test"},
     "POST /v1/puk-requests/{request_id}/confirm": {"puk": "73914682"},
+    "POST /v1/requests": {"kind": "unfreeze", "subject": "anna", "reason": "test"},
     "POST /v1/modems/{bay}/at": {"command": "AT+CSQ"},
     "POST /v1/doubt/close": {"segment_ids": [1], "reason": "test"},
     "POST /v1/doubt/resend": {"segment_ids": [1], "reason": "test"},

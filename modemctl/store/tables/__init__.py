@@ -35,6 +35,7 @@ from modemctl.store.tables.evidence import audit_entry, event, meta, node
 from modemctl.store.tables.incoming import call, inbox, report
 from modemctl.store.tables.people import account, api_key, approver_key, authorisation
 from modemctl.store.tables.pins import card_lock, pin_change, puk_request
+from modemctl.store.tables.requests import dual_request
 from modemctl.store.tables.schema import UtcMs, from_ms, metadata, to_ms
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "call",
     "card_lock",
     "confirmation",
+    "dual_request",
     "event",
     "from_ms",
     "inbox",

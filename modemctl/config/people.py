@@ -1,0 +1,16 @@
+"""The settings of people and of what they do together."""
+
+from pydantic import Field
+
+from modemctl.config.slices import Slice
+
+
+class PeopleSettings(Slice):
+    """What is asked of people."""
+
+    request_hours: int = Field(
+        default=24,
+        ge=1,
+        le=720,
+        description="Hours until what one person asked for and nobody did is void (SEC-04).",
+    )

@@ -1,0 +1,288 @@
+"""Acts of two persons: who asks, who confirms, and that a permit counts once (SEC-04)."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text, update
+
+from modemctl.errors import Conflict, InvalidRequest, NotFound, NotPermitted, PolicyRefused
+from modemctl.policy.dual import DualKind, DualState
+from modemctl.service.dual import Dual, take
+from modemctl.service.principal import Principal, scopes_of
+from modemctl.store import Store
+from modemctl.store.accounts import (
+    AccountKind,
+    AccountState,
+    add_account,
+    change_account,
+    find_account,
+)
+from modemctl.store.tables import dual_request
+from tests.support.stores import open_store
+from tests.unit.test_audit_replay import faults, put_back, rows_of
+from tests.unit.test_audits import tamper
+
+KIND = DualKind.PIN_REVEAL
+
+
+@dataclass
+class Desk:
+    """A store with people who may ask and confirm."""
+
+    store: Store
+    dual: Dual
+    anna: Principal
+    bert: Principal
+
+    async def person(
+        self, name: str, role: str, department: str | None = None, kind: str = "person"
+    ) -> Principal:
+        account = await self.store.write(
+            lambda tx: add_account(
+                tx, name=name, kind=AccountKind(kind), department=department, roles=[role]
+            )
+        )
+        return Principal(
+            account_id=account.account_id, name=name, department=department,
+            scopes=scopes_of(frozenset({role})), source="test", is_person=kind == "person",
+        )  # fmt: skip
+
+    async def ask(self, who: Principal | None = None, **changes: object) -> str:
+        asked = {"kind": KIND, "subject": "card 7", "details": {"for": "carrier"}, "reason": "why"}
+        return (await self.dual.ask(who or self.anna, **{**asked, **changes})).request_id
+
+    async def permit(self) -> str:
+        request_id = await self.ask()
+        await self.dual.confirm(self.bert, request_id)
+        return request_id
+
+    async def take(self, who: Principal, request_id: str | None, **changes: object) -> None:
+        wanted = {"kind": KIND, "subject": "card 7", **changes}
+        await self.store.write(lambda tx: take(tx, who, request_id, **wanted))
+
+
+@pytest.fixture
+async def desk(tmp_path):
+    async with open_store(tmp_path) as store:
+        desk = Desk(store, Dual(store), None, None)
+        desk.anna = await desk.person("anna", "technician")
+        desk.bert = await desk.person("bert", "technician")
+        yield desk
+
+
+async def refused(awaitable, policy: str, match: str) -> None:
+    with pytest.raises(PolicyRefused, match=match) as caught:
+        await awaitable
+    assert caught.value.policy == policy
+
+
+async def test_what_a_second_person_confirmed_is_done_once(desk, tmp_path):
+    request_id = await desk.permit()
+    shown = await desk.dual.get(desk.anna, request_id)
+    assert (shown.state, shown.asked_by, shown.decided_by) == ("confirmed", "anna", "bert")
+    await desk.take(desk.anna, request_id, details={"for": "carrier"})
+    assert (await desk.dual.get(desk.anna, request_id)).spent_at is not None
+    await refused(desk.take(desk.anna, request_id), "SEC-04", "it is spent")
+    assert faults(tmp_path) == []
+
+
+async def test_nobody_confirms_his_own_request(desk):
+    request_id = await desk.ask()
+    await refused(desk.dual.confirm(desk.anna, request_id), "SEC-04", "who asked does not confirm")
+    assert (await desk.dual.get(desk.anna, request_id)).state is DualState.ASKED
+    await refused(desk.take(desk.anna, request_id), "SEC-04", "nobody has confirmed it yet")
+
+
+async def test_who_lacks_the_kinds_scope_neither_asks_nor_confirms(desk):
+    operator = await desk.person("olga", "operator")
+    auditor = await desk.person("alf", "auditor")
+    with pytest.raises(NotPermitted, match="lacks sims:write"):
+        await desk.ask(operator)
+    request_id = await desk.ask()
+    with pytest.raises(NotFound):
+        await desk.dual.confirm(operator, request_id)
+    with pytest.raises(NotPermitted, match="lacks sims:write"):
+        await desk.dual.confirm(auditor, request_id)
+    monitor = await desk.person("moni", "monitor")
+    with pytest.raises(NotPermitted, match="lacks requests:use"):
+        await desk.dual.list(monitor)
+
+
+async def test_a_machine_is_no_person(desk):
+    machine = await desk.person("robot", "technician", kind="system")
+    await refused(desk.ask(machine), "SEC-04", "is a machine's")
+    request_id = await desk.ask()
+    await refused(desk.dual.confirm(machine, request_id), "SEC-04", "is a machine's")
+
+
+async def test_a_request_is_void_after_its_time_and_so_is_a_permit(desk):
+    asked, permit = await desk.ask(), await desk.permit()
+    desk.store.clock.advance(24 * 3600)
+    with pytest.raises(Conflict, match="expired"):
+        await desk.dual.confirm(desk.bert, asked)
+    await refused(desk.take(desk.anna, permit), "SEC-04", "it is expired")
+    page = await desk.dual.list(desk.bert, state=DualState.EXPIRED)
+    assert {one.request_id for one in page.items} == {asked, permit}
+    assert (await desk.dual.list(desk.bert, state=DualState.ASKED)).items == []
+
+
+async def test_how_long_a_request_lasts_is_a_setting(desk):
+    dual = Dual(desk.store, life=timedelta(hours=1))
+    asked = await dual.ask(desk.anna, kind=KIND, subject="card 7", details={}, reason="why")
+    assert asked.expires_at - asked.asked_at == timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"kind": DualKind.EXPORT}, {"subject": "card 8"}, {"details": {"for": "sale"}}],
+    ids=["kind", "subject", "details"],
+)
+async def test_a_permit_counts_for_nothing_else(desk, changes):
+    permit = await desk.permit()
+    await refused(desk.take(desk.anna, permit, **changes), "SEC-04", "request for it|something")
+    await desk.take(desk.anna, permit)
+
+
+async def test_a_permit_is_its_askers_alone(desk):
+    permit = await desk.permit()
+    await refused(desk.take(desk.bert, permit), "SEC-04", "permit of who asked")
+    await refused(desk.take(desk.anna, None), "SEC-04", "two persons decide this")
+    await refused(desk.take(desk.anna, "none such"), "SEC-04", "no request for it")
+
+
+async def test_a_permit_falls_with_who_confirmed_it(desk):
+    permit = await desk.permit()
+
+    def freeze(tx):
+        before = find_account(tx.conn, tx.vault, desk.bert.account_id)
+        change_account(tx, before, state=AccountState.FROZEN)
+
+    await desk.store.write(freeze)
+    await refused(desk.take(desk.anna, permit), "SEC-04", "bert, one of the two, no longer may")
+
+
+async def test_an_asker_who_lost_the_role_gets_no_confirmation(desk):
+    request_id = await desk.ask()
+
+    def demote(tx):
+        before = find_account(tx.conn, tx.vault, desk.anna.account_id)
+        change_account(tx, before, roles=[])
+
+    await desk.store.write(demote)
+    await refused(desk.dual.confirm(desk.bert, request_id), "SEC-04", "anna, one of the two")
+
+
+async def test_a_permit_can_be_refused_and_withdrawn_until_it_is_spent(desk):
+    first, second, third = [await desk.permit() for _ in range(3)]
+    await desk.dual.refuse(desk.bert, first, reason="second thoughts")
+    await desk.dual.withdraw(desk.anna, second)
+    await desk.take(desk.anna, third)
+    await refused(desk.take(desk.anna, first), "SEC-04", "it is refused")
+    await refused(desk.take(desk.anna, second), "SEC-04", "it is withdrawn")
+    with pytest.raises(Conflict, match="spent"):
+        await desk.dual.refuse(desk.bert, third, reason="too late")
+    with pytest.raises(NotFound):
+        await desk.dual.withdraw(desk.bert, await desk.ask())
+
+
+async def test_a_department_decides_on_its_own_requests_only(desk):
+    retail = await desk.person("rita", "technician", "retail")
+    loans = await desk.person("lars", "technician", "loans")
+    request_id = await desk.ask(retail)
+    with pytest.raises(NotFound):
+        await desk.dual.confirm(loans, request_id)
+    assert (await desk.dual.list(loans)).items == []
+    assert (await desk.dual.confirm(desk.bert, request_id)).decided_by == "bert"
+    with pytest.raises(NotFound):
+        await desk.dual.confirm(retail, await desk.ask())
+
+
+async def test_a_kind_that_is_done_at_once_needs_no_second_act(desk, tmp_path):
+    done = []
+    dual = Dual(desk.store, performers={KIND: lambda _tx, one: done.append(one.subject)})
+    shown = await dual.confirm(desk.bert, await desk.ask())
+    assert (shown.state, done) == (DualState.SPENT, ["card 7"])
+    assert faults(tmp_path) == []
+
+
+async def test_an_act_that_fails_leaves_the_request_open(desk):
+    def fail(_tx, _one):
+        raise Conflict("not now")
+
+    dual = Dual(desk.store, performers={KIND: fail})
+    request_id = await desk.ask()
+    with pytest.raises(Conflict, match="not now"):
+        await dual.confirm(desk.bert, request_id)
+    assert (await dual.get(desk.bert, request_id)).state is DualState.ASKED
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"reason": " "},
+        {"reason": "x" * 501},
+        {"subject": ""},
+        {"subject": "a\nb"},
+        {"details": {"a": "x" * 1001}},
+        {"details": {str(i): "x" for i in range(41)}},
+    ],
+)
+async def test_a_request_that_says_too_little_or_too_much_is_refused(desk, changes):
+    with pytest.raises(InvalidRequest):
+        await desk.ask(**changes)
+
+
+async def test_requests_come_newest_first_page_by_page(desk):
+    ids = []
+    for _ in range(5):
+        ids.append(await desk.ask())
+        desk.store.clock.advance(1)
+    page = await desk.dual.list(desk.bert, limit=2)
+    seen = [one.request_id for one in page.items]
+    while page.next is not None:
+        page = await desk.dual.list(desk.bert, limit=2, cursor=page.next)
+        seen += [one.request_id for one in page.items]
+    assert seen == ids[::-1]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"state": "confirmed", "decided_by": "bert"},
+        {"subject": "card 8"},
+        {"details": '{"for": "sale"}'},
+        {"expires_at": text("expires_at + 1")},
+        {"spent_at": None, "state": "confirmed"},
+    ],
+    ids=["confirmed", "subject", "details", "expiry", "unspent"],
+)
+async def test_a_row_that_was_altered_permits_nothing(tmp_path, forged):
+    async with open_store(tmp_path) as store:
+        desk = Desk(store, Dual(store), None, None)
+        desk.anna = await desk.person("anna", "technician")
+        desk.bert = await desk.person("bert", "technician")
+        request_id = await desk.permit()
+        await desk.take(desk.anna, request_id)
+    tamper(tmp_path, update(dual_request).values(forged))
+    async with open_store(tmp_path) as store:
+        desk = replace(desk, store=store, dual=Dual(store))
+        await refused(
+            desk.take(desk.anna, request_id, subject=str(forged.get("subject", "card 7"))),
+            "SEC-05", "altered outside modemctl",
+        )  # fmt: skip
+        await refused(desk.dual.list(desk.anna), "SEC-05", "altered outside modemctl")
+
+
+async def test_a_spent_permit_of_yesterday_is_named_by_the_verifier(tmp_path):
+    async with open_store(tmp_path) as store:
+        desk = Desk(store, Dual(store), None, None)
+        desk.anna = await desk.person("anna", "technician")
+        desk.bert = await desk.person("bert", "technician")
+        request_id = await desk.permit()
+        yesterday = await rows_of(store, dual_request)
+        await desk.take(desk.anna, request_id)
+    put_back(tmp_path, dual_request, yesterday)
+    (fault,) = faults(tmp_path)
+    assert fault.startswith(f"dual_request {request_id}: the row was put back or changed")
+    assert "(request.spend)" in fault
