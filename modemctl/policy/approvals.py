@@ -8,7 +8,7 @@ its own chunk, and nothing of it can be changed afterwards without being seen.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
@@ -56,6 +56,7 @@ __all__ = [
     "VerifiedBatch",
     "VerifiedLine",
     "chain_policy",
+    "is_void",
     "kid_of",
     "line_jcs",
     "may_take",
@@ -65,6 +66,7 @@ __all__ = [
     "verify_header",
     "verify_line",
     "verify_next",
+    "wanted_step",
 ]
 
 ALL_DEPARTMENTS: Final = "*"
@@ -135,12 +137,13 @@ class VerifiedLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextStep:
-    """What an arriving signature does."""
+    """What an arriving signature does; a renewal takes the place of one with a distrusted key."""
 
     approval: SignedApproval
     decision: Decision
     step_name: str
     is_last: bool
+    is_renewal: bool = False
 
 
 def verify_batch(evidence: BatchEvidence, *, rules: ApprovalRules, now: datetime) -> VerifiedBatch:
@@ -157,7 +160,7 @@ def verify_batch(evidence: BatchEvidence, *, rules: ApprovalRules, now: datetime
     steps = rules.chain(header.category)
     if not evidence.approvals:
         raise PolicyRefused("SMS-01", "the batch is not approved", cure="get it approved")
-    claims = _verify_steps(evidence, header, rules=rules, now=now)
+    claims = _verify_whole(evidence, header, rules=rules, now=now)
     if len(claims) < len(steps):
         raise PolicyRefused(
             chain_policy(header.category),
@@ -202,7 +205,7 @@ def verify_header(evidence: BatchEvidence, *, rules: ApprovalRules) -> BatchHead
 def verify_next(
     evidence: BatchEvidence, jws: str, *, kid: str, rules: ApprovalRules, now: datetime
 ) -> NextStep:
-    """Check a signature that arrives now as the next step of the chain.
+    """Check a signature that arrives now as the step that is wanted next (`wanted_step`).
 
     `evidence.keys` holds the key of `kid`, if it is registered, and `evidence.authorities` what
     its owner may do.
@@ -212,33 +215,42 @@ def verify_next(
     """
     header = verify_header(evidence, rules=rules)
     steps = rules.chain(header.category)
-    n_before = len(evidence.approvals)
-    if n_before >= len(steps):
+    step = wanted_step(evidence, n_steps=len(steps))
+    if step is None:
         raise PolicyRefused("SMS-01", "the chain of approvals is complete already")
     key = evidence.keys.get(kid)
     approval = SignedApproval(
-        step=n_before + 1,
+        step=step,
         kid=kid,
         account_id=AccountId("") if key is None else key.account_id,
         jws=jws,
         received_at=now,
     )
-    extended = BatchEvidence(
-        batch_id=evidence.batch_id,
-        header=evidence.header,
-        stated=evidence.stated,
-        approvals=(*evidence.approvals, approval),
-        keys=evidence.keys,
-        authorities=evidence.authorities,
-        confirmations=evidence.confirmations,
-    )
+    sound = tuple(one for one in evidence.approvals if not is_void(one, evidence))
+    extended = replace(evidence, approvals=(*sound, approval))
     claims = _verify_steps(extended, header, rules=rules, now=now)
     return NextStep(
         approval=approval,
-        decision=claims[-1].decision,
-        step_name=steps[n_before],
-        is_last=approval.step == len(steps),
+        decision=claims[step].decision,
+        step_name=steps[step - 1],
+        is_last=wanted_step(extended, n_steps=len(steps)) is None,
+        is_renewal=any(one.step == step for one in evidence.approvals),
     )
+
+
+def wanted_step(evidence: BatchEvidence, *, n_steps: int) -> int | None:
+    """The step that is signed next: the first that is missing, or whose key is distrusted now.
+
+    None where the chain is complete.
+    """
+    sound = {one.step for one in evidence.approvals if not is_void(one, evidence)}
+    return next((step for step in range(1, n_steps + 1) if step not in sound), None)
+
+
+def is_void(approval: SignedApproval, evidence: BatchEvidence) -> bool:
+    """Whether it must be given anew; one whose key is unknown is no approval but tampering."""
+    key = evidence.keys.get(approval.kid)
+    return key is not None and key.is_distrusted
 
 
 def require_open(batch: VerifiedBatch, *, now: datetime) -> None:
@@ -295,25 +307,33 @@ def may_take(step: str, authority: Authority, *, department: str, general_depart
 # ---------------------------------------------------------------- one step after the other
 
 
-def _verify_steps(
+def _verify_whole(
     evidence: BatchEvidence, header: BatchHeader, *, rules: ApprovalRules, now: datetime
 ) -> Sequence[Claims]:
-    steps = rules.chain(header.category)
-    approvals = sorted(evidence.approvals, key=lambda one: one.step)
-    if [one.step for one in approvals] != list(range(1, len(approvals) + 1)):
+    numbers = sorted(one.step for one in evidence.approvals)
+    if numbers != list(range(1, len(numbers) + 1)):
         raise PolicyRefused(chain_policy(header.category), "a step of the chain was passed over")
-    if len(approvals) > len(steps):
-        raise PolicyRefused("SMS-01", "there are more approvals than steps")
+    return list(_verify_steps(evidence, header, rules=rules, now=now).values())
+
+
+def _verify_steps(
+    evidence: BatchEvidence, header: BatchHeader, *, rules: ApprovalRules, now: datetime
+) -> Mapping[int, Claims]:
+    """Each signature for itself, and that nobody signed twice; steps may be missing."""
+    steps = rules.chain(header.category)
     taken = {header.drafter, header.submitter, header.operator}
-    claims: list[Claims] = []
-    for approval, step in zip(approvals, steps, strict=False):
+    claims: dict[int, Claims] = {}
+    for approval in sorted(evidence.approvals, key=lambda one: one.step):
+        if approval.step > len(steps):
+            raise PolicyRefused("SMS-01", "there are more approvals than steps")
+        step = steps[approval.step - 1]
         claim = _signed_claims(evidence, approval)
         _require_same_batch(claim, evidence, approval, step=step)
         _require_another_person(claim.approver, taken)
         _require_in_time(claim, evidence.keys[approval.kid], approval, rules=rules, now=now)
         _require_entitled(claim.approver, evidence, approval, step=step, header=header, rules=rules)
         taken.add(claim.approver)
-        claims.append(claim)
+        claims[approval.step] = claim
     return claims
 
 

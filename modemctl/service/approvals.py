@@ -8,15 +8,17 @@ from typing import Final
 from modemctl.errors import InvalidRequest, PolicyRefused, TamperedError
 from modemctl.lifecycle import BatchState
 from modemctl.model import AccountId, Decision, Topic
-from modemctl.policy.approvals import chain_policy, kid_of, verify_next
+from modemctl.policy.approvals import NextStep, chain_policy, kid_of, verify_next
 from modemctl.service.batch_reading import BatchReading, require_move, wrong_state
 from modemctl.service.batch_views import BatchView
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Tx, evidence
 from modemctl.store.accounts import AccountState, find_account
+from modemctl.store.batches import Batch
 from modemctl.store.transaction import Json
 
 _REASON_MAX: Final = 500
+_SIGNED_IN: Final = (BatchState.AWAITING_APPROVAL, BatchState.HELD)
 
 
 class Approvals(BatchReading):
@@ -63,7 +65,8 @@ class Approvals(BatchReading):
     async def approve(self, who: Principal, batch_id: str, jws: str) -> BatchView:
         """Take an approver's signed word for the next step; `who` only brings it.
 
-        A signed rejection ends the batch.
+        A signed rejection ends the batch. A held batch of which a key was compromised takes a new
+        word for that step, and stays held until a person resumes it.
 
         Raises:
             PolicyRefused: SMS-01 … SMS-04, SMS-11, SEC-04, naming what is wrong.
@@ -74,34 +77,13 @@ class Approvals(BatchReading):
 
         def act(tx: Tx) -> None:
             found = self._visible(tx.conn, who, batch_id)
-            if found.state is not BatchState.AWAITING_APPROVAL:
+            if found.state not in _SIGNED_IN:
                 raise wrong_state(found, "only a confirmed batch is approved")
             known = evidence.read_for_next(tx.conn, tx.vault, found.batch_id, kid=kid)
             now = tx.now.replace(microsecond=tx.now.microsecond // 1000 * 1000)  # as it is stored
             step = verify_next(known, jws, kid=kid, rules=rules, now=now)
             _require_active(tx, step.approval.account_id)
-            evidence.add_approval(
-                tx, batch_id=found.batch_id, approval=step.approval, decision=step.decision
-            )
-            after: BatchState = found.state
-            if step.decision is Decision.REJECT:
-                after = BatchState.REJECTED
-                require_move(tx, found, after, reason=f"by {step.step_name}")
-            elif step.is_last:
-                after = BatchState.APPROVED
-                require_move(tx, found, after)
-                tx.wake(Topic.WORK)
-            details: dict[str, Json] = {
-                "step": step.approval.step,
-                "as": step.step_name,
-                "approver": step.approval.account_id,
-                "kid": kid,
-                "decision": step.decision,
-                "state": after,
-                "policy": chain_policy(found.category),
-                "source": who.source,
-            }
-            tx.audit(who.name, f"batch.{step.decision}", batch_id, details)
+            _record(tx, who, found, step)
 
         await self._store.write(act)
         return await self.show(who, batch_id)
@@ -131,6 +113,43 @@ class Approvals(BatchReading):
 
         await self._store.write(act)
         return await self.show(who, batch_id)
+
+
+def _record(tx: Tx, who: Principal, found: Batch, step: NextStep) -> None:
+    """Keep a signature that was found good, and move the batch if it decides."""
+    batch_id, approval = found.batch_id, step.approval
+    replaced = None
+    if step.is_renewal:
+        replaced = evidence.drop_approval(tx, batch_id=batch_id, step=approval.step)
+    evidence.add_approval(tx, batch_id=batch_id, approval=approval, decision=step.decision)
+    after = _after(found, step)
+    if step.decision is Decision.REJECT:
+        require_move(tx, found, after, reason=f"by {step.step_name}")
+    elif after is not found.state:
+        require_move(tx, found, after)
+        tx.wake(Topic.WORK)
+    details: dict[str, Json] = {
+        "step": approval.step,
+        "as": step.step_name,
+        "approver": approval.account_id,
+        "kid": approval.kid,
+        "decision": step.decision,
+        "state": after,
+        "policy": chain_policy(found.category),
+        "source": who.source,
+    }
+    if replaced is not None:
+        details["instead_of"] = replaced
+    action = "batch.cancel" if after is BatchState.CANCELLED else f"batch.{step.decision}"
+    tx.audit(who.name, action, batch_id, details)
+
+
+def _after(found: Batch, step: NextStep) -> BatchState:
+    """Where a signature leads; a held batch never goes on by one."""
+    is_held = found.state is BatchState.HELD
+    if step.decision is Decision.REJECT:
+        return BatchState.CANCELLED if is_held else BatchState.REJECTED
+    return BatchState.APPROVED if step.is_last and not is_held else found.state
 
 
 def _require_active(tx: Tx, account_id: AccountId) -> None:

@@ -25,6 +25,7 @@ from modemctl.store.authorities import (
     Authorisation,
     RegisteredKey,
 )
+from modemctl.store.transaction import Json
 
 __all__ = [
     "ALL_DEPARTMENTS",
@@ -148,6 +149,9 @@ class Authorities:
     async def revoke_key(self, who: Principal, kid: str, *, reason: RevokeReason) -> RegisteredKey:
         """End a public key now; one ends one's own without any scope.
 
+        What was approved with a lost or compromised one, and is not over, is held with it: it goes
+        on when its steps are signed anew.
+
         Raises:
             NotPermitted: another's, without `accounts:write`.
             NotFound: no such key, or of a department that one does not see.
@@ -163,9 +167,9 @@ class Authorities:
             if key.revoked_at is not None:
                 return key
             details = {"account": account.name, "reason": str(reason), "source": who.source}
-            tx.audit(who.name, "approver_key.revoke", kid, details)
-            if reason is RevokeReason.COMPROMISED:
-                tx.event(EventKind.ALARM, f"account:{account.name}", {"approver_key": reason})
+            tx.audit(who.name, "approver_key.revoke", kid, {**details})
+            if reason is not RevokeReason.SUPERSEDED:
+                _hold_signed(tx, kid, account, reason, by=who.name)
             tx.wake(Topic.STOP)  # batches that rest on it are looked at before the next submit
             return rows.revoke_approver_key(tx, key, reason=reason)
 
@@ -400,6 +404,20 @@ def _person(account: Account) -> Account:
 def _not_oneself(who: Principal, account_id: str) -> None:
     if account_id == who.account_id:
         raise PolicyRefused("SEC-01", "nobody authorises himself", cure="ask another administrator")
+
+
+def _hold_signed(tx: Tx, kid: str, account: Account, reason: RevokeReason, *, by: str) -> None:
+    """Hold what was approved with a key that may be in foreign hands, and tell of it."""
+    why = f"an approver's key of {account.name} was revoked: {reason}"
+    held = stops.hold_signed(tx, kid, by=by, reason=why)
+    if held or reason is RevokeReason.COMPROMISED:
+        data: dict[str, Json] = {
+            "alarm": "approver_key",
+            "approver_key": reason,
+            "kid": kid,
+            "held": list(held),
+        }
+        tx.event(EventKind.ALARM, f"account:{account.name}", data)
 
 
 def _is_weak(public_key: bytes) -> bool:

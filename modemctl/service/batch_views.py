@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.lifecycle import BATCH, SegmentState
 from modemctl.model import AccountId, Category, mask_number
-from modemctl.policy.approvals import ApprovalRules, BatchEvidence
+from modemctl.policy.approvals import ApprovalRules, BatchEvidence, is_void, wanted_step
 from modemctl.policy.content import render
 from modemctl.policy.digest import Totals, decode_header
 from modemctl.policy.hours import after_open_seconds, next_open, open_seconds
@@ -119,7 +119,8 @@ def view(
 
 
 def _steps(chain: Sequence[str], known: BatchEvidence | None) -> tuple[StepView, ...]:
-    signed = {} if known is None else {one.step: one for one in known.approvals}
+    found = () if known is None else known.approvals
+    signed = {one.step: one for one in found if known is not None and not is_void(one, known)}
     return tuple(
         StepView(
             step=step,
@@ -147,8 +148,8 @@ def sign_sheet(
     if isinstance(known, TamperedError):
         raise PolicyRefused("SMS-01", str(known)) from known
     header = decode_header(known.header)
-    chain, n_done = rules.chain(header.category), len(known.approvals)
-    step = n_done + 1 if n_done < len(chain) else None
+    chain = rules.chain(header.category)
+    step = wanted_step(known, n_steps=len(chain))
     digest = "" if found.digest is None else found.digest.hex()
     is_masked = Scope.PII_READ not in who.scopes
     template = header.template if may_read_text(who, found) else ""

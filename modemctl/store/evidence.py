@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, tuple_, update
 
 from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.lifecycle import BatchState
@@ -218,6 +218,13 @@ def add_confirmation(tx: Tx, *, batch_id: BatchId, account_id: AccountId, digest
             mac=tx.vault.mac("confirmation", batch_id, account_id, digest.hex()),
         )
     )
+
+
+def drop_approval(tx: Tx, *, batch_id: BatchId, step: int) -> str:
+    """Take away a step's signature, so that a new one can take its place; returns its key's id."""
+    columns = approval_table.c
+    own = (columns.batch_id == batch_id, columns.step == step)
+    return str(tx.conn.scalars(delete(approval_table).where(*own).returning(columns.kid)).one())
 
 
 def add_approval(

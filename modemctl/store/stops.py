@@ -32,6 +32,14 @@ def hold_approved(tx: Tx, account_id: str, *, by: str, reason: str) -> Sequence[
     return _hold(tx, _approved(account_id), by=by, reason=reason)
 
 
+def hold_signed(tx: Tx, kid: str, *, by: str, reason: str) -> Sequence[BatchId]:
+    """Hold all that is approved with a key and not over, started or not (SMS-01)."""
+    signed = exists().where(approval.c.batch_id == batch.c.batch_id, approval.c.kid == kid)
+    states = (BatchState.RUNNING, BatchState.APPROVED)
+    resting = and_(batch.c.state.in_(states), signed)
+    return _hold_all(tx, resting, by=by, reason=reason, policy="SMS-01")
+
+
 def hold_resting_on(
     tx: Tx, account_id: str, *, general_department: str, by: str, reason: str
 ) -> Sequence[BatchId]:
@@ -67,12 +75,17 @@ def _approved(account_id: str) -> ColumnElement[bool]:
 
 def _hold(tx: Tx, resting: ColumnElement[bool], *, by: str, reason: str) -> Sequence[BatchId]:
     ready = and_(batch.c.state == BatchState.APPROVED, batch.c.starts_itself.is_(True))
+    live = and_(or_(batch.c.state == BatchState.RUNNING, ready), resting)
+    return _hold_all(tx, live, by=by, reason=reason, policy="SMS-06")
+
+
+def _hold_all(
+    tx: Tx, condition: ColumnElement[bool], *, by: str, reason: str, policy: str
+) -> Sequence[BatchId]:
     rows = tx.conn.scalars(
-        select(batch.c.batch_id)
-        .where(or_(batch.c.state == BatchState.RUNNING, ready), resting)
-        .order_by(batch.c.batch_id)
+        select(batch.c.batch_id).where(condition).order_by(batch.c.batch_id)
     ).all()
     for batch_id in rows:
         move(tx, BatchId(batch_id), BatchState.HELD, reason=reason)
-        tx.audit(by, "batch.hold", batch_id, {"reason": reason, "policy": "SMS-06"})
+        tx.audit(by, "batch.hold", batch_id, {"reason": reason, "policy": policy})
     return [BatchId(batch_id) for batch_id in rows]

@@ -94,7 +94,9 @@ async def test_an_approvers_key_is_registered_raw_or_as_a_jwk(bench):
         assert ended.json()["revoke_reason"] == "compromised"
         assert len((await client.get(where)).json()) == 2
         alarms = (await client.get("/v1/events", params={"kind": "alarm"})).json()["items"]
-        assert alarms[-1]["data"] == {"approver_key": "compromised"}
+        assert alarms[-1]["data"] == {
+            "alarm": "approver_key", "approver_key": "compromised", "kid": kid, "held": [],
+        }  # fmt: skip
 
 
 async def test_an_authorisation_is_granted_listed_and_withdrawn(bench):
