@@ -257,6 +257,10 @@ def _writable(text: str) -> str:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # the framework's word for an unreadable body
+        is_json = isinstance(error.__cause__, UnicodeDecodeError)
+        rule = "must be JSON in UTF-8" if is_json else f"cannot be read: {error.detail}"
+        return answer_faults([Fault(field="body", rule=rule)])
     words = _HTTP_WORDS.get(error.status_code)
     kind, title = words or ("http", HTTPStatus(error.status_code).phrase)
     rule = f"{request.method} {request.url.path}" if words else str(error.detail)

@@ -19,13 +19,7 @@ from api.streams import ndjson
 from modemctl.config import ApiSettings
 from modemctl.errors import ConfigError, StoreError
 from modemctl.model import EventKind
-from tests.support.apis import ApiBench, open_api, serving
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from tests.support.apis import ApiBench, free_port, open_api, serving
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The real application over real services on a real store, for tests."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -154,6 +155,14 @@ async def serving(bench: ApiBench) -> AsyncIterator[asyncio.Event]:
             yield stop
         finally:
             stop.set()
+
+
+def free_port() -> int:
+    """A TCP port of this host that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _bearer(token: str | None) -> dict[str, str]:
