@@ -1,0 +1,158 @@
+"""Reports as pages (PDF), set by typst with a font of our own, so that Chinese looks the same
+everywhere and can be searched. A character that the font lacks is printed by its number.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from modemctl.errors import InvalidRequest
+from modemctl.policy.papers import (
+    Block,
+    Boxes,
+    Cell,
+    ColumnKind,
+    Content,
+    Cover,
+    Passage,
+    Rows,
+    TableHead,
+    clean,
+)
+
+MAX_ROWS: Final = 5_000
+"""Of all tables of a PDF together: typst keeps pages in memory (400 MB for these)."""
+_FONTS: Final = Path(__file__).parent / "fonts"
+_TEMPLATE: Final = Path(__file__).parent / "paper_pages.typ"
+_WIDE: Final = 92  # characters that an upright page has room for
+_LONG: Final = re.compile(r"[!-~]{40,}")  # an address: it would run out of its column
+_SLICES: Final = re.compile(r".{1,16}")
+_BREAK: Final = "\u200b"  # a line may end here
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # the same content gives the same file
+
+
+class Pages:
+    """Collects a report and sets it; `folder` is for the files of the typesetting."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self._path = path
+        self._folder = folder
+        self._content = Content()
+        self._cover: Cover | None = None
+        self._passages: list[dict[str, object]] = []
+        self._boxes: dict[str, object] | None = None
+        self._tables: list[dict[str, object]] = []
+        self._rows: list[list[str]] = []
+        self._kinds: tuple[ColumnKind, ...] = ()
+        self._width = 0
+
+    def add(self, block: Block) -> None:
+        """The next block.
+
+        Raises:
+            InvalidRequest: more rows than a PDF holds.
+        """
+        self._content.add(block)
+        if self._content.n_rows > MAX_ROWS:
+            raise InvalidRequest(
+                f"a PDF has at most {MAX_ROWS} rows",
+                field="format",
+                cure="ask for a workbook (xlsx), or for a shorter period",
+            )
+        match block:
+            case Cover():
+                self._cover = block
+            case Passage():
+                lines = [[shown(text) for text in line] for line in block.lines]
+                self._passages.append({"heading": shown(block.heading), "lines": lines})
+            case Boxes():
+                labels = [shown(label) for label in block.labels]
+                self._boxes = {"heading": shown(block.heading), "labels": labels}
+            case TableHead():
+                self._begin_table(block)
+            case Rows():
+                self._rows += [
+                    [_printed(one, kind) for one, kind in zip(row, self._kinds, strict=True)]
+                    for row in block.rows
+                ]
+
+    def close(self) -> tuple[str, int]:
+        """Set the pages; the digest, and how many rows tables had."""
+        import typst
+
+        assert self._cover is not None
+        digest = self._content.digest()
+        data = self._folder / "paper.json"
+        data.write_text(json.dumps(self._data(self._cover, digest)), encoding="utf-8")
+        source = self._folder / "paper.typ"
+        source.write_bytes(_TEMPLATE.read_bytes())
+        typst.compile(
+            str(source),
+            output=str(self._path),
+            root=str(self._folder),
+            font_paths=[str(_FONTS)],
+            ignore_system_fonts=True,
+            timestamp=_EPOCH,
+            pdf_tags=False,  # a tag for each cell takes ten times the memory
+        )
+        return digest, self._content.n_rows
+
+    def _begin_table(self, head: TableHead) -> None:
+        self._kinds = tuple(column.kind for column in head.columns)
+        self._width = max(self._width, sum(column.width for column in head.columns))
+        self._rows = []
+        self._tables.append(
+            {
+                "heading": shown(head.heading),
+                "note": shown(head.note),
+                "columns": [shown(column.heading) for column in head.columns],
+                "widths": [column.width for column in head.columns],
+                "right": [column.kind is not ColumnKind.TEXT for column in head.columns],
+                "rows": self._rows,
+            }
+        )
+
+    def _data(self, cover: Cover, digest: str) -> dict[str, object]:
+        return {
+            "title": shown(cover.title),
+            "lang": cover.lang.value,
+            "facts": [[shown(label), shown(value)] for label, value in cover.facts],
+            "notice": shown(cover.notice),
+            "digest_label": shown(cover.digest_label),
+            "digest": digest,
+            "page_label": cover.page_label,
+            "is_wide": self._width > _WIDE,
+            "passages": self._passages,
+            "boxes": self._boxes,
+            "tables": self._tables,
+        }
+
+
+def shown(text: str) -> str:
+    """A text with what the font lacks written by its number: nothing vanishes without a word.
+
+    Long words may be broken.
+    """
+    held = _held()
+    printable = "".join(
+        char if char in held or char == "\n" else f"〔U+{ord(char):04X}〕" for char in clean(text)
+    )
+    return _LONG.sub(lambda found: _BREAK.join(_SLICES.findall(found[0])), printable)
+
+
+@cache
+def _held() -> frozenset[str]:
+    return frozenset((_FONTS / "ModemctlSans.txt").read_text(encoding="utf-8"))
+
+
+def _printed(cell: Cell, kind: ColumnKind) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, str):
+        return shown(cell)
+    return f"{cell / 100:,.2f}" if kind is ColumnKind.MONEY else f"{cell:,}"
