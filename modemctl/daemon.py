@@ -301,6 +301,10 @@ async def _recover(store: Store, rules: SendingRules, longest_outage: timedelta)
     n_doubts, n_leases = await store.write(lambda tx: sweeps.recover(tx, rules))
     away = store.journal.steady.absence
     n_held = await store.write(lambda tx: sweeps.hold_after_outage(tx, away, longest_outage))
+    faults = store.journal.start_faults
+    for fault in faults:
+        _log.error("store.altered", extra={"fault": fault, "cure": "modemctl audit verify"})
+    n_held += await store.write(lambda tx: sweeps.hold_after_tampering(tx, faults))
     await store.write(pins.close_open_tries)
     await store.write(puks.close_open)
     await store.write(modems.note_restart)

@@ -86,7 +86,7 @@ def _verify_offline(settings: Settings) -> Iterator[Record]:
     from modemctl.cli.local import require_database
     from modemctl.service.audits import verify_offline
     from modemctl.store.lock import state_lock
-    from modemctl.vault import AuditKey
+    from modemctl.vault import AuditKey, Vault
 
     paths = settings.paths
     with state_lock(paths.state_dir):
@@ -96,6 +96,7 @@ def _verify_offline(settings: Settings) -> Iterator[Record]:
             node_id=settings.site.node,
             audit_public_key=AuditKey.load(paths.audit_key_file).public_octets(),
             head_file=paths.state_dir / HEAD_FILE,
+            vault=Vault.load(paths.master_key_file),
         )
     for report in reports:
         shown: Record = {

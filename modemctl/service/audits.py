@@ -13,22 +13,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from modemctl.audit import Entry, Head, verify
+from modemctl.audit import Entry, Head
 from modemctl.errors import ConfigError
 from modemctl.model import EventKind
+from modemctl.service.chain_check import ChainCheck, ChainReport
 from modemctl.service.pages import Page, decode_number, encode_cursor
 from modemctl.service.principal import Principal, Scope
-from modemctl.store import Connection, Store
+from modemctl.store import Store
 from modemctl.store import audits as rows
 from modemctl.store.engine import create_engines, readable
-from modemctl.store.journal import journal_digest
-from modemctl.store.replay import replay
-from modemctl.vault import public_key
+from modemctl.vault import Vault
 
 __all__ = ["AuditRecord", "Audits", "ChainReport", "read_heads", "verify_offline"]
-
-_PAGE: Final = 500
-_MAX_FAULTS: Final = 100  # a chain cut in the middle would name every entry behind
 
 _HEAD_CURE: Final = "run: modemctl audit verify; move the file away once the cut is explained"
 
@@ -47,22 +43,6 @@ class AuditRecord:
     subject: str
     details: Mapping[str, object]
     hash: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainReport:
-    """What verifying one node's chain found; whole where there are no faults."""
-
-    node_id: str
-    n_entries: int
-    n_transitions: int
-    head: str
-    faults: tuple[str, ...]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing was edited, deleted or put in another order."""
-        return not self.faults
 
 
 class Audits:
@@ -124,10 +104,11 @@ class Audits:
         heads = await asyncio.to_thread(read_heads, self._head_file)
         nodes = await self._store.read(rows.list_nodes)
         node_id = self._store.node_id
-        check = _ChainCheck(node_id, key=self._key, expected=heads.get(node_id))
+        check = ChainCheck(
+            node_id, key=self._key, expected=heads.get(node_id), vault=self._store.vault
+        )
         while await self._store.read(check.step):
             pass
-        await self._store.read(check.replay)
         reports = [check.report(), *_foreign(nodes, node_id)]
         faults = sum(len(report.faults) for report in reports)
         await self._store.write(
@@ -179,7 +160,7 @@ class Audits:
 
 
 def verify_offline(
-    url: str, *, node_id: str, audit_public_key: bytes, head_file: Path
+    url: str, *, node_id: str, audit_public_key: bytes, head_file: Path, vault: Vault
 ) -> Sequence[ChainReport]:
     """`Audits.verify` without a daemon, for the command line.
 
@@ -192,80 +173,14 @@ def verify_offline(
     try:
         with readable(url), reader.begin() as conn:
             nodes = rows.list_nodes(conn)
-            check = _ChainCheck(node_id, key=audit_public_key, expected=heads.get(node_id))
+            check = ChainCheck(
+                node_id, key=audit_public_key, expected=heads.get(node_id), vault=vault
+            )
             while check.step(conn):
                 pass
-            check.replay(conn)
     finally:
         reader.dispose()
     return [check.report(), *_foreign(nodes, node_id)]
-
-
-class _ChainCheck:
-    """Verifies one chain page by page, so that no reader is held for long."""
-
-    def __init__(self, node_id: str, *, key: bytes, expected: Head | None) -> None:
-        self._node_id = node_id
-        self._key = public_key(key)
-        self._expected = expected
-        self._seen_expected = expected is None or expected.seq == 0
-        self._head = Head()
-        self._n_entries = 0
-        self._moved_to = 0  # the last row of the segment journal that an entry vouches for
-        self._n_moved = 0
-        self._faults: list[str] = []
-
-    def step(self, conn: Connection) -> bool:
-        """Check the next page; False after the last."""
-        page = rows.read_chain(conn, node_id=self._node_id, after=self._head.seq, limit=_PAGE)
-        self._faults.extend(verify(page, self._key, after=self._head))
-        for entry in page:
-            self._head = Head(seq=entry.seq, hash=entry.hash)
-            self._seen_expected |= self._head == self._expected
-            if entry.draft.action == "segments.moved" and not self._faults:
-                self._check_moved(conn, entry)
-        self._n_entries += len(page)
-        if len(page) == _PAGE and len(self._faults) < _MAX_FAULTS:
-            return True
-        self._finish(conn)
-        return False
-
-    def replay(self, conn: Connection) -> None:
-        """Hold the rows that authorise against the log; of a broken one nothing follows."""
-        if not self._faults:
-            self._faults.extend(replay(conn))
-
-    def report(self) -> ChainReport:
-        """What was found."""
-        return ChainReport(
-            node_id=self._node_id,
-            n_entries=self._n_entries,
-            n_transitions=self._n_moved,
-            head=self._head.hash.hex(),
-            faults=tuple(self._faults[:_MAX_FAULTS]),
-        )
-
-    def _check_moved(self, conn: Connection, entry: Entry) -> None:
-        """The digest of a group commit against the journal rows that it wrote."""
-        details = json.loads(entry.draft.details)
-        found = rows.read_moved(conn, after=self._moved_to, limit=details["n"])
-        self._n_moved += len(found)
-        if found:
-            self._moved_to = found[-1].entry_id
-        digest = journal_digest((row.segment_id, row.before, row.after) for row in found)
-        if digest != details["sha256"]:
-            self._faults.append(f"segment journal: what entry {entry.seq} vouches for was changed")
-
-    def _finish(self, conn: Connection) -> None:
-        if not self._faults:
-            n_more = rows.count_moved(conn, after=self._moved_to)
-            if n_more:
-                self._faults.append(f"segment journal: no entry vouches for its last {n_more} rows")
-        if not self._seen_expected and self._expected is not None:
-            self._faults.append(
-                f"entry {self._expected.seq}, noted as head, is missing or was changed: "
-                "entries at the end were removed, or the database is an older copy"
-            )
 
 
 def _foreign(nodes: Sequence[str], node_id: str) -> Sequence[ChainReport]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import queue
 import threading
@@ -26,6 +27,7 @@ from modemctl.audit import Draft, Head, seal
 from modemctl.clock import Clock
 from modemctl.errors import StoreError
 from modemctl.model import Topic
+from modemctl.store import count_seal
 from modemctl.store.signals import Signals
 from modemctl.store.steady import SteadyTime
 from modemctl.store.tables import audit_entry, event, segment_journal
@@ -89,7 +91,7 @@ class Journal:
         self._vault = vault
         self._audit_key = audit_key
         self._clock = clock
-        self.steady: Final = SteadyTime(clock)
+        self.steady: Final = SteadyTime(clock, vault)
         self._node_id = node_id
         self._signals = signals
         self._on_commit = on_commit
@@ -98,6 +100,9 @@ class Journal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._head = Head()
+        self._counts = 0  # the seal of the limits' counts; the log remembers it, no table
+        self.start_faults: tuple[str, ...] = ()
+        """What was found altered when the store was opened, a line each."""
         self._turns = 0
         self._has_failed = False
 
@@ -131,7 +136,9 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         with self._engine.begin() as conn:
             self._head = read_head(conn, self._node_id)
-            self.steady.anchor(conn, self._node_id)
+            faults = self._take_up_counts(conn)
+            faults += self.steady.anchor(conn, self._node_id, is_new=self._head.seq == 0)
+            self.start_faults = tuple(faults)
         self._thread.start()
 
     async def stop(self) -> None:
@@ -171,6 +178,15 @@ class Journal:
         self._queue.put(_Request(act=act, kind=kind, item=item, future=future))  # type: ignore[arg-type]  # the queue is of mixed kinds
         return await asyncio.shield(future)  # what is committed is committed, whoever still waits
 
+    def _take_up_counts(self, conn: Connection) -> list[str]:
+        """Go on from what the log said last: what the rows say instead is never signed."""
+        told = count_seal.last_told(conn, self._node_id)
+        measured = count_seal.measure(conn, self._vault)
+        self._counts = measured if told is None else told.total
+        if self._counts == measured:
+            return []
+        return ["the counts of limits are not as the audit log left them"]
+
     # ------------------------------------------------------------ the thread
 
     def _run(self) -> None:
@@ -196,19 +212,20 @@ class Journal:
         started = self._clock.monotonic()
         topics: set[Topic] = set()
         failure: StoreError | None = None
-        head = self._head
+        head, counts = self._head, self._counts
         try:
             with self._engine.begin() as conn:
-                traces = [self._run_set(conn, requests) for requests in _by_kind(group)]
-                head = self._leave_traces(conn, [tx for found in traces for tx in found])
-                topics.update(topic for found in traces for tx in found for topic in tx.topics)
+                traces = [tx for some in _by_kind(group) for tx in self._run_set(conn, some)]
+                counts = count_seal.add(counts, sum(tx.counted or 0 for tx in traces))
+                head = self._leave_traces(conn, traces, counts)
+                topics.update(topic for tx in traces for topic in tx.topics)
         except SQLAlchemyError as error:
             failure = StoreError(f"the database refused: {getattr(error, 'orig', error)}")
         except Exception:  # noqa: BLE001 - the writer is everybody's: a fault of ours fails this group
             _log.exception("journal.fault")
             failure = StoreError("a fault of ours while committing; see the log")
         else:
-            self._head = head
+            self._head, self._counts = head, counts
         self._turns += 1
         self._has_failed = failure is not None
         seconds = self._clock.monotonic() - started
@@ -256,9 +273,8 @@ class Journal:
             node_id=self._node_id,
         )
 
-    def _leave_traces(self, conn: Connection, traces: Sequence[Tx]) -> Head:
+    def _leave_traces(self, conn: Connection, traces: Sequence[Tx], counts: int) -> Head:
         """Write events, journal rows and audit entries of all that succeeded."""
-        now = self._clock.now()
         events = [
             {"at": tx.now, "kind": one.kind, "subject": one.subject, "data": one.data}
             for tx in traces
@@ -281,20 +297,24 @@ class Journal:
         ]
         if changes:
             conn.execute(insert(segment_journal), changes)
-            digest = journal_digest(
-                (one.segment_id, one.before, one.after) for tx in traces for one in tx.transitions
-            )
-            details = f'{{"n":{len(changes)},"sha256":"{digest}"}}'
-            drafts.append(
-                Draft(
-                    at=now,
-                    actor=self._node_id,
-                    action="segments.moved",
-                    subject="segments",
-                    details=details,
-                )
-            )
+        has_counted = any(tx.counted is not None for tx in traces)
+        if changes or has_counted:
+            drafts.append(self._moved(traces, counts if has_counted else None))
         return self._chain(conn, drafts)
+
+    def _moved(self, traces: Sequence[Tx], counts: int | None) -> Draft:
+        """The group commit's own entry: which segments moved, what limits have counted."""
+        moved = [(one.segment_id, one.before, one.after) for tx in traces for one in tx.transitions]
+        details: dict[str, str | int] = {"n": len(moved), "sha256": journal_digest(moved)}
+        if counts is not None:
+            details[count_seal.DETAIL] = count_seal.text(counts)
+        return Draft(
+            at=self._clock.now(),
+            actor=self._node_id,
+            action="segments.moved",
+            subject="segments",
+            details=json.dumps(details, sort_keys=True, separators=(",", ":")),
+        )
 
     def _chain(self, conn: Connection, drafts: Sequence[Draft]) -> Head:
         head = self._head

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from modemctl.errors import ConfigError
 from modemctl.store.engine import SCHEMA_REVISION, sqlite_path
 from modemctl.store.evidence import seal_states
+from modemctl.store.steady import seal_anchors
 from modemctl.store.tables import batch, meta
 from modemctl.vault import Vault
 
@@ -44,10 +45,12 @@ def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | No
                 raise ConfigError([f"database {engine.url} holds tables that are not modemctl's"])
             config = alembic_config()
             config.attributes["connection"] = connection
-            had_seals = _has_seals(connection)
+            had_seals, had_steady = _has_seals(connection), _has_sealed_time(connection)
             command.upgrade(config, SCHEMA_REVISION)
             if tables and not had_seals:
                 seal_states(connection, vault)
+            if tables and not had_steady:
+                seal_anchors(connection, vault)
             if not tables:
                 connection.execute(
                     insert(meta),
@@ -69,6 +72,14 @@ def _has_seals(connection: Connection) -> bool:
     return inspector.has_table(batch.name) and batch.c.state_mac.name in {
         column["name"] for column in inspector.get_columns(batch.name)
     }
+
+
+def _has_sealed_time(connection: Connection) -> bool:
+    """Whether the rows of steady time carry seals: since revision 0013."""
+    if not inspect(connection).has_table("alembic_version"):
+        return True
+    known = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return known is not None and str(known) >= "0013"
 
 
 def _make_private(path: Path) -> None:

@@ -276,7 +276,7 @@ def _may_stay(tx: Tx, item: PukTurn) -> bool:
 def _objection(
     tx: Tx, waiting: RowMapping, rows: Sequence[RowMapping], counter: int | None
 ) -> PukStop | None:
-    if not _is_intact(tx.vault, waiting):
+    if not is_intact(tx.vault, waiting):
         return PukStop.TAMPERED
     if waiting["confirmed_by"] in {None, waiting["asked_by"]} or waiting["puk_enc"] is None:
         return PukStop.TAMPERED
@@ -301,7 +301,7 @@ def _make_room(tx: Tx, row: RowMapping) -> None:
     is_waiting = row["state"] in _WAITING
     if _is_over(row, tx.now):
         _end(tx, row, PukState.EXPIRED)
-    elif is_waiting and not _is_intact(tx.vault, row):
+    elif is_waiting and not is_intact(tx.vault, row):
         _end(tx, row, PukState.REFUSED)  # nobody can withdraw it
     elif PukState(row["state"]) in OPEN:
         is_out = "its PUK is out: restart the card's modem, its next start tells"
@@ -397,7 +397,8 @@ def _checked(tx: Tx, request_id: str) -> RowMapping:
     return row
 
 
-def _is_intact(vault: Vault, row: RowMapping) -> bool:
+def is_intact(vault: Vault, row: RowMapping) -> bool:
+    """Whether a row of `puk_request` is as modemctl wrote it."""
     try:
         vault.check_mac(row["mac"], "puk_request", *_mac_fields({**row}))
     except TamperedError:

@@ -16,6 +16,7 @@ from typing import Final
 from sqlalchemy import (
     BigInteger,
     Integer,
+    Table,
     and_,
     bindparam,
     case,
@@ -48,6 +49,7 @@ from modemctl.policy.quotas import (
     fits_at,
     scope_key,
 )
+from modemctl.store import count_seal
 from modemctl.store.charges import Charge
 from modemctl.store.steady import GAP
 from modemctl.store.tables import from_ms, quota, quota_contact, to_ms
@@ -203,14 +205,9 @@ class Book:
 
     def save(self) -> None:
         """Write all changes; call once, at the end."""
-        conn = self._tx.conn
         changes = [(key, n) for key, n in sorted(self._deltas.items()) if n]
-        more = [{"s": s, "p": p, "b": b, "n": n} for (s, p, b), n in changes if n > 0]
-        less = [{"s": s, "p": p, "b": b, "n": n} for (s, p, b), n in changes if n < 0]
-        if more:
-            conn.execute(_ADD, more)
-        if less:
-            conn.execute(_TAKE, less)
+        if changes:
+            self._save_counts(changes)
         if self._changed:
             self._save_contacts()
         if self._last_submits:
@@ -355,7 +352,21 @@ class Book:
         bounds: dict[str, object] = {f"first_{span}": self._first[span] for span in SLIDING}
         return bounds | {f"now_{span}": list(self._now[span]) for span in CALENDAR}
 
+    def _save_counts(self, changes: Sequence[tuple[tuple[str, str, int], int]]) -> None:
+        conn = self._tx.conn
+        before = count_seal.read_counts(conn, (key for key, _ in changes))
+        used = {key: row[3] for key, row in before.items()}
+        after = [(*key, int(used.get(key, 0)) + n) for key, n in changes if n > 0 or key in used]
+        more = [{"s": s, "p": p, "b": b, "n": n} for (s, p, b), n in changes if n > 0]
+        less = [{"s": s, "p": p, "b": b, "n": n} for (s, p, b), n in changes if n < 0]
+        if more:
+            conn.execute(_ADD, more)
+        if less:
+            conn.execute(_TAKE, less)
+        _reseal(self._tx, quota, before.values(), after)
+
     def _save_contacts(self) -> None:
+        before = count_seal.read_contacts(self._tx.conn, self._changed)
         kept, gone = [], []
         for place in sorted(self._changed):
             scope, column, recipient = place
@@ -369,18 +380,23 @@ class Book:
             self._tx.conn.execute(_PART, gone)
         if kept:
             self._tx.conn.execute(_KNOW, kept)
+        after = [tuple(row[name] for name in "sprfbn") for row in kept]
+        _reseal(self._tx, quota_contact, before.values(), after)
 
     def _save_gaps(self) -> None:
-        known, fresh = [], []
+        known, fresh, before = [], [], []
         for scope, at in sorted(self._last_submits.items()):
             if (scope, GAP) in self._latest:
                 known.append({"s": scope, "b": at})
+                before.append((scope, GAP, self._latest[scope, GAP], 1))
             else:
                 fresh.append({"scope": scope, "span": GAP, "bucket": at, "used": 1})
         if known:
             self._tx.conn.execute(_MOVE_GAP, known)
         if fresh:
             self._tx.conn.execute(insert(quota), fresh)
+        after = [(scope, GAP, at, 1) for scope, at in self._last_submits.items()]
+        _reseal(self._tx, quota, before, after)
 
 
 def purge(tx: Tx, zone: tzinfo) -> int:
@@ -394,8 +410,22 @@ def purge(tx: Tx, zone: tzinfo) -> int:
             )
             for span, kept in _KEPT.items()
         ]
-        n += tx.conn.execute(delete(table).where(or_(*stale))).rowcount
+        gone = tx.conn.execute(select(*table.c).where(or_(*stale))).all()
+        if gone:
+            n += tx.conn.execute(delete(table).where(or_(*stale))).rowcount
+            _reseal(tx, table, gone, ())
     return n
+
+
+def _reseal(
+    tx: Tx,
+    table: Table,
+    before: Iterable[Sequence[object]],
+    after: Iterable[Sequence[object]],
+) -> None:
+    """Let the seal of the counts follow a change of rows."""
+    lost = count_seal.weight(tx.vault, table, before)
+    tx.count(count_seal.weight(tx.vault, table, after) - lost)
 
 
 def _columns(*spans: Span) -> list[str]:

@@ -17,6 +17,7 @@ from modemctl.lifecycle import BatchState, CardState
 from modemctl.policy.admission import AdmissionState
 from modemctl.policy.dual import DualState
 from modemctl.store.accounts import AccountState
+from modemctl.store.seals import UNREADABLE
 from modemctl.store.tables import (
     account,
     admission,
@@ -34,6 +35,7 @@ from modemctl.store.tables import (
 
 _Row: TypeAlias = tuple[object, ...]
 
+_GARBAGE: Final[_Row] = ("cells that modemctl never wrote",)
 _UNTOLD: Final[_Row] = ()
 """What an entry leaves that does not say it: the row is not judged until a later one does."""
 
@@ -76,14 +78,15 @@ class _Said:
 def replay(conn: Connection) -> Iterator[str]:
     """Yield one line for each row that is not what the log's latest word on it says.
 
-    Accounts, keys, authorisations, acts of two persons, batches' states, opt-outs, bays' ties, the
-    admission list and the states of cards; rows of which the log never spoke are not judged:
-    without the key nobody makes one that counts. Run it in one snapshot.
+    Those of the tables in `_RULES`; rows of which the log never spoke are not judged: without the
+    key nobody makes one that counts (`store.seals`). Run it in one snapshot.
     """
     for rule in _RULES:
-        said = _latest(conn, rule.acts)
+        said, unread = _latest(conn, rule.acts)
+        yield from unread
         held = {
-            rule.subject(row): rule.read(row) for row in conn.execute(select(rule.table)).mappings()
+            rule.subject(row): _held(rule, row)
+            for row in conn.execute(select(rule.table)).mappings()
         }
         for subject, one in sorted(said.items()):
             if one.row != _UNTOLD and held.get(subject) != one.row:
@@ -92,25 +95,44 @@ def replay(conn: Connection) -> Iterator[str]:
                 yield f"{name} {subject}: the row {what}: not as {one.by} left it"
 
 
-def _latest(conn: Connection, acts: Mapping[str, _Act]) -> Mapping[str, _Said]:
-    """Each subject's last entry among these acts, over all nodes."""
+def _held(rule: _Rule, row: RowMapping) -> _Row:
+    try:
+        return rule.read(row)
+    except UNREADABLE:
+        return _GARBAGE
+
+
+def _latest(conn: Connection, acts: Mapping[str, _Act]) -> tuple[Mapping[str, _Said], list[str]]:
+    """Each subject's last entry among these acts, over all nodes; a line for what says nothing."""
     said: dict[str, _Said] = {}
+    unread: list[str] = []
     for row in conn.execute(_IN_ORDER, {"actions": sorted(acts)}).mappings():
-        subject = row["subject"]
+        subject, action = row["subject"], row["action"]
         before = said.get(subject)
-        entry = _Entry(
-            action=row["action"],
-            actor=row["actor"],
-            at=to_ms(row["at"]),
-            details=json.loads(row["details"]),
-            before=None if before is None else before.row,
-        )
-        by = f"entry {row['seq']} ({entry.action})"
-        if entry.action in _TYING:  # one card a bay, one bay a card
-            moved = [bay for bay, one in said.items() if _is_tie_of(one, entry.details["iccid"])]
-            said |= {bay: _Said(row=None, by=by) for bay in moved}
-        said[subject] = _Said(row=acts[entry.action](entry), by=by)
-    return said
+        by = f"entry {row['seq']} ({action})"
+        try:
+            entry = _Entry(
+                action=action,
+                actor=row["actor"],
+                at=to_ms(row["at"]),
+                details=_details(row["details"]),
+                before=None if before is None else before.row,
+            )
+            if action in _TYING:  # one card a bay, one bay a card
+                iccid = entry.details["iccid"]
+                moved = [bay for bay, one in said.items() if _is_tie_of(one, iccid)]
+                said |= {bay: _Said(row=None, by=by) for bay in moved}
+            said[subject] = _Said(row=acts[action](entry), by=by)
+        except UNREADABLE:
+            unread.append(f"{by} of {row['node_id']} does not say what it has to")
+    return said, unread
+
+
+def _details(text: str) -> Mapping[str, object]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError("the details of an entry are an object")
+    return found
 
 
 def _is_tie_of(said: _Said, iccid: object) -> bool:

@@ -87,6 +87,23 @@ def hold_after_outage(tx: Tx, absence: timedelta | None, longest: timedelta) -> 
     return len(running)
 
 
+def hold_after_tampering(tx: Tx, faults: Sequence[str]) -> int:
+    """Hold what runs where the store was altered while nobody looked: limits may be open.
+
+    Returns how many batches; none where there are no `faults`.
+    """
+    if not faults:
+        return 0
+    tx.event(EventKind.ALARM, "audit", {"alarm": "tampered", "faults": list(faults)})
+    tx.audit(tx.node_id, "store.altered", "store", {"faults": list(faults), "policy": "SEC-05"})
+    running = tx.conn.scalars(
+        select(batch.c.batch_id).where(batch.c.state == BatchState.RUNNING)
+    ).all()
+    for batch_id in running:
+        hold_batch(tx, BatchId(batch_id), f"{faults[0]} (policy: SEC-05)")
+    return len(running)
+
+
 def orphan(tx: Tx, bay: Bay, rules: SendingRules) -> int:
     """A bay's actor ended in disorder: what it left SUBMITTING is IN_DOUBT. Returns how many."""
     rows = _held(

@@ -57,6 +57,8 @@ class Tx:
         self.audits: list[Draft] = []
         self.transitions: list[Transition] = []
         self.topics: set[Topic] = set()
+        self.counted: int | None = None
+        """By how much the seal of the limits' counts changed (`store.count_seal`)."""
 
     def event(self, kind: EventKind, subject: str, data: Mapping[str, Json]) -> None:
         """Add an event row (SSE, webhooks) in this transaction; nothing personal in it."""
@@ -73,6 +75,10 @@ class Tx:
         """Note a segment's change in the journal table."""
         _text(change.note or "")
         self.transitions.append(change)
+
+    def count(self, change: int) -> None:
+        """Note that rows of the limits' counts changed, and their seal by so much."""
+        self.counted = (self.counted or 0) + change
 
     def wake(self, *topics: Topic) -> None:
         """Ring these topics after the commit."""

@@ -152,7 +152,7 @@ class Walk:
         self.clock.step(self.dice.choice(_STEPS))
 
     def restart(self) -> None:
-        self.steady = SteadyTime(self.clock)
+        self.steady = SteadyTime(self.clock, VAULT)
         self.steady.anchor(self.conn, "n1")
 
     def reboot(self) -> None:

@@ -90,7 +90,9 @@ async def test_cards_that_change_bays_by_learning_are_as_the_log_says(tmp_path):
         assert len(await rows_of(store, bay_tie)) == 2
     assert faults(tmp_path) == []
     tamper(tmp_path, update(bay_tie).where(bay_tie.c.bay == LEFT).values(is_firm=True))
-    assert len(faults(tmp_path)) == 1
+    sealed, told = faults(tmp_path)
+    assert sealed == f"bay_tie {LEFT}: the row was not written by modemctl"
+    assert told.startswith(f"bay_tie {LEFT}: the row was put back or changed")
 
 
 async def test_an_admission_of_yesterday_admits_nobody_unseen(tmp_path):

@@ -13,10 +13,11 @@ from modemctl.lifecycle import SegmentState
 from modemctl.model import AccountId, SegmentId
 from modemctl.service.audits import Audits, read_heads, verify_offline
 from modemctl.service.principal import Principal, Scope
-from modemctl.store.tables import audit_entry, event, segment_journal
+from modemctl.store.tables import audit_entry, event, segment, segment_journal
 from modemctl.store.transaction import Transition
-from modemctl.vault import AuditKey
-from tests.support.stores import AUDIT_SEED, open_store
+from modemctl.vault import AuditKey, Vault
+from tests.support.approved import add_batch, add_staff, numbers
+from tests.support.stores import AUDIT_SEED, MASTER_KEY, open_store
 
 KEY = AuditKey(AUDIT_SEED).public_octets()
 AUDITOR = Principal(
@@ -28,18 +29,28 @@ AUDITOR = Principal(
 async def fill(store, n_acts: int = 5, n_moves: int = 4) -> None:
     for n in range(n_acts):
         await store.write(lambda tx, n=n: tx.audit("anna", "thing.do", f"t{n}", {"n": n}))
+    if n_moves:
+        await store.write(lambda tx: add_batch(tx, add_staff(tx), numbers(3 * n_moves)))
     for n in range(n_moves):
 
         def move(tx, n=n):
-            for k in range(3):
+            for segment_id in range(3 * n + 1, 3 * n + 4):
+                tx.conn.execute(
+                    update(segment).where(segment.c.segment_id == segment_id).values(state="leased")
+                )
                 tx.transition(
                     Transition(
-                        segment_id=SegmentId(10 * n + k), before=SegmentState.QUEUED,
+                        segment_id=SegmentId(segment_id), before=SegmentState.QUEUED,
                         after=SegmentState.LEASED, actor="n1",
                     )
                 )  # fmt: skip
 
         await store.write(move)
+
+
+async def alarms_of(store) -> list[str]:
+    kinds = select(event.c.kind).where(event.c.kind == "alarm")
+    return list(await store.read(lambda conn: conn.scalars(kinds).all()))
 
 
 def tamper(folder, *statements) -> None:
@@ -53,7 +64,7 @@ def tamper(folder, *statements) -> None:
 def check(folder):
     return verify_offline(
         f"sqlite:///{folder}/modemctl.db", node_id="n1", audit_public_key=KEY,
-        head_file=folder / "head.json",
+        head_file=folder / "head.json", vault=Vault(MASTER_KEY),
     )  # fmt: skip
 
 
@@ -141,7 +152,7 @@ async def test_a_rewritten_chain_under_another_key_shows(filled):
     other = AuditKey(bytes(32)).public_octets()
     (report,) = verify_offline(
         f"sqlite:///{filled}/modemctl.db", node_id="n1", audit_public_key=other,
-        head_file=filled / "none.json",
+        head_file=filled / "none.json", vault=Vault(MASTER_KEY),
     )  # fmt: skip
     assert len(report.faults) == 9
 
@@ -181,9 +192,7 @@ async def test_a_cut_is_not_covered_up_by_what_comes_after_it(filled, cut):
             assert not await audits.note_head()
             await fill(store, 6, 0)
             assert not await audits.note_head()
-            alarms = await store.read(
-                lambda conn: conn.scalars(select(event.c.kind).order_by(event.c.event_id)).all()
-            )
+            alarms = await alarms_of(store)
             (report,) = await audits.verify(AUDITOR)
             assert any("entry 9, noted as head, is missing" in one for one in report.faults)
     assert alarms == ["alarm"] * 4
@@ -194,7 +203,7 @@ async def test_a_damaged_head_file_is_kept_and_alarms(filled):
     (filled / "head.json").write_text("")
     async with open_store(filled) as store:
         assert not await audits_of(store, filled).note_head()
-        assert await store.read(lambda conn: conn.scalars(select(event.c.kind)).all()) == ["alarm"]
+        assert await alarms_of(store) == ["alarm"]
     assert (filled / "head.json").read_text() == ""
 
 

@@ -12,6 +12,7 @@ from modemctl.lifecycle import BatchState, CardState, SegmentState
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
+_NO_TIME: Final = datetime(1, 1, 1, tzinfo=UTC)  # a cell that holds none: no MAC fits this one
 
 
 class UtcMs(TypeDecorator[datetime]):
@@ -31,7 +32,12 @@ class UtcMs(TypeDecorator[datetime]):
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """To an aware UTC datetime."""
         del dialect
-        return None if value is None else _EPOCH + value * _MS
+        if value is None:
+            return None
+        try:
+            return _EPOCH + value * _MS
+        except (TypeError, OverflowError):
+            return _NO_TIME
 
 
 def to_ms(at: datetime) -> int:

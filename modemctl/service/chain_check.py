@@ -1,0 +1,169 @@
+"""Verifying one node's chain and all that it vouches for, in pages that hold nobody up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+
+from modemctl.audit import Entry, Head, verify
+from modemctl.store import Connection, count_seal
+from modemctl.store import audits as rows
+from modemctl.store.engine import is_busy
+from modemctl.store.journal import journal_digest
+from modemctl.store.replay import replay
+from modemctl.store.seals import UNREADABLE, broken_seals
+from modemctl.store.segment_replay import SegmentReplay
+from modemctl.vault import Vault, public_key
+
+__all__ = ["ChainCheck", "ChainReport"]
+
+_PAGE: Final = 500
+_MAX_FAULTS: Final = 100  # a chain cut in the middle would name every entry behind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainReport:
+    """What verifying one node's chain found; whole where there are no faults."""
+
+    node_id: str
+    n_entries: int
+    n_transitions: int
+    head: str
+    faults: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was edited, deleted or put in another order."""
+        return not self.faults
+
+
+class ChainCheck:
+    """Verifies one chain page by page, so that no reader is held for long.
+
+    First the entries, then the segments under them, at last, in one snapshot, what authorises.
+    """
+
+    def __init__(self, node_id: str, *, key: bytes, expected: Head | None, vault: Vault) -> None:
+        self._node_id = node_id
+        self._key = public_key(key)
+        self._vault = vault
+        self._expected = expected
+        self._seen_expected = expected is None or expected.seq == 0
+        self._head = Head()
+        self._n_entries = 0
+        self._moved_to = 0  # the last row of the segment journal that an entry vouches for
+        self._n_moved = 0
+        self._faults: list[str] = []
+        self._segments = SegmentReplay()
+        self._stage: Callable[[Connection], bool] = self._read_entries
+
+    def step(self, conn: Connection) -> bool:
+        """Check the next page; False after the last."""
+        return self._stage(conn)
+
+    def report(self) -> ChainReport:
+        """What was found."""
+        return ChainReport(
+            node_id=self._node_id,
+            n_entries=self._n_entries,
+            n_transitions=self._n_moved,
+            head=self._head.hash.hex(),
+            faults=tuple(self._faults[:_MAX_FAULTS]),
+        )
+
+    def _read_entries(self, conn: Connection) -> bool:
+        page, is_readable = self._page(conn)
+        self._faults.extend(verify(page, self._key, after=self._head))
+        for entry in page:
+            self._head = Head(seq=entry.seq, hash=entry.hash)
+            self._seen_expected |= self._head == self._expected
+            if entry.draft.action == "segments.moved" and not self._faults:
+                self._check_moved(conn, entry)
+        self._n_entries += len(page)
+        if not is_readable:
+            self._faults.append(f"entry {self._head.seq + 1} cannot be read")
+            return False
+        if len(page) == _PAGE and len(self._faults) < _MAX_FAULTS:
+            return True
+        self._stage = self._read_segments
+        return True
+
+    def _page(self, conn: Connection) -> tuple[Sequence[Entry], bool]:
+        """The next entries; of a page that holds a garbled one those before it, and False."""
+        after = self._head.seq
+        found, is_readable = self._entries(conn, after, _PAGE)
+        if is_readable:
+            return found, True
+        whole: list[Entry] = []
+        while len(whole) < _PAGE:
+            one, is_readable = self._entries(conn, after, 1)
+            if not is_readable or not one:
+                return whole, is_readable
+            whole += one
+            after = one[-1].seq
+        return whole, True
+
+    def _entries(self, conn: Connection, after: int, n: int) -> tuple[Sequence[Entry], bool]:
+        try:
+            return rows.read_chain(conn, node_id=self._node_id, after=after, limit=n), True
+        except UNREADABLE:
+            return [], False
+        except DBAPIError as error:  # a text that is no UTF-8
+            if is_busy(error):
+                raise
+            return [], False
+
+    def _read_segments(self, conn: Connection) -> bool:
+        faults, has_more = self._segments.step(conn)
+        self._faults += faults
+        if has_more and len(self._faults) < _MAX_FAULTS:
+            return True
+        self._stage = self._finish
+        return True
+
+    def _finish(self, conn: Connection) -> bool:
+        """In one snapshot: entries that came meanwhile, and the rows as they stand beside them."""
+        self._stage = self._read_entries
+        while self._stage == self._read_entries and self._read_entries(conn):
+            pass
+        if not self._seen_expected and self._expected is not None:
+            self._faults.append(
+                f"entry {self._expected.seq}, noted as head, is missing or was changed: "
+                "entries at the end were removed, or the database is an older copy"
+            )
+        self._faults.extend(self._rows(conn))
+        return False
+
+    def _rows(self, conn: Connection) -> Iterator[str]:
+        """The rows under the chain; of a broken one nothing follows but that seals are broken."""
+        is_whole = not self._faults
+        yield from broken_seals(conn, self._vault)
+        if not is_whole:
+            return
+        n_more = rows.count_moved(conn, after=self._moved_to)
+        if n_more:
+            yield f"segment journal: no entry vouches for its last {n_more} rows"
+        told = count_seal.last_told(conn, self._node_id)
+        if told is not None and told.total != count_seal.measure(conn, self._vault):
+            yield f"quota: the counts of limits were changed: not as entry {told.seq} left them"
+        yield from replay(conn)
+
+    def _check_moved(self, conn: Connection, entry: Entry) -> None:
+        """The digest of a group commit against the journal rows that it wrote."""
+        try:
+            details = json.loads(entry.draft.details)
+            n, wanted = int(details["n"]), details["sha256"]
+        except UNREADABLE:
+            self._faults.append(f"entry {entry.seq} does not say what it has to")
+            return
+        found = rows.read_moved(conn, after=self._moved_to, limit=n)
+        self._n_moved += len(found)
+        if found:
+            self._moved_to = found[-1].entry_id
+        digest = journal_digest((row.segment_id, row.before, row.after) for row in found)
+        if digest != wanted:
+            self._faults.append(f"segment journal: what entry {entry.seq} vouches for was changed")

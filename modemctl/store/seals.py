@@ -1,0 +1,142 @@
+"""Every sealed row, held against its seal: the rows that authorise, and what the vault encrypted.
+
+One table, `SEALED`, says who reads which: a table with a MAC that is missing there fails a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, TypeAlias
+
+from sqlalchemy import Connection, Select, Table, select
+
+from modemctl.errors import TamperedError
+from modemctl.model import Bay
+from modemctl.policy.digest import header_digest
+from modemctl.store import accounts, admissions, authorities, dual, pins, sims, steady, ties
+from modemctl.store.evidence import read_evidence
+from modemctl.store.puks import is_intact as is_puk_intact
+from modemctl.store.tables import (
+    account,
+    admission,
+    api_key,
+    approver_key,
+    authorisation,
+    batch,
+    bay_tie,
+    dual_request,
+    opt_out,
+    puk_request,
+    sim,
+)
+from modemctl.vault import Vault
+
+_Check: TypeAlias = Callable[[Connection, Vault, str], bool]
+"""Whether the row of this key is as modemctl wrote it; may raise TamperedError instead."""
+
+UNREADABLE: Final = (TamperedError, TypeError, ValueError, KeyError, OverflowError, AssertionError)
+"""What comes of cells that hold something else than modemctl ever writes."""
+
+
+def broken_seals(conn: Connection, vault: Vault) -> Iterator[str]:
+    """Yield one line for each sealed row that modemctl did not write as it stands."""
+    yield from steady.altered_anchors(conn, vault)
+    for table, check in SEALED.items():
+        for (key,) in conn.execute(_keys(table)).all():
+            try:
+                is_ours = check(conn, vault, key)
+            except UNREADABLE:
+                is_ours = False
+            if not is_ours:
+                yield f"{table.name} {_shown(key)}: the row was not written by modemctl"
+
+
+def _keys(table: Table) -> Select[str]:
+    (key,) = table.primary_key.columns
+    return select(key).order_by(key)
+
+
+def _shown(key: object) -> str:
+    return key.hex() if isinstance(key, bytes) else str(key)[:80]
+
+
+def _account(conn: Connection, vault: Vault, key: str) -> bool:
+    return accounts.find_account(conn, vault, key) is not None
+
+
+def _api_key(conn: Connection, vault: Vault, key: str) -> bool:
+    return accounts.find_key(conn, vault, key) is not None
+
+
+def _approver_key(conn: Connection, vault: Vault, key: str) -> bool:
+    return authorities.find_approver_key(conn, vault, key) is not None
+
+
+def _authorisation(conn: Connection, vault: Vault, key: str) -> bool:
+    return authorities.find_authorisation(conn, vault, int(key)) is not None
+
+
+def _bay_tie(conn: Connection, vault: Vault, key: str) -> bool:
+    found = ties.read_many(conn, vault, bays=[key])
+    return found.by_bay[Bay(key)].is_intact
+
+
+def _admission(conn: Connection, vault: Vault, key: str) -> bool:
+    found = admissions.read(conn, vault, key)
+    return found is not None and found.is_intact
+
+
+def _puk_request(conn: Connection, vault: Vault, key: str) -> bool:
+    row = conn.execute(select(*puk_request.c).where(puk_request.c.request_id == key)).mappings()
+    return is_puk_intact(vault, row.one())
+
+
+def _dual_request(conn: Connection, vault: Vault, key: str) -> bool:
+    return dual.find(conn, vault, key) is not None
+
+
+def _sim(conn: Connection, vault: Vault, key: str) -> bool:
+    """The row, its number, and PINs that are no other card's."""
+    row = conn.execute(select(*sim.c).where(sim.c.iccid == key)).mappings().one()
+    sims.check_row(vault, row)
+    if row["number_enc"] is not None:
+        number = vault.decrypt_text(row["number_enc"], place=sims.number_place(key))
+        if row["number_bidx"] != vault.blind_index(number):
+            return False
+    for column, place in (("pin_enc", pins.pin_place), ("pin_pending_enc", pins.pending_place)):
+        if row[column] is not None:
+            vault.decrypt(row[column], place=place(key))
+    return True
+
+
+def _batch(conn: Connection, vault: Vault, key: str) -> bool:
+    """State, confirmations, approvals, and the digest over the header."""
+    row = conn.execute(select(*batch.c).where(batch.c.batch_id == key)).mappings().one()
+    if row["header"] is None:
+        return True  # no list yet: nothing of it can be approved
+    if isinstance(read_evidence(conn, vault, [row["batch_id"]])[row["batch_id"]], TamperedError):
+        return False
+    return bool(row["digest"] == header_digest(row["header"]))
+
+
+def _opt_out(conn: Connection, vault: Vault, key: str) -> bool:
+    row = conn.execute(select(*opt_out.c).where(opt_out.c.number_bidx == key)).mappings().one()
+    place = f"opt_out.number_enc:{row['number_bidx'].hex()}"
+    number = vault.decrypt_text(row["number_enc"], place=place)
+    return bool(row["number_bidx"] == vault.blind_index(number))
+
+
+SEALED: Final[Mapping[Table, _Check]] = {
+    account: _account,
+    api_key: _api_key,
+    approver_key: _approver_key,
+    authorisation: _authorisation,
+    batch: _batch,  # and its rows of `confirmation` and `approval`
+    sim: _sim,
+    bay_tie: _bay_tie,
+    admission: _admission,
+    puk_request: _puk_request,
+    dual_request: _dual_request,
+    opt_out: _opt_out,
+}
+"""Table → how a row of it is held against its seal."""

@@ -1,0 +1,129 @@
+"""Segments held against their journal and their lists: none was set back, exchanged or planted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import Connection, RowMapping, bindparam, func, select
+
+from modemctl.errors import ModemctlError
+from modemctl.lifecycle import BatchState, SegmentState
+from modemctl.policy.digest import decode_header
+from modemctl.store.tables import batch, message, segment, segment_journal
+
+_PAGE: Final = 2_000  # short enough for others to use the database in between
+
+
+@dataclass(slots=True, kw_only=True)
+class _List:
+    """What was seen of a batch's list so far: its last place, how many segments."""
+
+    last: tuple[int, int, int] = (0, 0, 0)  # line, place in the message, message
+    n: int = 0
+
+
+@dataclass(slots=True)
+class SegmentReplay:
+    """Goes through all segments, page by page; `n` have been looked at."""
+
+    n: int = 0
+    _at: int = 0
+    _lists: dict[str, _List] = field(default_factory=dict)
+    _frozen: dict[str, bytes] | None = None
+
+    def step(self, conn: Connection) -> tuple[list[str], bool]:
+        """The faults of the next page, a line each; and whether there are more pages."""
+        if self._frozen is None:
+            self._frozen = {row.batch_id: row.header for row in conn.execute(_FROZEN)}
+        rows = conn.execute(_SEGMENTS, {"after": self._at, "n": _PAGE}).mappings().all()
+        is_last = len(rows) < _PAGE
+        last = _latest_id(conn) if is_last else rows[-1]["segment_id"]
+        told = {
+            row.segment_id: row.after
+            for row in conn.execute(_TOLD, {"after": self._at, "last": last})
+        }
+        faults = list(self._faults(rows, told))
+        self._at = max(last, self._at)
+        self.n += len(rows)
+        if is_last:
+            faults += self._short_lists()
+        return faults, not is_last
+
+    def _faults(self, rows: Sequence[RowMapping], told: dict[int, str]) -> Iterator[str]:
+        for row in rows:
+            segment_id, state = row["segment_id"], row["state"]
+            after = told.pop(segment_id, SegmentState.QUEUED.value)
+            if after != state:
+                yield f"segment {segment_id}: it is {state}, the journal says {after}"
+            seen = self._lists.setdefault(row["batch_id"], _List())
+            seen.n += 1
+            if row["of_batch"] != row["batch_id"] or not _follows(row, seen.last):
+                yield f"segment {segment_id}: it is not where its list had it"
+            if row["line_no"] is not None:
+                seen.last = (row["line_no"], row["seq"], row["message_id"])
+        for segment_id, after in sorted(told.items()):
+            yield f"segment {segment_id}: the row is missing, the journal says {after}"
+
+    def _short_lists(self) -> Iterator[str]:
+        """Frozen lists that are longer or shorter than what was approved."""
+        assert self._frozen is not None, "read with the first page"
+        for batch_id, header in sorted(self._frozen.items()):
+            try:
+                wanted = decode_header(header).totals.n_segments
+            except (ModemctlError, TypeError, ValueError, KeyError):
+                yield f"batch {batch_id}: its header cannot be read"
+                continue
+            n = self._lists.get(batch_id, _List()).n
+            if n != wanted:
+                yield f"batch {batch_id}: {n} segments, its header says {wanted}"
+
+
+def _follows(row: RowMapping, last: tuple[int, int, int]) -> bool:
+    """Segments are made in the order of their list: who exchanged two has changed it."""
+    if row["line_no"] is None:
+        return False
+    line, seq, message_id = last
+    if row["line_no"] == line:
+        return bool(row["message_id"] == message_id and row["seq"] == seq + 1)
+    return bool(row["line_no"] > line and row["message_id"] > message_id and row["seq"] == 1)
+
+
+def _latest_id(conn: Connection) -> int:
+    """The last segment that table or journal know."""
+    known = (
+        conn.scalar(select(func.max(segment.c.segment_id))),
+        conn.scalar(select(func.max(segment_journal.c.segment_id))),
+    )
+    return max(one or 0 for one in known)
+
+
+_FROZEN: Final = select(batch.c.batch_id, batch.c.header).where(
+    batch.c.header.is_not(None), batch.c.state != BatchState.DRAFT
+)
+_SEGMENTS: Final = (
+    select(
+        segment.c.segment_id,
+        segment.c.state,
+        segment.c.batch_id,
+        segment.c.message_id,
+        segment.c.seq,
+        message.c.batch_id.label("of_batch"),
+        message.c.line_no,
+    )
+    .outerjoin(message, message.c.message_id == segment.c.message_id)
+    .where(segment.c.segment_id > bindparam("after"))
+    .order_by(segment.c.segment_id)
+    .limit(bindparam("n"))
+)
+_TOLD: Final = select(segment_journal.c.segment_id, segment_journal.c.after).where(
+    segment_journal.c.entry_id.in_(
+        select(func.max(segment_journal.c.entry_id))
+        .where(
+            segment_journal.c.segment_id > bindparam("after"),
+            segment_journal.c.segment_id <= bindparam("last"),
+        )
+        .group_by(segment_journal.c.segment_id)
+    )
+)
