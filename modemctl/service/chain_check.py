@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
-
-from sqlalchemy.exc import DBAPIError
 
 from modemctl.audit import Entry, Head, verify
 from modemctl.store import Connection, count_seal
 from modemctl.store import audits as rows
-from modemctl.store.engine import is_busy
 from modemctl.store.journal import journal_digest
 from modemctl.store.replay import replay
 from modemctl.store.seals import UNREADABLE, broken_seals
@@ -76,7 +73,9 @@ class ChainCheck:
         )
 
     def _read_entries(self, conn: Connection) -> bool:
-        page, is_readable = self._page(conn)
+        page, is_readable = rows.read_page(
+            conn, node_id=self._node_id, after=self._head.seq, limit=_PAGE
+        )
         self._faults.extend(verify(page, self._key, after=self._head))
         for entry in page:
             self._head = Head(seq=entry.seq, hash=entry.hash)
@@ -91,31 +90,6 @@ class ChainCheck:
             return True
         self._stage = self._read_segments
         return True
-
-    def _page(self, conn: Connection) -> tuple[Sequence[Entry], bool]:
-        """The next entries; of a page that holds a garbled one those before it, and False."""
-        after = self._head.seq
-        found, is_readable = self._entries(conn, after, _PAGE)
-        if is_readable:
-            return found, True
-        whole: list[Entry] = []
-        while len(whole) < _PAGE:
-            one, is_readable = self._entries(conn, after, 1)
-            if not is_readable or not one:
-                return whole, is_readable
-            whole += one
-            after = one[-1].seq
-        return whole, True
-
-    def _entries(self, conn: Connection, after: int, n: int) -> tuple[Sequence[Entry], bool]:
-        try:
-            return rows.read_chain(conn, node_id=self._node_id, after=after, limit=n), True
-        except UNREADABLE:
-            return [], False
-        except DBAPIError as error:  # a text that is no UTF-8
-            if is_busy(error):
-                raise
-            return [], False
 
     def _read_segments(self, conn: Connection) -> bool:
         faults, has_more = self._segments.step(conn)

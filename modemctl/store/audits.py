@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, func, select
+from sqlalchemy.exc import DBAPIError
 
 from modemctl.audit import Draft, Entry
+from modemctl.store.engine import is_busy
+from modemctl.store.seals import UNREADABLE
 from modemctl.store.tables import audit_entry, segment_journal
 
 
@@ -37,6 +40,34 @@ def read_chain(conn: Connection, *, node_id: str, after: int, limit: int) -> Seq
         .limit(limit)
     )
     return [_entry(row) for row in rows]
+
+
+def read_page(
+    conn: Connection, *, node_id: str, after: int, limit: int
+) -> tuple[Sequence[Entry], bool]:
+    """`read_chain`; of a page that holds a garbled entry those before it, and False."""
+    found = _readable(conn, node_id, after, limit)
+    if found is not None:
+        return found, True
+    whole: list[Entry] = []
+    while len(whole) < limit:
+        one = _readable(conn, node_id, whole[-1].seq if whole else after, 1)
+        if not one:
+            return whole, one is not None
+        whole += one
+    return whole, True
+
+
+def _readable(conn: Connection, node_id: str, after: int, limit: int) -> Sequence[Entry] | None:
+    """None where a cell holds what modemctl never writes, such as a text that is no UTF-8."""
+    try:
+        return read_chain(conn, node_id=node_id, after=after, limit=limit)
+    except UNREADABLE:
+        return None
+    except DBAPIError as error:
+        if is_busy(error):
+            raise
+        return None
 
 
 def has_entry(conn: Connection, *, node_id: str, seq: int, entry_hash: bytes) -> bool:

@@ -21,6 +21,7 @@ GAP: Final = "gap"
 """The quota rows whose bucket is the moment of a card's last submit, in steady milliseconds."""
 
 _KEY: Final = "steady:"
+_N_WORDS: Final = 3
 
 
 class SteadyTime:
@@ -84,9 +85,9 @@ class SteadyTime:
 def seal_anchors(conn: Connection, vault: Vault) -> None:
     """Seal the rows of a database that had no seals on them yet."""
     for key, value in conn.execute(_ROWS).all():
-        conn.execute(
-            meta.update().where(meta.c.key == key).values(value=_sealed(vault, key, value))
-        )
+        if value.count(" ") == _N_WORDS - 1:
+            sealed = _sealed(vault, key, value)
+            conn.execute(meta.update().where(meta.c.key == key).values(value=sealed))
 
 
 def altered_anchors(conn: Connection, vault: Vault) -> list[str]:

@@ -1,14 +1,18 @@
 """A real store on a real SQLite file, for tests."""
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from alembic import command
+from sqlalchemy import create_engine
+
 from modemctl.store import Store
-from modemctl.store.migrate import upgrade
+from modemctl.store.migrate import alembic_config, upgrade
 from modemctl.vault import AuditKey, Vault
 
 
@@ -58,6 +62,35 @@ def _migrated() -> bytes:
         url = f"sqlite:///{folder}/modemctl.db"
         upgrade(url, vault=Vault(MASTER_KEY), site_id="test", now=TestClock().now())
         return (Path(folder) / "modemctl.db").read_bytes()
+
+
+def take_back(folder: Path, revision: str) -> None:
+    """Let the database of `folder` be one of an older schema: what came later is dropped."""
+    database = folder / "modemctl.db"
+    with TemporaryDirectory() as other, closing(sqlite3.connect(database)) as new:
+        engine = create_engine(f"sqlite:///{other}/old.db")
+        with engine.begin() as connection:
+            config = alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+        engine.dispose()
+        with closing(sqlite3.connect(f"{other}/old.db")) as old:
+            before, after = _columns(old), _columns(new)
+        for table, columns in after.items():
+            if table not in before:
+                new.execute(f"DROP TABLE {table}")
+                continue
+            for column in columns - before[table]:
+                new.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        new.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        new.commit()
+
+
+def _columns(db: sqlite3.Connection) -> dict[str, set[str]]:
+    tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")]
+    return {
+        table: {row[1] for row in db.execute(f"PRAGMA table_info({table})")} for table in tables
+    }
 
 
 @asynccontextmanager

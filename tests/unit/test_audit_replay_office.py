@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import delete, text, update
+from sqlalchemy import delete, update
 
 from modemctl.errors import PolicyRefused
 from modemctl.lifecycle import BatchState
@@ -14,7 +14,7 @@ from modemctl.store import batches as rows
 from modemctl.store import optouts
 from modemctl.store.evidence import read_evidence
 from modemctl.store.tables import account, api_key, approver_key, authorisation, batch, opt_out
-from tests.support.stores import open_store
+from tests.support.stores import open_store, take_back
 from tests.unit.test_audit_replay import faults, put_back, rows_of
 from tests.unit.test_audits import tamper
 from tests.unit.test_batches import rules_of
@@ -144,11 +144,7 @@ async def test_an_older_database_is_sealed_by_its_upgrade_and_never_again(tmp_pa
         await asyncio.to_thread(tamper, tmp_path, update(batch).values(state_mac=None))
     async with open_store(tmp_path) as store:  # an upgrade seals nothing where seals were
         assert (await rows_of(store, batch))[0]["state_mac"] is None
-    tamper(
-        tmp_path,
-        text("ALTER TABLE batch DROP COLUMN state_mac"),
-        text("UPDATE alembic_version SET version_num = '0010'"),
-    )
+    take_back(tmp_path, "0010")
     async with open_store(tmp_path) as store:
         found = await store.read(lambda conn: read_evidence(conn, store.vault, [batch_id]))
     assert isinstance(found[batch_id], BatchEvidence)
