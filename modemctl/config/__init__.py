@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         SiteSettings,
         SmsSettings,
     )
+    from modemctl.config.tariff import TariffSettings
     from modemctl.config.toml_file import ENV_RESERVED, load
 
 DEFAULT_PATH: Final = Path("/etc/modemctl/modemctl.toml")
@@ -43,6 +44,7 @@ _ELSEWHERE: Final = {
     "ENV_RESERVED": "toml_file",
     "LimitsSettings": "limits",
     "PeopleSettings": "people",
+    "TariffSettings": "tariff",
     "load": "toml_file",
     "reference_markdown": "reference",
 }
@@ -82,6 +84,7 @@ __all__ = [
     "SimsSettings",
     "SiteSettings",
     "SmsSettings",
+    "TariffSettings",
     "load",
     "reference_markdown",
 ]
