@@ -27,6 +27,7 @@ from api.routes import (
     puks,
     requests,
     sims,
+    stops,
 )
 from api.services import Api, Services
 from modemctl.config import ApiSettings
@@ -36,6 +37,7 @@ __all__ = ["Services", "create_app", "describe", "end_streams"]
 
 _ROUTERS = (
     batches.router,
+    stops.router,
     messages.router,
     modems.router,
     admissions.router,

@@ -26,6 +26,7 @@ from modemctl.service.modems import Modems
 from modemctl.service.optouts import OptOuts
 from modemctl.service.puks import Puks
 from modemctl.service.sims import Sims
+from modemctl.service.stops import Stops
 from modemctl.telemetry import Telemetry
 
 __all__ = ["Api", "Of", "Services", "api_of", "services_of"]
@@ -42,6 +43,7 @@ class Services:
     modems: Modems
     admissions: Admissions
     sims: Sims
+    stops: Stops
     limits: Limits
     locks: Locks
     puks: Puks

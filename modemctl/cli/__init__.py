@@ -50,10 +50,13 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "record": ("local", "Record a modem's session to a file, without its secrets."),
         "replay": ("local", "Serve a recording as a modem."),
         "request": ("requests", "Acts of two persons: one asks, a colleague confirms."),
+        "resume": ("stops", "Lift a stop."),
         "run": ("local", "Run the daemon in the foreground (systemd starts it so)."),
         "sim": ("local", "The simulator: serve a bank, act on it, read its ledger."),
         "simulate": ("local", "Serve a simulated bank of modems until stopped."),
         "sims": ("sims", "The register of SIM cards."),
+        "stop": ("stops", "Stop sending at once, and tell what had left."),
+        "stops": ("stops", "Stops: those that stand, and exactly what each one reached."),
         "status": ("overview", "Whether the daemon is well, and what it has to do."),
     }
 )  # fmt: skip

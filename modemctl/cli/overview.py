@@ -32,6 +32,7 @@ def status(connection: Connection, *, as_json: bool) -> int:
         found["modems"] = _counted(client, "/v1/modems")
         found["batches"] = _counted(client, "/v1/batches", _LIVE)
         found["in_doubt"] = _number_in_doubt(client)
+        found["stops"] = _stops(client)
     if as_json:
         show_json(found)
     else:
@@ -51,6 +52,16 @@ def _counted(client: Client, path: str, states: list[str] | None = None) -> Json
     return dict(sorted(counts.items()))
 
 
+def _stops(client: Client) -> Json:
+    """The stops that stand; null where the account may not look."""
+    try:
+        return list(client.pages("/v1/stops"))
+    except ApiProblem as problem:
+        if problem.status != _FORBIDDEN:
+            raise
+        return None
+
+
 def _number_in_doubt(client: Client) -> Json:
     try:
         return sum(1 for _ in client.pages("/v1/doubt", most=_MOST_DOUBTS))
@@ -65,6 +76,13 @@ def _tell(found: Record) -> None:
     for check in records(found.get("checks")):
         word = "ok" if check.get("is_good") else f"WRONG: {check.get('detail')}"
         click.echo(printable(f"  {check.get('name')}: {word}"))
+    for stop in records(found.get("stops")):
+        since = local_time(text_of(stop, "placed_at"))
+        what = f"{stop.get('kind')} {stop.get('target')}".strip()
+        click.echo(
+            printable(f"STOPPED: {what} since {since} by {stop.get('placed_by')}")
+            + printable(f" ({stop.get('reason')}); {stop.get('stop_id')}")
+        )
     for name in ("modems", "batches"):
         counts = found.get(name)
         if isinstance(counts, dict):

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         SiteSettings,
         SmsSettings,
     )
-    from modemctl.config.tariff import TariffSettings
     from modemctl.config.toml_file import ENV_RESERVED, load
 
 DEFAULT_PATH: Final = Path("/etc/modemctl/modemctl.toml")
@@ -44,7 +43,6 @@ _ELSEWHERE: Final = {
     "ENV_RESERVED": "toml_file",
     "LimitsSettings": "limits",
     "PeopleSettings": "people",
-    "TariffSettings": "tariff",
     "load": "toml_file",
     "reference_markdown": "reference",
 }
@@ -84,7 +82,6 @@ __all__ = [
     "SimsSettings",
     "SiteSettings",
     "SmsSettings",
-    "TariffSettings",
     "load",
     "reference_markdown",
 ]

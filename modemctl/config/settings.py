@@ -24,7 +24,6 @@ from modemctl.config.limits import LimitsSettings
 from modemctl.config.people import PeopleSettings
 from modemctl.config.slices import Count
 from modemctl.config.slices import Slice as _Slice
-from modemctl.config.tariff import TariffSettings
 
 BUILT_IN_CHAINS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = MappingProxyType(
     {
@@ -446,7 +445,6 @@ class Settings(_Slice):
     hours: HoursSettings = Field(default_factory=HoursSettings)
     approvals: ApprovalsSettings = Field(default_factory=ApprovalsSettings)
     sms: SmsSettings = Field(default_factory=SmsSettings)
-    tariff: TariffSettings = Field(default_factory=TariffSettings)
     sims: SimsSettings = Field(default_factory=SimsSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)

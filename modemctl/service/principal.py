@@ -20,6 +20,8 @@ class Scope(StrEnum):
     BATCHES_OPERATE = "batches:operate"  # start, hold, resume, cancel
     BATCHES_READ = "batches:read"
     DOUBT_DECIDE = "doubt:decide"
+    STOPS_PLACE = "stops:place"
+    STOPS_LIFT = "stops:lift"
     MODEMS_READ = "modems:read"
     MODEMS_OPERATE = "modems:operate"  # pause, reset, release, AT commands that read
     MODEMS_CONFIGURE = "modems:configure"  # AT commands that set
@@ -45,17 +47,19 @@ _READ: Final = frozenset(
 ROLES: Final[Mapping[str, frozenset[Scope]]] = {
     "administrator": _READ
     | {Scope.ACCOUNTS_READ, Scope.ACCOUNTS_WRITE, Scope.MODEMS_OPERATE, Scope.SIMS_WRITE,
-       Scope.REQUESTS_USE},
+       Scope.REQUESTS_USE, Scope.STOPS_PLACE, Scope.STOPS_LIFT},
     "submitter": frozenset({Scope.BATCHES_SUBMIT, Scope.BATCHES_READ, Scope.EVENTS_READ}),
     "checker": frozenset({Scope.BATCHES_CONFIRM, Scope.BATCHES_READ, Scope.PII_READ}),
     "approver": frozenset(
-        {Scope.BATCHES_APPROVE, Scope.BATCHES_READ, Scope.PII_READ, Scope.REQUESTS_USE}
+        {Scope.BATCHES_APPROVE, Scope.BATCHES_READ, Scope.PII_READ, Scope.REQUESTS_USE,
+         Scope.STOPS_PLACE, Scope.STOPS_LIFT}
     ),
     "operator": _READ
     | {Scope.BATCHES_OPERATE, Scope.DOUBT_DECIDE, Scope.INBOX_READ, Scope.OPT_OUTS_WRITE,
-       Scope.PII_READ, Scope.REQUESTS_USE},
-    "maintainer": _READ | {Scope.MODEMS_OPERATE, Scope.MODEMS_CONFIGURE},
-    "technician": _READ | {Scope.MODEMS_OPERATE, Scope.SIMS_WRITE, Scope.REQUESTS_USE},
+       Scope.PII_READ, Scope.REQUESTS_USE, Scope.STOPS_PLACE, Scope.STOPS_LIFT},
+    "maintainer": _READ | {Scope.MODEMS_OPERATE, Scope.MODEMS_CONFIGURE, Scope.STOPS_PLACE},
+    "technician": _READ
+    | {Scope.MODEMS_OPERATE, Scope.SIMS_WRITE, Scope.REQUESTS_USE, Scope.STOPS_PLACE},
     "auditor": _READ
     | {Scope.ACCOUNTS_READ, Scope.AUDIT_READ, Scope.INBOX_READ, Scope.REQUESTS_USE},
     "monitor": frozenset({Scope.METRICS_READ, Scope.MODEMS_READ, Scope.EVENTS_READ}),

@@ -89,9 +89,9 @@ class Store:
         self._writer_engine.dispose()
         self._reader_engine.dispose()
 
-    async def write(self, act: Callable[[Tx], ResultT]) -> ResultT:
+    async def write(self, act: Callable[[Tx], ResultT], *, is_urgent: bool = False) -> ResultT:
         """Run `act` in the writer's next transaction; returns after COMMIT (see `Journal`)."""
-        return await self.journal.write(act)
+        return await self.journal.write(act, is_urgent=is_urgent)
 
     async def write_in_set(self, act: SetAct[ItemT, ResultT], item: ItemT) -> ResultT:
         """Run `item` as one of a set; returns after COMMIT (see `Journal`)."""

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, Select, func, select
 
 from modemctl.lifecycle import BATCH, BatchState
-from modemctl.store import card_locks
+from modemctl.store import card_locks, stop_book
 from modemctl.store.tables import batch, segment, sim
 
 _OPEN: Final = tuple(
@@ -25,6 +25,7 @@ class Counts:
     batches: Mapping[str, int] = field(default_factory=dict)
     segments: Mapping[str, int] = field(default_factory=dict)
     locks: Mapping[str, int] = field(default_factory=dict)
+    stops: Mapping[str, int] = field(default_factory=dict)
 
 
 def read(conn: Connection) -> Counts:
@@ -40,6 +41,7 @@ def read(conn: Connection) -> Counts:
             .group_by(segment.c.state),
         ),
         locks=card_locks.count(conn),
+        stops=stop_book.count_standing(conn),
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from modemctl.errors import ConfigError, StoreError
 from modemctl.store.tables import meta
 
-SCHEMA_REVISION: Final = "0013"
+SCHEMA_REVISION: Final = "0014"
 """The Alembic head that this code speaks (a test compares)."""
 
 

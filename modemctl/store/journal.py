@@ -70,6 +70,7 @@ class _Request(Generic[ResultT]):
     kind: object  # requests of one kind (identity) run as a set
     item: object
     future: asyncio.Future[ResultT]
+    is_urgent: bool = False
     result: ResultT | BaseException | None = field(default=None)
 
 
@@ -146,8 +147,10 @@ class Journal:
         self._queue.put(_STOP)
         await asyncio.to_thread(self._thread.join)
 
-    async def write(self, act: Callable[[Tx], ResultT]) -> ResultT:
+    async def write(self, act: Callable[[Tx], ResultT], *, is_urgent: bool = False) -> ResultT:
         """Run `act` in the writer's transaction; returns after COMMIT.
+
+        `is_urgent`: before all that waits, in a transaction of its own.
 
         Raises:
             StoreError: the database refused; nothing happened.
@@ -158,7 +161,7 @@ class Journal:
             del items
             return [act(tx)]
 
-        return await self._submit(one, kind=one, item=None)
+        return await self._submit(one, kind=one, item=None, is_urgent=is_urgent)
 
     async def write_in_set(self, act: SetAct[ItemT, ResultT], item: ItemT) -> ResultT:
         """Run `item` together with all queued items of the same `act`; returns after COMMIT.
@@ -170,12 +173,18 @@ class Journal:
         return await self._submit(act, kind=act, item=item)  # type: ignore[arg-type]  # kind = type
 
     async def _submit(
-        self, act: Callable[[Tx, Sequence[object]], Sequence[ResultT]], kind: object, item: object
+        self,
+        act: Callable[[Tx, Sequence[object]], Sequence[ResultT]],
+        kind: object,
+        item: object,
+        *,
+        is_urgent: bool = False,
     ) -> ResultT:
         if self._loop is None or not self._thread.is_alive():
             raise StoreError("the store is not open")
         future: asyncio.Future[ResultT] = self._loop.create_future()
-        self._queue.put(_Request(act=act, kind=kind, item=item, future=future))  # type: ignore[arg-type]  # the queue is of mixed kinds
+        request = _Request(act=act, kind=kind, item=item, future=future, is_urgent=is_urgent)
+        self._queue.put(request)  # type: ignore[arg-type]  # the queue is of mixed kinds
         return await asyncio.shield(future)  # what is committed is committed, whoever still waits
 
     def _take_up_counts(self, conn: Connection) -> list[str]:
@@ -194,6 +203,8 @@ class Journal:
         while waiting or not is_last:
             is_last = self._take_in() or is_last
             n = min(max(len(waiting) // _SHARE, _SMALL_GROUP), _MAX_GROUP, len(waiting))
+            if waiting and waiting[0].is_urgent:
+                n = 1
             if n:
                 self._commit([waiting.popleft() for _ in range(n)])
 
@@ -206,7 +217,10 @@ class Journal:
                 return False
             if request is _STOP:
                 return True
-            self._waiting.append(request)
+            if request.is_urgent:
+                self._waiting.appendleft(request)
+            else:
+                self._waiting.append(request)
 
     def _commit(self, group: Sequence[_Request[object]]) -> None:
         started = self._clock.monotonic()

@@ -19,6 +19,7 @@ from sqlalchemy import Integer, RowMapping, bindparam, or_, select, update
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId
 from modemctl.policy.quotas import Load, Scope, ScopeKind, message_load
+from modemctl.policy.stops import Standing
 from modemctl.store.quotas import Book, Charge
 from modemctl.store.segments import (
     IS_QUEUED,
@@ -28,6 +29,7 @@ from modemctl.store.segments import (
     postpone,
     read_cards,
 )
+from modemctl.store.stop_book import standing
 from modemctl.store.tables import batch, message, segment, to_ms
 from modemctl.store.transaction import Tx
 
@@ -125,7 +127,8 @@ class _Round:
         self._tx, self._rules, self._book = tx, rules, Book(tx, rules.quota)
         self._iccids = [request.iccid for request in requests]
         self._cards = read_cards(tx, self._iccids)
-        queues = _running(tx, rules)
+        self._stops = standing(tx.conn, tx.vault, rules.stops)
+        queues = _running(tx, rules, self._stops)
         self._card_scopes = {
             card.iccid: rules.quota.scopes(card.bearer(None, None, None))
             for card in self._cards.values()
@@ -144,7 +147,7 @@ class _Round:
 
     def serve(self, request: LeaseRequest) -> LeaseResult:
         card = self._cards.get(request.iccid)
-        if card is None or not card.is_usable:
+        if card is None or not card.is_usable or self._stops.on_card(card.iccid):
             return Nothing()
         for rotation in self._rotations:
             picked = self._pick(rotation, card)
@@ -282,7 +285,9 @@ def _why(queue: _Queue, candidate: _Candidate) -> str:
     return f"first waiting card of department {queue.department}{group} with room{other}"
 
 
-def _running(tx: Tx, rules: SendingRules) -> list[_Queue]:
+def _running(tx: Tx, rules: SendingRules, stops: Standing) -> list[_Queue]:
+    if stops.on_node(tx.node_id):
+        return []
     return [
         _Queue(
             batch_id=BatchId(row.batch_id),
@@ -301,6 +306,10 @@ def _running(tx: Tx, rules: SendingRules) -> list[_Queue]:
         )
         for row in tx.conn.execute(_RUNNING, {"now": tx.now})
         if rules.is_open(row.category, tx.now)
+        and not stops.on_batch(
+            row.batch_id,
+            {row.department, rules.approvals.operating_department(row.category, row.department)},
+        )
     ]
 
 

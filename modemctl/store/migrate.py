@@ -16,7 +16,8 @@ from modemctl.errors import ConfigError
 from modemctl.store.engine import SCHEMA_REVISION, sqlite_path
 from modemctl.store.evidence import seal_states
 from modemctl.store.steady import seal_anchors
-from modemctl.store.tables import batch, meta
+from modemctl.store.stop_book import seal_first
+from modemctl.store.tables import batch, meta, stop_seal
 from modemctl.vault import Vault
 
 
@@ -46,7 +47,10 @@ def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | No
             config = alembic_config()
             config.attributes["connection"] = connection
             had_seals, had_steady = _has_seals(connection), _has_sealed_time(connection)
+            had_stops = inspect(connection).has_table(stop_seal.name)
             command.upgrade(config, SCHEMA_REVISION)
+            if not had_stops:  # one without its seal later is a forgery
+                seal_first(connection, vault)
             if tables and not had_seals:
                 seal_states(connection, vault)
             if tables and not had_steady:

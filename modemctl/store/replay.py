@@ -30,6 +30,7 @@ from modemctl.store.tables import (
     dual_request,
     opt_out,
     sim,
+    stop,
     to_ms,
 )
 
@@ -190,6 +191,10 @@ def _approved(entry: _Entry) -> _Row:
     return _UNTOLD if state is None else (str(state),)
 
 
+def _stop_of(entry: _Entry) -> _Row:
+    return entry.details["kind"], entry.details["target"], entry.action == "stop.place"
+
+
 _IN_ORDER: Final = (
     select(audit_entry)
     .where(audit_entry.c.action.in_(bindparam("actions", expanding=True)))
@@ -293,5 +298,11 @@ _RULES: Final[Sequence[_Rule]] = (
             "sim.state": _card_state("after"),
         },
         read=lambda row: (row["state"],),
+    ),
+    _Rule(
+        table=stop,
+        subject=lambda row: str(row["stop_id"]),
+        acts=dict.fromkeys(("stop.place", "stop.lift"), _stop_of),
+        read=lambda row: (row["kind"], row["target"], row["lifted_at"] is None),
     ),
 )

@@ -13,7 +13,18 @@ from sqlalchemy import Connection, Select, Table, select
 from modemctl.errors import TamperedError
 from modemctl.model import Bay
 from modemctl.policy.digest import header_digest
-from modemctl.store import accounts, admissions, authorities, dual, pins, sims, steady, ties
+from modemctl.policy.stops import StopMemory
+from modemctl.store import (
+    accounts,
+    admissions,
+    authorities,
+    dual,
+    pins,
+    sims,
+    steady,
+    stop_book,
+    ties,
+)
 from modemctl.store.evidence import read_evidence
 from modemctl.store.puks import is_intact as is_puk_intact
 from modemctl.store.tables import (
@@ -28,6 +39,8 @@ from modemctl.store.tables import (
     opt_out,
     puk_request,
     sim,
+    stop,
+    stop_seal,
 )
 from modemctl.vault import Vault
 
@@ -41,6 +54,8 @@ UNREADABLE: Final = (TamperedError, TypeError, ValueError, KeyError, OverflowErr
 def broken_seals(conn: Connection, vault: Vault) -> Iterator[str]:
     """Yield one line for each sealed row that modemctl did not write as it stands."""
     yield from steady.altered_anchors(conn, vault)
+    if conn.scalar(select(stop_seal.c.version)) is None:
+        yield "stop_seal: the row is missing, so nobody knows which stops stand"
     for table, check in SEALED.items():
         for (key,) in conn.execute(_keys(table)).all():
             try:
@@ -95,6 +110,15 @@ def _dual_request(conn: Connection, vault: Vault, key: str) -> bool:
     return dual.find(conn, vault, key) is not None
 
 
+def _stop(conn: Connection, vault: Vault, key: str) -> bool:
+    return stop_book.find(conn, vault, key) is not None
+
+
+def _stop_seal(conn: Connection, vault: Vault, key: str) -> bool:
+    del key
+    return not stop_book.standing(conn, vault, StopMemory()).distrust
+
+
 def _sim(conn: Connection, vault: Vault, key: str) -> bool:
     """The row, its number, and PINs that are no other card's."""
     row = conn.execute(select(*sim.c).where(sim.c.iccid == key)).mappings().one()
@@ -138,5 +162,7 @@ SEALED: Final[Mapping[Table, _Check]] = {
     puk_request: _puk_request,
     dual_request: _dual_request,
     opt_out: _opt_out,
+    stop: _stop,
+    stop_seal: _stop_seal,
 }
 """Table → how a row of it is held against its seal."""

@@ -18,6 +18,7 @@ from modemctl.lifecycle import BatchState, CardState, SegmentState
 from modemctl.model import BatchId, Iccid, MessageId, SegmentId, Topic
 from modemctl.policy.approvals import ApprovalRules
 from modemctl.policy.cards import unfitness
+from modemctl.policy.stops import StopMemory
 from modemctl.store import batches, sims
 from modemctl.store.finals import announce
 from modemctl.store.proofs import ProofBook
@@ -45,6 +46,7 @@ class SendingRules:
     is_open: Callable[[str, datetime], bool]
     """Whether a category may leave at a moment (quiet hours)."""
     proofs: ProofBook
+    stops: StopMemory = field(default_factory=StopMemory)
     on_doubt_hold: bool = False
     doubt_closes_after: timedelta | None = None
     """From the submit on; None where only a person closes a doubt."""

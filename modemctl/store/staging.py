@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TypeAlias
 
 from sqlalchemy import Connection, delete, insert, literal, select, union_all, update
@@ -12,10 +11,7 @@ from sqlalchemy import Connection, delete, insert, literal, select, union_all, u
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, EventKind, mask_number
 from modemctl.policy.numbers import Rejection
-from modemctl.policy.quotas import QuotaRules, ScopeKind, message_load
-from modemctl.store.bulk import insert_rows
 from modemctl.store.evidence import state_values
-from modemctl.store.quotas import Book
 from modemctl.store.tables import (
     batch,
     batch_chunk,
@@ -72,14 +68,6 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spacing:
-    """What a number may get, and until when the batch could send: its window's end."""
-
-    rules: QuotaRules
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
     """What ends the staging: last chunks and recipients, the signed header and the totals."""
 
@@ -93,12 +81,9 @@ class Frozen:
     n_segments: int
 
 
-def stage(tx: Tx, new: Slice, spacing: Spacing | None = None) -> Sequence[RemovedLine]:
-    """Store a slice; returns the lines taken out here.
-
-    Those are of numbers that opted out, and of such as have no room within the window.
-    """
-    out = [*_opted_out(tx.conn, new), *_too_frequent(tx, new, spacing)]
+def stage(tx: Tx, new: Slice) -> Sequence[RemovedLine]:
+    """Store a slice; returns the lines taken out here: those of opted-out numbers."""
+    out = _taken_out(tx.conn, new)
     gone = {one.line_no for one in out}
     kept = [line for line in new.lines if line.line_no not in gone]
     if kept:
@@ -124,9 +109,14 @@ def index_recipients(tx: Tx, batch_id: BatchId, lines: Sequence[IndexedLine]) ->
 
     The database refuses the same recipient twice in a batch.
     """
-    names = ("recipient_bidx", "batch_id", "line_no")
-    rows = [(bidx, batch_id, line_no) for bidx, line_no in lines]
-    insert_rows(tx.conn, recipient, names, rows)
+    if lines:
+        tx.conn.execute(
+            insert(recipient),
+            [
+                {"recipient_bidx": bidx, "batch_id": batch_id, "line_no": line_no}
+                for bidx, line_no in lines
+            ],
+        )
 
 
 def freeze(tx: Tx, end: Frozen) -> bool:
@@ -201,7 +191,7 @@ def discard(tx: Tx, batch_id: BatchId, *, limit: int) -> bool:
 # ---------------------------------------------------------------- inside
 
 
-def _opted_out(conn: Connection, new: Slice) -> Sequence[RemovedLine]:
+def _taken_out(conn: Connection, new: Slice) -> Sequence[RemovedLine]:
     indexes = [line.recipient_bidx for line in new.lines]
     opted_out = set(
         conn.scalars(select(opt_out.c.number_bidx).where(opt_out.c.number_bidx.in_(indexes)))
@@ -216,34 +206,20 @@ def _opted_out(conn: Connection, new: Slice) -> Sequence[RemovedLine]:
     ]
 
 
-def _too_frequent(tx: Tx, new: Slice, spacing: Spacing | None) -> Sequence[RemovedLine]:
-    """Lines whose number got so much already that it gets nothing before the window ends."""
-    if spacing is None or ScopeKind.RECIPIENT not in spacing.rules.by_kind:
-        return ()
-    book, why = Book(tx, spacing.rules), Rejection.TOO_FREQUENT
-    scopes = {
-        line.line_no: [spacing.rules.scope(ScopeKind.RECIPIENT, line.recipient_bidx.hex())]
-        for line in new.lines
-    }
-    known = {line_no: [one for one in some if one] for line_no, some in scopes.items()}
-    book.read(one for some in known.values() for one in some)
-    out: list[RemovedLine] = []
-    for line in new.lines:
-        load = message_load(line.n_segments, is_first=True, recipient=line.recipient_bidx)
-        own = known[line.line_no]
-        if book.lacks(own, load) is None or book.fits_at(own, load) < spacing.until:
-            continue
-        masked = mask_number(line.to)
-        out.append(RemovedLine(line_no=line.line_no, masked=masked, reason=why, policy=why.policy))
-    return out
-
-
 def _add_messages(conn: Connection, batch_id: str, lines: Sequence[StagedLine]) -> None:
-    names = ("batch_id", "line_no", "recipient_bidx", "line_enc", "n_segments")
-    rows = [
-        (batch_id, one.line_no, one.recipient_bidx, one.line_enc, one.n_segments) for one in lines
-    ]
-    insert_rows(conn, message, names, rows)
+    conn.execute(
+        insert(message),
+        [
+            {
+                "batch_id": batch_id,
+                "line_no": line.line_no,
+                "recipient_bidx": line.recipient_bidx,
+                "line_enc": line.line_enc,
+                "n_segments": line.n_segments,
+            }
+            for line in lines
+        ],
+    )
     first, last = lines[0].line_no, lines[-1].line_no
     longest = max(line.n_segments for line in lines)
     seqs = union_all(*(select(literal(seq).label("seq")) for seq in range(1, longest + 1)))

@@ -29,6 +29,7 @@ from modemctl.store.segments import (
     read_cards,
     requeue,
 )
+from modemctl.store.stop_book import standing
 from modemctl.store.tables import batch, modem, opt_out, segment
 from modemctl.store.transaction import Tx
 
@@ -84,9 +85,9 @@ class SubmitRequest:
 def begin_submit(tx: Tx, requests: Sequence[SubmitRequest]) -> Sequence[Clearance]:
     """Check everything once more and mark as SUBMITTING what may leave.
 
-    Lease, batch, approval, window, opt-out, quiet hours, card and its MAC, pause, gap, limits. What
-    may not leave goes back to the queue; an opted-out recipient's message is refused; a batch
-    whose approval no longer holds is held.
+    Lease, batch, approval, stops, window, opt-out, quiet hours, card and its MAC, pause, gap,
+    limits. What may not leave goes back to the queue; an opted-out recipient's message is refused;
+    a batch whose approval no longer holds is held.
     """
     gate = _Gate(tx, requests)
     results = [gate.pass_(request) for request in requests]
@@ -105,6 +106,7 @@ class _Gate:
             tx.conn, tx.vault, {one.batch_id for one in requests}, now=tx.now
         )
         self._cards = read_cards(tx, iccids)
+        self._stops = standing(tx.conn, tx.vault, self._rules.stops)
         indexes = sorted({one.recipient_bidx for one in requests})
         self._opted_out = frozenset(tx.conn.scalars(_OPTED_OUT, {"indexes": indexes}))
         self._book = Book(tx, self._rules.quota)
@@ -210,7 +212,21 @@ class _Gate:
             return self._return(request, verified.rule, verified.policy)
         if verified.digest != request.digest:
             return self._return(request, "the batch is not what was verified", "SMS-01")
-        return self._time_refusal(request, verified) or self._card_refusal(request, verified)
+        return (
+            self._stop_refusal(request, verified)
+            or self._time_refusal(request, verified)
+            or self._card_refusal(request, verified)
+        )
+
+    def _stop_refusal(self, request: SubmitRequest, verified: VerifiedBatch) -> Withdrawn | None:
+        header = verified.header
+        serving = self._rules.approvals.operating_department(header.category, header.department)
+        why = (
+            self._stops.on_node(self._tx.node_id)
+            or self._stops.on_card(request.iccid)
+            or self._stops.on_batch(request.batch_id, {header.department, serving})
+        )
+        return None if why is None else self._return(request, why, "SEC-10")
 
     def _time_refusal(self, request: SubmitRequest, verified: VerifiedBatch) -> Withdrawn | None:
         header, now = verified.header, self._tx.now

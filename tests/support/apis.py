@@ -33,6 +33,7 @@ from modemctl.service.optouts import OptOuts
 from modemctl.service.principal import Principal
 from modemctl.service.puks import Puks
 from modemctl.service.sims import Sims
+from modemctl.service.stops import StopMemory, Stops
 from modemctl.store import Store
 from modemctl.telemetry import Telemetry
 from modemctl.vault import AuditKey
@@ -125,6 +126,7 @@ def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services
         modems=Modems(store, patience=0.05),
         admissions=Admissions(store),
         sims=Sims(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai")),
+        stops=Stops(store, general_department=general, memory=StopMemory()),
         limits=Limits(store, rules.quota),
         locks=Locks(store),
         puks=Puks(store),

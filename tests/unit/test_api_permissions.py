@@ -17,6 +17,7 @@ BODIES: dict[str, dict[str, object]] = {
     },
     "POST /v1/batches/{batch_id}/confirm": {"digest": "0" * 64},
     "POST /v1/batches/{batch_id}/approve": {"jws": "a.b.c"},
+    "POST /v1/stops": {"kind": "fleet", "reason": "test"},
     "POST /v1/accounts": {"name": "a b", "kind": "person", "roles": []},
     "POST /v1/sims/{iccid}/state": {"state": "issued", "reason": "test"},
     "POST /v1/sims/{iccid}/verify": {"verified_by": "anna"},

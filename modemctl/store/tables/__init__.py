@@ -37,6 +37,7 @@ from modemctl.store.tables.people import account, api_key, approver_key, authori
 from modemctl.store.tables.pins import card_lock, pin_change, puk_request
 from modemctl.store.tables.requests import dual_request
 from modemctl.store.tables.schema import UtcMs, from_ms, metadata, to_ms
+from modemctl.store.tables.stops import stop, stop_batch, stop_flight, stop_seal
 
 __all__ = [
     "ITS_MESSAGE",
@@ -76,6 +77,10 @@ __all__ = [
     "segment",
     "segment_journal",
     "sim",
+    "stop",
+    "stop_batch",
+    "stop_flight",
+    "stop_seal",
     "to_ms",
     "wish",
 ]
