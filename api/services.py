@@ -16,8 +16,10 @@ from modemctl.service.batches import Batches
 from modemctl.service.calls import Calls
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import Dual
+from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
 from modemctl.service.health import Health
+from modemctl.service.holds import Holds
 from modemctl.service.inbox import Inbox
 from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
@@ -25,6 +27,7 @@ from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
 from modemctl.service.optouts import OptOuts
 from modemctl.service.puks import Puks
+from modemctl.service.purges import Purges
 from modemctl.service.sims import Sims
 from modemctl.service.stops import Stops
 from modemctl.telemetry import Telemetry
@@ -55,6 +58,9 @@ class Services:
     events: Events
     audits: Audits
     health: Health
+    holds: Holds
+    purges: Purges
+    erasures: Erasures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from drivers.family import Family
 from drivers.interface import Driver, EventSink
 from drivers.registry import probe
 from modemctl.clock import SystemClock
-from modemctl.config import OnDoubt, Settings
+from modemctl.config import OnDoubt, PurgeMode, Settings
 from modemctl.errors import ConfigError, StoreError
 from modemctl.fleet.breaking import Breakers
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
@@ -47,8 +47,10 @@ from modemctl.service.batches import Batches
 from modemctl.service.calls import Calls
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import Dual
+from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
 from modemctl.service.health import Health
+from modemctl.service.holds import Holds
 from modemctl.service.inbox import Inbox
 from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
@@ -56,6 +58,7 @@ from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
 from modemctl.service.optouts import OptOuts
 from modemctl.service.puks import Puks
+from modemctl.service.purges import Purges, retention
 from modemctl.service.sims import Sims
 from modemctl.service.stops import StopMemory, Stops
 from modemctl.service.submission import SubmissionRules
@@ -237,6 +240,13 @@ def make_services(
             head_file=settings.paths.state_dir / "audit.head",
         ),
         health=Health(store),
+        holds=Holds(store, numbers=numbers),
+        purges=Purges(
+            store,
+            retention=retention(settings.retention),
+            is_automatic=settings.retention.purge is PurgeMode.AUTOMATIC,
+        ),
+        erasures=Erasures(store, numbers=numbers),
     )
 
 
@@ -271,6 +281,7 @@ async def _run_on(
                     group.create_task(_keep_evidence(services.audits), name="audit head"),
                     group.create_task(_forget_events(services.events), name="events"),
                     group.create_task(services.batches.tidy(), name="drafts"),
+                    group.create_task(services.purges.run(), name="purge"),
                     group.create_task(_feed_watchdog(store, manager), name="watchdog"),
                 ]
                 supervision = group.create_task(fleet.supervisor.run(), name="supervisor")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modemctl.config.limits import CapSettings, LimitsSettings
     from modemctl.config.people import PeopleSettings
     from modemctl.config.reference import reference_markdown
+    from modemctl.config.retention import PurgeMode, RetentionSettings
     from modemctl.config.settings import (
         BUILT_IN_CHAINS,
         ApiSettings,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
         OnDoubt,
         PathsSettings,
         QuietHours,
-        RetentionSettings,
         Settings,
         SimsSettings,
         SiteSettings,
@@ -43,6 +43,8 @@ _ELSEWHERE: Final = {
     "ENV_RESERVED": "toml_file",
     "LimitsSettings": "limits",
     "PeopleSettings": "people",
+    "PurgeMode": "retention",
+    "RetentionSettings": "retention",
     "load": "toml_file",
     "reference_markdown": "reference",
 }
@@ -76,6 +78,7 @@ __all__ = [
     "OnDoubt",
     "PathsSettings",
     "PeopleSettings",
+    "PurgeMode",
     "QuietHours",
     "RetentionSettings",
     "Settings",

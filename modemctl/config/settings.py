@@ -22,6 +22,7 @@ from pydantic import (
 
 from modemctl.config.limits import LimitsSettings
 from modemctl.config.people import PeopleSettings
+from modemctl.config.retention import RetentionSettings
 from modemctl.config.slices import Count
 from modemctl.config.slices import Slice as _Slice
 
@@ -414,12 +415,6 @@ class SimsSettings(_Slice):
         description="`random` gives each card whose imported PIN is proved a random PIN that "
         "only the vault knows, once; `keep` leaves PINs as they are.",
     )
-
-
-class RetentionSettings(_Slice):
-    """How long rows are kept."""
-
-    events_days: int = Field(default=7, ge=1, le=3_650, description="Days that events are kept.")
 
 
 class LoggingSettings(_Slice):

@@ -19,6 +19,7 @@ class DualKind(StrEnum):
     PURGE = "purge"
     ERASURE = "erasure"
     EVIDENCE_PACKAGE = "evidence_package"
+    HOLD_LIFT = "hold_lift"
     SUSPENSION_RELEASE = "suspension_release"
 
 

@@ -23,7 +23,8 @@ class InboxView:
     """One message. Sender and text need `pii:read`: else the one is masked, the other None.
 
     `scts` is the service centre's time with its own offset. `joined_id` is the message that a
-    part belongs to. `is_intact` is false where the row was altered behind our back.
+    part belongs to. `is_intact` is false where the row was altered behind our back, `is_erased`
+    true where the sender's data was erased (SEC-08).
     """
 
     inbox_id: int
@@ -39,6 +40,7 @@ class InboxView:
     concat: Concat | None
     joined_id: int | None
     is_intact: bool
+    is_erased: bool
 
 
 class Inbox:
@@ -134,4 +136,5 @@ def _view(one: Message, who: Principal) -> InboxView:
         concat=one.concat,
         joined_id=one.joined_id,
         is_intact=one.is_intact,
+        is_erased=one.is_erased,
     )

@@ -247,6 +247,8 @@ def _moments(found: Message, changes: Sequence[Change]) -> Sequence[Moment]:
 
 
 def _summary(found: Message, batch: Batch) -> str:
+    if found.is_erased:
+        return "the recipient's data was erased; the message itself is proved by its leaf (SEC-08)"
     if found.line is None:
         return "its stored line was tampered with; it is never sent (policy: SMS-01)"
     words = {

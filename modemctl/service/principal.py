@@ -34,6 +34,7 @@ class Scope(StrEnum):
     ACCOUNTS_WRITE = "accounts:write"
     EVENTS_READ = "events:read"
     AUDIT_READ = "audit:read"
+    RECORDS_WRITE = "records:write"  # legal holds, purge, erasure
     METRICS_READ = "metrics:read"
     REQUESTS_USE = "requests:use"  # acts of two persons: ask, decide; each kind has its own scope
     PII_READ = "pii:read"  # unmasked numbers and texts (TEL-11)
@@ -60,6 +61,10 @@ ROLES: Final[Mapping[str, frozenset[Scope]]] = {
     "maintainer": _READ | {Scope.MODEMS_OPERATE, Scope.MODEMS_CONFIGURE, Scope.STOPS_PLACE},
     "technician": _READ
     | {Scope.MODEMS_OPERATE, Scope.SIMS_WRITE, Scope.REQUESTS_USE, Scope.STOPS_PLACE},
+    "records": frozenset(
+        {Scope.RECORDS_WRITE, Scope.REQUESTS_USE, Scope.AUDIT_READ, Scope.BATCHES_READ,
+         Scope.EVENTS_READ}
+    ),
     "auditor": _READ
     | {Scope.ACCOUNTS_READ, Scope.AUDIT_READ, Scope.INBOX_READ, Scope.REQUESTS_USE},
     "monitor": frozenset({Scope.METRICS_READ, Scope.MODEMS_READ, Scope.EVENTS_READ}),

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from modemctl.clock import Clock
 from modemctl.errors import StoreError
-from modemctl.store.engine import create_engines, readable, require_schema
+from modemctl.store.engine import create_engines, drop_wal, readable, require_schema
 from modemctl.store.journal import CommitReport, Journal, SetAct
 from modemctl.store.signals import Signals
 from modemctl.store.transaction import Tx
@@ -114,6 +114,14 @@ class Store:
             vault=self.vault,
             node_id=self.node_id,
         )
+
+    async def scrub(self) -> bool:
+        """Take what was deleted out of the write-ahead log, too; False: somebody reads, try again.
+
+        The database file itself is overwritten where rows go (SQLite's `secure_delete`).
+        """
+        url = self._writer_engine.url.render_as_string(hide_password=False)
+        return await asyncio.to_thread(drop_wal, url)
 
     def _query(self, query: Callable[[Connection], ResultT]) -> ResultT:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +15,10 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from modemctl.errors import ConfigError, StoreError
 from modemctl.store.tables import meta
 
-SCHEMA_REVISION: Final = "0014"
+SCHEMA_REVISION: Final = "0015"
 """The Alembic head that this code speaks (a test compares)."""
+
+_WAL_PATIENCE: Final = 0.2  # seconds: who waits for readers keeps the writer waiting
 
 
 def create_engines(url: str, *, n_readers: int) -> tuple[Engine, Engine]:
@@ -95,6 +97,23 @@ def sqlite_path(url: str) -> Path | None:
     return Path(parsed.database)
 
 
+def drop_wal(url: str) -> bool:
+    """Bring the write-ahead log into the SQLite file and cut it to nothing, if nobody reads.
+
+    Pages of before stand in it until then, also of rows that were deleted since. True where
+    nothing is left of them; other databases see to it themselves.
+    """
+    path = sqlite_path(url)
+    if path is None:
+        return True
+    with closing(sqlite3.connect(path, timeout=_WAL_PATIENCE)) as connection:
+        try:
+            is_busy_now, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError:
+            return False  # somebody reads or writes: another time
+    return not is_busy_now
+
+
 def _revision(conn: Connection) -> str | None:
     if not inspect(conn).has_table("alembic_version"):
         return None
@@ -120,6 +139,7 @@ def _tune_sqlite(engine: Engine, *, begin: str, query_only: bool, cache_kib: int
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
+            "secure_delete=ON",  # what was deleted or replaced is overwritten (SEC-08)
             "busy_timeout=5000",
             "temp_store=MEMORY",
             f"cache_size=-{cache_kib}",

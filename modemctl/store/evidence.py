@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, tuple_, update
 
@@ -31,6 +32,9 @@ from modemctl.store.tables import confirmation as confirmation_table
 from modemctl.store.tables import message as message_table
 from modemctl.store.transaction import Tx
 from modemctl.vault import Vault
+
+ERASED_LINE: Final = b"{}"
+"""What stands sealed where a line was erased; no leaf fits it, so it can never be sent."""
 
 _HARMLESS = frozenset({"superseded", "left"})  # all else, also an unknown reason, is distrust
 

@@ -22,6 +22,9 @@ from modemctl.store.tables import inbox, sim
 from modemctl.store.transaction import Tx
 from modemctl.vault import Vault
 
+ERASED_TPDU: Final = b""
+"""What stands sealed where octets were erased, and where there were none: in a joined text."""
+
 _TOGETHER: Final = timedelta(hours=1)
 """Segments of one message reach their service centre within this; a later one with the same
 reference is of another message."""
@@ -77,6 +80,7 @@ class Message:
     concat: Concat | None
     joined_id: int | None
     is_intact: bool
+    is_erased: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,9 +237,10 @@ def _join(tx: Tx, item: NewMessage, department: str | None) -> int | None:
 
 def _stored_part(vault: Vault, row: RowMapping) -> Part | None:
     try:
-        return _part(vault.decrypt(row["tpdu_enc"], place=_place("tpdu_enc", row["fingerprint"])))
+        octets = vault.decrypt(row["tpdu_enc"], place=tpdu_place(row["fingerprint"]))
     except TamperedError:
         return None  # an altered row must not keep a new message from being stored
+    return None if octets == ERASED_TPDU else _part(octets)
 
 
 def _open_parts(tx: Tx, item: NewMessage) -> Sequence[RowMapping]:
@@ -303,6 +308,7 @@ def _message(vault: Vault, row: RowMapping) -> Message:
         concat=concat,
         joined_id=row["joined_id"],
         is_intact=is_intact,
+        is_erased=row["sender_bidx"] is not None and row["sender_enc"] is None,
     )
 
 
@@ -316,6 +322,11 @@ def _open(vault: Vault, row: RowMapping, column: str) -> str | None:
 
 def _seal(tx: Tx, octets: bytes, column: str, key: str) -> bytes:
     return tx.vault.encrypt(octets, place=f"inbox.{column}:{key}")
+
+
+def tpdu_place(print_: bytes) -> str:
+    """Where a row's octets stand, for the vault."""
+    return _place("tpdu_enc", print_)
 
 
 def _place(column: str, print_: bytes) -> str:

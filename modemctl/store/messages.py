@@ -14,7 +14,7 @@ from modemctl.lifecycle import BatchState, MessageState, SegmentState, message_s
 from modemctl.model import BatchId, MessageId, SegmentId, Topic
 from modemctl.policy.digest import Line, read_line
 from modemctl.store.batches import Sight, seen_by
-from modemctl.store.evidence import open_line
+from modemctl.store.evidence import ERASED_LINE, open_line
 from modemctl.store.finals import announce
 from modemctl.store.tables import ITS_MESSAGE, batch, message, recipient, segment, segment_journal
 from modemctl.store.transaction import Transition, Tx
@@ -50,7 +50,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One recipient's message. `line` is None where its row was tampered with."""
+    """One recipient's message. `line` is None where it was erased or its row tampered with."""
 
     message_id: MessageId
     batch_id: BatchId
@@ -58,6 +58,7 @@ class Message:
     category: str
     line_no: int
     line: Line | None = field(repr=False)
+    is_erased: bool
     state: MessageState
     iccid: str | None
     choice: str | None
@@ -280,6 +281,7 @@ def _message(vault: Vault, row: Row[tuple[object, ...]], segments: tuple[Segment
         category=row.category,
         line_no=row.line_no,
         line=_line(vault, row),
+        is_erased=_octets(vault, row) == ERASED_LINE,
         state=message_state(states),
         iccid=row.iccid,
         choice=row.choice,
@@ -288,8 +290,13 @@ def _message(vault: Vault, row: Row[tuple[object, ...]], segments: tuple[Segment
 
 
 def _line(vault: Vault, row: Row[tuple[object, ...]]) -> Line | None:
+    octets = _octets(vault, row)
+    return None if octets is None or octets == ERASED_LINE else read_line(octets)
+
+
+def _octets(vault: Vault, row: Row[tuple[object, ...]]) -> bytes | None:
     try:
-        return read_line(open_line(vault, row.batch_id, row.line_no, row.line_enc))
+        return open_line(vault, row.batch_id, row.line_no, row.line_enc)
     except TamperedError:
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, Row, delete, insert, select
 
@@ -16,11 +17,13 @@ from modemctl.vault import Vault
 
 BY_SMS = "sms"
 BY_PERSON = "api"
+ERASED_NUMBER: Final = b""
+"""What stands sealed where the number was erased; the opt-out itself counts on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptOut:
-    """One number; `number` is None where its row was tampered with (it still counts)."""
+    """One number; None where it was erased, or its row tampered with (it still counts)."""
 
     bidx: bytes
     number: str | None = field(repr=False)
@@ -38,7 +41,7 @@ def add(tx: Tx, number: str, *, source: str, by: str, keyword: str | None = None
     tx.conn.execute(
         insert(opt_out).values(
             number_bidx=bidx,
-            number_enc=tx.vault.encrypt_text(number, place=_place(bidx)),
+            number_enc=tx.vault.encrypt_text(number, place=number_place(bidx)),
             at=tx.now,
             source=source,
             keyword=keyword,
@@ -87,7 +90,8 @@ def list_opt_outs(conn: Connection, vault: Vault, *, after: bytes, limit: int) -
 
 def _opt_out(vault: Vault, row: Row[tuple[object, ...]]) -> OptOut:
     try:
-        number = vault.decrypt_text(row.number_enc, place=_place(row.number_bidx))
+        place = number_place(row.number_bidx)
+        number = vault.decrypt_text(row.number_enc, place=place) or None
     except TamperedError:
         number = None
     return OptOut(
@@ -100,5 +104,6 @@ def _opt_out(vault: Vault, row: Row[tuple[object, ...]]) -> OptOut:
     )
 
 
-def _place(bidx: bytes) -> str:
+def number_place(bidx: bytes) -> str:
+    """Where a number on the list stands, for the vault."""
     return f"opt_out.number_enc:{bidx.hex()}"

@@ -28,6 +28,7 @@ from modemctl.store.tables import (
     batch,
     bay_tie,
     dual_request,
+    legal_hold,
     opt_out,
     sim,
     stop,
@@ -288,6 +289,12 @@ _RULES: Final[Sequence[_Rule]] = (
             "request.spend": _set(DualState.SPENT.value),
         },
         read=lambda row: (row["state"],),
+    ),
+    _Rule(
+        table=legal_hold,
+        subject=lambda row: str(row["hold_id"]),
+        acts={"hold.set": _set(None), "hold.lift": _ended},
+        read=lambda row: (_ms(row["lifted_at"]),),
     ),
     _Rule(
         table=sim,

@@ -19,7 +19,11 @@ from modemctl.store import (
     admissions,
     authorities,
     dual,
+    erasures,
+    holds,
+    optouts,
     pins,
+    purges,
     sims,
     steady,
     stop_book,
@@ -36,8 +40,11 @@ from modemctl.store.tables import (
     batch,
     bay_tie,
     dual_request,
+    erasure,
+    legal_hold,
     opt_out,
     puk_request,
+    purge_run,
     sim,
     stop,
     stop_seal,
@@ -145,9 +152,26 @@ def _batch(conn: Connection, vault: Vault, key: str) -> bool:
 
 def _opt_out(conn: Connection, vault: Vault, key: str) -> bool:
     row = conn.execute(select(*opt_out.c).where(opt_out.c.number_bidx == key)).mappings().one()
-    place = f"opt_out.number_enc:{row['number_bidx'].hex()}"
-    number = vault.decrypt_text(row["number_enc"], place=place)
-    return bool(row["number_bidx"] == vault.blind_index(number))
+    place = optouts.number_place(row["number_bidx"])
+    number = vault.decrypt(row["number_enc"], place=place)
+    if number == optouts.ERASED_NUMBER:
+        return True
+    return bool(row["number_bidx"] == vault.blind_index(number.decode()))
+
+
+def _legal_hold(conn: Connection, vault: Vault, key: str) -> bool:
+    found = holds.read(conn, vault, key)
+    return found is not None and found.is_intact
+
+
+def _purge_run(conn: Connection, vault: Vault, key: str) -> bool:
+    row = conn.execute(select(*purge_run.c).where(purge_run.c.run_id == key)).mappings().one()
+    return purges.is_intact(vault, row)
+
+
+def _erasure(conn: Connection, vault: Vault, key: str) -> bool:
+    row = conn.execute(select(*erasure.c).where(erasure.c.erasure_id == key)).mappings().one()
+    return erasures.is_intact(vault, row)
 
 
 SEALED: Final[Mapping[Table, _Check]] = {
@@ -164,5 +188,8 @@ SEALED: Final[Mapping[Table, _Check]] = {
     opt_out: _opt_out,
     stop: _stop,
     stop_seal: _stop_seal,
+    legal_hold: _legal_hold,
+    purge_run: _purge_run,
+    erasure: _erasure,
 }
 """Table → how a row of it is held against its seal."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,9 +13,12 @@ from sqlalchemy import Connection, RowMapping, bindparam, func, select
 from modemctl.errors import ModemctlError
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.policy.digest import decode_header
-from modemctl.store.tables import batch, message, segment, segment_journal
+from modemctl.store.tables import audit_entry, batch, message, segment, segment_journal
 
 _PAGE: Final = 2_000  # short enough for others to use the database in between
+
+
+_NO_END: Final = 2**63
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,11 +37,13 @@ class SegmentReplay:
     _at: int = 0
     _lists: dict[str, _List] = field(default_factory=dict)
     _frozen: dict[str, bytes] | None = None
+    _purged: Purged | None = None
 
     def step(self, conn: Connection) -> tuple[list[str], bool]:
         """The faults of the next page, a line each; and whether there are more pages."""
-        if self._frozen is None:
+        if self._frozen is None or self._purged is None:
             self._frozen = {row.batch_id: row.header for row in conn.execute(_FROZEN)}
+            self._purged = read_purged(conn)
         rows = conn.execute(_SEGMENTS, {"after": self._at, "n": _PAGE}).mappings().all()
         is_last = len(rows) < _PAGE
         last = _latest_id(conn) if is_last else rows[-1]["segment_id"]
@@ -44,6 +51,9 @@ class SegmentReplay:
             row.segment_id: row.after
             for row in conn.execute(_TOLD, {"after": self._at, "last": last})
         }
+        held = {row["segment_id"] for row in rows}
+        if is_last or any(one not in held and one not in self._purged for one in told):
+            self._purged = read_purged(conn)  # a purge may be under way
         faults = list(self._faults(rows, told))
         self._at = max(last, self._at)
         self.n += len(rows)
@@ -52,9 +62,12 @@ class SegmentReplay:
         return faults, not is_last
 
     def _faults(self, rows: Sequence[RowMapping], told: dict[int, str]) -> Iterator[str]:
+        assert self._purged is not None, "read with the first page"
         for row in rows:
             segment_id, state = row["segment_id"], row["state"]
             after = told.pop(segment_id, SegmentState.QUEUED.value)
+            if segment_id in self._purged:
+                yield f"segment {segment_id}: it was purged, and is there again"
             if after != state:
                 yield f"segment {segment_id}: it is {state}, the journal says {after}"
             seen = self._lists.setdefault(row["batch_id"], _List())
@@ -64,20 +77,48 @@ class SegmentReplay:
             if row["line_no"] is not None:
                 seen.last = (row["line_no"], row["seq"], row["message_id"])
         for segment_id, after in sorted(told.items()):
+            if segment_id in self._purged:
+                continue
             yield f"segment {segment_id}: the row is missing, the journal says {after}"
 
     def _short_lists(self) -> Iterator[str]:
         """Frozen lists that are longer or shorter than what was approved."""
         assert self._frozen is not None, "read with the first page"
+        assert self._purged is not None
         for batch_id, header in sorted(self._frozen.items()):
             try:
                 wanted = decode_header(header).totals.n_segments
             except (ModemctlError, TypeError, ValueError, KeyError):
                 yield f"batch {batch_id}: its header cannot be read"
                 continue
-            n = self._lists.get(batch_id, _List()).n
+            n = self._lists.get(batch_id, _List()).n + self._purged.n_of.get(batch_id, 0)
             if n != wanted:
                 yield f"batch {batch_id}: {n} segments, its header says {wanted}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Purged:
+    """Which segments were purged, as the audit log tells, and how many of each batch."""
+
+    spans: list[tuple[int, int]]
+    n_of: dict[str, int]
+
+    def __contains__(self, segment_id: int) -> bool:
+        """Whether this segment was purged."""
+        at = bisect_right(self.spans, (segment_id, _NO_END)) - 1
+        return at >= 0 and self.spans[at][0] <= segment_id <= self.spans[at][1]
+
+
+def read_purged(conn: Connection) -> Purged:
+    """What the audit log says was purged."""
+    purged = Purged(spans=[], n_of={})
+    for row in conn.execute(_PURGED):
+        spans = [(int(first), int(last)) for first, last in json.loads(row.details)["segments"]]
+        purged.spans += spans
+        n = sum(last - first + 1 for first, last in spans)
+        purged.n_of[row.subject] = purged.n_of.get(row.subject, 0) + n
+    purged.spans.sort()
+    return purged
 
 
 def _follows(row: RowMapping, last: tuple[int, int, int]) -> bool:
@@ -99,6 +140,9 @@ def _latest_id(conn: Connection) -> int:
     return max(one or 0 for one in known)
 
 
+_PURGED: Final = select(audit_entry.c.subject, audit_entry.c.details).where(
+    audit_entry.c.action == "purge.segments"
+)
 _FROZEN: Final = select(batch.c.batch_id, batch.c.header).where(
     batch.c.header.is_not(None), batch.c.state != BatchState.DRAFT
 )

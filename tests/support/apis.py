@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from api.app import Services, create_app
 from api.server import serve
 from modemctl.config import ApiSettings, Settings
+from modemctl.policy.records import RecordClass, Retention
 from modemctl.service.accounts import AccountKind, Accounts, bootstrap
 from modemctl.service.admissions import Admissions
 from modemctl.service.audits import Audits
@@ -22,8 +23,10 @@ from modemctl.service.batches import Batches, SubmissionRules
 from modemctl.service.calls import Calls
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import Dual
+from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
 from modemctl.service.health import Health
+from modemctl.service.holds import Holds
 from modemctl.service.inbox import Inbox
 from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
@@ -32,6 +35,7 @@ from modemctl.service.modems import Modems
 from modemctl.service.optouts import OptOuts
 from modemctl.service.principal import Principal
 from modemctl.service.puks import Puks
+from modemctl.service.purges import Purges
 from modemctl.service.sims import Sims
 from modemctl.service.stops import StopMemory, Stops
 from modemctl.store import Store
@@ -40,6 +44,8 @@ from modemctl.vault import AuditKey
 from tests.support.stores import AUDIT_SEED, TestClock, open_store
 
 STEPS = ("department_manager", "manager", "manager_in_charge", "general_manager")
+
+RETENTION = Retention(days=dict.fromkeys(RecordClass, 1_827))
 
 
 @dataclass
@@ -142,6 +148,9 @@ def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services
             head_file=folder / "audit-head.json",
         ),
         health=Health(store),
+        holds=Holds(store, numbers=numbers),
+        purges=Purges(store, retention=RETENTION, is_automatic=False),
+        erasures=Erasures(store, numbers=numbers),
     )
 
 

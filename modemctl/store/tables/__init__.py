@@ -35,6 +35,7 @@ from modemctl.store.tables.evidence import audit_entry, event, meta, node
 from modemctl.store.tables.incoming import call, inbox, report
 from modemctl.store.tables.people import account, api_key, approver_key, authorisation
 from modemctl.store.tables.pins import card_lock, pin_change, puk_request
+from modemctl.store.tables.records import erasure, legal_hold, purge_run
 from modemctl.store.tables.requests import dual_request
 from modemctl.store.tables.schema import UtcMs, from_ms, metadata, to_ms
 from modemctl.store.tables.stops import stop, stop_batch, stop_flight, stop_seal
@@ -57,9 +58,11 @@ __all__ = [
     "card_lock",
     "confirmation",
     "dual_request",
+    "erasure",
     "event",
     "from_ms",
     "inbox",
+    "legal_hold",
     "message",
     "meta",
     "metadata",
@@ -70,6 +73,7 @@ __all__ = [
     "pin_change",
     "pin_import",
     "puk_request",
+    "purge_run",
     "quota",
     "quota_contact",
     "recipient",

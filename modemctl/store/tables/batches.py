@@ -42,6 +42,7 @@ batch = Table(
     Column("not_before", UtcMs, nullable=False),
     Column("not_after", UtcMs, nullable=False),
     Column("salt_nonce", LargeBinary),  # purging NULLs it: leaves no longer tell their lines
+    Column("purged_at", UtcMs),  # when the last of its rows was gone
     Column("header", LargeBinary),  # RFC 8785 octets, frozen at CHECKED
     Column("digest", LargeBinary),  # SHA-256 of header
     Column("request_digest", LargeBinary, nullable=False),  # same id, other content → 409
