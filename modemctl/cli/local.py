@@ -105,16 +105,18 @@ conformance = _simulator(
 def check_config(connection: Connection, config_path: Path | None, *, as_json: bool) -> int:
     """Read the settings, report every mistake with its place.
 
-    The site's families are read too. The place is file, line and key. Exit status 78: there are
-    mistakes.
+    The site's families and lists of words are read too. The place is file, line and key. Exit
+    status 78: there are mistakes.
     """
     from modemctl.config import load
     from modemctl.fleet.families import site_families
+    from modemctl.service.content_lists import content_rules
 
     path = config_path or connection.config_path
     try:
         settings = load(path)
         own = [family.capabilities.family for family in site_families(settings.bank.families)]
+        lists = [rule.name for rule in content_rules(settings).lists]
     except ConfigError as error:
         if not as_json:
             raise
@@ -127,6 +129,8 @@ def check_config(connection: Connection, config_path: Path | None, *, as_json: b
         click.echo(f"{path}: well-formed (policy digest {digest}…)")
         if own:
             click.echo(f"{settings.bank.families}: families of this site: {', '.join(own)}")
+        if lists:
+            click.echo(f"{settings.content.lists}: lists of words: {', '.join(lists)}")
     return 0
 
 

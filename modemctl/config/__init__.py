@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from modemctl.config.content import ContentSettings
     from modemctl.config.limits import CapSettings, LimitsSettings
     from modemctl.config.people import PeopleSettings
     from modemctl.config.reference import reference_markdown
@@ -40,6 +41,7 @@ DEFAULT_PATH: Final = Path("/etc/modemctl/modemctl.toml")
 
 _ELSEWHERE: Final = {
     "CapSettings": "limits",
+    "ContentSettings": "content",
     "ENV_RESERVED": "toml_file",
     "LimitsSettings": "limits",
     "PeopleSettings": "people",
@@ -70,6 +72,7 @@ __all__ = [
     "ApprovalsSettings",
     "BankSettings",
     "CapSettings",
+    "ContentSettings",
     "HoursSettings",
     "LimitsSettings",
     "LockMode",

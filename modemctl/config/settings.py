@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from modemctl.config.content import ContentSettings
 from modemctl.config.limits import LimitsSettings
 from modemctl.config.people import PeopleSettings
 from modemctl.config.retention import RetentionSettings
@@ -439,6 +440,7 @@ class Settings(_Slice):
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
     hours: HoursSettings = Field(default_factory=HoursSettings)
     approvals: ApprovalsSettings = Field(default_factory=ApprovalsSettings)
+    content: ContentSettings = Field(default_factory=ContentSettings)
     sms: SmsSettings = Field(default_factory=SmsSettings)
     sims: SimsSettings = Field(default_factory=SimsSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
@@ -468,6 +470,7 @@ class Settings(_Slice):
                 "limits": True,
                 "hours": True,
                 "approvals": True,
+                "content": True,
                 "sims": True,
                 "bank": {"cards", "modems"},
             },

@@ -43,6 +43,7 @@ from modemctl.store import batches as rows
 from modemctl.store.accounts import Account, AccountState, find_account, find_account_named
 from modemctl.store.batches import NewBatch
 from modemctl.store.staging import Frozen
+from modemctl.store.texts import note_use
 from modemctl.store.transaction import Json
 
 Sift: TypeAlias = Callable[[JudgeRules], AsyncGenerator[Judged, None]]
@@ -231,7 +232,14 @@ class Intake:
         def freeze(tx: Tx) -> None:
             if not staging.freeze(tx, end):
                 raise Conflict("the batch was closed while its list came in")
-            tx.audit(who.name, "batch.submit", new.batch_id, details)
+            text = note_use(
+                tx,
+                new.batch_id,
+                template=new.template,
+                n_messages=end.n_messages,
+                rule=self._rules.flood,
+            )
+            tx.audit(who.name, "batch.submit", new.batch_id, {**details, "text": text.hex()})
 
         await self._store.write(freeze)
 

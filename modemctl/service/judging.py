@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from modemctl.errors import PolicyRefused
 from modemctl.model import mask_text
 from modemctl.policy.content import ContentRules, has_control, render, variables_of
 from modemctl.policy.digest import Line, line_jcs
@@ -81,13 +82,15 @@ class Judge:
             good: list[GoodLine] = []
             bad: list[BadLine] = []
             forcing: dict[str, None] = {}  # a set that keeps its order
+            texts: list[str] = []
             for source in part:
-                found = self._judge(source, forcing)
+                found = self._judge(source, forcing, texts)
                 if isinstance(found, Rejection):
                     masked = mask_text(source.to.strip()[:_MAX_SHOWN])
                     bad.append(BadLine(line_no=source.line_no, masked=masked, reason=found))
                 else:
                     good.append(found)
+            self._check(good, texts)
             yield Judged(
                 good=good,
                 bad=bad,
@@ -96,14 +99,36 @@ class Judge:
                 share=reading.share(),
             )
 
-    def _judge(self, source: Recipient, forcing: dict[str, None]) -> GoodLine | Rejection:
+    def _check(self, good: Sequence[GoodLine], texts: Sequence[str]) -> None:
+        """Refuse the list for the first line whose variables make the text break a rule."""
+        if not texts:
+            return
+        content, category = self._rules.content, self._rules.category
+        at = content.check_all(texts, template=self._rules.template, category=category)
+        if at is None:
+            return
+        try:
+            content.check(texts[at], category=category)
+        except PolicyRefused as error:
+            raise PolicyRefused(
+                error.policy or "SMS-08",
+                f"line {good[at].line_no}, its variables put in: {error.rule}",
+                cure=error.cure,
+                field="text",
+                value=error.value,
+            ) from None
+
+    def _judge(
+        self, source: Recipient, forcing: dict[str, None], texts: list[str]
+    ) -> GoodLine | Rejection:
         to = normalise(source.to, self._rules.numbers)
         if isinstance(to, Rejection):
             return to
         variables = {name: source.variables.get(name, "") for name in self._needed}
         if not all(variables.values()):
             return Rejection.MISSING_VARIABLE
-        found = self._plan_for(variables)
+        text = self._text(variables)
+        found = self._plan if text is None else _plan(text)
         if found is None:
             return Rejection.BAD_TEXT
         if found.n_segments > self._rules.smallest_cap:
@@ -112,23 +137,27 @@ class Judge:
         if number in self._seen:
             return Rejection.DUPLICATE
         self._seen.add(number)
+        if text is not None:
+            texts.append(text)
         for char in found.forcing:
             forcing[char] = None
         octets = line_jcs(Line(line_no=source.line_no, to=to, variables=variables))
         return GoodLine(line_no=source.line_no, to=to, octets=octets, n_segments=found.n_segments)
 
-    def _plan_for(self, variables: dict[str, str]) -> SegmentPlan | None:
+    def _text(self, variables: dict[str, str]) -> str | None:
+        """The text with its variables put in; None where it needs none.
+
+        Empty, and hence not sent, where a variable holds what no text may.
+        """
         if not self._needed:
-            return self._plan
-        if any(map(has_control, variables.values())):
             return None
-        text = render(self._rules.template, variables)
-        self._rules.content.check(text, category=self._rules.category)
-        return _plan(text)
+        if any(map(has_control, variables.values())):
+            return ""
+        return render(self._rules.template, variables)
 
 
 def _plan(text: str) -> SegmentPlan | None:
     try:
-        return plan(text)
+        return plan(text) if text else None
     except Unencodable:
         return None

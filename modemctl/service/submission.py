@@ -20,7 +20,9 @@ from modemctl.policy.content import ContentRules, has_control, variables_of
 from modemctl.policy.hours import Quiet, next_open
 from modemctl.policy.numbers import NumberRules
 from modemctl.policy.quotas import QuotaRules, setting_of, tightest
+from modemctl.service.content_lists import content_rules
 from modemctl.sms import Unencodable, plan
+from modemctl.store.texts import FloodRule
 
 _GROUP: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MAX_TEXT: Final = 20_000
@@ -82,6 +84,7 @@ class SubmissionRules:
 
     approvals: ApprovalRules
     content: ContentRules
+    flood: FloodRule
     region: str
     own_party: str
     default_window: timedelta
@@ -101,7 +104,11 @@ class SubmissionRules:
                 quiet[category] = hours
         return cls(
             approvals=ApprovalRules.of(settings.site.id, settings.approvals),
-            content=ContentRules(signature=settings.site.signature),
+            content=content_rules(settings),
+            flood=FloodRule(
+                most=settings.content.same_text_recipients,
+                within=timedelta(hours=settings.content.same_text_hours),
+            ),
             region=settings.site.region,
             own_party=settings.approvals.own_party,
             default_window=timedelta(hours=settings.sms.validity_hours),

@@ -32,6 +32,7 @@ from modemctl.store.tables import (
     opt_out,
     sim,
     stop,
+    text_use,
     to_ms,
 )
 
@@ -196,6 +197,12 @@ def _stop_of(entry: _Entry) -> _Row:
     return entry.details["kind"], entry.details["target"], entry.action == "stop.place"
 
 
+def _said(entry: _Entry) -> _Row:
+    """Text and number of messages; earlier versions did not tell the text."""
+    text = entry.details.get("text")
+    return _UNTOLD if text is None else (text, entry.details["messages"])
+
+
 _IN_ORDER: Final = (
     select(audit_entry)
     .where(audit_entry.c.action.in_(bindparam("actions", expanding=True)))
@@ -255,6 +262,12 @@ _RULES: Final[Sequence[_Rule]] = (
             "batch.expired": _set(BatchState.EXPIRED.value),
         },
         read=lambda row: (row["state"],),
+    ),
+    _Rule(
+        table=text_use,
+        subject=lambda row: str(row["batch_id"]),
+        acts={"batch.submit": _said},
+        read=lambda row: (row["fingerprint"].hex(), row["n_messages"]),
     ),
     _Rule(
         table=opt_out,

@@ -48,7 +48,9 @@ from modemctl.store.tables import (
     sim,
     stop,
     stop_seal,
+    text_use,
 )
+from modemctl.store.texts import is_intact as is_use_intact
 from modemctl.vault import Vault
 
 _Check: TypeAlias = Callable[[Connection, Vault, str], bool]
@@ -174,6 +176,12 @@ def _erasure(conn: Connection, vault: Vault, key: str) -> bool:
     return erasures.is_intact(vault, row)
 
 
+def _text_use(conn: Connection, vault: Vault, key: str) -> bool:
+    return is_use_intact(
+        vault, conn.execute(select(text_use).where(text_use.c.batch_id == key)).one()
+    )
+
+
 SEALED: Final[Mapping[Table, _Check]] = {
     account: _account,
     api_key: _api_key,
@@ -191,5 +199,6 @@ SEALED: Final[Mapping[Table, _Check]] = {
     legal_hold: _legal_hold,
     purge_run: _purge_run,
     erasure: _erasure,
+    text_use: _text_use,
 }
 """Table → how a row of it is held against its seal."""

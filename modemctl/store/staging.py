@@ -20,6 +20,7 @@ from modemctl.store.tables import (
     opt_out,
     recipient,
     segment,
+    text_use,
 )
 from modemctl.store.transaction import Tx
 
@@ -184,6 +185,7 @@ def discard(tx: Tx, batch_id: BatchId, *, limit: int) -> bool:
         return False
     tx.conn.execute(delete(batch_removed).where(batch_removed.c.batch_id == batch_id))
     tx.conn.execute(delete(batch_chunk).where(batch_chunk.c.batch_id == batch_id))
+    tx.conn.execute(delete(text_use).where(text_use.c.batch_id == batch_id))
     tx.conn.execute(delete(batch).where(batch.c.batch_id == batch_id))
     return True
 

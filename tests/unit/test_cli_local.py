@@ -181,6 +181,19 @@ def test_families_of_the_site_are_checked_and_named(site: Path, families: Path) 
     assert "families of this site: acme" in done.out
 
 
+def test_lists_of_words_are_checked_and_named(site: Path) -> None:
+    folder = site.parent / "content.d"
+    folder.mkdir()
+    with site.open("a", encoding="utf-8") as file:
+        file.write(f'[content]\nlists = "{folder}"\n')
+    (folder / "spam.toml").write_text('words = ["spam"]\n', encoding="utf-8")
+    assert "lists of words: spam" in call("-c", site, "check-config").out
+    (folder / "spam.toml").write_text('words = ["x"]\n', encoding="utf-8")
+    done = call("-c", site, "check-config")
+    assert done.status == 78
+    assert "has too few letters" in done.err
+
+
 def test_mistakes_in_families_are_told_together_and_keep_the_daemon_from_starting(
     site: Path, families: Path
 ) -> None:

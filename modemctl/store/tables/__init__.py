@@ -39,6 +39,7 @@ from modemctl.store.tables.records import erasure, legal_hold, purge_run
 from modemctl.store.tables.requests import dual_request
 from modemctl.store.tables.schema import UtcMs, from_ms, metadata, to_ms
 from modemctl.store.tables.stops import stop, stop_batch, stop_flight, stop_seal
+from modemctl.store.tables.texts import text_use
 
 __all__ = [
     "ITS_MESSAGE",
@@ -85,6 +86,7 @@ __all__ = [
     "stop_batch",
     "stop_flight",
     "stop_seal",
+    "text_use",
     "to_ms",
     "wish",
 ]

@@ -1,0 +1,51 @@
+"""The settings of what texts may say (SMS-08)."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, field_validator
+
+from modemctl.config.slices import Slice
+
+_LINK: Final = re.compile(r"[^\s/?#@:]+\.[^\s/?#@:]+(/\S*)?")
+
+
+class ContentSettings(Slice):
+    """What texts may say, beside the built-in rules."""
+
+    lists: Path = Field(
+        default=Path("/etc/modemctl/content.d"),
+        description="Folder of the site's own lists of words and patterns, a TOML file each "
+        "(`docs/content.md`); it need not exist.",
+    )
+    links: tuple[str, ...] = Field(
+        default=(),
+        description="Links that a text may hold: `example.cn` with all names below it, or one "
+        "whole link such as `t.cn/Ab12`. Empty: none.",
+    )
+    same_text_recipients: int = Field(
+        default=2_000_000,
+        ge=0,
+        le=1_000_000_000,
+        description="Recipients that one text may go to within `same_text_hours`, all batches "
+        "together; 0: any number.",
+    )
+    same_text_hours: int = Field(
+        default=24, ge=1, le=8_784, description="Hours in which the same text is counted."
+    )
+
+    @field_validator("lists")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        if not value.is_absolute() or "\0" in str(value):
+            raise ValueError("must be an absolute path")
+        return value
+
+    @field_validator("links")
+    @classmethod
+    def _links(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for link in value:
+            if not _LINK.fullmatch(link):
+                raise ValueError("each link must be a name such as bank.cn, or one with its path")
+        return value
