@@ -7,6 +7,7 @@ manager starts it again.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -268,6 +269,7 @@ async def _run_on(
     await services.stops.recall()
     await _recover(store, fleet.rules, timedelta(minutes=settings.hours.hold_after_outage_minutes))
     manager = ServiceManager(store.clock)
+    _settle_memory()
     stop = asyncio.Event()
     api_stop = asyncio.Event()
     try:
@@ -301,6 +303,16 @@ async def _run_on(
     await store.write(nodes.stop)
     await _note_head(services.audits)
     return not fleet.supervisor.has_left_behind
+
+
+def _settle_memory() -> None:
+    """Let the garbage collector pass over what lives as long as the process, modules above all.
+
+    A full collection stops the loop: over everything it took 70 to 190 ms, several times in each
+    long list.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _problems(errors: BaseExceptionGroup[ConfigError]) -> list[str]:
