@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, insert, literal, select, union_all, u
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, EventKind, mask_number
 from modemctl.policy.numbers import Rejection
+from modemctl.store.bulk import insert_rows
 from modemctl.store.evidence import state_values
 from modemctl.store.tables import (
     batch,
@@ -110,14 +111,9 @@ def index_recipients(tx: Tx, batch_id: BatchId, lines: Sequence[IndexedLine]) ->
 
     The database refuses the same recipient twice in a batch.
     """
-    if lines:
-        tx.conn.execute(
-            insert(recipient),
-            [
-                {"recipient_bidx": bidx, "batch_id": batch_id, "line_no": line_no}
-                for bidx, line_no in lines
-            ],
-        )
+    names = ("recipient_bidx", "batch_id", "line_no")
+    rows = [(bidx, batch_id, line_no) for bidx, line_no in lines]
+    insert_rows(tx.conn, recipient, names, rows)
 
 
 def freeze(tx: Tx, end: Frozen) -> bool:
@@ -209,19 +205,11 @@ def _taken_out(conn: Connection, new: Slice) -> Sequence[RemovedLine]:
 
 
 def _add_messages(conn: Connection, batch_id: str, lines: Sequence[StagedLine]) -> None:
-    conn.execute(
-        insert(message),
-        [
-            {
-                "batch_id": batch_id,
-                "line_no": line.line_no,
-                "recipient_bidx": line.recipient_bidx,
-                "line_enc": line.line_enc,
-                "n_segments": line.n_segments,
-            }
-            for line in lines
-        ],
-    )
+    names = ("batch_id", "line_no", "recipient_bidx", "line_enc", "n_segments")
+    rows = [
+        (batch_id, one.line_no, one.recipient_bidx, one.line_enc, one.n_segments) for one in lines
+    ]
+    insert_rows(conn, message, names, rows)
     first, last = lines[0].line_no, lines[-1].line_no
     longest = max(line.n_segments for line in lines)
     seqs = union_all(*(select(literal(seq).label("seq")) for seq in range(1, longest + 1)))
