@@ -111,6 +111,20 @@ class BatchSummary(_Shown):
         return row if may_read_text(who, batch) else row.model_copy(update={"text": None})
 
 
+class BatchEstimate(_Shown):
+    """What the batch comes to, as reckoned when its list was complete; it is signed, too.
+
+    `cost` is decimal text, at most so much; `finish` null: not within its window; `limits` are the
+    settings that make it wait.
+    """
+
+    n_cards: int
+    cost: str
+    currency: str
+    finish: datetime | None
+    limits: tuple[str, ...]
+
+
 class BatchTotals(_Shown):
     """What approvers sign beside text and list; `forcing` are the characters that force UCS-2."""
 
@@ -119,6 +133,7 @@ class BatchTotals(_Shown):
     n_removed: int
     removed_by: Mapping[str, int]
     forcing: tuple[str, ...]
+    estimate: BatchEstimate | None = Field(description="Null of batches of earlier versions.")
 
 
 class BatchStep(_Shown):

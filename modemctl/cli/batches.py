@@ -264,11 +264,27 @@ def _preview(found: Record) -> None:
     if removed_by := _members(totals.get("removed_by")):
         reasons = ", ".join(f"{reason} {n}" for reason, n in removed_by.items())
         click.echo(f"lines taken out: {found.get('n_removed')} ({reasons})")
-    if isinstance(finish := found.get("finish_estimate"), str):
-        click.echo(f"would be sent by about {local_time(finish)}")
+    for line in _estimate(_members(totals.get("estimate"))):
+        click.echo(line)
     if found.get("fault"):
         click.echo(f"its evidence cannot be trusted: {found['fault']}")
     _say_next(found)
+
+
+def _estimate(known: Record) -> Iterator[str]:
+    """What the batch was reckoned to come to; nothing for batches of earlier versions."""
+    if not known:
+        return
+    yield f"cards that could send it: {known.get('n_cards')}"
+    yield f"cost: at most {known.get('cost')} {known.get('currency')}"
+    finish = known.get("finish")
+    if isinstance(finish, str):
+        yield f"would be sent by about {local_time(finish)}"
+    else:
+        yield "would NOT be sent within its window"
+    limits = known.get("limits")
+    if isinstance(limits, list) and limits:
+        yield f"limits that make it wait: {', '.join(map(str, limits))}"
 
 
 def _say_next(found: Record) -> None:

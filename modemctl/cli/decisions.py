@@ -210,6 +210,7 @@ def _show_sheet(sheet: Record, header: BatchHeader) -> None:
         "card group": header.card_group or "any",
         "to send": f"{totals.n_messages} messages, {totals.n_segments} segments",
         "taken out": ", ".join(f"{why} {n}" for why, n in totals.removed_by.items()) or "none",
+        **_estimate(header),
         "digest": text_of(sheet, "digest"),
         "text": header.template,
     }
@@ -219,6 +220,19 @@ def _show_sheet(sheet: Record, header: BatchHeader) -> None:
     for one in examples if isinstance(examples, list) else []:
         if isinstance(one, list) and len(one) == 2:
             click.echo(printable(f"{'example:':<12}{one[0]}  {one[1]}"), err=True)
+
+
+def _estimate(header: BatchHeader) -> dict[str, str]:
+    known = header.totals.estimate
+    if known is None:
+        return {}
+    finish = known.finish
+    return {
+        "cards": str(known.n_cards),
+        "cost": f"at most {known.cost} {known.currency}",
+        "sent by": "NOT within its window" if finish is None else local_time(finish.isoformat()),
+        "waits for": ", ".join(known.limits) or "nothing",
+    }
 
 
 def _sign(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         SiteSettings,
         SmsSettings,
     )
+    from modemctl.config.tariff import TariffSettings
     from modemctl.config.toml_file import ENV_RESERVED, load
 
 DEFAULT_PATH: Final = Path("/etc/modemctl/modemctl.toml")
@@ -47,6 +48,7 @@ _ELSEWHERE: Final = {
     "PeopleSettings": "people",
     "PurgeMode": "retention",
     "RetentionSettings": "retention",
+    "TariffSettings": "tariff",
     "load": "toml_file",
     "reference_markdown": "reference",
 }
@@ -88,6 +90,7 @@ __all__ = [
     "SimsSettings",
     "SiteSettings",
     "SmsSettings",
+    "TariffSettings",
     "load",
     "reference_markdown",
 ]

@@ -26,6 +26,7 @@ from modemctl.config.people import PeopleSettings
 from modemctl.config.retention import RetentionSettings
 from modemctl.config.slices import Count
 from modemctl.config.slices import Slice as _Slice
+from modemctl.config.tariff import TariffSettings
 
 BUILT_IN_CHAINS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = MappingProxyType(
     {
@@ -442,6 +443,7 @@ class Settings(_Slice):
     approvals: ApprovalsSettings = Field(default_factory=ApprovalsSettings)
     content: ContentSettings = Field(default_factory=ContentSettings)
     sms: SmsSettings = Field(default_factory=SmsSettings)
+    tariff: TariffSettings = Field(default_factory=TariffSettings)
     sims: SimsSettings = Field(default_factory=SimsSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)

@@ -17,7 +17,8 @@ import rfc8785
 from modemctl.errors import PolicyRefused
 from modemctl.model import AccountId, BatchId
 
-VERSION: Final = 1
+VERSION: Final = 2
+_WITHOUT_ESTIMATE: Final = 1  # the version of headers of batches that were frozen before it
 LEAF_OCTETS: Final = 32
 CHUNK_LINES: Final = 1_024
 NO_LINE: Final = bytes(LEAF_OCTETS)
@@ -47,6 +48,21 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What the batch comes to, as the preview reckoned when its list was complete.
+
+    `cost` is decimal text and an upper bound; `finish` None: not within the window. `limits` are
+    the settings that make it wait.
+    """
+
+    n_cards: int
+    cost: str
+    currency: str
+    finish: datetime | None
+    limits: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
     """What approvers sign beside text and list. `removed_by` counts reasons."""
 
@@ -55,6 +71,7 @@ class Totals:
     n_removed: int
     removed_by: Mapping[str, int]
     forcing: tuple[str, ...]
+    estimate: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +150,7 @@ def encode_header(header: BatchHeader) -> bytes:
     totals = header.totals
     return rfc8785.dumps(
         {
-            "v": VERSION,
+            "v": _version(totals),
             "site_id": header.site_id,
             "batch_id": header.batch_id,
             "category": header.category,
@@ -154,6 +171,7 @@ def encode_header(header: BatchHeader) -> bytes:
                 "removed": totals.n_removed,
                 "removed_by": dict(totals.removed_by),
                 "forcing": list(totals.forcing),
+                **_estimate_members(totals.estimate),
             },
             "chunks": [chunk.hex() for chunk in header.chunks],
         }
@@ -170,7 +188,7 @@ def decode_header(octets: bytes) -> BatchHeader:
     try:
         members = json.loads(octets)
         header = _header(members)
-        is_same = members["v"] == VERSION and encode_header(header) == octets
+        is_same = encode_header(header) == octets
     except _UNREADABLE as error:
         raise PolicyRefused("SMS-01", "the batch's header was changed") from error
     if not is_same:
@@ -214,6 +232,43 @@ def _totals(members: Mapping[str, object]) -> Totals:
         n_removed=int(str(members["removed"])),
         removed_by=MappingProxyType({str(why): int(n) for why, n in removed_by.items()}),
         forcing=tuple(str(char) for char in forcing),
+        estimate=_estimate(members.get("estimate")),
+    )
+
+
+def _version(totals: Totals) -> int:
+    return _WITHOUT_ESTIMATE if totals.estimate is None else VERSION
+
+
+def _estimate_members(
+    estimate: Estimate | None,
+) -> dict[str, dict[str, str | int | list[str] | None]]:
+    if estimate is None:
+        return {}
+    finish = estimate.finish
+    return {
+        "estimate": {
+            "cards": estimate.n_cards,
+            "cost": estimate.cost,
+            "currency": estimate.currency,
+            "finish": None if finish is None else _iso(finish),
+            "limits": list(estimate.limits),
+        }
+    }
+
+
+def _estimate(members: object) -> Estimate | None:
+    if members is None:
+        return None
+    if not isinstance(members, dict) or not isinstance(members["limits"], list):
+        raise TypeError("the estimate has a wrong form")
+    finish = members["finish"]
+    return Estimate(
+        n_cards=int(str(members["cards"])),
+        cost=str(members["cost"]),
+        currency=str(members["currency"]),
+        finish=None if finish is None else datetime.fromisoformat(str(finish)),
+        limits=tuple(str(one) for one in members["limits"]),
     )
 
 

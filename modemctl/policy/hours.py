@@ -81,46 +81,10 @@ def next_open(
     return opens if opens < not_after else None
 
 
-def open_seconds(quiet: Quiet | None, start: datetime, end: datetime) -> float:
-    """Seconds between `start` and `end` in which messages may leave."""
-    if quiet is None or start >= end:
-        return max(0.0, (end - start).total_seconds())
-    total, at = 0.0, start.astimezone(UTC)
-    while at < end:
-        if is_quiet(quiet, at):
-            at = _quiet_ends(quiet, at)
-        else:
-            until = min(_quiet_begins(quiet, at, end), end)
-            total += (until - at).total_seconds()
-            at = until
-    return total
-
-
-def after_open_seconds(quiet: Quiet | None, start: datetime, seconds: float) -> datetime:
-    """The point at which that many seconds outside quiet hours have passed since `start` (UTC)."""
-    at, left = start.astimezone(UTC), timedelta(seconds=seconds)
-    while quiet is not None:
-        if is_quiet(quiet, at):
-            at = _quiet_ends(quiet, at)
-        until = _quiet_begins(quiet, at, at + left)
-        if left <= until - at:
-            break
-        at, left = until, left - (until - at)
-    return at + left
-
-
 def _quiet_ends(quiet: Quiet, at: datetime) -> datetime:
     # Where clocks jump, an end may lie in quiet hours itself: then the next one counts.
     ends = _local_points({quiet.end, _MIDNIGHT}, quiet.zone, at)
     return next(end for end in ends if not is_quiet(quiet, end))
-
-
-def _quiet_begins(quiet: Quiet, at: datetime, until: datetime) -> datetime:
-    """When it is quiet again, not looked for beyond `until`."""
-    for point in _local_points({quiet.start, _MIDNIGHT}, quiet.zone, at):
-        if point >= until or is_quiet(quiet, point):
-            return point
-    raise AssertionError("days go on")
 
 
 def _local_points(wanted: set[time], zone: tzinfo, at: datetime) -> Iterator[datetime]:

@@ -42,11 +42,13 @@ class Rejection(StrEnum):
     MISSING_VARIABLE = "a variable has no value"
     BAD_TEXT = "the text for this line cannot be sent"
     TOO_LONG = "needs more segments than the limits allow at once"
+    TOO_FREQUENT = "got as many messages as its limits allow until the window ends"
 
     @property
     def policy(self) -> str:
         """Id of the rule behind it."""
-        return "SIM-08" if self in {Rejection.OPTED_OUT, Rejection.TOO_LONG} else "SMS-07"
+        by_limits = {Rejection.OPTED_OUT, Rejection.TOO_LONG, Rejection.TOO_FREQUENT}
+        return "SIM-08" if self in by_limits else "SMS-07"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

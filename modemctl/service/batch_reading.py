@@ -12,8 +12,9 @@ from modemctl.lifecycle import BatchState
 from modemctl.service.batch_views import (
     BatchView,
     SignSheet,
-    estimate_finish,
+    finish_estimate,
     may_see,
+    n_unsent,
     result_of,
     sight_of,
     sign_sheet,
@@ -21,11 +22,13 @@ from modemctl.service.batch_views import (
 )
 from modemctl.service.intake import Intake
 from modemctl.service.pages import Page, decode_number, decode_text, encode_cursor
+from modemctl.service.previews import pool_query
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.submission import SubmissionRules
 from modemctl.store import Connection, Store, Tx, evidence, messages, staging
 from modemctl.store import batches as rows
 from modemctl.store.batches import Batch
+from modemctl.store.pools import read_pool
 from modemctl.store.staging import RemovedLine
 from modemctl.store.transaction import Json
 
@@ -55,9 +58,11 @@ class BatchReading:
             found = self._visible(conn, who, batch_id)
             known = evidence.read_evidence(conn, vault, [found.batch_id]).get(found.batch_id)
             progress = rows.progress(conn, batch_id)
-            department = rules.approvals.operating_department(found.category, found.department)
-            n_cards = rows.usable_cards(conn, department=department, card_group=found.card_group)
-            finish = estimate_finish(found, progress, n_cards=n_cards, rules=rules, now=now)
+            finish = None
+            if n_unsent(found, progress):
+                tx = self._store.view(conn)
+                pool = read_pool(tx, rules.quota, pool_query(found, rules))
+                finish = finish_estimate(found, progress, pool, rules=rules, now=now)
             intake = self._intake.progress(found.batch_id)
             return view(found, known, progress, rules=rules.approvals, finish=finish, intake=intake)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.lifecycle import BATCH, SegmentState
@@ -12,16 +12,16 @@ from modemctl.model import AccountId, Category, mask_number
 from modemctl.policy.approvals import ApprovalRules, BatchEvidence, is_void, wanted_step
 from modemctl.policy.content import render
 from modemctl.policy.digest import Totals, decode_header
-from modemctl.policy.hours import after_open_seconds, next_open, open_seconds
+from modemctl.service.previews import foresee
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.staging import Progress
 from modemctl.service.submission import SubmissionRules
 from modemctl.store.batches import Batch, Sight
 from modemctl.store.messages import Message
+from modemctl.store.pools import Pool
 from modemctl.store.transaction import Json
 
 _UNSENT = (SegmentState.QUEUED, SegmentState.LEASED, SegmentState.SUBMITTING)
-_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,43 +203,26 @@ def result_of(one: Message, *, is_masked: bool) -> Mapping[str, Json]:
     }
 
 
-def estimate_finish(
+def finish_estimate(
     found: Batch,
     progress: Mapping[SegmentState, int],
+    pool: Pool,
     *,
-    n_cards: int,
     rules: SubmissionRules,
     now: datetime,
 ) -> datetime | None:
-    """About when the last segment leaves, were this batch alone; None if not within its window.
-
-    Counts the cards' gap and limits and the quiet hours.
-    """
-    n_open = sum(progress.get(state, 0) for state in _UNSENT)
-    if not n_open or not n_cards or not BATCH[found.state]:
+    """About when the last segment leaves, were this batch alone; None if not within its window."""
+    n_open = n_unsent(found, progress)
+    if not n_open:
         return None
-    quiet = rules.quiet.get(found.category)
-    at = next_open(quiet, now, not_before=found.not_before, not_after=found.not_after)
-    per_card = -(-n_open // n_cards)
-    while at is not None:
-        day_ends = at + _DAY
-        open_for = open_seconds(quiet, at, day_ends)
-        today = min(rules.limits.segments_per_day, int(open_for / seconds_per_segment(rules)) + 1)
-        if per_card <= today:
-            needed = (per_card - 1) * seconds_per_segment(rules)
-            finish = after_open_seconds(quiet, at, needed)
-            return finish if finish < found.not_after else None
-        per_card -= today
-        at = next_open(quiet, day_ends, not_before=found.not_before, not_after=found.not_after)
-    return None
+    each = max(1.0, found.n_segments / max(1, found.n_messages))
+    n_messages = max(1, round(n_open / each))
+    return foresee(found, pool, rules, n_segments=n_open, n_messages=n_messages, now=now).finish
 
 
-def seconds_per_segment(rules: SubmissionRules) -> float:
-    """Seconds between two segments of one card in the long run."""
-    limits = rules.limits
-    return max(
-        limits.minimum_gap, 60 / limits.segments_per_minute, 3_600 / limits.segments_per_hour
-    )
+def n_unsent(found: Batch, progress: Mapping[SegmentState, int]) -> int:
+    """How many segments may still leave; none of a batch that is over."""
+    return sum(progress.get(state, 0) for state in _UNSENT) if BATCH[found.state] else 0
 
 
 def _iso(at: datetime | None) -> str | None:

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Final, TypeAlias
@@ -25,9 +26,10 @@ from modemctl.errors import (
 )
 from modemctl.lifecycle import BatchState
 from modemctl.model import BatchId
-from modemctl.policy.digest import BatchHeader, encode_header, header_digest
+from modemctl.policy.digest import BatchHeader, Totals, encode_header, header_digest
 from modemctl.policy.numbers import Rejection
 from modemctl.service.judging import Judged, JudgeRules
+from modemctl.service.previews import estimate, pool_query
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.recipients import Recipient
 from modemctl.service.staging import Progress, StagedList, Staging
@@ -42,7 +44,8 @@ from modemctl.store import Connection, Store, Tx, staging
 from modemctl.store import batches as rows
 from modemctl.store.accounts import Account, AccountState, find_account, find_account_named
 from modemctl.store.batches import NewBatch
-from modemctl.store.staging import Frozen
+from modemctl.store.pools import read_pool
+from modemctl.store.staging import Frozen, Spacing
 from modemctl.store.texts import note_use
 from modemctl.store.transaction import Json
 
@@ -212,11 +215,12 @@ class Intake:
         )
         tell = partial(self._staging.__setitem__, new.batch_id)
         salt = self._store.vault.batch_salt(new.batch_id, new.salt_nonce)
-        staging_ = Staging(self._store, new.batch_id, salt=salt, tell=tell)
+        spacing = Spacing(rules=self._rules.quota, until=new.not_after)
+        staging_ = Staging(self._store, new.batch_id, salt=salt, spacing=spacing, tell=tell)
         async with aclosing(sift(rules)) as parts:
             staged = await staging_.run(parts)
         _require_list(staged, is_strict=request.is_strict)
-        end = self._frozen(new, staged)
+        end = self._frozen(new, await self._totals(new, staged), staged)
         details: dict[str, Json] = {
             "digest": end.digest.hex(),
             "category": new.category,
@@ -243,7 +247,22 @@ class Intake:
 
         await self._store.write(freeze)
 
-    def _frozen(self, new: NewBatch, staged: StagedList) -> Frozen:
+    async def _totals(self, new: NewBatch, staged: StagedList) -> Totals:
+        """The totals that are signed, with what the batch is reckoned to come to."""
+        store, rules, query = self._store, self._rules, pool_query(new, self._rules)
+        pool = await store.read(lambda conn: read_pool(store.view(conn), rules.quota, query))
+        found = await asyncio.to_thread(
+            estimate,
+            new,
+            pool,
+            rules,
+            n_segments=staged.totals.n_segments,
+            n_messages=staged.totals.n_messages,
+            now=store.clock.now(),
+        )
+        return replace(staged.totals, estimate=found)
+
+    def _frozen(self, new: NewBatch, totals: Totals, staged: StagedList) -> Frozen:
         header = BatchHeader(
             site_id=self._rules.approvals.site_id,
             batch_id=new.batch_id,
@@ -259,7 +278,7 @@ class Intake:
             card_group=new.card_group,
             starts_itself=new.starts_itself,
             n_lines=staged.n_lines,
-            totals=staged.totals,
+            totals=totals,
             chunks=staged.hashes,
         )
         octets = encode_header(header)
@@ -269,9 +288,9 @@ class Intake:
             recipients=staged.recipients,
             header=octets,
             digest=header_digest(octets),
-            n_messages=staged.totals.n_messages,
-            n_removed=staged.totals.n_removed,
-            n_segments=staged.totals.n_segments,
+            n_messages=totals.n_messages,
+            n_removed=totals.n_removed,
+            n_segments=totals.n_segments,
         )
 
     async def _discard(self, batch_id: BatchId) -> None:

@@ -25,11 +25,13 @@ from modemctl.store.staging import (
     IndexedLine,
     RemovedLine,
     Slice,
+    Spacing,
     StagedLine,
     index_recipients,
     stage,
 )
 
+_NO_FAULT: Final = (Rejection.OPTED_OUT, Rejection.TOO_FREQUENT)  # the list is not to blame
 _MAX_FORCING: Final = 50  # enough to show a person what costs segments
 _BIDX_OCTETS: Final = 16
 _LINE_NO_OCTETS: Final = 4
@@ -64,11 +66,18 @@ class Staging:
     """Stages one list of the batch; `salt` is the batch's, `tell` hears of each slice."""
 
     def __init__(
-        self, store: Store, batch_id: BatchId, *, salt: bytes, tell: Callable[[Progress], None]
+        self,
+        store: Store,
+        batch_id: BatchId,
+        *,
+        salt: bytes,
+        spacing: Spacing,
+        tell: Callable[[Progress], None],
     ) -> None:
         self._store = store
         self._batch_id = batch_id
         self._salt = salt
+        self._spacing = spacing
         self._tell = tell
         self._chunks = _Chunks()
         self._recipients = _Recipients()
@@ -91,7 +100,7 @@ class Staging:
                 removed=[_removed(one.line_no, one.masked, one.reason) for one in part.bad],
                 chunks=self._chunks.take_full(),
             )
-            taken_out = await self._store.write(partial(stage, new=new))
+            taken_out = await self._store.write(partial(stage, new=new, spacing=self._spacing))
             self._count(part, new, leaves, taken_out)
             if self._recipients.is_full:
                 await self._index(leaving=0)
@@ -143,7 +152,7 @@ class Staging:
         removed = [*new.removed, *taken_out]
         self._removed_by.update(one.reason for one in removed)
         if self._first_removed is None:
-            faults = [one for one in removed if one.reason != Rejection.OPTED_OUT]
+            faults = [one for one in removed if one.reason not in _NO_FAULT]
             self._first_removed = min(faults, key=lambda one: one.line_no, default=None)
         if len(self._forcing) < _MAX_FORCING:
             self._forcing |= dict.fromkeys(part.forcing)

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import rfc8785
 
-from modemctl.config import LimitsSettings, Settings
+from modemctl.config import LimitsSettings, Settings, TariffSettings
 from modemctl.errors import InvalidRequest, PolicyRefused
 from modemctl.model import BatchId, Category
 from modemctl.policy.approvals import ApprovalRules
@@ -91,6 +91,7 @@ class SubmissionRules:
     quiet: dict[str, Quiet]
     limits: LimitsSettings
     quota: QuotaRules
+    tariff: TariffSettings
     max_list_octets: int
 
     @classmethod
@@ -115,6 +116,7 @@ class SubmissionRules:
             quiet=quiet,
             limits=settings.limits,
             quota=QuotaRules.of(settings.limits, zone),
+            tariff=settings.tariff,
             max_list_octets=settings.api.max_list_bytes,
         )
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from modemctl.errors import PolicyRefused, TamperedError
-from modemctl.lifecycle import BATCH, BatchState, CardState, SegmentState, sources
+from modemctl.lifecycle import BATCH, BatchState, SegmentState, sources
 from modemctl.model import AccountId, BatchId, Category, EventKind, SegmentId, Topic
 from modemctl.policy.approvals import (
     ApprovalRules,
@@ -32,7 +32,7 @@ from modemctl.policy.approvals import (
 from modemctl.store.authorities import OPERATOR, is_authorised
 from modemctl.store.evidence import read_evidence, read_lines, state_values
 from modemctl.store.finals import announce
-from modemctl.store.tables import batch, segment, sim
+from modemctl.store.tables import batch, segment
 from modemctl.store.transaction import Json, Transition, Tx
 from modemctl.vault import Vault
 
@@ -56,7 +56,6 @@ __all__ = [
     "require_start",
     "seen_by",
     "settle_closed",
-    "usable_cards",
     "verify_now",
 ]
 
@@ -192,24 +191,6 @@ def old_drafts(conn: Connection, *, before: datetime) -> Sequence[BatchId]:
         .limit(50)
     )
     return [BatchId(batch_id) for batch_id in rows]
-
-
-def usable_cards(conn: Connection, *, department: str, card_group: str | None) -> int:
-    """How many cards of a department may carry traffic now; for estimates only, no MAC is read."""
-    statement = (
-        select(func.count())
-        .select_from(sim)
-        .where(
-            sim.c.department == department,
-            sim.c.state == CardState.ISSUED,
-            sim.c.verified_at.is_not(None),
-            sim.c.is_reserved.is_(False),
-            sim.c.is_paused.is_(False),
-        )
-    )
-    if card_group is not None:
-        statement = statement.where(sim.c.card_group == card_group)
-    return conn.scalar(statement) or 0
 
 
 def verify_now(

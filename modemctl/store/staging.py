@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeAlias
 
 from sqlalchemy import Connection, delete, insert, literal, select, union_all, update
@@ -11,8 +12,10 @@ from sqlalchemy import Connection, delete, insert, literal, select, union_all, u
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, EventKind, mask_number
 from modemctl.policy.numbers import Rejection
+from modemctl.policy.quotas import QuotaRules, ScopeKind, message_load
 from modemctl.store.bulk import insert_rows
 from modemctl.store.evidence import state_values
+from modemctl.store.quotas import Book
 from modemctl.store.tables import (
     batch,
     batch_chunk,
@@ -70,6 +73,14 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spacing:
+    """What a number may get, and until when the batch could send: its window's end."""
+
+    rules: QuotaRules
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
     """What ends the staging: last chunks and recipients, the signed header and the totals."""
 
@@ -83,9 +94,12 @@ class Frozen:
     n_segments: int
 
 
-def stage(tx: Tx, new: Slice) -> Sequence[RemovedLine]:
-    """Store a slice; returns the lines taken out here: those of opted-out numbers."""
-    out = _taken_out(tx.conn, new)
+def stage(tx: Tx, new: Slice, spacing: Spacing | None = None) -> Sequence[RemovedLine]:
+    """Store a slice; returns the lines taken out here.
+
+    Those are of numbers that opted out, and of such as have no room within the window.
+    """
+    out = [*_opted_out(tx.conn, new), *_too_frequent(tx, new, spacing)]
     gone = {one.line_no for one in out}
     kept = [line for line in new.lines if line.line_no not in gone]
     if kept:
@@ -189,7 +203,7 @@ def discard(tx: Tx, batch_id: BatchId, *, limit: int) -> bool:
 # ---------------------------------------------------------------- inside
 
 
-def _taken_out(conn: Connection, new: Slice) -> Sequence[RemovedLine]:
+def _opted_out(conn: Connection, new: Slice) -> Sequence[RemovedLine]:
     indexes = [line.recipient_bidx for line in new.lines]
     opted_out = set(
         conn.scalars(select(opt_out.c.number_bidx).where(opt_out.c.number_bidx.in_(indexes)))
@@ -202,6 +216,28 @@ def _taken_out(conn: Connection, new: Slice) -> Sequence[RemovedLine]:
         for line in new.lines
         if line.recipient_bidx in opted_out
     ]
+
+
+def _too_frequent(tx: Tx, new: Slice, spacing: Spacing | None) -> Sequence[RemovedLine]:
+    """Lines whose number got so much already that it gets nothing before the window ends."""
+    if spacing is None or ScopeKind.RECIPIENT not in spacing.rules.by_kind:
+        return ()
+    book, why = Book(tx, spacing.rules), Rejection.TOO_FREQUENT
+    scopes = {
+        line.line_no: [spacing.rules.scope(ScopeKind.RECIPIENT, line.recipient_bidx.hex())]
+        for line in new.lines
+    }
+    known = {line_no: [one for one in some if one] for line_no, some in scopes.items()}
+    book.read(one for some in known.values() for one in some)
+    out: list[RemovedLine] = []
+    for line in new.lines:
+        load = message_load(line.n_segments, is_first=True, recipient=line.recipient_bidx)
+        own = known[line.line_no]
+        if book.lacks(own, load) is None or book.fits_at(own, load) < spacing.until:
+            continue
+        masked = mask_number(line.to)
+        out.append(RemovedLine(line_no=line.line_no, masked=masked, reason=why, policy=why.policy))
+    return out
 
 
 def _add_messages(conn: Connection, batch_id: str, lines: Sequence[StagedLine]) -> None:

@@ -16,7 +16,6 @@ from modemctl.errors import Conflict, InvalidRequest, NotFound, NotPermitted, Po
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, Decision, EventKind, Topic
 from modemctl.policy.approvals import verify_batch, verify_line
-from modemctl.service.batch_views import estimate_finish
 from modemctl.service.batches import Batches, ListFormat, Recipient, SubmissionRules
 from modemctl.store import batches as rows
 from modemctl.store import optouts
@@ -908,59 +907,3 @@ async def test_settings_reach_the_rules(tmp_path):
         assert isinstance(office.batches, Batches)
         shown = await office.submit()
         assert [one.name for one in shown.steps] == ["department_manager", "manager"]
-
-
-# ---------------------------------------------------------------- the estimate
-
-
-def shown_as(**changes):
-    now = TestClock().now()
-    values = {
-        "batch_id": BatchId("b"),
-        "category": "promotion",
-        "state": BatchState.RUNNING,
-        "reason": "",
-        "priority": 1,
-        "department": "retail",
-        "party": "own",
-        "drafter": "d",
-        "operator": "o",
-        "submitter": "s",
-        "template": "x",
-        "card_group": None,
-        "starts_itself": False,
-        "not_before": now,
-        "not_after": now + timedelta(days=6),
-        "header": None,
-        "digest": None,
-        "request_digest": b"",
-        "n_messages": 0,
-        "n_removed": 0,
-        "n_segments": 0,
-        "created_at": now,
-        "state_at": now,
-    }
-    return rows.Batch(**{**values, **changes})
-
-
-@pytest.mark.parametrize(
-    ("n", "n_cards", "changes", "hours"),
-    [
-        (0, 4, {}, None),
-        (10, 0, {}, None),
-        (10, 4, {"state": BatchState.DONE}, None),
-        (4, 4, {}, 0),
-        (404, 4, {}, 0.5),  # one segment a card in 18 s: 200 an hour is the tightest
-        (4 * 601, 4, {"category": "notice"}, 24.5),  # 500 a day, then the rest
-        (4 * 601, 4, {}, 24.5),
-        (4 * 201, 4, {"not_before": TestClock().now() + timedelta(hours=8.5)}, 20.5),
-        (40_000, 4, {}, None),
-    ],
-)
-def test_the_estimate_counts_limits_and_quiet_hours(n, n_cards, changes, hours):
-    rules = SubmissionRules.of(Settings())
-    now = TestClock().now()  # noon in Shanghai
-    found = estimate_finish(
-        shown_as(**changes), {SegmentState.QUEUED: n}, n_cards=n_cards, rules=rules, now=now
-    )
-    assert found == (None if hours is None else now + timedelta(hours=hours))

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from modemctl.config import HoursSettings, Settings
 from modemctl.config.settings import Weekday
-from modemctl.policy.hours import Quiet, after_open_seconds, is_quiet, next_open, open_seconds
+from modemctl.policy.hours import Quiet, is_quiet, next_open
 
 SHANGHAI = Quiet(start=time(21), end=time(8), zone=ZoneInfo("Asia/Shanghai"))
 NOON = Quiet(start=time(12), end=time(13, 30), zone=ZoneInfo("Asia/Shanghai"))
@@ -91,19 +91,6 @@ def test_what_opens_is_open_and_never_earlier(quiet, moment):
     assert not is_quiet(quiet, found)
 
 
-@given(QUIETS, MOMENTS, st.integers(0, 100_000))
-def test_open_seconds_are_never_more_than_the_time_that_passes(quiet, moment, seconds):
-    end = moment + timedelta(seconds=seconds)
-    assert 0 <= open_seconds(quiet, moment, end) <= seconds + 1e-6
-    assert open_seconds(None, moment, end) == seconds
-
-
-def test_open_seconds_of_a_whole_day():
-    day = at("2026-11-21T00:00:00+08:00")
-    assert open_seconds(SHANGHAI, day, day + timedelta(days=1)) == 13 * 3_600
-    assert open_seconds(NOON, day, day + timedelta(days=1)) == 22.5 * 3_600
-
-
 @pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
 @pytest.mark.parametrize("end", [time(1, 30), time(2), time(2, 30), time(3), time(3, 30)])
 @pytest.mark.parametrize("start", [time(22), time(0, 30), time(1), time(2, 15), time(2, 45)])
@@ -116,13 +103,6 @@ def test_nights_of_clock_changes_open_when_they_are_open(day, start, end):
         assert found is not None
         assert not is_quiet(quiet, found)
         assert found == moment or is_quiet(quiet, moment)
-
-
-@given(QUIETS, MOMENTS, st.integers(0, 400_000))
-def test_after_open_seconds_is_the_inverse_of_open_seconds(quiet, moment, seconds):
-    end = after_open_seconds(quiet, moment, seconds)
-    assert open_seconds(quiet, moment, end) == pytest.approx(seconds, abs=1e-3)
-    assert after_open_seconds(None, moment, seconds) == moment + timedelta(seconds=seconds)
 
 
 # ---------------------------------------------------------------- days
@@ -163,14 +143,6 @@ def test_the_first_working_day_opens_with_its_hours():
     holiday = at("2026-10-01T09:00:00+08:00")
     assert next_open(OTHER, holiday, **window) == at("2026-10-05T00:00:00+08:00")
     assert next_open(OTHER, holiday, not_before=holiday, not_after=at("2026-10-04T00:00Z")) is None
-
-
-def test_seconds_of_days_of_rest_do_not_count():
-    start, end = at("2026-09-30T12:00:00+08:00"), at("2026-10-06T12:00:00+08:00")
-    assert open_seconds(OTHER, start, end) == 2 * 86_400
-    assert open_seconds(PROMOTION, start, end) == (9 + 13 + 4) * 3_600
-    assert after_open_seconds(OTHER, start, 2 * 86_400) == end
-    assert after_open_seconds(PROMOTION, start, 26 * 3_600) == end
 
 
 def test_categories_that_are_not_named_know_no_days_of_rest():

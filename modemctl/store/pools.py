@@ -1,0 +1,121 @@
+"""Which cards could send a batch, what of their limits is used, how quick they are; for previews.
+
+No MAC is read here: nothing is allowed by what is found.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import select
+
+from modemctl.lifecycle import BatchState, CardState, SegmentState
+from modemctl.policy.forecast import Ceiling
+from modemctl.policy.quotas import Cap, QuotaRules, ScopeKind, setting_of
+from modemctl.store.headroom import Subject, uses
+from modemctl.store.tables import batch, segment, sim, to_ms
+from modemctl.store.transaction import Tx
+
+_LATEST_BATCHES: Final = 5
+_MEASURED: Final = 200
+_LEAST: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Cards that could send: how many of each carrier, what caps fall on them together.
+
+    `seconds` is what a segment took lately, None: too few were sent.
+    """
+
+    n_cards: int
+    carriers: tuple[str | None, ...]
+    ceilings: tuple[Ceiling, ...]
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolQuery:
+    """Whose cards: `serving` sends for `department`."""
+
+    batch_id: str
+    department: str
+    serving: str
+    card_group: str | None
+
+
+def read_pool(tx: Tx, rules: QuotaRules, query: PoolQuery) -> Pool:
+    """What could send a batch now."""
+    chosen = select(sim.c.iccid, sim.c.holder, sim.c.carrier).where(
+        sim.c.department == query.serving,
+        sim.c.state == CardState.ISSUED,
+        sim.c.verified_at.is_not(None),
+        sim.c.is_reserved.is_(False),
+        sim.c.is_paused.is_(False),
+    )
+    if query.card_group is not None:
+        chosen = chosen.where(sim.c.card_group == query.card_group)
+    cards = tx.conn.execute(chosen).all()
+    groups: dict[ScopeKind, list[str | None]] = {
+        ScopeKind.SIM: [row.iccid for row in cards],
+        ScopeKind.HOLDER: sorted({row.holder for row in cards}, key=str),
+        ScopeKind.CARRIER: sorted({row.carrier for row in cards}, key=str),
+        ScopeKind.DEPARTMENT: [query.department],
+        ScopeKind.BATCH: [query.batch_id],
+    }
+    return Pool(
+        n_cards=len(cards),
+        carriers=tuple(groups[ScopeKind.CARRIER]),
+        ceilings=tuple(_ceilings(tx, rules, groups)),
+        seconds=_measured(tx),
+    )
+
+
+def _ceilings(
+    tx: Tx, rules: QuotaRules, groups: dict[ScopeKind, list[str | None]]
+) -> Iterator[Ceiling]:
+    for kind, names in groups.items():
+        caps = rules.by_kind.get(kind, ())
+        if not caps or not names or None in names:  # a card that a cap does not bind has no end
+            continue
+        used = _used(tx, rules, kind, [name for name in names if name is not None])
+        for cap in caps:
+            most = cap.most * len(names)
+            together = Cap(measure=cap.measure, span=cap.span, most=most)
+            n_used = min(used[cap.column], most)
+            yield Ceiling(cap=together, used=n_used, setting=setting_of(kind, cap))
+
+
+def _used(tx: Tx, rules: QuotaRules, kind: ScopeKind, names: Iterable[str]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    subjects = [Subject(kind=kind, name=name, department=None) for name in names]
+    for use in uses(tx, rules, subjects):
+        found[use.cap.column] += min(use.used, use.cap.most)
+    return found
+
+
+def _measured(tx: Tx) -> float | None:
+    """Mean seconds from a segment's submit to its answer, of the latest that were sent."""
+    latest: Sequence[str] = tx.conn.scalars(
+        select(batch.c.batch_id)
+        .where(batch.c.state.in_((BatchState.DONE, BatchState.RUNNING)))
+        .order_by(batch.c.state_at.desc())
+        .limit(_LATEST_BATCHES)
+    ).all()
+    times = tx.conn.execute(
+        select(segment.c.submitting_at, segment.c.sent_at)
+        .where(
+            segment.c.batch_id.in_(latest),
+            segment.c.state.in_((SegmentState.SENT, SegmentState.DELIVERED)),
+            segment.c.sent_at.is_not(None),
+            segment.c.submitting_at.is_not(None),
+        )
+        .limit(_MEASURED)
+    ).all()
+    if len(times) < _LEAST:
+        return None
+    total = sum(to_ms(row.sent_at) - to_ms(row.submitting_at) for row in times)
+    return max(0.05, total / len(times) / 1_000)
