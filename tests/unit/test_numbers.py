@@ -86,8 +86,9 @@ def test_any_text_gives_a_dialable_number_or_a_reason(raw):
         assert normalise(found, RULES) == found
 
 
-def test_opted_out_and_too_long_serve_another_rule():
+def test_what_limits_and_wishes_take_out_serves_another_rule():
     assert {one for one in Rejection if one.policy == "SIM-08"} == {
         Rejection.OPTED_OUT,
+        Rejection.TOO_FREQUENT,
         Rejection.TOO_LONG,
     }
