@@ -163,6 +163,7 @@ class BatchDetail(BatchSummary):
     finish_estimate: datetime | None
     intake: BatchIntake | None = Field(description="While its list comes in (`draft`), else null.")
     fault: str | None
+    names: Mapping[str, str] = Field(description="Account → name, of all that stand above.")
 
     @classmethod
     def of(cls, who: Principal, view: BatchView) -> Self:
@@ -175,6 +176,14 @@ class BatchDetail(BatchSummary):
         return cls.model_validate({**row.model_dump(), "template": row.text, **more})
 
 
+class BatchSigner(_Shown):
+    """Somebody who may sign the step now; `kids` are the keys that would count."""
+
+    account_id: str
+    name: str
+    kids: tuple[str, ...]
+
+
 class BatchSheet(_Shown):
     """What the next approver sees and signs: a JWS over `payload` with the nulls filled in."""
 
@@ -184,6 +193,8 @@ class BatchSheet(_Shown):
     examples: tuple[tuple[str, str], ...]
     step: int | None
     step_name: str | None
+    signers: tuple[BatchSigner, ...]
+    names: Mapping[str, str] = Field(description="Account → name, of those in the header.")
     payload: Mapping[str, str | int | None]
 
 

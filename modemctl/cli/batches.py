@@ -128,6 +128,7 @@ def show(connection: Connection, batch_id: str, *, as_json: bool) -> None:
 def _facts(found: Record) -> Record:
     """What people want to know of a batch, in their order."""
     reason = f" ({found['reason']})" if found.get("reason") else ""
+    name = _Names(_members(found.get("names")))
     facts: Record = {
         "batch": found.get("batch_id"),
         "state": f"{found.get('state')}{reason}",
@@ -145,18 +146,31 @@ def _facts(found: Record) -> Record:
         "taken out": _members(found.get("totals")).get("removed_by"),
         "progress": found.get("progress"),
         "sent by about": found.get("finish_estimate"),
-        "drafter": found.get("drafter"),
-        "handed in by": found.get("submitter"),
-        "confirmed by": found.get("confirmed_by"),
-        "approvals": [_step(one) for one in records(found.get("steps"))],
-        "operator": found.get("operator"),
+        "drafter": name(found.get("drafter")),
+        "handed in by": name(found.get("submitter")),
+        "confirmed by": name(found.get("confirmed_by")),
+        "approvals": [_step(one, name) for one in records(found.get("steps"))],
+        "operator": name(found.get("operator")),
         "digest": found.get("digest"),
     }
     return {name: value for name, value in facts.items() if value not in (None, {}, [])}
 
 
-def _step(one: Record) -> str:
-    approver, at = one.get("approver"), one.get("received_at")
+class _Names:
+    """Accounts by their names, as far as the daemon told them."""
+
+    def __init__(self, known: Record) -> None:
+        self._known = known
+
+    def __call__(self, account: Json) -> Json:
+        """The name of one account, or of each of a list."""
+        if isinstance(account, list):
+            return [self(one) for one in account]
+        return self._known.get(account, account) if isinstance(account, str) else account
+
+
+def _step(one: Record, name: _Names) -> str:
+    approver, at = name(one.get("approver")), one.get("received_at")
     signed = f"{approver}, {local_time(at)}" if isinstance(at, str) else "missing"
     return f"{one.get('step')} {one.get('name')}: {signed}"
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-from datetime import timedelta
+import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from modemctl.cli.client import Client, Connection, Json, Record, in_path, records, text_of
-from modemctl.cli.errors import Refusal, printable
-from modemctl.cli.show import as_json_option, local_time, show_done
-from modemctl.clock import SystemClock
+from modemctl.cli.errors import Refusal
+from modemctl.cli.sheets import (
+    load_sheet,
+    read_header,
+    read_private_key,
+    show_sheet,
+    sign,
+    signer_of,
+    thumbprint,
+    turn_of,
+)
+from modemctl.cli.show import as_json_option, show_done, show_json
 from modemctl.model import Decision
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    from modemctl.policy.digest import BatchHeader
 
 _yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 _reason = click.option("--reason", required=True, help="Why; goes to the audit log.")
@@ -32,11 +39,10 @@ _reason = click.option("--reason", required=True, help="Why; goes to the audit l
 def confirm(connection: Connection, batch_id: str, *, yes: bool, as_json: bool) -> None:
     """A second person has checked text and list (SEC-04): shows them and asks."""
     with connection.client() as client:
-        sheet = client.get(f"/v1/batches/{in_path(batch_id)}/sheet")
-        header = _header(sheet, batch_id)
-        _show_sheet(sheet, header)
+        found = client.get(f"/v1/batches/{in_path(batch_id)}/sheet")
+        show_sheet(found, read_header(found, batch_id))
         _ask("Are text and list right?", yes=yes)
-        body: dict[str, Json] = {"digest": text_of(sheet, "digest")}
+        body: dict[str, Json] = {"digest": text_of(found, "digest")}
         done = client.post(f"/v1/batches/{in_path(batch_id)}/confirm", body)
     show_done(done, _stands(done), as_json=as_json)
 
@@ -46,9 +52,14 @@ def confirm(connection: Connection, batch_id: str, *, yes: bool, as_json: bool) 
 @click.option(
     "--key",
     "key_path",
-    required=True,
     type=click.Path(path_type=Path, readable=False),
-    help="Your private key.",
+    help="Your private key: sign here.",
+)
+@click.option(
+    "--jws",
+    "jws_path",
+    type=click.Path(path_type=Path, readable=False),
+    help="Bring a signature that `batch sign` made elsewhere; - reads it from standard input.",
 )
 @click.option("--step", type=click.IntRange(1), help="Sign only if it is this step's turn.")
 @click.option(
@@ -61,7 +72,8 @@ def approve(
     connection: Connection,
     *,
     batch_id: str,
-    key_path: Path,
+    key_path: Path | None,
+    jws_path: Path | None,
     step: int | None,
     days: int,
     yes: bool,
@@ -72,16 +84,78 @@ def approve(
     The key stays here; only the signature goes to the daemon. What is shown is read from the very
     octets that are signed.
     """
-    private = _read_private_key(key_path)
+    private = None if key_path is None else read_private_key(key_path)
     with connection.client() as client:
-        sheet = client.get(f"/v1/batches/{in_path(batch_id)}/sheet")
-        header = _header(sheet, batch_id)
-        turn = _turn(sheet, step)
-        _show_sheet(sheet, header)
-        _ask(f"Approve as {sheet.get('step_name')} (step {turn})?", yes=yes)
-        jws = _sign(client, private, sheet, batch_id, step=turn, days=days)
+        found = client.get(f"/v1/batches/{in_path(batch_id)}/sheet")
+        if private is None:
+            jws = _read_jws(jws_path)
+        else:
+            header, turn = read_header(found, batch_id), turn_of(found, step)
+            show_sheet(found, header)
+            _ask(f"Approve as {found.get('step_name')} (step {turn})?", yes=yes)
+            account_id = text_of(client.get("/v1/whoami"), "account_id")
+            _require_registered(client, private, account_id)
+            jws = sign(private, header, step=turn, approver=account_id, days=days)
         done = client.post(f"/v1/batches/{in_path(batch_id)}/approve", {"jws": jws})
     show_done(done, _stands(done), as_json=as_json)
+
+
+@click.command(epilog="Example: modemctl batch sheet 0b5c9e52-5d0b… --out sheet.json")
+@click.argument("batch_id")
+@click.option(
+    "--out", "out_path", type=click.Path(path_type=Path, dir_okay=False), help="Save it as JSON."
+)
+@as_json_option
+@click.pass_obj
+def sheet(connection: Connection, batch_id: str, out_path: Path | None, *, as_json: bool) -> None:
+    """What the next approver sees and signs; saved, it can be signed on another machine."""
+    with connection.client() as client:
+        found = client.get(f"/v1/batches/{in_path(batch_id)}/sheet")
+    if out_path is not None:
+        out_path.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
+        return
+    if as_json:
+        show_json(found)
+        return
+    show_sheet(found, read_header(found, batch_id))
+    names = [str(one.get("name")) for one in records(found.get("signers"))]
+    if isinstance(found.get("step"), int):
+        who = ", ".join(names) or "nobody"
+        click.echo(f"step {found['step']} ({found.get('step_name')}) may be signed by {who}")
+    else:
+        click.echo("every step is signed")
+
+
+@click.command("sign", epilog="Example: modemctl batch sign sheet.json --key wang.pem > word.jws")
+@click.argument("sheet_path", metavar="SHEET", type=click.Path(path_type=Path, readable=False))
+@click.option(
+    "--key",
+    "key_path",
+    required=True,
+    type=click.Path(path_type=Path, readable=False),
+    help="Your private key.",
+)
+@click.option("--reject", "is_reject", is_flag=True, help="Sign a no: it ends the batch.")
+@click.option(
+    "--days", type=click.IntRange(1, 366), default=7, show_default=True, help="Valid for so long."
+)
+@_yes
+def sign_(*, sheet_path: Path, key_path: Path, is_reject: bool, days: int, yes: bool) -> None:
+    """Sign a saved sheet on your own machine: needs no daemon and no network.
+
+    Shows in Chinese and English what is signed, read from the very octets that the digest is of,
+    asks, and prints the signature (a JWS) that `batch approve --jws` takes to the daemon.
+    """
+    private = read_private_key(key_path)
+    found = load_sheet(sheet_path)
+    header, turn = read_header(found), turn_of(found, None)
+    approver = signer_of(found, thumbprint(private))
+    show_sheet(found, header)
+    decision = Decision.REJECT if is_reject else Decision.APPROVE
+    words = "REJECT 驳回" if is_reject else "approve 批准"
+    click.echo(f"you sign 你将签署: {words}, step 第 {turn} 步 {found.get('step_name')}", err=True)
+    _ask("Sign it? 签署?", yes=yes)
+    click.echo(sign(private, header, step=turn, approver=approver, days=days, decision=decision))
 
 
 @click.command(epilog="Example: modemctl batch reject 0b5c9e52-5d0b… --reason 'wrong date in text'")
@@ -144,7 +218,7 @@ def cancel(connection: Connection, batch_id: str, reason: str, *, yes: bool, as_
     _act(connection, batch_id, "cancel", {"reason": reason}, as_json=as_json)
 
 
-COMMANDS: Final = (confirm, approve, reject, withdraw, start, hold, resume, cancel)
+COMMANDS: Final = (sheet, sign_, confirm, approve, reject, withdraw, start, hold, resume, cancel)
 
 
 def _act(
@@ -173,136 +247,31 @@ def _ask(question: str, *, yes: bool) -> None:
         click.confirm(question, abort=True, err=True)
 
 
-def _header(sheet: Record, batch_id: str) -> BatchHeader:
-    """The header that is signed, read from its octets: the daemon is not taken at its word.
-
-    Raises:
-        Refusal: digest or id are another batch's.
-    """
-    from modemctl.policy.digest import decode_header, header_digest
-
-    octets = text_of(sheet, "header").encode()
-    header = decode_header(octets)
-    if header_digest(octets).hex() != sheet.get("digest") or header.batch_id != batch_id:
-        raise Refusal("the daemon's sheet contradicts itself: nothing was signed")
-    return header
+def _read_jws(path: Path | None) -> str:
+    """A signature from a file or, where it is `-`, from standard input."""
+    if path is None:
+        raise click.UsageError("give --key to sign here, or --jws to bring a signature")
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refusal(f"{path}: cannot be read: {error}") from None
+    return text.strip()
 
 
-def _turn(sheet: Record, wanted: int | None) -> int:
-    turn = sheet.get("step")
-    if not isinstance(turn, int):
-        raise Refusal("every step of this batch is signed already")
-    if wanted is not None and wanted != turn:
-        raise Refusal(f"it is the turn of step {turn} ({sheet.get('step_name')}), not {wanted}")
-    return turn
-
-
-def _show_sheet(sheet: Record, header: BatchHeader) -> None:
-    totals = header.totals
-    facts = {
-        "batch": header.batch_id,
-        "category": header.category,
-        "department": header.department,
-        "for": header.party,
-        "window": f"{local_time(header.not_before.isoformat())} – "
-        f"{local_time(header.not_after.isoformat())}",
-        "starts": "by itself" if header.starts_itself else "by its operator",
-        "card group": header.card_group or "any",
-        "to send": f"{totals.n_messages} messages, {totals.n_segments} segments",
-        "taken out": ", ".join(f"{why} {n}" for why, n in totals.removed_by.items()) or "none",
-        **_estimate(header),
-        "digest": text_of(sheet, "digest"),
-        "text": header.template,
-    }
-    for name, value in facts.items():
-        click.echo(printable(f"{name + ':':<12}{value}"), err=True)
-    examples = sheet.get("examples")
-    for one in examples if isinstance(examples, list) else []:
-        if isinstance(one, list) and len(one) == 2:
-            click.echo(printable(f"{'example:':<12}{one[0]}  {one[1]}"), err=True)
-
-
-def _estimate(header: BatchHeader) -> dict[str, str]:
-    known = header.totals.estimate
-    if known is None:
-        return {}
-    finish = known.finish
-    return {
-        "cards": str(known.n_cards),
-        "cost": f"at most {known.cost} {known.currency}",
-        "sent by": "NOT within its window" if finish is None else local_time(finish.isoformat()),
-        "waits for": ", ".join(known.limits) or "nothing",
-    }
-
-
-def _sign(
-    client: Client,
-    private: Ed25519PrivateKey,
-    sheet: Record,
-    batch_id: str,
-    *,
-    step: int,
-    days: int,
-) -> str:
-    from modemctl.policy.signatures import sign_approval
-
-    account_id = text_of(client.get("/v1/whoami"), "account_id")
-    now = SystemClock().now()
-    return sign_approval(
-        private.private_bytes_raw(),
-        kid=_kid(client, private, account_id),
-        digest=bytes.fromhex(text_of(sheet, "digest")),
-        batch_id=batch_id,
-        step=step,
-        approver=account_id,
-        issued_at=now,
-        expires_at=now + timedelta(days=days),
-        decision=Decision.APPROVE,
-    )
-
-
-def _kid(client: Client, private: Ed25519PrivateKey, account_id: str) -> str:
-    """The id under which this key is registered for the account that asks.
+def _require_registered(client: Client, private: Ed25519PrivateKey, account_id: str) -> None:
+    """Whether this key is registered for the account that asks.
 
     Raises:
         Refusal: it is not, or it was revoked.
     """
-    public = base64.urlsafe_b64encode(private.public_key().public_bytes_raw()).decode().rstrip("=")
+    kid = thumbprint(private)
     known = client.get(f"/v1/accounts/{account_id}/approver-keys").get("items")
     for one in records(known):
-        if one.get("public_key") == public:
+        if one.get("kid") == kid:
             if one.get("revoked_at"):
                 raise Refusal("this key was revoked", cure="register a new one")
-            return text_of(one, "kid")
+            return
     raise Refusal(
         "this key is not registered for your account",
         cure="an administrator does it: modemctl account approver-key NAME FILE.pub",
     )
-
-
-def _read_private_key(path: Path) -> Ed25519PrivateKey:
-    """An approver's private key.
-
-    Raises:
-        Refusal: unreadable, open to others, not such a key, a wrong passphrase.
-    """
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    try:
-        if path.stat().st_mode & 0o077:
-            raise Refusal(f"{path} is open to others", cure=f"run: chmod 600 {path}")
-        pem = path.read_bytes()
-    except OSError as error:
-        raise Refusal(f"{path}: {error.strerror}") from None
-    password = None
-    if b"ENCRYPTED" in pem:
-        password = str(click.prompt("Passphrase", hide_input=True, err=True)).encode()
-    try:
-        key = load_pem_private_key(pem, password)
-    except (ValueError, TypeError):
-        cure = "is the passphrase right?" if password else "make one: modemctl key signing"
-        raise Refusal(f"{path} cannot be read as a private key", cure=cure) from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise Refusal(f"{path} is no Ed25519 key", cure="make one: modemctl key signing")
-    return key

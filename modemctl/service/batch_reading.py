@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
-from modemctl.errors import Conflict, InvalidRequest, NotFound
+from modemctl.errors import Conflict, InvalidRequest, NotFound, TamperedError
 from modemctl.lifecycle import BatchState
+from modemctl.policy.approvals import ApprovalRules, BatchEvidence, is_void
 from modemctl.service.batch_views import (
     BatchView,
     SignSheet,
@@ -29,8 +31,10 @@ from modemctl.store import Connection, Store, Tx, evidence, messages, staging
 from modemctl.store import batches as rows
 from modemctl.store.batches import Batch
 from modemctl.store.pools import read_pool
+from modemctl.store.signers import Turn, names_of, signers
 from modemctl.store.staging import RemovedLine
 from modemctl.store.transaction import Json
+from modemctl.vault import Vault
 
 ItemT = TypeVar("ItemT")
 
@@ -64,7 +68,10 @@ class BatchReading:
                 pool = read_pool(tx, rules.quota, pool_query(found, rules))
                 finish = finish_estimate(found, progress, pool, rules=rules, now=now)
             intake = self._intake.progress(found.batch_id)
-            return view(found, known, progress, rules=rules.approvals, finish=finish, intake=intake)
+            shown = view(
+                found, known, progress, rules=rules.approvals, finish=finish, intake=intake
+            )
+            return replace(shown, names=names_of(conn, shown.people))
 
         return await self._store.read(read)
 
@@ -140,7 +147,7 @@ class BatchReading:
             PolicyRefused: SMS-01, the header was changed.
         """
         _require_reader(who)
-        vault, rules = self._store.vault, self._rules.approvals
+        vault, rules, now = self._store.vault, self._rules.approvals, self._store.clock.now()
         query = messages.Query(batch_id=batch_id)
 
         def read(conn: Connection) -> SignSheet:
@@ -149,7 +156,8 @@ class BatchReading:
                 raise wrong_state(found, "its list is not complete")
             known = evidence.read_evidence(conn, vault, [found.batch_id])[found.batch_id]
             examples = messages.find_messages(conn, vault, query, after=0, limit=3)
-            return sign_sheet(found, known, examples, rules=rules, who=who)
+            shown = sign_sheet(found, known, examples, rules=rules, who=who)
+            return _peopled(conn, vault, shown, found=found, known=known, rules=rules, now=now)
 
         return await self._store.read(read)
 
@@ -159,6 +167,31 @@ class BatchReading:
         if found is None or not may_see(sight, found.department, found.category):
             raise NotFound("no such batch", field="batch_id", value=batch_id[:40])
         return found
+
+
+def _peopled(
+    conn: Connection,
+    vault: Vault,
+    shown: SignSheet,
+    *,
+    found: Batch,
+    known: BatchEvidence | TamperedError,
+    rules: ApprovalRules,
+    now: datetime,
+) -> SignSheet:
+    """A sheet with the names of its people and who may sign next."""
+    parts = {found.drafter, found.submitter, found.operator}
+    named = replace(shown, names=names_of(conn, parts))
+    if shown.step_name is None or isinstance(known, TamperedError):
+        return named
+    signed = {one.account_id for one in known.approvals if not is_void(one, known)}
+    turn = Turn(
+        step=shown.step_name,
+        department=found.department,
+        general_department=rules.general_department,
+        taken=parts | signed,
+    )
+    return replace(named, signers=tuple(signers(conn, vault, turn, now=now)))
 
 
 def require_move(tx: Tx, found: Batch, to: BatchState, *, reason: str = "") -> None:

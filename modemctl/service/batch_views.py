@@ -19,6 +19,7 @@ from modemctl.service.submission import SubmissionRules
 from modemctl.store.batches import Batch, Sight
 from modemctl.store.messages import Message
 from modemctl.store.pools import Pool
+from modemctl.store.signers import Signer
 from modemctl.store.transaction import Json
 
 _UNSENT = (SegmentState.QUEUED, SegmentState.LEASED, SegmentState.SUBMITTING)
@@ -50,13 +51,22 @@ class BatchView:
     finish_estimate: datetime | None
     intake: Progress | None
     fault: str | None
+    names: Mapping[str, str]
+
+    @property
+    def people(self) -> frozenset[str]:
+        """The accounts that it speaks of."""
+        steps = {one.approver for one in self.steps if one.approver is not None}
+        one = self.batch
+        return frozenset({one.drafter, one.submitter, one.operator, *self.confirmed_by, *steps})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignSheet:
     """What an approver sees and signs: `payload` with `approver`, `iat`, `exp` to be filled in.
 
-    `header` holds the text; None for who may not read it.
+    `header` holds the text; None for who may not read it. `signers` may take the step now, `names`
+    are those of the accounts in the header.
     """
 
     digest: str
@@ -65,6 +75,8 @@ class SignSheet:
     examples: tuple[tuple[str, str], ...] = field(repr=False)
     step: int | None
     step_name: str | None
+    signers: tuple[Signer, ...]
+    names: Mapping[str, str]
     payload: Mapping[str, Json]
 
 
@@ -115,6 +127,7 @@ def view(
         finish_estimate=finish,
         intake=intake,
         fault=fault,
+        names={},
     )
 
 
@@ -160,6 +173,8 @@ def sign_sheet(
         examples=tuple(_example(one, template, is_masked=is_masked) for one in examples),
         step=step,
         step_name=None if step is None else chain[step - 1],
+        signers=(),
+        names={},
         payload={
             "digest": digest,
             "batch_id": found.batch_id,

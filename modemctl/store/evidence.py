@@ -24,7 +24,11 @@ from modemctl.policy.approvals import (
     Stated,
 )
 from modemctl.policy.digest import chunk_of
-from modemctl.store.authorities import list_authorisations, read_approver_keys
+from modemctl.store.authorities import (
+    Authorisation,
+    list_authorisations,
+    read_approver_keys,
+)
 from modemctl.store.tables import approval as approval_table
 from modemctl.store.tables import batch as batch_table
 from modemctl.store.tables import batch_chunk, to_ms
@@ -122,16 +126,21 @@ def read_authorities(
         TamperedError: a row carries no valid MAC.
     """
     return tuple(
-        Authority(
-            kind=one.kind,
-            department=one.department,
-            account_id=one.account_id,
-            valid_from=one.valid_from,
-            valid_until=one.valid_until,
-            revoked_at=one.revoked_at,
-        )
+        as_authority(one)
         for account_id in sorted(set(account_ids))
         for one in list_authorisations(conn, vault, account_id=account_id)
+    )
+
+
+def as_authority(one: Authorisation) -> Authority:
+    """A registered authorisation as the approvals' rules know it."""
+    return Authority(
+        kind=one.kind,
+        department=one.department,
+        account_id=one.account_id,
+        valid_from=one.valid_from,
+        valid_until=one.valid_until,
+        revoked_at=one.revoked_at,
     )
 
 

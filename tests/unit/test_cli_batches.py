@@ -426,3 +426,65 @@ def _read_all(terminal: int) -> bytes:
     finally:
         os.close(terminal)
     return b"".join(blocks)
+
+
+async def test_people_are_named_and_an_approver_signs_on_a_machine_of_his_own(
+    site: Site, form: Path, people: Path
+) -> None:
+    batch_id = await submitted(site, form, people)
+    await site.good("zhao", "batch", "confirm", batch_id, "--yes")
+    shown = await site.good("wu", "batch", "show", batch_id)
+    for part, name in (("drafter", "liu"), ("confirmed by", "zhao"), ("operator", "wu")):
+        assert re.search(rf"^{part}:? +{name}$", shown, re.MULTILINE), shown
+    told = await site.run("wang", "batch", "sheet", batch_id)
+    assert told.out == "step 1 (manager) may be signed by wang\n"
+    assert re.search(r"^drafter 起草人: liu \([0-9a-f-]{36}\)$", told.err, re.MULTILINE), told.err
+    sheet, key = tmp_sheet(site), ("--key", site.folder / "wang.pem")
+    await site.good("wang", "batch", "sheet", batch_id, "--out", sheet)
+
+    alone = await ask("batch", "sign", sheet, *key, answers="y\n")  # no socket, no API key
+    assert alone.status == 0, alone
+    for words in ("您好{name}", "cost 费用: at most", "approve 批准, step 第 1 步 manager"):
+        assert words in alone.err
+    word = site.folder / "word.jws"
+    word.write_text(alone.out, encoding="ascii")
+    assert "approved" in await site.good("wang", "batch", "approve", batch_id, "--jws", word)
+    refused = await site.refused("wang", "batch", "approve", batch_id, "--jws", word)
+    assert "only a confirmed batch" in refused
+
+
+def tmp_sheet(site: Site) -> Path:
+    return site.folder / "sheet.json"
+
+
+async def test_a_sheet_that_was_changed_on_the_way_is_not_signed(
+    site: Site, form: Path, people: Path
+) -> None:
+    batch_id = await submitted(site, form, people)
+    sheet, key = tmp_sheet(site), ("--key", site.folder / "wang.pem")
+    await site.good("wang", "batch", "sheet", batch_id, "--out", sheet)
+    honest = json.loads(sheet.read_text(encoding="utf-8"))
+    cheaper = honest["header"].replace('"cost":"0', '"cost":"9')
+    assert cheaper != honest["header"]
+    for change in (
+        {"header": cheaper}, {"digest": "0" * 64}, {"signers": []}, {"header": None},
+        {"step": None},
+    ):  # fmt: skip
+        sheet.write_text(json.dumps(honest | change), encoding="utf-8")
+        done = await ask("batch", "sign", sheet, *key, "--yes")
+        assert (done.status, done.out) == (1, ""), change
+    sheet.write_text("no sheet", encoding="utf-8")
+    assert "is no sheet" in (await ask("batch", "sign", sheet, *key, "--yes")).err
+
+
+async def test_a_signed_no_from_another_machine_ends_the_batch(
+    site: Site, form: Path, people: Path
+) -> None:
+    batch_id = await submitted(site, form, people)
+    await site.good("zhao", "batch", "confirm", batch_id, "--yes")
+    sheet = tmp_sheet(site)
+    await site.good("wang", "batch", "sheet", batch_id, "--out", sheet)
+    done = await ask("batch", "sign", sheet, "--key", site.folder / "wang.pem", "--reject", "--yes")
+    assert "REJECT 驳回" in done.err
+    brought = ("batch", "approve", batch_id, "--jws", "-")
+    assert "rejected" in await site.good("wang", *brought, answers=done.out)
