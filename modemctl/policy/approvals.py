@@ -187,7 +187,7 @@ def verify_header(evidence: BatchEvidence, *, rules: ApprovalRules) -> BatchHead
     header = decode_header(evidence.header)
     if header.batch_id != evidence.batch_id or header.site_id != rules.site_id:
         raise PolicyRefused("SMS-01", "the header belongs to another batch or site")
-    if _stated_by(header) != evidence.stated:
+    if stated_by(header) != evidence.stated:
         raise PolicyRefused("SMS-01", "the batch was changed after it was frozen")
     own = {header.drafter, header.submitter}
     others = [one for one in evidence.confirmations if one.account_id not in own]
@@ -420,7 +420,8 @@ def _force_ends(claims: Claims, rules: ApprovalRules) -> datetime:
     return min(claims.expires_at, claims.issued_at + rules.max_age)
 
 
-def _stated_by(header: BatchHeader) -> Stated:
+def stated_by(header: BatchHeader) -> Stated:
+    """What a batch's row has to say beside this header."""
     return Stated(
         category=header.category,
         department=header.department,

@@ -10,9 +10,9 @@ from typing import Final
 from modemctl.audit import Entry, Head, verify
 from modemctl.store import Connection, count_seal
 from modemctl.store import audits as rows
-from modemctl.store.journal import journal_digest
+from modemctl.store.moved import vouches
 from modemctl.store.replay import replay
-from modemctl.store.seals import UNREADABLE, broken_seals
+from modemctl.store.seals import UNREADABLE, broken_seals, named
 from modemctl.store.segment_replay import SegmentReplay
 from modemctl.vault import Vault, public_key
 
@@ -92,7 +92,7 @@ class ChainCheck:
         return True
 
     def _read_segments(self, conn: Connection) -> bool:
-        faults, has_more = self._segments.step(conn)
+        faults, has_more = self._segments.step(conn, self._vault)
         self._faults += faults
         if has_more and len(self._faults) < _MAX_FAULTS:
             return True
@@ -121,23 +121,24 @@ class ChainCheck:
         n_more = rows.count_moved(conn, after=self._moved_to)
         if n_more:
             yield f"segment journal: no entry vouches for its last {n_more} rows"
+        yield from named("quota", self._counts(conn))
+        yield from replay(conn)
+
+    def _counts(self, conn: Connection) -> Iterator[str]:
         told = count_seal.last_told(conn, self._node_id)
         if told is not None and told.total != count_seal.measure(conn, self._vault):
             yield f"quota: the counts of limits were changed: not as entry {told.seq} left them"
-        yield from replay(conn)
 
     def _check_moved(self, conn: Connection, entry: Entry) -> None:
         """The digest of a group commit against the journal rows that it wrote."""
         try:
             details = json.loads(entry.draft.details)
-            n, wanted = int(details["n"]), details["sha256"]
+            found, last = rows.read_moved(conn, after=self._moved_to, limit=int(details["n"]))
+            is_ours = vouches(details, found)
         except UNREADABLE:
             self._faults.append(f"entry {entry.seq} does not say what it has to")
             return
-        found = rows.read_moved(conn, after=self._moved_to, limit=n)
         self._n_moved += len(found)
-        if found:
-            self._moved_to = found[-1].entry_id
-        digest = journal_digest((row.segment_id, row.before, row.after) for row in found)
-        if digest != wanted:
+        self._moved_to = last
+        if not is_ours:
             self._faults.append(f"segment journal: what entry {entry.seq} vouches for was changed")

@@ -311,7 +311,7 @@ class Modems:
             before = _visible(tx.conn, who, bay)
             if rows.set_desired(tx, before.bay, desired):
                 details = {"desired": str(desired), "reason": reason.strip(), "source": who.source}
-                tx.audit(who.name, "modem.desired", bay, details)
+                tx.audit(who.name, "modem.desired", before.bay, details)
             return _view(_visible(tx.conn, who, bay))
 
         return await self._store.write(act)

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, func, select
-from sqlalchemy.exc import DBAPIError
 
 from modemctl.audit import Draft, Entry
-from modemctl.store.engine import is_busy
+from modemctl.store.engine import readable_cells
+from modemctl.store.moved import Moved
 from modemctl.store.seals import UNREADABLE
-from modemctl.store.tables import audit_entry, segment_journal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MovedSegment:
-    """A row of the segment journal, as far as its commit's digest covers it."""
-
-    entry_id: int
-    segment_id: int
-    before: str
-    after: str
+from modemctl.store.tables import audit_entry, segment_journal, to_ms
 
 
 def list_nodes(conn: Connection) -> Sequence[str]:
@@ -61,12 +50,9 @@ def read_page(
 def _readable(conn: Connection, node_id: str, after: int, limit: int) -> Sequence[Entry] | None:
     """None where a cell holds what modemctl never writes, such as a text that is no UTF-8."""
     try:
-        return read_chain(conn, node_id=node_id, after=after, limit=limit)
+        with readable_cells():
+            return read_chain(conn, node_id=node_id, after=after, limit=limit)
     except UNREADABLE:
-        return None
-    except DBAPIError as error:
-        if is_busy(error):
-            raise
         return None
 
 
@@ -102,21 +88,27 @@ def list_entries(
     return [_entry(row) for row in conn.execute(query.order_by(columns.seq.desc()).limit(limit))]
 
 
-def read_moved(conn: Connection, *, after: int, limit: int) -> Sequence[MovedSegment]:
-    """Rows of the segment journal behind `after`, in the order in which they were written."""
+def read_moved(conn: Connection, *, after: int, limit: int) -> tuple[Sequence[Moved], int]:
+    """Rows of the segment journal behind `after`, as they were written; and the last one's id."""
     columns = segment_journal.c
     rows = conn.execute(
-        select(columns.entry_id, columns.segment_id, columns.before, columns.after)
+        select(segment_journal)
         .where(columns.entry_id > after)
         .order_by(columns.entry_id)
         .limit(limit)
-    )
-    return [
-        MovedSegment(
-            entry_id=row.entry_id, segment_id=row.segment_id, before=row.before, after=row.after
+    ).all()
+    found = [
+        Moved(
+            segment_id=row.segment_id,
+            at=to_ms(row.at),
+            before=row.before,
+            after=row.after,
+            actor=row.actor,
+            note=row.note,
         )
         for row in rows
     ]
+    return found, rows[-1].entry_id if rows else after
 
 
 def count_moved(conn: Connection, *, after: int) -> int:

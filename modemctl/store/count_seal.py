@@ -57,7 +57,7 @@ def measure(conn: Connection, vault: Vault) -> int:
     """What the rows add up to as they stand."""
     total = 0
     for table in (quota, quota_contact):
-        found = conn.execution_options(yield_per=_PAGE).execute(select(*table.c))
+        found = conn.execute(select(*table.c), execution_options={"yield_per": _PAGE})
         for page in found.partitions():
             total = add(total, weight(vault, table, page))
     return total

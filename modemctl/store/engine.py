@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, m
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from modemctl.errors import ConfigError, StoreError
+from modemctl.errors import ConfigError, StoreError, TamperedError
 from modemctl.store.tables import meta
 
 SCHEMA_REVISION: Final = "0016"
@@ -81,6 +81,21 @@ def readable(url: URL | str) -> Iterator[None]:
             raise StoreError(f"database {shown} is held by another program") from None
         cure = "restore a copy of it"
         raise ConfigError([f"database {shown} cannot be read: {error.orig}; {cure}"]) from None
+
+
+@contextmanager
+def readable_cells() -> Iterator[None]:
+    """A block in which a text that is none is a row that modemctl did not write.
+
+    Raises:
+        TamperedError: SQLite found octets in a text that are no UTF-8.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        if "UTF-8" not in str(error.orig):
+            raise
+        raise TamperedError("a cell holds a text that is none") from error
 
 
 def is_busy(error: DBAPIError) -> bool:

@@ -9,7 +9,6 @@ the world.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 import queue
@@ -28,9 +27,10 @@ from modemctl.clock import Clock
 from modemctl.errors import StoreError
 from modemctl.model import Topic
 from modemctl.store import count_seal
+from modemctl.store.moved import DIGEST, Moved, moved_digest
 from modemctl.store.signals import Signals
 from modemctl.store.steady import SteadyTime
-from modemctl.store.tables import audit_entry, event, segment_journal
+from modemctl.store.tables import audit_entry, event, segment_journal, to_ms
 from modemctl.store.transaction import Tx
 from modemctl.vault import AuditKey, Vault
 
@@ -318,8 +318,19 @@ class Journal:
 
     def _moved(self, traces: Sequence[Tx], counts: int | None) -> Draft:
         """The group commit's own entry: which segments moved, what limits have counted."""
-        moved = [(one.segment_id, one.before, one.after) for tx in traces for one in tx.transitions]
-        details: dict[str, str | int] = {"n": len(moved), "sha256": journal_digest(moved)}
+        moved = [
+            Moved(
+                segment_id=one.segment_id,
+                at=to_ms(tx.now),
+                before=one.before,
+                after=one.after,
+                actor=one.actor,
+                note=one.note,
+            )
+            for tx in traces
+            for one in tx.transitions
+        ]
+        details: dict[str, str | int] = {"n": len(moved), DIGEST: moved_digest(moved)}
         if counts is not None:
             details[count_seal.DETAIL] = count_seal.text(counts)
         return Draft(
@@ -400,14 +411,6 @@ def read_head(conn: Connection, node_id: str) -> Head:
         .limit(1)
     ).first()
     return Head() if row is None else Head(seq=row.seq, hash=row.hash)
-
-
-def journal_digest(changes: Iterable[tuple[int, str, str]]) -> str:
-    """SHA-256 (hex) over segment transitions in order: what a group commit's audit entry holds."""
-    digest = hashlib.sha256()
-    for segment_id, before, after in changes:
-        digest.update(f"{segment_id}:{before}>{after}\n".encode())
-    return digest.hexdigest()
 
 
 def _by_kind(group: Sequence[_Request[object]]) -> list[list[_Request[object]]]:

@@ -177,7 +177,7 @@ class _Round:
                 "to_bay": one.bay,
                 "card": one.iccid,
                 "charged": None if charge is None else charge.at,
-                "charge": None if charge is None else charge.text,
+                "charge": None if charge is None else charge.text(self._tx.vault, segment_id),
             }
             for one, _ in self._picks
             for segment_id, _ in one.segments

@@ -17,7 +17,7 @@ from modemctl.lifecycle import BatchState, CardState
 from modemctl.policy.admission import AdmissionState
 from modemctl.policy.dual import DualState
 from modemctl.store.accounts import AccountState
-from modemctl.store.seals import UNREADABLE
+from modemctl.store.seals import UNREADABLE, named
 from modemctl.store.tables import (
     account,
     admission,
@@ -29,6 +29,7 @@ from modemctl.store.tables import (
     bay_tie,
     dual_request,
     legal_hold,
+    modem,
     opt_out,
     sim,
     stop,
@@ -85,17 +86,20 @@ def replay(conn: Connection) -> Iterator[str]:
     key nobody makes one that counts (`store.seals`). Run it in one snapshot.
     """
     for rule in _RULES:
-        said, unread = _latest(conn, rule.acts)
-        yield from unread
-        held = {
-            rule.subject(row): _held(rule, row)
-            for row in conn.execute(select(rule.table)).mappings()
-        }
-        for subject, one in sorted(said.items()):
-            if one.row != _UNTOLD and held.get(subject) != one.row:
-                what = "is missing" if subject not in held else "was put back or changed"
-                name = rule.table.name
-                yield f"{name} {subject}: the row {what}: not as {one.by} left it"
+        yield from named(rule.table.name, _replay(conn, rule))
+
+
+def _replay(conn: Connection, rule: _Rule) -> Iterator[str]:
+    said, unread = _latest(conn, rule.acts)
+    yield from unread
+    held = {
+        rule.subject(row): _held(rule, row) for row in conn.execute(select(rule.table)).mappings()
+    }
+    for subject, one in sorted(said.items()):
+        if one.row != _UNTOLD and held.get(subject) != one.row:
+            what = "is missing" if subject not in held else "was put back or changed"
+            name = rule.table.name
+            yield f"{name} {subject}: the row {what}: not as {one.by} left it"
 
 
 def _held(rule: _Rule, row: RowMapping) -> _Row:
@@ -272,14 +276,26 @@ _RULES: Final[Sequence[_Rule]] = (
     _Rule(
         table=opt_out,
         subject=lambda row: str(row["number_bidx"].hex()),
-        acts={"opt_out.add": lambda entry: (entry.actor,), "opt_out.remove": _gone},
-        read=lambda row: (row["by"],),
+        acts={
+            "opt_out.add": lambda entry: (entry.actor, entry.details["source"], entry.at),
+            "opt_out.remove": _gone,
+        },
+        read=lambda row: (row["by"], row["source"], to_ms(row["at"])),
     ),
     _Rule(
         table=bay_tie,
         subject=lambda row: str(row["bay"]),
         acts={"bay.learn": _tied, "bay.bind": _tied, "bay.unbind": _gone},
         read=lambda row: (row["iccid"], row["is_firm"], row["tied_by"], to_ms(row["tied_at"])),
+    ),
+    _Rule(
+        table=modem,
+        subject=lambda row: str(row["bay"]),
+        acts={
+            "modem.desired": lambda entry: (entry.details["desired"],),
+            "bay.forget": lambda _entry: _UNTOLD,
+        },
+        read=lambda row: (row["desired_state"],),
     ),
     _Rule(
         table=admission,

@@ -6,14 +6,35 @@ import json
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
-from sqlalchemy import Connection, RowMapping, bindparam, func, select
+from sqlalchemy import Connection, RowMapping, and_, bindparam, func, select
 
-from modemctl.errors import ModemctlError
+from modemctl.errors import TamperedError
 from modemctl.lifecycle import BatchState, SegmentState
-from modemctl.policy.digest import decode_header
-from modemctl.store.tables import audit_entry, batch, message, segment, segment_journal
+from modemctl.policy.approvals import LineEvidence
+from modemctl.policy.digest import (
+    BatchHeader,
+    chunk_hash,
+    chunk_of,
+    decode_header,
+    leaf,
+    leaf_in_chunk,
+    read_line,
+)
+from modemctl.store.engine import readable_cells
+from modemctl.store.evidence import ERASED_LINE, read_lines
+from modemctl.store.seals import UNREADABLE
+from modemctl.store.tables import (
+    audit_entry,
+    batch,
+    message,
+    recipient,
+    segment,
+    segment_journal,
+)
+from modemctl.vault import Vault
 
 _PAGE: Final = 2_000  # short enough for others to use the database in between
 
@@ -26,6 +47,7 @@ class _List:
     """What was seen of a batch's list so far: its last place, how many segments."""
 
     last: tuple[int, int, int] = (0, 0, 0)  # line, place in the message, message
+    is_open: bool = False  # that message has more segments
     n: int = 0
 
 
@@ -39,8 +61,15 @@ class SegmentReplay:
     _frozen: dict[str, bytes] | None = None
     _purged: Purged | None = None
 
-    def step(self, conn: Connection) -> tuple[list[str], bool]:
+    def step(self, conn: Connection, vault: Vault) -> tuple[list[str], bool]:
         """The faults of the next page, a line each; and whether there are more pages."""
+        try:
+            with readable_cells():
+                return self._step(conn, vault)
+        except UNREADABLE:
+            return [f"segments behind {self._at}: a row holds what modemctl never wrote"], False
+
+    def _step(self, conn: Connection, vault: Vault) -> tuple[list[str], bool]:
         if self._frozen is None or self._purged is None:
             self._frozen = {row.batch_id: row.header for row in conn.execute(_FROZEN)}
             self._purged = read_purged(conn)
@@ -54,7 +83,7 @@ class SegmentReplay:
         held = {row["segment_id"] for row in rows}
         if is_last or any(one not in held and one not in self._purged for one in told):
             self._purged = read_purged(conn)  # a purge may be under way
-        faults = list(self._faults(rows, told))
+        faults = [*self._faults(rows, told), *self._line_faults(conn, vault, rows)]
         self._at = max(last, self._at)
         self.n += len(rows)
         if is_last:
@@ -72,14 +101,39 @@ class SegmentReplay:
                 yield f"segment {segment_id}: it is {state}, the journal says {after}"
             seen = self._lists.setdefault(row["batch_id"], _List())
             seen.n += 1
-            if row["of_batch"] != row["batch_id"] or not _follows(row, seen.last):
+            if row["of_batch"] != row["batch_id"] or not _follows(row, seen):
                 yield f"segment {segment_id}: it is not where its list had it"
             if row["line_no"] is not None:
                 seen.last = (row["line_no"], row["seq"], row["message_id"])
+                seen.is_open = row["seq"] != row["n_segments"]
         for segment_id, after in sorted(told.items()):
             if segment_id in self._purged:
                 continue
             yield f"segment {segment_id}: the row is missing, the journal says {after}"
+
+    def _line_faults(
+        self, conn: Connection, vault: Vault, rows: Sequence[RowMapping]
+    ) -> Iterator[str]:
+        """Lines that are not those of the approved list, or found under another's number."""
+        firsts = {row["message_id"]: row for row in rows if row["seq"] == 1}
+        for message_id, line in read_lines(conn, vault, firsts.keys()).items():
+            row = firsts[message_id]
+            header = self._header(row["batch_id"])
+            if header is None or row["salt_nonce"] is None:
+                continue  # a draft, or a list that was erased
+            try:
+                is_ours = _is_listed(vault, row, line, header)
+            except UNREADABLE:
+                is_ours = False
+            if not is_ours:
+                yield f"message {message_id}: line {row['line_no']} is not as it was approved"
+
+    def _header(self, batch_id: str) -> BatchHeader | None:
+        assert self._frozen is not None, "read with the first page"
+        try:
+            return decode_header(self._frozen[batch_id])
+        except UNREADABLE:
+            return None  # `_short_lists` names it
 
     def _short_lists(self) -> Iterator[str]:
         """Frozen lists that are longer or shorter than what was approved."""
@@ -88,11 +142,12 @@ class SegmentReplay:
         for batch_id, header in sorted(self._frozen.items()):
             try:
                 wanted = decode_header(header).totals.n_segments
-            except (ModemctlError, TypeError, ValueError, KeyError):
+            except UNREADABLE:
                 yield f"batch {batch_id}: its header cannot be read"
                 continue
-            n = self._lists.get(batch_id, _List()).n + self._purged.n_of.get(batch_id, 0)
-            if n != wanted:
+            seen = self._lists.get(batch_id, _List())
+            n = seen.n + self._purged.n_of.get(batch_id, 0)
+            if n != wanted or seen.is_open:
                 yield f"batch {batch_id}: {n} segments, its header says {wanted}"
 
 
@@ -121,14 +176,39 @@ def read_purged(conn: Connection) -> Purged:
     return purged
 
 
-def _follows(row: RowMapping, last: tuple[int, int, int]) -> bool:
+def _follows(row: RowMapping, seen: _List) -> bool:
     """Segments are made in the order of their list: who exchanged two has changed it."""
     if row["line_no"] is None:
         return False
-    line, seq, message_id = last
-    if row["line_no"] == line:
-        return bool(row["message_id"] == message_id and row["seq"] == seq + 1)
+    line, seq, message_id = seen.last
+    if seen.is_open:
+        is_next = row["line_no"] == line and row["message_id"] == message_id
+        return bool(is_next and row["seq"] == seq + 1)
     return bool(row["line_no"] > line and row["message_id"] > message_id and row["seq"] == 1)
+
+
+def _is_listed(
+    vault: Vault, row: RowMapping, found: LineEvidence | TamperedError, header: BatchHeader
+) -> bool:
+    """Whether a line is the one that the signed header stands for."""
+    if isinstance(found, TamperedError):
+        return False
+    if found.line == ERASED_LINE:  # sealed for its place: nobody else can put it there
+        return bool(row["indexed_at"] == found.line_no)
+    line_no, leaves = found.line_no, found.chunk_leaves
+    index = vault.blind_index(read_line(found.line).to)
+    own = leaf(found.line, salt=found.salt, line_no=line_no)
+    return (
+        header.chunks[chunk_of(line_no)] == _chunk_hash(leaves)
+        and leaf_in_chunk(leaves, line_no) == own
+        and row["recipient_bidx"] == index
+        and row["indexed_at"] == line_no
+    )
+
+
+@lru_cache(maxsize=8)
+def _chunk_hash(leaves: bytes) -> bytes:
+    return chunk_hash(leaves)
 
 
 def _latest_id(conn: Connection) -> int:
@@ -155,8 +235,20 @@ _SEGMENTS: Final = (
         segment.c.seq,
         message.c.batch_id.label("of_batch"),
         message.c.line_no,
+        message.c.recipient_bidx,
+        message.c.n_segments,
+        batch.c.salt_nonce,
+        recipient.c.line_no.label("indexed_at"),
     )
     .outerjoin(message, message.c.message_id == segment.c.message_id)
+    .outerjoin(batch, batch.c.batch_id == segment.c.batch_id)
+    .outerjoin(
+        recipient,
+        and_(
+            recipient.c.recipient_bidx == message.c.recipient_bidx,
+            recipient.c.batch_id == message.c.batch_id,
+        ),
+    )
     .where(segment.c.segment_id > bindparam("after"))
     .order_by(segment.c.segment_id)
     .limit(bindparam("n"))

@@ -208,7 +208,7 @@ def finish(
 
 def refund(tx: Tx, rows: Sequence[RowMapping], rules: QuotaRules) -> None:
     """Give back what segments that provably did not leave had reserved."""
-    found = [Charge.of(row["charged_at"], row["charged_to"]) for row in rows]
+    found = [Charge.of(tx.vault, row) for row in rows]
     charges = [charge for charge in found if charge is not None]
     if not charges:
         return

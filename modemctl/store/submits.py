@@ -150,7 +150,7 @@ class _Gate:
                     "token": one.token,
                     "at": tx.now,
                     "charged": self._charges[one.segment_id].at,
-                    "charge": self._charges[one.segment_id].text,
+                    "charge": self._charges[one.segment_id].text(tx.vault, one.segment_id),
                 }
                 for one in self._submitting
             ]
@@ -182,7 +182,7 @@ class _Gate:
         scopes: list[Scope] = []
         for one in requests:
             row = self._rows.get(one.segment_id)
-            charge = row and Charge.of(row["charged_at"], row["charged_to"])
+            charge = row and Charge.of(self._tx.vault, row)
             if charge:
                 self._charges[one.segment_id] = charge
             is_sound = isinstance(self._batches[one.batch_id], VerifiedBatch)

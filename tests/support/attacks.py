@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from modemctl.config import Settings
 from modemctl.config.settings import ListMode
@@ -57,7 +58,7 @@ SETTINGS = Settings.model_validate(
         "limits": {
             "minimum_gap": 0,
             "recipient": {"messages_per_day": 5},
-            "holder": {"recipients_per_day": 50},
+            "department": {"recipients_per_day": 50},
         }
     }
 )
@@ -79,13 +80,14 @@ async def build(folder: Path) -> None:
     async with office_in(folder) as office:
         await _furnish(office)
         shown = await office.start(await office.approve(await office.submit(N_LINES)))
-        await office.approve(await office.submit(2))  # another one that nobody started
         await office.store.write(lambda tx: optouts.add_from_sms(tx, OPTED_OUT, "TD"))
         await office.store.write(lambda tx: optouts.add_from_sms(tx, "+8613900000001", "TD"))
         assert shown.batch.state == "running"
         crew = Crew(office.store, new_rules())
         sent = await office.store.write(lambda tx: crew.send(tx, n=1))
         assert len(sent) == 1
+        other = office.submit(2, text="Interest paid, in a longer text. " * 6)
+        await office.start(await office.approve(await other))
         await audits_of(office.store, folder).note_head()
 
 
@@ -224,15 +226,15 @@ class Site:
             yield conn
             conn.rollback()
 
-    def attack(self, conn: Connection, *, is_sending: bool = True) -> Finding:
-        """What comes of the database as it stands now."""
+    def attack(self, conn: Connection, *, always: bool = False) -> Finding:
+        """What comes of the database as it stands now; where it is named, only `always` sends."""
         faults = self.verify(conn)
         left: tuple[bytes, ...] = ()
         error = ""
-        if is_sending:
+        if always or not faults:
             try:
                 left = tuple(self.send(conn))
-            except (ModemctlError, TypeError, ValueError, KeyError, LookupError) as caught:
+            except (ModemctlError, SQLAlchemyError, TypeError, ValueError, LookupError) as caught:
                 error = repr(caught)
         return Finding(left=left, faults=faults, error=error)
 

@@ -5,10 +5,90 @@ What then is neither refused nor named by `audit verify` stands in `HARMLESS`, w
 """
 
 import asyncio
+import dataclasses
+import os
+from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    LargeBinary,
+    RowMapping,
+    String,
+    Table,
+    Text,
+    text,
+    update,
+)
 
-from tests.support.attacks import Site, build
+from modemctl.audit import Head, seal
+from modemctl.lifecycle import BatchState, CardState, ModemState, SegmentState
+from modemctl.store.audits import read_chain
+from modemctl.store.seals import SEALED
+from modemctl.store.tables import audit_entry, metadata
+from modemctl.vault import AuditKey
+from tests.support.attacks import Finding, Site, build
+
+IS_LONG = bool(os.environ.get("MODEMCTL_LONG"))
+N_ROWS = 100 if IS_LONG else 1
+WORDS = {
+    ("batch", "state"): BatchState,
+    ("segment", "state"): SegmentState,
+    ("sim", "state"): CardState,
+    ("modem", "state"): ModemState,
+}
+
+
+HARMLESS = {
+    "what happened, told to people; no decision rests on it": """
+        account.created_at api_key.created_at admission.reason approval.decision
+        batch.created_at batch.purged_at batch.reason confirmation.at
+        event.at event.data event.event_id event.kind
+        event.subject message.choice opt_out.keyword puk_request.asked_at puk_request.asked_name
+        puk_request.confirmed_name puk_request.reason segment.cause segment.final_at segment.mr
+        segment.note segment.sent_at sim.created_at sim.updated_at""",
+    "a name that nothing else holds on to": "authorisation.authorisation_id stop_seal.seal_id",
+    "the order and the time in which approved messages leave": """
+        batch.priority batch.served_at segment.avoid_iccid segment.not_before segment.tries
+        message.iccid""",
+    "answers a repeated request; the batch itself is proved by its digest": "batch.request_digest",
+    "seen by the daemon anew at each start of a modem": """
+        admission.bay modem.bay modem.breakers modem.desired_state modem.family modem.iccid
+        modem.imei modem.manufacturer modem.model modem.node_id modem.operator modem.port
+        modem.reason modem.registration_stat modem.revision modem.signal_dbm modem.state
+        modem.state_at modem.temperature_c modem.updated_at""",
+    "another one opens no database: the daemon refuses it": "meta.key meta.value",
+    "a lease that does not fit is over; one that is forged meets the same gate": """
+        segment.bay segment.iccid segment.lease_token segment.leased_until segment.node_id
+        segment.submitting_at""",
+    "a charge without its seal is never given back": "segment.charged_at segment.charged_to",
+    "guards cards, not sends: the modem's own counter is asked before each try": """
+        pin_import.created_at pin_import.import_id pin_import.n_cards pin_import.n_right
+        pin_import.n_wrong pin_import.stopped_at pin_import.stopped_reason pin_import.width
+        puk_request.bay puk_request.n_mismatches puk_request.node_id puk_request.outcome
+        puk_request.puk_enc puk_request.tried_at puk_request.tries_before sim.pin_enc
+        sim.pin_import_id sim.pin_state""",
+    "joins the seal with the register's life cycle": "sim.holder sim.carrier sim.lessor "
+    "sim.verified_by",
+    "an idle key freezes later; its end is sealed": "api_key.last_used_at",
+}
+"""Why → the columns of which a change is neither refused nor named."""
+
+NOTHING_SENT = "what came in and what modems did: nothing is sent because of it"
+ACTS = "records of acts, each row sealed and in the log: their own tests attack them"
+EMPTY = {
+    **dict.fromkeys(
+        ("batch_removed", "call", "card_lock", "inbox", "node", "pin_attempt", "pin_change",
+         "report", "wish"),
+        NOTHING_SENT,
+    ),
+    **dict.fromkeys(
+        ("erasure", "legal_hold", "purge_run", "stop", "stop_batch", "stop_flight"), ACTS
+    ),
+}  # fmt: skip
+"""Tables without rows in this site, with the reason why nobody need attack them."""
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +98,219 @@ def site(tmp_path_factory) -> Site:
     return Site(folder)
 
 
-def test_an_untouched_site_sends_the_rest_and_is_whole(site):
+@pytest.fixture(scope="module")
+def rest(site) -> frozenset[bytes]:
+    """What leaves of the untouched site."""
     with site.opened() as conn:
         found = site.attack(conn)
     assert found.faults == ()
     assert found.error == ""
-    assert len(found.left) == 3
+    assert len(found.left) == 7  # three of one segment, two of two
+    return frozenset(found.left)
+
+
+def others(table: Table, column: Column, value: object, known: list[object]) -> Iterator[object]:
+    """What an attacker would write in place of a cell's value."""
+    yield from [one for one in dict.fromkeys(known) if one != value][:1]
+    yield from [word.value for word in WORDS.get((table.name, column.name), ()) if word != value]
+    if column.nullable and value is not None:
+        yield None
+    if isinstance(column.type, Boolean):
+        yield 1 - int(value or 0)
+    elif isinstance(column.type, LargeBinary):
+        octets = bytes(value or b"\0")
+        yield octets[:-1] + bytes([octets[-1] ^ 1])
+    elif isinstance(column.type, String | Text):
+        word = str(value or "x")
+        yield word[:-1] + chr(ord(word[-1]) ^ 1)
+    else:
+        yield int(value or 0) + 1
+        if IS_LONG:
+            yield int(value or 0) - 86_400_000
+
+
+def unnoticed(site: Site, rest: frozenset[bytes], table: Table) -> Iterator[tuple[str, str]]:
+    """Columns of which a change is neither refused nor named, and what then happened."""
+    with site.opened() as conn:
+        rows = conn.execute(text(f"SELECT * FROM {table.name}")).mappings().all()
+    for column in table.columns:
+        known = [row[column.name] for row in rows]
+        for row in rows[:N_ROWS]:
+            for value in others(table, column, row[column.name], known):
+                with site.opened() as conn:
+                    write(conn, table, column, row, value)
+                    found = site.attack(conn)
+                if not found.faults and not is_refused(found, rest):
+                    yield column.name, f"{row[column.name]!r} → {value!r}: {len(found.left)} left"
+
+
+def write(conn: Connection, table: Table, column: Column, row: RowMapping, value: object) -> None:
+    keys = [one.name for one in table.primary_key.columns]
+    place = " AND ".join(f"{name} = :key_{name}" for name in keys)
+    conn.execute(
+        text(f"UPDATE OR REPLACE {table.name} SET {column.name} = :value WHERE {place}"),
+        {"value": value, **{f"key_{name}": row[name] for name in keys}},
+    )
+
+
+def is_refused(found: Finding, rest: frozenset[bytes]) -> bool:
+    """Whether less left than was approved, and nothing else."""
+    return set(found.left) < rest and len(set(found.left)) == len(found.left)
+
+
+def test_every_table_is_attacked_or_has_a_reason_not_to_be(site):
+    with site.opened() as conn:
+        empty = {
+            table.name
+            for table in metadata.sorted_tables
+            if not conn.execute(text(f"SELECT count(*) FROM {table.name}")).scalar()
+        }
+    assert empty - EMPTY.keys() == set()
+    known = {f"{table.name}.{column.name}" for table in metadata.sorted_tables for column in
+             table.columns}  # fmt: skip
+    assert {one for names in HARMLESS.values() for one in names.split()} <= known
+
+
+@pytest.mark.parametrize("table", metadata.sorted_tables, ids=lambda table: table.name)
+def test_a_changed_cell_is_named_refused_or_known_to_be_harmless(site, rest, table):
+    harmless = {one for names in HARMLESS.values() for one in names.split()}
+    surprising = {
+        column: what
+        for column, what in unnoticed(site, rest, table)
+        if f"{table.name}.{column}" not in harmless
+    }
+    assert surprising == {}
+
+
+def test_every_table_with_a_seal_is_verified():
+    sealed = {
+        table.name
+        for table in metadata.sorted_tables
+        if any(column.name == "mac" or column.name.endswith("_mac") for column in table.columns)
+    }
+    with_their_batch = {"approval", "confirmation"}
+    assert sealed - with_their_batch <= {table.name for table in SEALED}
+
+
+# ---------------------------------------------------------------- the attacks that were named
+
+
+NAMED = {
+    "a batch": "UPDATE batch SET template = 'Call ' || template",
+    "a recipient": "UPDATE message SET line_enc = substr(line_enc, 1, 40) || x'00' || "
+    "substr(line_enc, 42) WHERE line_no = 2",
+    "a recipient exchanged": "UPDATE message SET line_enc = (SELECT o.line_enc FROM message o "
+    "WHERE o.line_no = 3 LIMIT 1) WHERE line_no = 2",
+    "an approval": "UPDATE approval SET jws = replace(jws, 'a', 'b')",
+    "an approver key": "UPDATE approver_key SET public_key = x'01' || substr(public_key, 2)",
+    "an approver key prolonged": "UPDATE approver_key SET valid_until = valid_until + 1",
+    "a role": """UPDATE account SET roles = '["administrator"]' WHERE name = 'eve'""",
+    "a limit lowered": "UPDATE quota SET used = used - 1 WHERE span != 'gap'",
+    "a limit deleted": "DELETE FROM quota",
+    "a recipient met": "DELETE FROM quota_contact",
+    "a gap ended": "UPDATE quota SET bucket = bucket - 60000 WHERE span = 'gap'",
+    "a clock set on": "UPDATE meta SET value = replace(value, 'boot-1', 'boot-2') "
+    "WHERE key LIKE 'steady:%'",
+    "an opt-out deleted": "DELETE FROM opt_out",
+    "an opt-out of another": "UPDATE opt_out SET number_bidx = x'00112233445566778899aabbccddeeff' "
+    "WHERE rowid = 1",
+    "an audit row": "UPDATE audit_entry SET actor = 'nobody' WHERE seq = 3",
+    "an audit row's time": "UPDATE audit_entry SET at = 'yesterday' WHERE seq = 3",
+    "the tail cut": "DELETE FROM audit_entry WHERE seq > 5",
+    "a sent segment queued again": "UPDATE segment SET state = 'queued', iccid = NULL "
+    "WHERE state = 'sent'",
+    "a sent segment exchanged": "UPDATE segment SET message_id = CASE message_id WHEN 1 THEN -2 "
+    "WHEN 2 THEN -1 END WHERE message_id IN (1, 2); "
+    "UPDATE segment SET message_id = -message_id WHERE message_id < 0",
+    "a segment planted": "INSERT INTO segment (message_id, batch_id, seq, state, tries) "
+    "SELECT message_id, batch_id, 2, 'queued', 0 FROM segment WHERE state = 'sent'",
+    "a sent segment deleted": "DELETE FROM segment WHERE state = 'sent'",
+    "a card issued": "UPDATE sim SET state = 'issued', department = 'loans'",
+    "an authorisation": "UPDATE authorisation SET department = '*'",
+}
+
+
+@pytest.mark.parametrize("attack", NAMED)
+def test_what_is_written_without_a_key_is_named(site, rest, attack):
+    with site.opened() as conn:
+        for statement in NAMED[attack].split("; "):
+            assert conn.execute(text(statement)).rowcount
+        found = site.attack(conn)
+    assert found.faults, f"{len(found.left)} left"
+
+
+@pytest.mark.parametrize(
+    "attack",
+    ["a batch", "a recipient", "a recipient exchanged", "an approval", "an approver key",
+     "an approver key prolonged", "a card issued", "an authorisation"],
+)  # fmt: skip
+def test_what_authorises_lets_nothing_of_it_leave(site, rest, attack):
+    with site.opened() as conn:
+        for statement in NAMED[attack].split("; "):
+            conn.execute(text(statement))
+        found = site.attack(conn, always=True)
+    assert is_refused(found, rest)
+
+
+def test_a_chain_that_is_computed_anew_without_the_key_is_named(site):
+    """Every hash fits again, only the signatures are of another key."""
+    forger, head = AuditKey(bytes(32)), Head()
+    with site.opened() as conn:
+        chain = read_chain(conn, node_id="n1", after=0, limit=1_000)
+        for entry in chain:
+            draft = dataclasses.replace(entry.draft, actor="nobody")
+            forged = seal(draft, node_id="n1", head=head, key=forger)
+            head = Head(seq=forged.seq, hash=forged.hash)
+            conn.execute(
+                update(audit_entry)
+                .where(audit_entry.c.seq == entry.seq)
+                .values(
+                    actor="nobody", prev=forged.prev, hash=forged.hash, signature=forged.signature
+                )
+            )
+        faults = site.verify(conn)
+    assert f"entry {len(chain)} carries no valid signature" in faults
+    assert any("noted as head" in one for one in faults)
+
+
+def test_an_approval_of_another_batch_is_no_approval(site, rest):
+    """A signature replayed: the row with its valid seal is moved to another batch."""
+    with site.opened() as conn:
+        mine, other = conn.scalars(text("SELECT batch_id FROM batch ORDER BY created_at")).all()
+        conn.execute(text("DELETE FROM approval WHERE batch_id = :b"), {"b": other})
+        conn.execute(
+            text("UPDATE approval SET batch_id = :o WHERE batch_id = :b"), {"o": other, "b": mine}
+        )
+        found = site.attack(conn, always=True)
+    assert found.left == ()
+    assert found.faults
+
+
+def test_an_entry_with_garbled_details_is_named_and_nothing_raises(site):
+    with site.opened() as conn:
+        conn.execute(text("UPDATE audit_entry SET details = CAST(x'ff00ff' AS TEXT) WHERE seq = 4"))
+        faults = site.verify(conn)
+    assert faults[0] == "entry 4 cannot be read"
+
+
+def test_entries_of_a_foreign_node_that_say_nothing_are_named(site):
+    with site.opened() as conn:
+        conn.execute(
+            text(
+                "INSERT INTO audit_entry SELECT 'n2', seq, at, actor, 'account.change', subject,"
+                " '[7]', prev, hash, signature FROM audit_entry WHERE seq = 2"
+            )
+        )
+        faults = site.verify(conn)
+    assert faults == ("entry 2 (account.change) of n2 does not say what it has to",)
+
+
+def test_counts_of_yesterday_do_not_add_up_to_what_the_log_says(site):
+    """Rows put back as they once were, all of them."""
+    with site.opened() as conn:
+        rows = conn.execute(text("SELECT * FROM quota")).all()
+        assert rows
+        conn.execute(text("UPDATE quota SET used = used + 1"))
+        assert site.verify(conn)
+        conn.execute(text("UPDATE quota SET used = used - 1"))
+        assert site.verify(conn) == ()
