@@ -58,7 +58,7 @@ async def authenticate_header(request: Request) -> Principal:
         NotAuthenticated: nobody known.
         StoreError: the database cannot be read now.
     """
-    accounts = services_of(request).accounts
+    gate = services_of(request).gate
     header = request.headers.get("authorization")
     uid = peer_uid(request)
     if header is not None:
@@ -69,9 +69,9 @@ async def authenticate_header(request: Request) -> Principal:
                 field="authorization",
                 cure="send an API key (mk_…)",
             )
-        return await accounts.authenticate(token.strip(), source_of(request))
+        return await gate.authenticate(token.strip(), source_of(request))
     if uid is not None:
-        return await accounts.peer(uid, source_of(request))
+        return await gate.peer(uid, source_of(request))
     raise NotAuthenticated(
         "an API key is needed",
         field="authorization",

@@ -18,6 +18,8 @@ from modemctl.service.doubt import Doubts
 from modemctl.service.dual import Dual
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
+from modemctl.service.gate import Gate
+from modemctl.service.grants import Grants
 from modemctl.service.health import Health
 from modemctl.service.holds import Holds
 from modemctl.service.inbox import Inbox
@@ -25,6 +27,7 @@ from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
+from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges
@@ -53,8 +56,11 @@ class Services:
     dual: Dual
     inbox: Inbox
     calls: Calls
+    gate: Gate
     accounts: Accounts
     authorities: Authorities
+    grants: Grants
+    operators: Operators
     events: Events
     audits: Audits
     health: Health

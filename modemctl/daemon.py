@@ -47,9 +47,11 @@ from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
 from modemctl.service.calls import Calls
 from modemctl.service.doubt import Doubts
-from modemctl.service.dual import Dual
+from modemctl.service.dual import Dual, DualKind
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
+from modemctl.service.gate import Gate
+from modemctl.service.grants import Grants
 from modemctl.service.health import Health
 from modemctl.service.holds import Holds
 from modemctl.service.inbox import Inbox
@@ -57,6 +59,7 @@ from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
+from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges, retention
@@ -213,6 +216,9 @@ def make_services(
     rules = SubmissionRules.of(settings)
     general = settings.approvals.general_department
     numbers = rules.numbers()
+    life = timedelta(hours=settings.people.request_hours)
+    steps = {step for chain in settings.approvals.chains.values() for step in chain}
+    grants = Grants(store, steps=steps, life=life)
     return Services(
         batches=Batches(store, rules),
         messages=Messages(store, rules),
@@ -225,15 +231,14 @@ def make_services(
         limits=Limits(store, rules.quota),
         locks=Locks(store),
         puks=Puks(store),
-        dual=Dual(store, life=timedelta(hours=settings.people.request_hours)),
+        dual=Dual(store, life=life, performers={DualKind.GRANT: grants.perform}),
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
-        accounts=Accounts(store, peers=settings.api.peers, general_department=general),
-        authorities=Authorities(
-            store,
-            steps={step for chain in settings.approvals.chains.values() for step in chain},
-            general_department=general,
-        ),
+        gate=Gate(store, peers=settings.api.peers),
+        accounts=Accounts(store, general_department=general),
+        authorities=Authorities(store, general_department=general),
+        grants=grants,
+        operators=Operators(store, general_department=general, life=life),
         events=Events(store, keep_days=settings.retention.events_days, general_department=general),
         audits=Audits(
             store,

@@ -13,6 +13,7 @@ from api.parameters import Body, Cursor, Limit, Reason, needs
 from api.problems import problems
 from api.services import Of
 from modemctl.service.accounts import Account, AccountKind, AccountState, ApiKey, IssuedKey
+from modemctl.service.dual import DualView
 from modemctl.service.pages import Page
 from modemctl.service.principal import Scope
 
@@ -100,6 +101,17 @@ async def get_account(who: Who, of: Of, account_id: str) -> Account:
 async def change_account(who: Who, of: Of, account_id: str, body: AccountChange) -> Account:
     """Give an account other roles or another department."""
     return await of.accounts.change(who, account_id, roles=body.roles, department=body.department)
+
+
+@router.post(
+    "/accounts/{account_id}/promote",
+    status_code=201,
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.ACCOUNTS_WRITE),
+)
+async def promote_account(who: Who, of: Of, account_id: str, body: Reason) -> DualView:
+    """Ask that a person becomes an administrator; another administrator confirms the request."""
+    return await of.grants.promote(who, account_id, reason=body.reason)
 
 
 @router.post(

@@ -16,12 +16,9 @@ from api.parameters import Body, Cursor, Limit, Reason, RowId, needs
 from api.problems import problems
 from api.services import Of
 from modemctl.errors import InvalidRequest
-from modemctl.service.authorities import (
-    Authorisation,
-    RegisteredKey,
-    RevokeReason,
-    jwk_to_octets,
-)
+from modemctl.service.authorities import Authorisation, RegisteredKey, RevokeReason
+from modemctl.service.authority_fields import jwk_to_octets
+from modemctl.service.dual import DualView
 from modemctl.service.pages import Page
 from modemctl.service.principal import Scope
 
@@ -94,11 +91,11 @@ class NewAuthorisation(Body):
     """Lets an account act as `kind` for a department (`*`: all) from now or `valid_from` on."""
 
     account_id: str
-    kind: str = Field(description="`operator`, or a step of a chain such as `general_manager`.")
+    kind: str = Field(description="A step of a chain such as `general_manager`.")
     department: str
     valid_from: AwareDatetime | None = None
     valid_until: AwareDatetime
-    reference: str = Field(max_length=200, description="The signed form (SMS-06).")
+    reference: str = Field(max_length=200, description="The signed form.")
 
 
 @router.get(
@@ -119,16 +116,15 @@ async def list_approver_keys(who: Who, of: Of, account_id: str) -> Sequence[Appr
 )
 async def register_approver_key(
     who: Who, of: Of, account_id: str, body: NewApproverKey
-) -> ApproverKey:
-    """Register a person's public key."""
-    key = await of.authorities.register_key(
+) -> DualView:
+    """Ask that a person signs with this public key; another administrator confirms the request."""
+    return await of.grants.register_key(
         who,
         account_id,
         public_key=body.octets(),
         valid_from=body.valid_from,
         valid_until=body.valid_until,
     )
-    return ApproverKey.of(key)
 
 
 @router.post(
@@ -168,9 +164,9 @@ async def list_authorisations(
     responses=problems(404, 409),
     openapi_extra=needs(Scope.ACCOUNTS_WRITE),
 )
-async def authorise(who: Who, of: Of, body: NewAuthorisation) -> Authorisation:
-    """Let an account approve or operate."""
-    return await of.authorities.authorise(
+async def authorise(who: Who, of: Of, body: NewAuthorisation) -> DualView:
+    """Ask that an account may take a step of a chain; another administrator confirms it."""
+    return await of.grants.authorise(
         who,
         account_id=body.account_id,
         kind=body.kind,

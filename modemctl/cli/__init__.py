@@ -48,6 +48,10 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "limits": ("limits", "Limits, and how much of each is used."),
         "message": ("messages", "Single messages: find them, explain what became of them."),
         "modems": ("modems", "The bank's bays and their modems."),
+        "operator": (
+            "operators",
+            "Operators of departments: two managers sign, the general department files.",
+        ),
         "opt-outs": ("traffic", "Numbers that want no promotions."),
         "purge": ("records", "What has been kept long enough is removed, on record."),
         "record": ("local", "Record a modem's session to a file, without its secrets."),

@@ -11,7 +11,7 @@ import click
 
 from modemctl.cli.client import Client, Connection, Json, Record, in_path, text_of
 from modemctl.cli.errors import Refusal
-from modemctl.cli.show import as_json_option, local_time, show_done, show_record, show_table
+from modemctl.cli.show import as_json_option, show_done, show_record, show_table
 from modemctl.clock import SystemClock
 
 _COLUMNS: Final = ("name", "kind", "department", "roles", "state", "account_id")
@@ -73,8 +73,8 @@ def create(
 ) -> None:
     """Make an account.
 
-    Roles: administrator, submitter, checker, approver, operator, maintainer, technician, auditor,
-    monitor.
+    Roles: submitter, checker, approver, operator, maintainer, technician, auditor,
+    monitor; administrators: `account promote`.
     """
     body: dict[str, Json] = {
         "name": name,
@@ -168,14 +168,16 @@ def _change_state(
 @as_json_option
 @click.pass_obj
 def approver_key(connection: Connection, name: str, public_key: Path, *, as_json: bool) -> None:
-    """Register a person's public Ed25519 key (PEM), as `key signing` makes it."""
+    """Register a person's public Ed25519 key (PEM), as `key signing` makes it.
+
+    It counts once another administrator has confirmed it.
+    """
     octets = _read_public_key(public_key)
     encoded = base64.urlsafe_b64encode(octets).decode().rstrip("=")
     with connection.client() as client:
         account_id = account_id_of(client, name)
         made = client.post(f"/v1/accounts/{account_id}/approver-keys", {"public_key": encoded})
-    until = local_time(text_of(made, "valid_until"))
-    show_done(made, f"key {made.get('kid')} of {name} registered until {until}", as_json=as_json)
+    _show_asked(made, as_json=as_json)
 
 
 def _read_public_key(path: Path) -> bytes:
@@ -207,7 +209,7 @@ def _read_public_key(path: Path) -> bytes:
 @click.option(
     "--days", type=click.IntRange(1, 366), required=True, help="How many days from now it counts."
 )
-@click.option("--reference", required=True, help="The signed form (SMS-06).")
+@click.option("--reference", required=True, help="The signed form.")
 @as_json_option
 @click.pass_obj
 def authorise(
@@ -220,10 +222,10 @@ def authorise(
     reference: str,
     as_json: bool,
 ) -> None:
-    """Let an account act as KIND for a department.
+    """Let an account act as KIND for a department, once another administrator has confirmed it.
 
-    KIND is operator, or a step of a chain of approvals: department_manager (notice),
-    manager_in_charge and general_manager (promotion), manager (other).
+    KIND is a step of a chain of approvals: department_manager (notice), manager_in_charge and
+    general_manager (promotion), manager (other). Operators: `modemctl operator`.
     """
     until = SystemClock().now() + timedelta(days=days)
     with connection.client() as client:
@@ -235,8 +237,25 @@ def authorise(
             "reference": reference,
         }
         made = client.post("/v1/authorisations", body)
-    until_text = local_time(text_of(made, "valid_until"))
-    show_done(made, f"{name} acts as {kind} for {department} until {until_text}", as_json=as_json)
+    _show_asked(made, as_json=as_json)
+
+
+@account.command(epilog="Example: modemctl account promote li --reason 'second administrator'")
+@click.argument("name")
+@click.option("--reason", required=True, help="Why; goes to the audit log.")
+@as_json_option
+@click.pass_obj
+def promote(connection: Connection, name: str, reason: str, *, as_json: bool) -> None:
+    """Make a person an administrator, once another administrator has confirmed it."""
+    with connection.client() as client:
+        path = f"/v1/accounts/{account_id_of(client, name)}/promote"
+        asked = client.post(path, {"reason": reason})
+    _show_asked(asked, as_json=as_json)
+
+
+def _show_asked(asked: Record, *, as_json: bool) -> None:
+    cure = f"another administrator now: modemctl request confirm {asked.get('request_id')}"
+    show_done(asked, f"asked; {cure}", as_json=as_json)
 
 
 @account.command(epilog="Example: modemctl account unauthorise 12 --reason 'moved to another team'")

@@ -54,7 +54,11 @@ def create(path: Path) -> None:
 )
 @click.pass_obj
 def bootstrap(connection: Connection, name: str, out: Path) -> None:
-    """Make the first administrator; only while no account exists and no daemon runs."""
+    """Make the first two administrators, one a run; only while no daemon runs.
+
+    Neither of them gives authority alone. Later it gives an administrator whose keys have all
+    ended a new one.
+    """
     import asyncio
 
     from modemctl.cli.local import require_database

@@ -53,12 +53,17 @@ def ask(
 
 @request.command("list", epilog="Example: modemctl request list --state asked")
 @click.option("--state", type=click.Choice([one.value for one in DualState]), help="Only these.")
+@click.option("--ids", is_flag=True, help="Print nothing but their ids, one a line.")
 @as_json_option
 @click.pass_obj
-def list_(connection: Connection, state: str | None, *, as_json: bool) -> None:
+def list_(connection: Connection, state: str | None, *, ids: bool, as_json: bool) -> None:
     """Your own requests and those that you may decide on, newest first."""
     with connection.client() as client:
         found = client.pages("/v1/requests", state=state)
+        if ids:
+            for one in found:
+                click.echo(text_of(one, "request_id"))
+            return
         show_table(found, _COLUMNS, as_json=as_json, empty="no requests", spare=_SPARE)
 
 

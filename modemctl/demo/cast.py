@@ -12,8 +12,8 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from modemctl.cli.client import Json, Record
-from modemctl.demo.world import DemoError, World
+from modemctl.cli.client import Client, Json, Record, records
+from modemctl.demo.world import ADMINISTRATORS, DemoError, World
 from modemctl.policy.approvals import sign_approval
 
 SALES: Final = "sales"
@@ -30,6 +30,8 @@ class Role:
     roles: tuple[str, ...]
     authorisations: tuple[tuple[str, str], ...] = ()
     """(what it may act as, for which department)"""
+    operates: str | None = None
+    """The department that it sends for."""
 
 
 CAST: Final[Mapping[str, Role]] = MappingProxyType(
@@ -47,7 +49,7 @@ CAST: Final[Mapping[str, Role]] = MappingProxyType(
             kind="person",
             department=None,
             roles=("approver",),
-            authorisations=(("manager_in_charge", SALES),),
+            authorisations=(("manager_in_charge", SALES), ("manager_in_charge", GENERAL)),
         ),
         "li-general-manager": Role(
             kind="person",
@@ -55,17 +57,23 @@ CAST: Final[Mapping[str, Role]] = MappingProxyType(
             roles=("approver",),
             authorisations=(("general_manager", SALES),),
         ),
+        "he-general-office": Role(
+            kind="person",
+            department=None,
+            roles=("approver",),
+            authorisations=(("department_manager", GENERAL),),
+        ),
         "zhou-operator": Role(
             kind="person",
             department=SALES,
             roles=("operator",),
-            authorisations=(("operator", SALES),),
+            operates=SALES,
         ),
         "wu-operator": Role(
             kind="person",
             department=None,
             roles=("operator",),
-            authorisations=(("operator", GENERAL),),
+            operates=GENERAL,
         ),
         "it-technician": Role(
             kind="person", department=None, roles=("technician", "monitor", "auditor")
@@ -109,41 +117,78 @@ def hire(world: World) -> Cast:
     """Make the accounts, their API keys, their approvers' keys and authorisations."""
     account_ids: dict[str, str] = {}
     signers: dict[str, Signer] = {}
-    until = (datetime.now(UTC) + 90 * _DAY).isoformat()
-    with world.client("admin") as admin:
+    with world.client(ADMINISTRATORS[0]) as admin:
         for name, role in CAST.items():
-            body: dict[str, Json] = {
-                "name": name,
-                "kind": role.kind,
-                "department": role.department,
-                "roles": list(role.roles),
-            }
-            account_id = _text(admin.post("/v1/accounts", body), "account_id")
-            account_ids[name] = account_id
-            token = _text(admin.post(f"/v1/accounts/{account_id}/keys"), "token")
-            path = world.folder / "keys" / name
-            path.touch(mode=0o600)
-            path.write_text(token + "\n", encoding="ascii")
+            account_id = account_ids[name] = _employ(world, admin, name, role)
             if "approver" in role.roles:
-                private = Ed25519PrivateKey.generate()
-                public = base64.urlsafe_b64encode(private.public_key().public_bytes_raw())
-                new_key: dict[str, Json] = {"public_key": public.decode().rstrip("=")}
-                registered = admin.post(f"/v1/accounts/{account_id}/approver-keys", new_key)
-                signers[name] = Signer(
-                    account_id=account_id,
-                    kid=_text(registered, "kid"),
-                    seed=private.private_bytes_raw(),
-                )
+                signers[name] = _register(world, admin, account_id)
             for kind, department in role.authorisations:
                 form: dict[str, Json] = {
                     "account_id": account_id,
                     "kind": kind,
                     "department": department,
-                    "valid_until": until,
+                    "valid_until": _until(),
                     "reference": "demo form",
                 }
-                admin.post("/v1/authorisations", form)
+                _agree(world, ADMINISTRATORS[1], admin.post("/v1/authorisations", form))
+        for name, role in CAST.items():
+            if role.operates is not None:
+                _appoint(world, admin, name, role.operates)
     return Cast(account_ids=account_ids, signers=signers)
+
+
+def _employ(world: World, admin: Client, name: str, role: Role) -> str:
+    body: dict[str, Json] = {
+        "name": name,
+        "kind": role.kind,
+        "department": role.department,
+        "roles": list(role.roles),
+    }
+    account_id = _text(admin.post("/v1/accounts", body), "account_id")
+    token = _text(admin.post(f"/v1/accounts/{account_id}/keys"), "token")
+    path = world.folder / "keys" / name
+    path.touch(mode=0o600)
+    path.write_text(token + "\n", encoding="ascii")
+    return account_id
+
+
+def _register(world: World, admin: Client, account_id: str) -> Signer:
+    """A key pair whose public half two administrators register."""
+    private = Ed25519PrivateKey.generate()
+    octets = private.public_key().public_bytes_raw()
+    public = base64.urlsafe_b64encode(octets).decode().rstrip("=")
+    asked = admin.post(f"/v1/accounts/{account_id}/approver-keys", {"public_key": public})
+    _agree(world, ADMINISTRATORS[1], asked)
+    (known,) = records(admin.get(f"/v1/accounts/{account_id}/approver-keys").get("items"))
+    return Signer(account_id=account_id, kid=_text(known, "kid"), seed=private.private_bytes_raw())
+
+
+def _appoint(world: World, admin: Client, name: str, department: str) -> None:
+    """Both managers sign for an operator, the general department's administrator files (SMS-06)."""
+    manager, in_charge = (
+        next(one for one, role in CAST.items() if (step, department) in role.authorisations)
+        for step in ("department_manager", "manager_in_charge")
+    )
+    form: dict[str, Json] = {
+        "account": name,
+        "department": department,
+        "valid_until": _until(),
+        "reference": "demo form",
+        "undertaking": "demo",
+    }
+    with world.client(manager) as client:
+        asked = client.post("/v1/operators", form)
+    _agree(world, in_charge, asked)
+    admin.post(f"/v1/operators/{_text(asked, 'request_id')}/file")
+
+
+def _agree(world: World, name: str, asked: Record) -> None:
+    with world.client(name) as client:
+        client.post(f"/v1/requests/{_text(asked, 'request_id')}/confirm")
+
+
+def _until() -> str:
+    return (datetime.now(UTC) + 90 * _DAY).isoformat()
 
 
 def write_card_list(world: World) -> int:

@@ -23,6 +23,9 @@ from modemctl.cli.errors import ApiProblem, NoDaemon
 from modemctl.errors import ModemctlError
 from modemctl.vault import create_key
 
+ADMINISTRATORS: Final = ("admin", "second-admin")
+"""One asks for what takes two, the other one confirms."""
+
 _PATIENCE: Final = 60.0  # seconds for a process to come up or go down
 
 
@@ -99,9 +102,10 @@ def open_world(
         simulator = _start_bank(folder, bank, n_modems, latency, seed)
         processes.append(simulator)
         config = _write_config(folder, bank, settings)
-        for step in (("db", "upgrade"), ("key", "bootstrap", "--name", "admin",
-                                         "--out", str(folder / "keys" / "admin"))):  # fmt: skip
-            _modemctl(config, *step)
+        _modemctl(config, "db", "upgrade")
+        for name in ADMINISTRATORS:
+            _modemctl(config, "key", "bootstrap", "--name", name,
+                      "--out", str(folder / "keys" / name))  # fmt: skip
         daemon = _start_daemon(folder, config)
         processes.append(daemon)
         connection = Connection(config_path=config, socket_path=folder / "api.sock", key_file=None)

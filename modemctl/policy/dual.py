@@ -11,6 +11,7 @@ class DualKind(StrEnum):
 
     ELEVATION = "elevation"  # SEC-01: roles for a time
     GRANT = "grant"  # SEC-01: an authorisation to decide
+    OPERATOR = "operator"  # SMS-06: signed by two managers, filed by a third person
     UNFREEZE = "unfreeze"  # SEC-06: an account or a key that was frozen
     PIN_REVEAL = "pin_reveal"
     KEY_ROTATION = "key_rotation"

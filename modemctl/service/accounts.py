@@ -1,25 +1,21 @@
-"""Accounts and API keys: who exists, who may do what, and who asks (SEC-01, SEC-02, CC-03)."""
+"""Accounts and API keys: who exists and who may do what (SEC-01, SEC-02, CC-03)."""
 
 from __future__ import annotations
 
 import base64
-import hmac
 import logging
 import re
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from modemctl.errors import (
     Conflict,
-    NotAuthenticated,
     NotFound,
     NotPermitted,
     PolicyRefused,
-    StoreError,
-    TamperedError,
 )
 from modemctl.model import EventKind, Topic
 from modemctl.service.account_fields import (
@@ -29,7 +25,7 @@ from modemctl.service.account_fields import (
     check_roles,
 )
 from modemctl.service.pages import Page, decode_text, encode_cursor
-from modemctl.service.principal import Principal, Scope, scopes_of
+from modemctl.service.principal import ADMINISTRATOR, Principal, Scope
 from modemctl.store import Connection, Store, Tx, stops
 from modemctl.store import accounts as rows
 from modemctl.store.accounts import (
@@ -38,7 +34,6 @@ from modemctl.store.accounts import (
     AccountState,
     ApiKey,
     KeyState,
-    StoredKey,
 )
 
 __all__ = [
@@ -75,92 +70,11 @@ class IssuedKey:
 
 
 class Accounts:
-    """Keeps the accounts and their keys; finds out who asks."""
+    """Keeps the accounts and their keys."""
 
-    def __init__(self, store: Store, *, peers: Mapping[int, str], general_department: str) -> None:
-        """`peers` maps user ids on the Unix socket to account names."""
+    def __init__(self, store: Store, *, general_department: str) -> None:
         self._store = store
         self._general = general_department
-        self._peers = dict(peers)
-
-    # ------------------------------------------------------------ who asks
-
-    async def authenticate(self, token: str, source: str) -> Principal:
-        """The account behind an API key.
-
-        Raises:
-            NotAuthenticated: no such key, or it is expired, frozen or revoked.
-            StoreError: the database cannot be read now.
-        """
-        try:
-            account, key = await self._open(token)
-        except NotAuthenticated as refusal:
-            _log.warning("api.refused", extra={"source": source, "rule": refusal.rule})
-            raise
-        now = self._store.clock.now()
-        if key.last_used_at is None or now - key.last_used_at >= _TOUCH_EVERY:
-            await self._touch(key.key_id)
-        return _principal(account, source)
-
-    async def peer(self, uid: int, source: str) -> Principal:
-        """The account that a user id on the Unix socket acts as.
-
-        Raises:
-            NotAuthenticated: the configuration maps the user id to no active account.
-            StoreError: the database cannot be read now.
-        """
-        name = self._peers.get(uid)
-        if name is None:
-            raise NotAuthenticated(
-                f"user id {uid} acts as no account",
-                cure="send an API key, or name an account for it under api.peers",
-                policy="CC-03",
-            )
-        vault = self._store.vault
-        try:
-            found = await self._store.read(lambda conn: rows.find_account_named(conn, vault, name))
-        except TamperedError:
-            raise _tampered() from None
-        if found is None:
-            raise NotAuthenticated(
-                f"user id {uid} acts as account {name}, which does not exist",
-                cure="create the account, or change api.peers",
-                policy="CC-03",
-            )
-        _require_active(found)
-        return _principal(found, source)
-
-    async def _open(self, token: str) -> tuple[Account, ApiKey]:
-        match = _TOKEN.fullmatch(token)
-        if match is None:
-            raise _unknown_key()
-        key_id = match[1]
-        try:
-            found = await self._store.read(lambda conn: self._lookup(conn, key_id))
-        except TamperedError:
-            raise _tampered() from None
-        token_hash = self._store.vault.token_hash(token)
-        if found is None or not hmac.compare_digest(found[0].hash, token_hash):
-            raise _unknown_key()
-        stored, account = found
-        state = stored.key.state(self._store.clock.now())
-        if state is not KeyState.LIVE:
-            raise NotAuthenticated(f"this API key is {state}", cure=_NEW_KEY, policy="SEC-02")
-        _require_active(account)
-        return account, stored.key
-
-    def _lookup(self, conn: Connection, key_id: str) -> tuple[StoredKey, Account] | None:
-        stored = rows.find_key(conn, self._store.vault, key_id)
-        if stored is None:
-            return None
-        account = rows.find_account(conn, self._store.vault, stored.key.account_id)
-        return None if account is None else (stored, account)
-
-    async def _touch(self, key_id: str) -> None:
-        try:
-            await self._store.write(lambda tx: rows.touch_key(tx, key_id))
-        except StoreError as error:  # a full disk must not lock out who comes to look
-            _log.warning("api.key_use_not_noted", extra={"error": str(error)})
 
     # ------------------------------------------------------------ accounts
 
@@ -175,15 +89,19 @@ class Accounts:
     ) -> Account:
         """Add an account that names one person or one machine (CC-03).
 
+        Nobody is made an administrator here: two administrators do that (`Grants.promote`).
+
         Raises:
             NotPermitted: without `accounts:write`, or outside one's own department.
             InvalidRequest: a name, department or role that cannot be.
             Conflict: the name is taken.
+            PolicyRefused: SEC-01, an administrator.
         """
         who.require(Scope.ACCOUNTS_WRITE)
         check_name(name, node_id=self._store.node_id)
         check_department(department)
         check_roles(roles)
+        _require_no_administrator(name, roles)
         _require_sees(who, department)
 
         def act(tx: Tx) -> Account:
@@ -249,7 +167,7 @@ class Accounts:
             NotPermitted: without `accounts:write`.
             NotFound: no such account, or of a department that one does not see.
             InvalidRequest: a department or role that cannot be.
-            PolicyRefused: SEC-01, one's own account.
+            PolicyRefused: SEC-01, one's own account, or a new administrator.
         """
         who.require(Scope.ACCOUNTS_WRITE)
         check_department(department)
@@ -260,6 +178,7 @@ class Accounts:
 
         def act(tx: Tx) -> Account:
             before = self._visible(tx.conn, who, account_id)
+            _require_no_administrator(before.name, set(roles or ()) - set(before.roles))
             after = rows.change_account(tx, before, roles=roles, department=department)
             tx.audit(
                 who.name,
@@ -395,20 +314,34 @@ class Accounts:
 
 
 def bootstrap(tx: Tx, *, name: str) -> IssuedKey:
-    """The first administrator and its key; only while no account exists.
+    """One of the first two administrators, and its key; an administrator whose keys ended gets one.
+
+    Two, since neither grants authority alone. Whoever may call this holds the keys of the database.
 
     Raises:
         InvalidRequest: a name that cannot be.
-        Conflict: there are accounts.
+        Conflict: there are two administrators, or other accounts, already.
     """
     check_name(name, node_id=tx.node_id)
-    if rows.has_accounts(tx.conn):
+    held = rows.list_accounts(tx.conn, tx.vault, department=None, after="", limit=2)
+    known = rows.find_account_named(tx.conn, tx.vault, name)
+    if known is not None and ADMINISTRATOR in known.roles:
+        if has_live_key(tx, known) or known.state is not AccountState.ACTIVE:
+            raise Conflict(f"administrator {name} has a key, or is {known.state}", cure=_NEW_KEY)
+        return _issue(tx, known, by="bootstrap", source="local")
+    if known is not None or len(held) > 1 or any(ADMINISTRATOR not in one.roles for one in held):
         raise Conflict("there are accounts already", cure=_NEW_KEY)
     account = rows.add_account(
-        tx, name=name, kind=AccountKind.PERSON, department=None, roles=["administrator"]
+        tx, name=name, kind=AccountKind.PERSON, department=None, roles=[ADMINISTRATOR]
     )
     tx.audit("bootstrap", "account.create", name, {"roles": list(account.roles)})
     return _issue(tx, account, by="bootstrap", source="local")
+
+
+def has_live_key(tx: Tx, account: Account) -> bool:
+    """Whether any key of the account opens the door now."""
+    keys = rows.list_keys(tx.conn, tx.vault, account.account_id)
+    return any(key.state(tx.now) is KeyState.LIVE for key in keys)
 
 
 def _issue(tx: Tx, account: Account, *, by: str, source: str) -> IssuedKey:
@@ -434,34 +367,14 @@ def _iso(at: datetime) -> str:
     return at.isoformat(timespec="seconds")
 
 
-def _principal(account: Account, source: str) -> Principal:
-    return Principal(
-        account_id=account.account_id,
-        name=account.name,
-        department=account.department,
-        scopes=scopes_of(frozenset(account.roles)),
-        source=source,
-        is_person=account.kind is AccountKind.PERSON,
-    )
-
-
-def _unknown_key() -> NotAuthenticated:
-    return NotAuthenticated("the API key is not known", cure=_NEW_KEY)
-
-
-def _tampered() -> NotAuthenticated:
-    _log.error("api.account_tampered")
-    return NotAuthenticated(
-        "what is stored of this account was changed outside the controller",
-        cure="tell the auditor; run: modemctl audit verify",
-        policy="SEC-05",
-    )
-
-
-def _require_active(account: Account) -> None:
-    if account.state is not AccountState.ACTIVE:
-        rule = f"account {account.name} is {account.state}"
-        raise NotAuthenticated(rule, cure="ask an administrator", policy="SEC-02")
+def _require_no_administrator(name: str, roles: Collection[str]) -> None:
+    if ADMINISTRATOR in roles:
+        raise PolicyRefused(
+            "SEC-01",
+            "two administrators make a third one",
+            field="roles",
+            cure=f"make the account without this role, then: modemctl account promote {name}",
+        )
 
 
 def _not_oneself(who: Principal, account_id: str) -> None:

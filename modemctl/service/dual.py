@@ -28,7 +28,19 @@ from modemctl.store.accounts import AccountKind, AccountState, find_account
 from modemctl.store.dual import DualRequest
 from modemctl.vault import Vault
 
-__all__ = ["DUTIES", "LIFE", "Dual", "DualKind", "DualState", "DualView", "Duty", "ask", "take"]
+__all__ = [
+    "DUTIES",
+    "LIFE",
+    "Dual",
+    "DualKind",
+    "DualState",
+    "DualView",
+    "Duty",
+    "ask",
+    "take",
+    "take_from",
+    "view",
+]
 
 ResultT = TypeVar("ResultT")
 
@@ -52,6 +64,7 @@ class Duty:
 DUTIES: Final[Mapping[DualKind, Duty]] = {
     DualKind.ELEVATION: Duty(ask=Scope.ACCOUNTS_WRITE, confirm=Scope.ACCOUNTS_WRITE),
     DualKind.GRANT: Duty(ask=Scope.ACCOUNTS_WRITE, confirm=Scope.ACCOUNTS_WRITE),
+    DualKind.OPERATOR: Duty(ask=Scope.BATCHES_APPROVE, confirm=Scope.BATCHES_APPROVE),
     DualKind.UNFREEZE: Duty(ask=Scope.ACCOUNTS_WRITE, confirm=Scope.ACCOUNTS_WRITE),
     DualKind.PIN_REVEAL: Duty(ask=Scope.SIMS_WRITE, confirm=Scope.SIMS_WRITE),
     DualKind.KEY_ROTATION: Duty(ask=Scope.ACCOUNTS_WRITE, confirm=Scope.ACCOUNTS_WRITE),
@@ -64,6 +77,9 @@ DUTIES: Final[Mapping[DualKind, Duty]] = {
     DualKind.SUSPENSION_RELEASE: Duty(ask=Scope.SIMS_WRITE, confirm=Scope.SIMS_WRITE),
 }
 """Who asks and who confirms, by kind."""
+
+_BY_COMMAND: Final = frozenset({DualKind.GRANT, DualKind.OPERATOR})
+"""Kinds that only the service of the act itself asks for, since it knows the details."""
 
 Performer: TypeAlias = Callable[[Tx, DualRequest], None]
 """Does what a request asks for, in the transaction that confirms it."""
@@ -118,13 +134,20 @@ class Dual:
             PolicyRefused: SEC-04, a machine's account.
             InvalidRequest: subject, details or reason.
         """
+        if kind in _BY_COMMAND:
+            raise InvalidRequest(
+                "is asked for by a command of its own",
+                field="kind",
+                value=kind,
+                cure="modemctl account --help, modemctl operator --help",
+            )
 
         def act(tx: Tx) -> DualView:
             life = self._life
             new = ask(
                 tx, who, kind=kind, subject=subject, details=details, reason=reason, life=life
             )
-            return _view(new, tx.now)
+            return view(new, tx.now)
 
         return await self._write(act)
 
@@ -149,7 +172,7 @@ class Dual:
 
         def query(conn: Connection) -> Page[DualView]:
             found = rows.find_many(conn, vault, state=wanted, before=before, limit=limit)
-            views = [_view(one, now) for one in found if _may_see(who, one)]
+            views = [view(one, now) for one in found if _may_see(who, one)]
             items = [one for one in views if state is None or one.state is state]
             more = len(found) == limit
             return Page(items=items, next=encode_cursor(found[-1].request_id) if more else None)
@@ -166,7 +189,7 @@ class Dual:
         """
         who.require(Scope.REQUESTS_USE)
         vault, now = self._store.vault, self._store.clock.now()
-        return await self._read(lambda conn: _view(_visible(conn, vault, who, request_id), now))
+        return await self._read(lambda conn: view(_visible(conn, vault, who, request_id), now))
 
     async def confirm(self, who: Principal, request_id: str) -> DualView:
         """Say yes, as a second person; the asker may then act once, or it is done at once.
@@ -193,7 +216,7 @@ class Dual:
                 perform(tx, confirmed)
                 confirmed = rows.spend(tx, confirmed)
                 _audit(tx, who, "request.spend", confirmed)
-            return _view(confirmed, tx.now)
+            return view(confirmed, tx.now)
 
         return await self._write(act)
 
@@ -211,7 +234,7 @@ class Dual:
             _require_open(state_at(asked.state, asked.expires_at, tx.now))
             after = rows.decide(tx, asked, DualState.REFUSED, by=who.account_id, name=who.name)
             _audit(tx, who, "request.refuse", after, why=reason.strip())
-            return _view(after, tx.now)
+            return view(after, tx.now)
 
         return await self._write(act)
 
@@ -233,7 +256,7 @@ class Dual:
             _require_open(state_at(asked.state, asked.expires_at, tx.now))
             after = rows.decide(tx, asked, DualState.WITHDRAWN, by=who.account_id, name=who.name)
             _audit(tx, who, "request.withdraw", after)
-            return _view(after, tx.now)
+            return view(after, tx.now)
 
         return await self._write(act)
 
@@ -316,20 +339,46 @@ def take(
     who.require_person("SEC-04")
     if request_id is None:
         raise _no_permit(kind, subject, "two persons decide this")
+    permit = _find(tx, request_id, kind)
+    if permit is None or permit.subject != subject:
+        raise _no_permit(kind, subject, "this is no request for it")
+    if details is not None and dict(details) != dict(permit.details):
+        raise _no_permit(kind, subject, "something else was confirmed")
+    return _spend(tx, who, permit, spender=who.account_id)
+
+
+def take_from(tx: Tx, who: Principal, request_id: str, *, kind: DualKind) -> DualRequest:
+    """Spend a permit of two others, as a third person who files what they agreed on.
+
+    Raises:
+        PolicyRefused: SEC-04, there is no such permit, or `who` is one of the two; SEC-05, its row
+            was altered.
+    """
+    who.require_person("SEC-04")
+    permit = _find(tx, request_id, kind)
+    if permit is None:
+        raise _no_permit(kind, request_id, "this is no request for it")
+    if who.account_id in {permit.asked_by, permit.decided_by}:
+        raise PolicyRefused("SEC-04", "a third person files this", cure="ask a colleague")
+    _require_entitled(tx, permit.asked_by, DUTIES[kind].ask)
+    return _spend(tx, who, permit, spender=permit.asked_by)
+
+
+def _find(tx: Tx, request_id: str, kind: DualKind) -> DualRequest | None:
     try:
         permit = rows.find(tx.conn, tx.vault, request_id)
     except TamperedError:
         raise _altered() from None
-    if permit is None or permit.kind is not kind or permit.subject != subject:
-        raise _no_permit(kind, subject, "this is no request for it")
-    if details is not None and dict(details) != dict(permit.details):
-        raise _no_permit(kind, subject, "something else was confirmed")
+    return permit if permit is not None and permit.kind is kind else None
+
+
+def _spend(tx: Tx, who: Principal, permit: DualRequest, *, spender: str) -> DualRequest:
     state = state_at(permit.state, permit.expires_at, tx.now)
     asker, confirmer = permit.asked_by, permit.decided_by
-    rule = why_not_spend(state, asker=asker, confirmer=confirmer, who=who.account_id)
+    rule = why_not_spend(state, asker=asker, confirmer=confirmer, who=spender)
     if rule is not None or confirmer is None:
-        raise _no_permit(kind, subject, rule or "nobody has confirmed it")
-    _require_entitled(tx, confirmer, DUTIES[kind].confirm)
+        raise _no_permit(permit.kind, permit.subject, rule or "nobody has confirmed it")
+    _require_entitled(tx, confirmer, DUTIES[permit.kind].confirm)
     spent = rows.spend(tx, permit)
     _audit(tx, who, "request.spend", spent)
     return spent
@@ -417,7 +466,8 @@ def _audit(tx: Tx, who: Principal, action: str, one: DualRequest, **facts: str) 
     tx.audit(who.name, action, one.request_id, {**details, **facts})
 
 
-def _view(one: DualRequest, now: datetime) -> DualView:
+def view(one: DualRequest, now: datetime) -> DualView:
+    """A request as it is shown at `now`."""
     return DualView(
         request_id=one.request_id,
         kind=one.kind,

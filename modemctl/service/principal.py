@@ -45,8 +45,11 @@ _READ: Final = frozenset(
      Scope.METRICS_READ}
 )  # fmt: skip
 
+ADMINISTRATOR: Final = "administrator"
+"""The role that keeps accounts; two administrators give it together."""
+
 ROLES: Final[Mapping[str, frozenset[Scope]]] = {
-    "administrator": _READ
+    ADMINISTRATOR: _READ
     | {Scope.ACCOUNTS_READ, Scope.ACCOUNTS_WRITE, Scope.MODEMS_OPERATE, Scope.SIMS_WRITE,
        Scope.REQUESTS_USE, Scope.STOPS_PLACE, Scope.STOPS_LIFT},
     "submitter": frozenset({Scope.BATCHES_SUBMIT, Scope.BATCHES_READ, Scope.EVENTS_READ}),

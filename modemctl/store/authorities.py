@@ -49,6 +49,8 @@ class Authorisation:
     valid_until: datetime
     granted_by: AccountId
     revoked_at: datetime | None
+    request_id: str | None = None
+    """The act of two persons that granted it; None: an earlier version."""
 
     def is_in_force(self, now: datetime) -> bool:
         """Whether it counts at `now`."""
@@ -161,6 +163,7 @@ def add_authorisation(
     valid_from: datetime,
     valid_until: datetime,
     granted_by: AccountId,
+    request_id: str | None = None,
 ) -> Authorisation:
     """Record that an account may act as `kind` for a department."""
     draft = Authorisation(
@@ -172,6 +175,7 @@ def add_authorisation(
         valid_until=valid_until,
         granted_by=granted_by,
         revoked_at=None,
+        request_id=request_id,
     )
     new_id = tx.conn.scalar(
         insert(authorisation_table)
@@ -182,12 +186,13 @@ def add_authorisation(
             valid_from=valid_from,
             valid_until=valid_until,
             granted_by=granted_by,
-            mac=tx.vault.mac("authorisation", *_authorisation_fields(draft)),
+            request_id=request_id,
+            mac=b"",  # it covers the number, which the row has only now
         )
         .returning(authorisation_table.c.authorisation_id)
     )
     assert new_id is not None
-    return replace(draft, authorisation_id=new_id)
+    return _put(tx, replace(draft, authorisation_id=new_id))
 
 
 def find_authorisation(
@@ -269,11 +274,20 @@ def is_authorised(
 
 def revoke_authorisation(tx: Tx, before: Authorisation) -> Authorisation:
     """End an authorisation now."""
-    after = replace(before, revoked_at=tx.now)
+    return _put(tx, replace(before, revoked_at=tx.now))
+
+
+def end_at(tx: Tx, before: Authorisation, at: datetime) -> Authorisation:
+    """An authorisation ends earlier than it was granted for: a hand-over."""
+    return _put(tx, replace(before, valid_until=at))
+
+
+def _put(tx: Tx, after: Authorisation) -> Authorisation:
     tx.conn.execute(
         update(authorisation_table)
         .where(authorisation_table.c.authorisation_id == after.authorisation_id)
         .values(
+            valid_until=after.valid_until,
             revoked_at=after.revoked_at,
             mac=tx.vault.mac("authorisation", *_authorisation_fields(after)),
         )
@@ -322,6 +336,8 @@ def _approver_key(row: Row[tuple[object, ...]], vault: Vault) -> RegisteredKey:
 
 
 def _authorisation_fields(one: Authorisation) -> tuple[str | int | None, ...]:
+    # Rows of an earlier version have no request, and their MACs do not cover their number.
+    request = () if one.request_id is None else (one.request_id, one.authorisation_id)
     return (
         one.kind,
         one.department,
@@ -330,6 +346,7 @@ def _authorisation_fields(one: Authorisation) -> tuple[str | int | None, ...]:
         to_ms(one.valid_until),
         one.granted_by,
         _ms(one.revoked_at),
+        *request,
     )
 
 
@@ -343,6 +360,7 @@ def _authorisation(row: Row[tuple[object, ...]], vault: Vault) -> Authorisation:
         valid_until=row.valid_until,
         granted_by=AccountId(row.granted_by),
         revoked_at=row.revoked_at,
+        request_id=row.request_id,
     )
     vault.check_mac(row.mac, "authorisation", *_authorisation_fields(one))
     return one

@@ -192,6 +192,22 @@ def _account(entry: _Entry) -> _Row:
     return *(entry.before or (None, None))[:2], details["after"]
 
 
+def _authorised(entry: _Entry) -> _Row:
+    """When it was ended, and until when it was to last."""
+    if entry.action == "authorisation.grant":
+        return None, entry.details["until"]
+    if not entry.before:
+        return _UNTOLD
+    ended, until = entry.before
+    if entry.action == "authorisation.withdraw":
+        return entry.at, until
+    return ended, entry.details["until"]
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")
+
+
 def _approved(entry: _Entry) -> _Row:
     state = entry.details.get("state")  # earlier versions did not say whether it was the last step
     return _UNTOLD if state is None else (str(state),)
@@ -245,8 +261,11 @@ _RULES: Final[Sequence[_Rule]] = (
     _Rule(
         table=authorisation,
         subject=lambda row: str(row["authorisation_id"]),
-        acts={"authorisation.grant": _set(None), "authorisation.withdraw": _ended},
-        read=lambda row: (_ms(row["revoked_at"]),),
+        acts=dict.fromkeys(
+            ("authorisation.grant", "authorisation.hand_over", "authorisation.withdraw"),
+            _authorised,
+        ),
+        read=lambda row: (_ms(row["revoked_at"]), _iso(row["valid_until"])),
     ),
     _Rule(
         table=batch,

@@ -53,6 +53,8 @@ class Shell:
         assert words[0] == "modemctl", line
         done = call(*words[1:], answers="y\n")
         assert done.status == 0, (line, done)
+        if asked := re.search(r"request confirm ([0-9a-f-]{36})", done.out):
+            self.values["REQUEST"] = asked[1]
         return done
 
 

@@ -22,9 +22,11 @@ from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches, SubmissionRules
 from modemctl.service.calls import Calls
 from modemctl.service.doubt import Doubts
-from modemctl.service.dual import Dual
+from modemctl.service.dual import Dual, DualKind, DualState
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
+from modemctl.service.gate import Gate
+from modemctl.service.grants import Grants
 from modemctl.service.health import Health
 from modemctl.service.holds import Holds
 from modemctl.service.inbox import Inbox
@@ -32,8 +34,9 @@ from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
+from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
-from modemctl.service.principal import Principal
+from modemctl.service.principal import ADMINISTRATOR, Principal
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges
 from modemctl.service.sims import Sims
@@ -41,6 +44,7 @@ from modemctl.service.stops import StopMemory, Stops
 from modemctl.store import Store
 from modemctl.telemetry import Telemetry
 from modemctl.vault import AuditKey
+from tests.support.people import empower, second_administrator
 from tests.support.stores import AUDIT_SEED, TestClock, open_store
 
 STEPS = ("department_manager", "manager", "manager_in_charge", "general_manager")
@@ -90,9 +94,31 @@ class ApiBench:
         """A new account with these roles; returns its API key."""
         name = f"{'-'.join(roles) or 'nobody'}-{department or 'all'}"
         account = await self.services.accounts.create(
-            self.admin, name=name, kind=AccountKind.PERSON, department=department, roles=roles
+            self.admin,
+            name=name,
+            kind=AccountKind.PERSON,
+            department=department,
+            roles=set(roles) - {ADMINISTRATOR},
         )
+        if ADMINISTRATOR in roles:
+            await self.services.grants.promote(self.admin, account.account_id, reason="test")
+            await self.confirm_all()
         return (await self.services.accounts.issue_key(self.admin, account.account_id)).token
+
+    async def second(self) -> Principal:
+        """Another administrator, who confirms what the first one asks for."""
+        return await second_administrator(self.store)
+
+    async def confirm_all(self) -> None:
+        """The second administrator says yes to all that waits."""
+        second = await self.second()
+        waiting = await self.services.dual.list(second, state=DualState.ASKED)
+        for one in waiting.items:
+            await self.services.dual.confirm(second, one.request_id)
+
+    async def empower(self, name: str, kind: str, department: str) -> None:
+        """Let an account act as `kind` for 300 days, without the two who would have to say so."""
+        await self.store.write(lambda tx: empower(tx, name, kind, department))
 
 
 @asynccontextmanager
@@ -114,7 +140,7 @@ async def open_api(
             settings=api_settings,
             telemetry=telemetry,
             app=create_app(services, settings=api_settings, telemetry=telemetry),
-            admin=await services.accounts.authenticate(first.token, "test"),
+            admin=await services.gate.authenticate(first.token, "test"),
             admin_token=first.token,
         )
 
@@ -124,6 +150,7 @@ def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services
     rules = SubmissionRules.of(Settings(api=settings))
     numbers = rules.numbers()
     general = rules.approvals.general_department
+    grants = Grants(store, steps=STEPS)
     return Services(
         batches=Batches(store, rules),
         messages=Messages(store, rules),
@@ -136,11 +163,14 @@ def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services
         limits=Limits(store, rules.quota),
         locks=Locks(store),
         puks=Puks(store),
-        dual=Dual(store),
+        dual=Dual(store, performers={DualKind.GRANT: grants.perform}),
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
-        accounts=Accounts(store, peers=settings.peers, general_department=general),
-        authorities=Authorities(store, steps=STEPS, general_department=general),
+        gate=Gate(store, peers=settings.peers),
+        accounts=Accounts(store, general_department=general),
+        authorities=Authorities(store, general_department=general),
+        grants=grants,
+        operators=Operators(store, general_department=general),
         events=Events(store, keep_days=7, general_department="general"),
         audits=Audits(
             store,

@@ -10,10 +10,18 @@ from modemctl.config import Settings
 from modemctl.model import AccountId, Decision
 from modemctl.policy.approvals import sign_approval
 from modemctl.service.batches import Batches, BatchRequest, BatchView, Recipient, SubmissionRules
+from modemctl.service.dual import Dual, DualKind, DualView
+from modemctl.service.grants import Grants
 from modemctl.service.principal import Principal, scopes_of
 from modemctl.store import Store, Tx
-from modemctl.store.accounts import AccountKind, add_account
-from modemctl.store.authorities import OPERATOR, add_approver_key, add_authorisation
+from modemctl.store.accounts import AccountKind, add_account, find_account_named
+from modemctl.store.authorities import (
+    OPERATOR,
+    Authorisation,
+    add_approver_key,
+    add_authorisation,
+    list_authorisations,
+)
 
 GENERAL = "general"
 RETAIL = "retail"
@@ -159,3 +167,53 @@ async def open_office(store: Store, settings: Settings | None = None) -> Office:
 
     await store.write(act)
     return office
+
+
+async def second_administrator(store: Store) -> Principal:
+    """An administrator beside the first one, made where there is none yet."""
+
+    def act(tx: Tx) -> Principal:
+        account = find_account_named(tx.conn, tx.vault, "second") or add_account(
+            tx, name="second", kind=AccountKind.PERSON, department=None, roles=["administrator"]
+        )
+        return Principal(
+            account_id=account.account_id,
+            name=account.name,
+            department=None,
+            scopes=scopes_of(frozenset({"administrator"})),
+            source="test",
+            is_person=True,
+        )
+
+    return await store.write(act)
+
+
+async def agree(store: Store, grants: Grants, asked: DualView) -> None:
+    """The second administrator confirms what the first one asked for."""
+    dual = Dual(store, performers={DualKind.GRANT: grants.perform})
+    await dual.confirm(await second_administrator(store), asked.request_id)
+
+
+async def granted(
+    store: Store, grants: Grants, admin: Principal, **values: object
+) -> Authorisation:
+    """An authorisation that two administrators gave."""
+    asked = await grants.authorise(admin, **values)
+    await agree(store, grants, asked)
+    found = await store.read(lambda conn: list_authorisations(conn, store.vault))
+    return next(one for one in found if one.request_id == asked.request_id)
+
+
+def empower(tx: Tx, name: str, kind: str, department: str) -> Authorisation:
+    """Let an account act as `kind` for 300 days, without the two who would have to say so."""
+    account = find_account_named(tx.conn, tx.vault, name)
+    assert account is not None
+    return add_authorisation(
+        tx,
+        kind=kind,
+        department=department,
+        account_id=account.account_id,
+        valid_from=tx.now,
+        valid_until=tx.now + timedelta(days=300),
+        granted_by=AccountId("test"),
+    )

@@ -25,17 +25,16 @@ from modemctl.service.accounts import (
     KeyState,
     bootstrap,
 )
-from modemctl.service.authorities import (
-    Authorities,
-    RevokeReason,
-    jwk_to_octets,
-    thumbprint,
-)
+from modemctl.service.authorities import Authorities, RevokeReason
+from modemctl.service.authority_fields import jwk_to_octets, thumbprint
+from modemctl.service.gate import Gate
+from modemctl.service.grants import Grants
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Store
 from modemctl.store.authorities import add_authorisation, is_authorised
 from modemctl.store.tables import account as account_table
 from modemctl.store.tables import api_key, approver_key, audit_entry, authorisation
+from tests.support.people import agree, granted
 from tests.support.stores import TestClock, open_store
 
 STEPS = ("department_manager", "general_manager", "manager")
@@ -44,7 +43,11 @@ DAY = timedelta(days=1)
 
 async def admin_of(store: Store, accounts: Accounts) -> Principal:
     first = await store.write(lambda tx: bootstrap(tx, name="root"))
-    return await accounts.authenticate(first.token, "test")
+    return await gate_of(store).authenticate(first.token, "test")
+
+
+def gate_of(store: Store) -> Gate:
+    return Gate(store, peers={1000: "anna", 1001: "nobody"})
 
 
 async def person(
@@ -82,21 +85,46 @@ async def store(tmp_path, clock):
 
 @pytest.fixture
 def accounts(store):
-    return Accounts(store, peers={1000: "anna", 1001: "nobody"}, general_department="general")
+    return Accounts(store, general_department="general")
 
 
 @pytest.fixture
 def authorities(store):
-    return Authorities(store, steps=STEPS, general_department="general")
+    return Authorities(store, general_department="general")
 
 
-async def test_bootstrap_works_once_and_gives_an_administrator(store, accounts):
+@pytest.fixture
+def grants(store):
+    return Grants(store, steps=STEPS)
+
+
+async def test_bootstrap_gives_two_administrators_and_no_more(store, accounts):
     admin = await admin_of(store, accounts)
     assert admin.name == "root"
     assert admin.department is None
     assert Scope.ACCOUNTS_WRITE in admin.scopes
-    with pytest.raises(Conflict):
-        await store.write(lambda tx: bootstrap(tx, name="second"))
+    await store.write(lambda tx: bootstrap(tx, name="other"))
+    with pytest.raises(Conflict, match="there are accounts already"):
+        await store.write(lambda tx: bootstrap(tx, name="third"))
+
+
+async def test_bootstrap_makes_nobody_once_others_have_accounts(store, accounts):
+    await person(accounts, await admin_of(store, accounts), "anna", "checker")
+    for name in ("other", "anna"):
+        with pytest.raises(Conflict, match="there are accounts already"):
+            await store.write(lambda tx, name=name: bootstrap(tx, name=name))
+
+
+async def test_bootstrap_opens_the_door_again_to_an_administrator_whose_keys_ended(
+    store, accounts, clock
+):
+    admin = await admin_of(store, accounts)
+    await person(accounts, admin, "anna", "checker")
+    with pytest.raises(Conflict, match="has a key"):
+        await store.write(lambda tx: bootstrap(tx, name="root"))
+    clock.advance(91 * 86_400)
+    issued = await store.write(lambda tx: bootstrap(tx, name="root"))
+    assert (await gate_of(store).authenticate(issued.token, "test")).name == "root"
 
 
 async def test_a_token_is_stored_only_as_a_keyed_hash(store, accounts, tmp_path):
@@ -120,39 +148,39 @@ async def test_a_wrong_token_is_refused_alike(store, accounts, change):
         "long": first.token + "a",
     }[change]
     with pytest.raises(NotAuthenticated, match="is not known"):
-        await accounts.authenticate(token, "test")
+        await gate_of(store).authenticate(token, "test")
 
 
 async def test_a_key_expires_after_90_days_even_if_it_is_used(store, accounts, clock):
     first = await store.write(lambda tx: bootstrap(tx, name="root"))
     for _ in range(8):
         clock.advance(11 * 86_400)
-        await accounts.authenticate(first.token, "test")
+        await gate_of(store).authenticate(first.token, "test")
     clock.advance(2 * 86_400)
     with pytest.raises(NotAuthenticated, match="expired") as caught:
-        await accounts.authenticate(first.token, "test")
+        await gate_of(store).authenticate(first.token, "test")
     assert caught.value.policy == "SEC-02"
 
 
 async def test_a_key_freezes_when_it_lay_idle_for_more_than_15_days(store, accounts, clock):
     first = await store.write(lambda tx: bootstrap(tx, name="root"))
     clock.advance(15 * 86_400)
-    await accounts.authenticate(first.token, "test")
+    await gate_of(store).authenticate(first.token, "test")
     clock.advance(15 * 86_400 + 1)
     with pytest.raises(NotAuthenticated, match="frozen"):
-        await accounts.authenticate(first.token, "test")
+        await gate_of(store).authenticate(first.token, "test")
 
 
 async def test_use_is_noted_at_most_once_a_minute(store, accounts, clock):
     first = await store.write(lambda tx: bootstrap(tx, name="root"))
-    who = await accounts.authenticate(first.token, "test")
+    who = await gate_of(store).authenticate(first.token, "test")
     noted = (await accounts.keys(who, who.account_id))[0].last_used_at
     turns = store.journal.turns
     clock.advance(59)
-    await accounts.authenticate(first.token, "test")
+    await gate_of(store).authenticate(first.token, "test")
     assert store.journal.turns == turns
     clock.advance(1)
-    await accounts.authenticate(first.token, "test")
+    await gate_of(store).authenticate(first.token, "test")
     assert (await accounts.keys(who, who.account_id))[0].last_used_at == noted + timedelta(
         seconds=60
     )
@@ -167,7 +195,7 @@ async def test_an_account_has_two_live_keys_at_most(store, accounts):
         await accounts.issue_key(admin, anna.account_id)
     await accounts.revoke_key(admin, first.key.key_id, reason="renewed")
     with pytest.raises(NotAuthenticated, match="revoked"):
-        await accounts.authenticate(first.token, "test")
+        await gate_of(store).authenticate(first.token, "test")
     assert isinstance(await accounts.issue_key(admin, anna.account_id), IssuedKey)
     states = [key.state(store.clock.now()) for key in await accounts.keys(admin, anna.account_id)]
     assert sorted(states) == [KeyState.LIVE, KeyState.LIVE, KeyState.REVOKED]
@@ -177,7 +205,7 @@ async def test_one_renews_and_revokes_ones_own_key_but_not_anothers(store, accou
     admin = await admin_of(store, accounts)
     anna = await person(accounts, admin, "anna", "submitter")
     issued = await accounts.issue_key(admin, anna.account_id)
-    who = await accounts.authenticate(issued.token, "test")
+    who = await gate_of(store).authenticate(issued.token, "test")
     await accounts.issue_key(who, anna.account_id)
     await accounts.revoke_key(who, issued.key.key_id, reason="stolen")
     with pytest.raises(NotPermitted):
@@ -194,13 +222,13 @@ async def test_a_frozen_account_gets_in_by_no_door_until_it_is_reactivated(store
     issued = await accounts.issue_key(admin, anna.account_id)
     await accounts.set_state(admin, anna.account_id, AccountState.FROZEN, reason="odd hours")
     for attempt in (
-        accounts.authenticate(issued.token, "test"),
-        accounts.peer(1000, "unix:uid=1000"),
+        gate_of(store).authenticate(issued.token, "test"),
+        gate_of(store).peer(1000, "unix:uid=1000"),
     ):
         with pytest.raises(NotAuthenticated, match="frozen"):
             await attempt
     await accounts.set_state(admin, anna.account_id, AccountState.ACTIVE, reason="cleared")
-    assert (await accounts.authenticate(issued.token, "test")).name == "anna"
+    assert (await gate_of(store).authenticate(issued.token, "test")).name == "anna"
     await accounts.set_state(admin, anna.account_id, AccountState.REVOKED, reason="left")
     with pytest.raises(Conflict):
         await accounts.set_state(admin, anna.account_id, AccountState.ACTIVE, reason="back")
@@ -209,24 +237,24 @@ async def test_a_frozen_account_gets_in_by_no_door_until_it_is_reactivated(store
 async def test_a_peer_is_the_account_that_the_configuration_names(store, accounts):
     admin = await admin_of(store, accounts)
     await person(accounts, admin, "anna", "operator", department="sales")
-    who = await accounts.peer(1000, "unix:uid=1000")
+    who = await gate_of(store).peer(1000, "unix:uid=1000")
     assert (who.name, who.department, who.source) == ("anna", "sales", "unix:uid=1000")
     for uid in (1001, 1002):
         with pytest.raises(NotAuthenticated):
-            await accounts.peer(uid, f"unix:uid={uid}")
+            await gate_of(store).peer(uid, f"unix:uid={uid}")
 
 
-async def test_nobody_raises_himself(store, accounts, authorities):
+async def test_nobody_raises_himself(store, accounts, authorities, grants):
     admin = await admin_of(store, accounts)
     now = store.clock.now()
     attempts = (
         accounts.change(admin, admin.account_id, roles=["auditor"]),
         accounts.set_state(admin, admin.account_id, AccountState.FROZEN, reason="x"),
-        authorities.authorise(
+        grants.authorise(
             admin, account_id=admin.account_id, kind="manager", department="sales",
             valid_from=now, valid_until=now + DAY, reference="F-1",
         ),
-        authorities.register_key(
+        grants.register_key(
             admin, admin.account_id, public_key=bytes(32), valid_from=now, valid_until=now + DAY
         ),
     )  # fmt: skip
@@ -238,12 +266,19 @@ async def test_nobody_raises_himself(store, accounts, authorities):
 
 async def test_a_departments_administrator_sees_and_makes_only_its_accounts(store, accounts):
     admin = await admin_of(store, accounts)
-    await person(accounts, admin, "boss", "administrator", department="sales")
+    chief = await person(accounts, admin, "boss", department="sales")
+    await agree(
+        store,
+        Grants(store, steps=STEPS),
+        await Grants(store, steps=STEPS).promote(
+            admin, chief.account_id, reason="keeps the accounts of sales"
+        ),
+    )
     await person(accounts, admin, "carl", "submitter", department="service")
     issued = await accounts.issue_key(
         admin, (await accounts.list(admin, cursor=None, limit=10)).items[0].account_id
     )
-    boss = await accounts.authenticate(issued.token, "test")
+    boss = await gate_of(store).authenticate(issued.token, "test")
     assert boss.name == "boss"
     seen = await accounts.list(boss, cursor=None, limit=10)
     assert [one.name for one in seen.items] == ["boss"]
@@ -254,7 +289,7 @@ async def test_a_departments_administrator_sees_and_makes_only_its_accounts(stor
     with pytest.raises(NotFound):
         await accounts.get(boss, carl.account_id)
     with pytest.raises(NotPermitted):
-        await person(accounts, boss, "dora", "administrator", department=None)
+        await person(accounts, boss, "dora", "auditor", department=None)
     assert (await person(accounts, boss, "emil", department="sales")).department == "sales"
 
 
@@ -312,7 +347,7 @@ async def test_a_row_altered_without_the_key_lets_nobody_in(
         values = {"expires_at": store.clock.now() + 900 * DAY}
     alter(tmp_path, table, **values)
     with pytest.raises(NotAuthenticated) as caught:
-        await accounts.authenticate(first.token, "test")
+        await gate_of(store).authenticate(first.token, "test")
     assert caught.value.policy == "SEC-05"
 
 
@@ -335,13 +370,13 @@ async def test_acts_leave_audit_entries_without_secrets(store, accounts, authori
 
 
 async def test_an_authorisation_counts_in_its_department_and_time_only(
-    store, accounts, authorities, clock
+    store, accounts, authorities, grants, clock
 ):
     admin = await admin_of(store, accounts)
     anna = await person(accounts, admin, "anna", "approver")
     now = clock.now()
-    one = await authorities.authorise(
-        admin, account_id=anna.account_id, kind="manager", department="sales",
+    one = await granted(
+        store, grants, admin, account_id=anna.account_id, kind="manager", department="sales",
         valid_from=now, valid_until=now + DAY, reference="F-1",
     )  # fmt: skip
 
@@ -363,7 +398,9 @@ async def test_an_authorisation_counts_in_its_department_and_time_only(
     assert not await holds()
 
 
-async def test_an_authorisation_for_all_departments_covers_each(store, accounts, authorities):
+async def test_an_authorisation_for_all_departments_covers_each(
+    store, accounts, authorities, grants
+):
     admin = await admin_of(store, accounts)
     anna = await person(accounts, admin, "anna", "approver")
     now = store.clock.now()
@@ -371,24 +408,26 @@ async def test_an_authorisation_for_all_departments_covers_each(store, accounts,
         "account_id": anna.account_id, "department": "*", "valid_from": now,
         "valid_until": now + DAY, "reference": "F-1",
     }  # fmt: skip
-    await authorities.authorise(admin, kind="general_manager", **grant)
+    await granted(store, grants, admin, kind="general_manager", **grant)
     assert await store.read(
         lambda conn: is_authorised(
             conn, store.vault, account_id=anna.account_id, kind="general_manager",
             department="sales", at=now,
         )
     )  # fmt: skip
-    with pytest.raises(InvalidRequest) as caught:
-        await authorities.authorise(admin, kind="operator", **grant)
+    with pytest.raises(PolicyRefused) as caught:
+        await grants.authorise(admin, kind="operator", **grant)
     assert caught.value.policy == "SMS-06"
 
 
-async def test_a_forged_authorisation_authorises_nothing(store, accounts, authorities, tmp_path):
+async def test_a_forged_authorisation_authorises_nothing(
+    store, accounts, authorities, grants, tmp_path
+):
     admin = await admin_of(store, accounts)
     anna = await person(accounts, admin, "anna", "approver")
     now = store.clock.now()
-    await authorities.authorise(
-        admin, account_id=anna.account_id, kind="manager", department="sales",
+    await granted(
+        store, grants, admin, account_id=anna.account_id, kind="manager", department="sales",
         valid_from=now, valid_until=now + DAY, reference="F-1",
     )  # fmt: skip
     alter(tmp_path, authorisation, valid_until=now + 100 * DAY)
@@ -398,29 +437,6 @@ async def test_a_forged_authorisation_authorises_nothing(store, accounts, author
             at=now,
         )
     )  # fmt: skip
-
-
-async def test_a_department_has_one_operator_at_a_time(store, accounts, authorities):
-    admin = await admin_of(store, accounts)
-    anna = await person(accounts, admin, "anna", "operator")
-    bert = await person(accounts, admin, "bert", "operator")
-    now = store.clock.now()
-
-    async def grant(account: Account, first: int, last: int, department: str = "sales"):
-        return await authorities.authorise(
-            admin, account_id=account.account_id, kind="operator", department=department,
-            valid_from=now + first * DAY, valid_until=now + last * DAY, reference="F-1",
-        )  # fmt: skip
-
-    held = await grant(anna, 0, 10)
-    await grant(anna, 5, 20)  # one's own renewal
-    await grant(bert, 0, 10, "service")
-    with pytest.raises(PolicyRefused) as caught:
-        await grant(bert, 9, 12)
-    assert caught.value.policy == "SMS-06"
-    await grant(bert, 20, 30)  # the dated hand-over
-    await authorities.withdraw(admin, held.authorisation_id, reason="hand-over")
-    await grant(bert, 0, 5)
 
 
 @pytest.mark.parametrize(
@@ -434,7 +450,7 @@ async def test_a_department_has_one_operator_at_a_time(store, accounts, authorit
     ],
 )
 async def test_what_an_authorisation_cannot_be_is_refused_with_its_field(
-    store, accounts, authorities, values, field
+    store, accounts, authorities, grants, values, field
 ):
     admin = await admin_of(store, accounts)
     anna = await person(accounts, admin, "anna", "operator")
@@ -442,26 +458,28 @@ async def test_what_an_authorisation_cannot_be_is_refused_with_its_field(
     if "valid_until" in values:
         values = {"valid_until": now + values["valid_until"]}
     right = {
-        "account_id": anna.account_id, "kind": "operator", "department": "sales",
+        "account_id": anna.account_id, "kind": "manager", "department": "sales",
         "valid_from": now, "valid_until": now + DAY, "reference": "F-1",
     }  # fmt: skip
     with pytest.raises(InvalidRequest) as caught:
-        await authorities.authorise(admin, **(right | values))
+        await grants.authorise(admin, **(right | values))
     assert caught.value.field == field
 
 
-async def test_a_machine_is_known_as_one_and_authorised_for_nothing(store, accounts, authorities):
+async def test_a_machine_is_known_as_one_and_authorised_for_nothing(
+    store, accounts, authorities, grants
+):
     admin = await admin_of(store, accounts)
     robot = await accounts.create(
         admin, name="robot", kind=AccountKind.SYSTEM, department=None, roles=["operator"]
     )
     token = (await accounts.issue_key(admin, robot.account_id)).token
-    assert not (await accounts.authenticate(token, "test")).is_person
+    assert not (await gate_of(store).authenticate(token, "test")).is_person
     assert admin.is_person
     now = store.clock.now()
     with pytest.raises(Conflict, match="not a person"):
-        await authorities.authorise(
-            admin, account_id=robot.account_id, kind="operator", department="sales",
+        await grants.authorise(
+            admin, account_id=robot.account_id, kind="manager", department="sales",
             valid_from=now, valid_until=now + DAY, reference="F-1",
         )  # fmt: skip
     await store.write(
@@ -478,7 +496,7 @@ async def test_a_machine_is_known_as_one_and_authorised_for_nothing(store, accou
     )  # fmt: skip
 
 
-async def test_one_public_key_belongs_to_one_person(store, accounts, authorities, tmp_path):
+async def test_one_public_key_belongs_to_one_person(store, accounts, authorities, grants, tmp_path):
     admin = await admin_of(store, accounts)
     anna = await person(accounts, admin, "anna", "approver")
     bert = await person(accounts, admin, "bert", "approver")
@@ -488,14 +506,16 @@ async def test_one_public_key_belongs_to_one_person(store, accounts, authorities
     now = store.clock.now()
     span = {"valid_from": now, "valid_until": now + DAY}
     public = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
-    key = await authorities.register_key(admin, anna.account_id, public_key=public, **span)
-    assert key.kid == thumbprint(public)
+    asked = await grants.register_key(admin, anna.account_id, public_key=public, **span)
+    await agree(store, grants, asked)
+    (key,) = await authorities.keys(admin, anna.account_id)
+    assert key.kid == thumbprint(public) == asked.details["kid"]
     for account in (anna, bert, robot):
         with pytest.raises(Conflict) as caught:
-            await authorities.register_key(admin, account.account_id, public_key=public, **span)
+            await grants.register_key(admin, account.account_id, public_key=public, **span)
         assert caught.value.policy == "CC-03"
     with pytest.raises(InvalidRequest):
-        await authorities.register_key(admin, bert.account_id, public_key=bytes(31), **span)
+        await grants.register_key(admin, bert.account_id, public_key=bytes(31), **span)
     ended = await authorities.revoke_key(admin, key.kid, reason=RevokeReason.COMPROMISED)
     assert ended.revoked_at == now
     assert ended.revoke_reason == "compromised"
@@ -554,9 +574,9 @@ async def test_no_account_takes_a_name_that_the_controller_acts_under(store, acc
     ],
 )
 async def test_a_public_key_that_everybody_can_sign_for_is_refused(
-    store, accounts, authorities, key
+    store, accounts, authorities, grants, key
 ):
     admin = await admin_of(store, accounts)
     anna = await person(accounts, admin, "anna", "approver")
     with pytest.raises(InvalidRequest, match="small order"):
-        await authorities.register_key(admin, anna.account_id, public_key=key)
+        await grants.register_key(admin, anna.account_id, public_key=key)

@@ -76,9 +76,12 @@ async def test_an_approvers_key_is_registered_raw_or_as_a_jwk(bench):
     async with bench.client(bench.admin_token) as client:
         first = await client.post(where, json={"public_key": base64url(raw)})
         assert first.status_code == 201
-        assert first.json()["public_key"] == base64url(raw)
+        assert (await client.get(where)).json() == []  # nothing counts before two have said so
         jwk = {"kty": "OKP", "crv": "Ed25519", "x": base64url(other)}
         assert (await client.post(where, json={"jwk": jwk})).status_code == 201
+        await bench.confirm_all()
+        listed = (await client.get(where)).json()
+        assert {one["public_key"] for one in listed} == {base64url(raw), base64url(other)}
         assert (await client.post(where, json={"jwk": jwk})).status_code == 409
         for wrong in (
             {}, {"jwk": jwk, "public_key": "AA"}, {"public_key": "!!"}, {"public_key": "AA"},
@@ -89,7 +92,7 @@ async def test_an_approvers_key_is_registered_raw_or_as_a_jwk(bench):
             answer = await client.post(where, json=wrong)
             assert answer.status_code == 422, wrong
             assert "c2VjcmV0" not in answer.text
-        kid = first.json()["kid"]
+        kid = first.json()["details"]["kid"]
         ended = await client.post(f"/v1/approver-keys/{kid}/revoke", json={"reason": "compromised"})
         assert ended.json()["revoke_reason"] == "compromised"
         assert len((await client.get(where)).json()) == 2
@@ -104,14 +107,16 @@ async def test_an_authorisation_is_granted_listed_and_withdrawn(bench):
     async with bench.client(token) as hers:
         account_id = (await hers.get("/v1/whoami")).json()["account_id"]
     grant = {
-        "account_id": account_id, "kind": "operator", "department": "sales",
+        "account_id": account_id, "kind": "manager", "department": "sales",
         "valid_until": "2027-03-01T00:00:00+08:00", "reference": "F-7",
     }  # fmt: skip
     async with bench.client(bench.admin_token) as client:
         made = await client.post("/v1/authorisations", json=grant)
         assert made.status_code == 201
-        assert made.json()["valid_from"] == "2026-11-21T04:00:00Z"
-        listed = (await client.get("/v1/authorisations", params={"kind": "operator"})).json()
+        await bench.confirm_all()
+        listed = (await client.get("/v1/authorisations", params={"kind": "manager"})).json()
+        assert listed["items"][0]["valid_from"] == "2026-11-21T04:00:00Z"
+        assert listed["items"][0]["request_id"] == made.json()["request_id"]
         assert [one["authorisation_id"] for one in listed["items"]] == [1]
         ended = await client.post("/v1/authorisations/1/withdraw", json={"reason": "left"})
         assert ended.json()["revoked_at"] is not None

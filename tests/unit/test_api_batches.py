@@ -48,17 +48,6 @@ class Staff:
             issued = await admin.post(f"/v1/accounts/{self.ids[name]}/keys")
             self.clients[name] = self.bench.client(issued.json()["token"])
 
-    async def authorise(self, name: str, kind: str) -> None:
-        async with self.bench.client(self.bench.admin_token) as admin:
-            granted = await admin.post(
-                "/v1/authorisations",
-                json={
-                    "account_id": self.ids[name], "kind": kind, "department": "retail",
-                    "valid_until": "2027-06-01T00:00:00Z", "reference": "F-1",
-                },
-            )  # fmt: skip
-            assert granted.status_code == 201, granted.text
-
     async def ask(self, name: str, method: str, path: str, **body: object) -> httpx2.Response:
         return await self.clients[name].request(method, path, json=body or None)
 
@@ -77,8 +66,8 @@ async def staff(bench):
         ("manager", "approver"), ("operator", "operator"),
     ):  # fmt: skip
         await people.hire(name, role)
-    await people.authorise("manager", "department_manager")
-    await people.authorise("operator", "operator")
+    await bench.empower("manager", "department_manager", "retail")
+    await bench.empower("operator", "operator", "retail")
     yield people
     for client in people.clients.values():
         await client.aclose()
@@ -108,9 +97,10 @@ async def test_a_batch_goes_from_its_form_to_running_over_http_alone(bench, staf
             f"/v1/accounts/{staff.ids['manager']}/approver-keys",
             json={"public_key": base64url(public)},
         )
+    await bench.confirm_all()
     now = bench.clock.now()
     jws = sign_approval(
-        SEED, kid=key.json()["kid"], digest=bytes.fromhex(sheet["digest"]),
+        SEED, kid=key.json()["details"]["kid"], digest=bytes.fromhex(sheet["digest"]),
         batch_id=shown["batch_id"], step=sheet["step"], approver=staff.ids["manager"],
         issued_at=now, expires_at=now.replace(day=now.day + 1),
     )  # fmt: skip

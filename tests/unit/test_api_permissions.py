@@ -24,6 +24,10 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/admissions": {"imeis": ["490154203237518"], "reason": "test"},
     "POST /v1/sims/{iccid}/puk": {"puk": "73914682", "reason": "test"},
     "POST /v1/puk-requests/{request_id}/confirm": {"puk": "73914682"},
+    "POST /v1/operators": {
+        "account": "anna", "department": "sales", "valid_until": "2027-01-01T00:00:00Z",
+        "reference": "F-1", "undertaking": "1",
+    },
     "POST /v1/requests": {"kind": "unfreeze", "subject": "anna", "reason": "test"},
     "POST /v1/purge/runs": {},
     "POST /v1/erasures": {"number": "13800138000", "reason": "test"},

@@ -284,7 +284,7 @@ async def test_authority_at_the_ends_of_time_is_refused(bench, begin, end):
             )
         ]
         if end:
-            form = {"account_id": account_id, "kind": "operator", "department": "loans"}
+            form = {"account_id": account_id, "kind": "manager", "department": "loans"}
             answers.append(
                 await client.post("/v1/authorisations", json=form | spans | {"reference": "F"})
             )

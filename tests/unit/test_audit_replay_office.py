@@ -14,6 +14,7 @@ from modemctl.store import batches as rows
 from modemctl.store import optouts
 from modemctl.store.evidence import read_evidence
 from modemctl.store.tables import account, api_key, approver_key, authorisation, batch, opt_out
+from tests.support.people import agree, granted
 from tests.support.stores import open_store, take_back
 from tests.unit.test_audit_replay import faults, put_back, rows_of
 from tests.unit.test_audits import tamper
@@ -44,26 +45,28 @@ async def test_keys_that_were_ended_stay_ended(tmp_path):
         admin, anna = office.admin, office.who["dm"].account_id
         public_key = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
         issued = await office.accounts.issue_key(admin, anna)
-        registered = await office.authorities.register_key(admin, anna, public_key=public_key)
+        asked = await office.grants.register_key(admin, anna, public_key=public_key)
+        await agree(office.store, office.grants, asked)
+        kid = asked.details["kid"]
         before = {table: await rows_of(office.store, table) for table in (api_key, approver_key)}
         assert faults(tmp_path) == []
         await office.accounts.revoke_key(admin, issued.key.key_id, reason="stolen")
-        await office.authorities.revoke_key(admin, registered.kid, reason=RevokeReason.COMPROMISED)
+        await office.authorities.revoke_key(admin, kid, reason=RevokeReason.COMPROMISED)
         assert faults(tmp_path) == []
     for table, found in before.items():
         put_back(tmp_path, table, found)
     assert [one.split(":")[0] for one in faults(tmp_path)] == [
         f"api_key {issued.key.key_id}",
-        f"approver_key {registered.kid}",
+        f"approver_key {kid}",
     ]
 
 
 async def test_an_authorisation_that_was_withdrawn_stays_withdrawn(tmp_path):
     async with office_in(tmp_path) as office:
         clock = office.store.clock
-        one = await office.authorities.authorise(
-            office.admin, account_id=office.who["mic"].account_id, kind="manager",
-            department="retail", valid_from=None,
+        one = await granted(
+            office.store, office.grants, office.admin, account_id=office.who["mic"].account_id,
+            kind="manager", department="retail", valid_from=None,
             valid_until=clock.now().replace(year=clock.now().year + 1), reference="form 7",
         )  # fmt: skip
         yesterday = await rows_of(office.store, authorisation)

@@ -81,13 +81,15 @@ async def test_approver_key_and_authorisations(bench: ApiBench, tmp_path: Path) 
     await good(bench, "account", "create", "wang", "--role", "approver")
     await good(bench, "key", "signing", tmp_path / "w.pem")
     registered = await good(bench, "account", "approver-key", "wang", tmp_path / "w.pem.pub")
-    assert "registered until" in registered
+    assert "another administrator now: modemctl request confirm" in registered
+    await bench.confirm_all()
     private = await run(bench, "account", "approver-key", "wang", tmp_path / "w.pem")
     assert "no public Ed25519 key" in private.err
     missing = await run(bench, "account", "approver-key", "wang", tmp_path / "none")
     assert "No such file" in missing.err
     what = ("--department", "sales", "--days", "30", "--reference", "form 1")
     await good(bench, "account", "authorise", "wang", "manager", *what)
+    await bench.confirm_all()
     wrong = await run(bench, "account", "authorise", "wang", "pope", *what)
     assert "kind: " in wrong.err
     shown = json.loads(await good(bench, "account", "show", "wang", "--json"))

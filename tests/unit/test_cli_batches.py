@@ -81,14 +81,9 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
                 await site.good("root", "key", "issue", name, "--out", tmp_path / name)
             await site.good("wang", "key", "signing", tmp_path / "wang.pem")
             await site.good("root", "account", "approver-key", "wang", tmp_path / "wang.pem.pub")
-            days = ("--days", "30", "--reference", "form 1")
-            for person, kind, department in (
-                ("wang", "manager", "sales"),
-                ("wu", "operator", "general"),
-            ):
-                await site.good(
-                    "root", "account", "authorise", person, kind, "--department", department, *days
-                )
+            await bench.confirm_all()
+            await bench.empower("wang", "manager", "sales")
+            await bench.empower("wu", "operator", "general")
             yield site
 
 
@@ -200,6 +195,7 @@ async def test_passphrase_protects_the_key(
     await site.good("wang", "key", "signing", pem, "--passphrase")
     assert "ENCRYPTED" in pem.read_text(encoding="ascii")
     await site.good("root", "account", "approver-key", "wang", f"{pem}.pub")
+    await site.bench.confirm_all()
     batch_id = await submitted(site, form, people)
     await site.good("zhao", "batch", "confirm", batch_id, "--yes")
     command = ("batch", "approve", batch_id, "--key", pem, "--yes")

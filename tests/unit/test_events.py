@@ -237,8 +237,8 @@ async def test_a_stream_ends_with_its_key_account_or_role(tmp_path, monkeypatch,
     async with open_api(tmp_path) as bench:
         accounts = bench.services.accounts
         token = await bench.token_of("monitor")
-        who = await accounts.authenticate(token, "test")
-        again = partial(accounts.authenticate, token, "test")
+        who = await bench.services.gate.authenticate(token, "test")
+        again = partial(bench.services.gate.authenticate, token, "test")
         stream = bench.services.events.follow(who, cursor=None, again=again)
         for _ in range(3):
             assert isinstance(await anext(stream), KeepAlive)

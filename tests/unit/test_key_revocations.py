@@ -1,40 +1,23 @@
 """A key that was lost or compromised holds what it approved, until its steps are signed anew."""
 
-import dataclasses
-from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 
-from modemctl.config import Settings
 from modemctl.errors import PolicyRefused
 from modemctl.lifecycle import BatchState
 from modemctl.model import Decision, Topic
 from modemctl.policy.approvals import sign_approval
-from modemctl.service.authorities import Authorities, RevokeReason
-from modemctl.service.principal import scopes_of
+from modemctl.service.authorities import RevokeReason
 from modemctl.store.authorities import add_authorisation
 from modemctl.store.replay import replay
 from modemctl.store.tables import approval, audit_entry, event
-from tests.support.people import GENERAL, open_office
-from tests.support.stores import open_store
+from tests.support.people import agree
+from tests.unit.test_stops import office_in
 
 NEW_SEED = bytes(range(100, 132))
-
-
-@asynccontextmanager
-async def office_in(folder):
-    async with open_store(folder) as store:
-        office = await open_office(store)
-        steps = {step for chain in Settings().approvals.chains.values() for step in chain}
-        office.authorities = Authorities(store, steps=steps, general_department=GENERAL)
-        office.admin = dataclasses.replace(
-            office.who["gm"], account_id="root", name="root",
-            scopes=scopes_of(frozenset({"administrator"})),
-        )  # fmt: skip
-        yield office
 
 
 async def revoke(office, name, reason=RevokeReason.COMPROMISED):
@@ -54,10 +37,11 @@ async def look(office, shown):
 
 async def new_key(office, name):
     public = Ed25519PrivateKey.from_private_bytes(NEW_SEED).public_key().public_bytes_raw()
-    known = await office.authorities.register_key(
+    asked = await office.grants.register_key(
         office.admin, office.who[name].account_id, public_key=public
     )
-    return known.kid
+    await agree(office.store, office.grants, asked)
+    return asked.details["kid"]
 
 
 async def sign_anew(office, shown, name, *, kid, step=1, decision=Decision.APPROVE):

@@ -13,10 +13,11 @@ from modemctl.lifecycle import BatchState
 from modemctl.model import Topic
 from modemctl.service.accounts import Accounts, AccountState
 from modemctl.service.authorities import Authorities
-from modemctl.service.principal import scopes_of
+from modemctl.service.grants import Grants
+from modemctl.store.accounts import add_account
 from modemctl.store.authorities import add_authorisation, list_authorisations
 from modemctl.store.tables import audit_entry
-from tests.support.people import GENERAL, RETAIL, open_office
+from tests.support.people import GENERAL, RETAIL, open_office, second_administrator
 from tests.support.stores import open_store
 
 
@@ -25,12 +26,16 @@ async def office_in(folder):
     async with open_store(folder) as store:
         office = await open_office(store)
         steps = {step for chain in Settings().approvals.chains.values() for step in chain}
-        office.accounts = Accounts(store, peers={}, general_department=GENERAL)
-        office.authorities = Authorities(store, steps=steps, general_department=GENERAL)
-        office.admin = dataclasses.replace(
-            office.who["gm"], account_id="root", name="root",
-            scopes=scopes_of(frozenset({"administrator"})),
-        )  # fmt: skip
+        office.accounts = Accounts(store, general_department=GENERAL)
+        office.authorities = Authorities(store, general_department=GENERAL)
+        office.grants = Grants(store, steps=steps)
+        second = await second_administrator(store)
+        root = await store.write(
+            lambda tx: add_account(
+                tx, name="root", kind="person", department=None, roles=["administrator"]
+            )
+        )
+        office.admin = dataclasses.replace(second, account_id=root.account_id, name="root")
         yield office
 
 
@@ -106,10 +111,11 @@ async def test_after_a_hand_over_the_new_operator_goes_on_and_it_rests_on_him(tm
         deputy = dataclasses.replace(office.who["system"], scopes=office.who["operator"].scopes)
         with pytest.raises(PolicyRefused, match="SMS-06"):
             await office.batches.resume(deputy, shown.batch.batch_id)
-        await office.authorities.authorise(
-            office.admin, account_id=deputy.account_id, kind="operator", department=RETAIL,
-            valid_from=None, valid_until=office.store.clock.now() + timedelta(days=9),
-            reference="F-7",
+        await office.store.write(
+            lambda tx: add_authorisation(
+                tx, kind="operator", department=RETAIL, account_id=deputy.account_id,
+                valid_from=tx.now, valid_until=tx.now + timedelta(days=9), granted_by="test",
+            )
         )  # fmt: skip
         with pytest.raises(PolicyRefused, match="SMS-06"):
             await office.batches.resume(office.who["operator"], shown.batch.batch_id)

@@ -56,5 +56,6 @@ authorisation = Table(
     Column("valid_until", UtcMs, nullable=False),
     Column("granted_by", String(36), nullable=False),
     Column("revoked_at", UtcMs),
+    Column("request_id", String(36)),  # whose two signatures granted it
     Column("mac", LargeBinary, nullable=False),
 )
