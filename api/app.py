@@ -20,6 +20,7 @@ from api.routes import (
     events,
     health,
     inbox,
+    incidents,
     limits,
     messages,
     modems,
@@ -40,6 +41,7 @@ __all__ = ["Services", "create_app", "describe", "end_streams"]
 _ROUTERS = (
     batches.router,
     stops.router,
+    incidents.router,
     messages.router,
     modems.router,
     admissions.router,

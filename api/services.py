@@ -23,6 +23,7 @@ from modemctl.service.grants import Grants
 from modemctl.service.health import Health
 from modemctl.service.holds import Holds
 from modemctl.service.inbox import Inbox
+from modemctl.service.incidents import Incidents
 from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
@@ -50,6 +51,7 @@ class Services:
     admissions: Admissions
     sims: Sims
     stops: Stops
+    incidents: Incidents
     limits: Limits
     locks: Locks
     puks: Puks

@@ -55,6 +55,7 @@ from modemctl.service.grants import Grants
 from modemctl.service.health import Health
 from modemctl.service.holds import Holds
 from modemctl.service.inbox import Inbox
+from modemctl.service.incidents import Incidents, Office
 from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
@@ -219,15 +220,24 @@ def make_services(
     life = timedelta(hours=settings.people.request_hours)
     steps = {step for chain in settings.approvals.chains.values() for step in chain}
     grants = Grants(store, steps=steps, life=life)
-    return Services(
+    office = Office(
+        stops=Stops(store, general_department=general, memory=memory),
+        modems=Modems(store),
+        admissions=Admissions(store),
+        accounts=Accounts(store, general_department=general),
+        authorities=Authorities(store, general_department=general),
         batches=Batches(store, rules),
+    )
+    return Services(
+        batches=office.batches,
         messages=Messages(store, rules),
         doubts=Doubts(store, general_department=general),
         opt_outs=OptOuts(store, numbers),
-        modems=Modems(store),
-        admissions=Admissions(store),
+        modems=office.modems,
+        admissions=office.admissions,
         sims=Sims(store, numbers=numbers, zone=ZoneInfo(settings.site.timezone)),
-        stops=Stops(store, general_department=general, memory=memory),
+        stops=office.stops,
+        incidents=Incidents(store, office),
         limits=Limits(store, rules.quota),
         locks=Locks(store),
         puks=Puks(store),
@@ -235,8 +245,8 @@ def make_services(
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
         gate=Gate(store, peers=settings.api.peers),
-        accounts=Accounts(store, general_department=general),
-        authorities=Authorities(store, general_department=general),
+        accounts=office.accounts,
+        authorities=office.authorities,
         grants=grants,
         operators=Operators(store, general_department=general, life=life),
         events=Events(store, keep_days=settings.retention.events_days, general_department=general),
@@ -285,6 +295,7 @@ async def _run_on(
                     group.create_task(fleet.sweeper.run(), name="sweeper"),
                     group.create_task(sample_loop_lag(telemetry), name="loop lag"),
                     group.create_task(census.run(), name="census"),
+                    group.create_task(services.incidents.watch(), name="incidents"),
                     group.create_task(_keep_evidence(services.audits), name="audit head"),
                     group.create_task(_forget_events(services.events), name="events"),
                     group.create_task(services.batches.tidy(), name="drafts"),
@@ -426,6 +437,7 @@ class Census:
             sims=known.sims,
             sim_locks=known.locks,
             stops=known.stops,
+            incidents=known.incidents,
             batches=known.batches,
             segments=known.segments,
             limits=self._limits,

@@ -43,6 +43,10 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "events": ("overview", "What happened, and what happens."),
         "erase": ("records", "A person's number and texts are taken out; a keyed hash stays."),
         "hold": ("records", "Legal holds: what they keep is neither purged nor erased."),
+        "incident": (
+            "incidents",
+            "Incidents: opened, told to whom they concern, corrected, closed.",
+        ),
         "inbox": ("traffic", "Messages that came in."),
         "key": ("keys", "Keys: of the database, of the API, of approvers."),
         "limits": ("limits", "Limits, and how much of each is used."),

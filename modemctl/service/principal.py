@@ -22,6 +22,9 @@ class Scope(StrEnum):
     DOUBT_DECIDE = "doubt:decide"
     STOPS_PLACE = "stops:place"
     STOPS_LIFT = "stops:lift"
+    INCIDENTS_READ = "incidents:read"
+    INCIDENTS_WRITE = "incidents:write"  # open, isolate, note, close
+    INCIDENTS_ACKNOWLEDGE = "incidents:acknowledge"
     MODEMS_READ = "modems:read"
     MODEMS_OPERATE = "modems:operate"  # pause, reset, release, AT commands that read
     MODEMS_CONFIGURE = "modems:configure"  # AT commands that set
@@ -42,7 +45,7 @@ class Scope(StrEnum):
 
 _READ: Final = frozenset(
     {Scope.BATCHES_READ, Scope.MODEMS_READ, Scope.SIMS_READ, Scope.CALLS_READ, Scope.EVENTS_READ,
-     Scope.METRICS_READ}
+     Scope.METRICS_READ, Scope.INCIDENTS_READ}
 )  # fmt: skip
 
 ADMINISTRATOR: Final = "administrator"
@@ -51,19 +54,24 @@ ADMINISTRATOR: Final = "administrator"
 ROLES: Final[Mapping[str, frozenset[Scope]]] = {
     ADMINISTRATOR: _READ
     | {Scope.ACCOUNTS_READ, Scope.ACCOUNTS_WRITE, Scope.MODEMS_OPERATE, Scope.SIMS_WRITE,
-       Scope.REQUESTS_USE, Scope.STOPS_PLACE, Scope.STOPS_LIFT},
+       Scope.REQUESTS_USE, Scope.STOPS_PLACE, Scope.STOPS_LIFT, Scope.INCIDENTS_WRITE,
+       Scope.INCIDENTS_ACKNOWLEDGE},
     "submitter": frozenset({Scope.BATCHES_SUBMIT, Scope.BATCHES_READ, Scope.EVENTS_READ}),
     "checker": frozenset({Scope.BATCHES_CONFIRM, Scope.BATCHES_READ, Scope.PII_READ}),
     "approver": frozenset(
         {Scope.BATCHES_APPROVE, Scope.BATCHES_READ, Scope.PII_READ, Scope.REQUESTS_USE,
-         Scope.STOPS_PLACE, Scope.STOPS_LIFT}
+         Scope.STOPS_PLACE, Scope.STOPS_LIFT, Scope.INCIDENTS_READ, Scope.INCIDENTS_WRITE,
+         Scope.INCIDENTS_ACKNOWLEDGE}
     ),
     "operator": _READ
     | {Scope.BATCHES_OPERATE, Scope.DOUBT_DECIDE, Scope.INBOX_READ, Scope.OPT_OUTS_WRITE,
-       Scope.PII_READ, Scope.REQUESTS_USE, Scope.STOPS_PLACE, Scope.STOPS_LIFT},
-    "maintainer": _READ | {Scope.MODEMS_OPERATE, Scope.MODEMS_CONFIGURE, Scope.STOPS_PLACE},
+       Scope.PII_READ, Scope.REQUESTS_USE, Scope.STOPS_PLACE, Scope.STOPS_LIFT,
+       Scope.INCIDENTS_WRITE},
+    "maintainer": _READ
+    | {Scope.MODEMS_OPERATE, Scope.MODEMS_CONFIGURE, Scope.STOPS_PLACE, Scope.INCIDENTS_WRITE},
     "technician": _READ
-    | {Scope.MODEMS_OPERATE, Scope.SIMS_WRITE, Scope.REQUESTS_USE, Scope.STOPS_PLACE},
+    | {Scope.MODEMS_OPERATE, Scope.SIMS_WRITE, Scope.REQUESTS_USE, Scope.STOPS_PLACE,
+       Scope.INCIDENTS_WRITE},
     "records": frozenset(
         {Scope.RECORDS_WRITE, Scope.REQUESTS_USE, Scope.AUDIT_READ, Scope.BATCHES_READ,
          Scope.EVENTS_READ}

@@ -241,6 +241,30 @@ class Stops:
                 return
             after = page[-1].segment_id
 
+    async def reached_numbers(
+        self, who: Principal, stop_id: str
+    ) -> AsyncGenerator[Sequence[str], None]:
+        """To whom something left, or may have: pages of numbers, unmasked, for a list to send to.
+
+        A number that got several messages comes several times.
+
+        Raises:
+            NotPermitted, NotFound, PolicyRefused: as `show`; SEC-05 also where a line was altered.
+        """
+        _require_reader(who)
+        vault, after = self._store.vault, 0
+        found = await self._read(lambda conn: self._visible(conn, who, stop_id))
+        while True:
+            read = partial(reach.find_numbers, vault=vault, stop=found, after=after, limit=_PAGE)
+            page = await self._store.read(read)
+            numbers = [to for to in page.values() if to is not None]
+            if len(numbers) < len(page):
+                raise PolicyRefused("SEC-05", "a line of the reach was altered outside modemctl")
+            yield numbers
+            if len(page) < _PAGE:
+                return
+            after = max(page)
+
     async def _read(self, query: Callable[[Connection], ResultT]) -> ResultT:
         try:
             return await self._store.read(query)

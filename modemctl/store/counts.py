@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, Select, func, select
 
 from modemctl.lifecycle import BATCH, BatchState
-from modemctl.store import card_locks, stop_book
+from modemctl.store import card_locks, incidents, stop_book
 from modemctl.store.tables import batch, segment, sim
 
 _OPEN: Final = tuple(
@@ -26,6 +26,7 @@ class Counts:
     segments: Mapping[str, int] = field(default_factory=dict)
     locks: Mapping[str, int] = field(default_factory=dict)
     stops: Mapping[str, int] = field(default_factory=dict)
+    incidents: Mapping[str, int] = field(default_factory=dict)
 
 
 def read(conn: Connection) -> Counts:
@@ -42,6 +43,7 @@ def read(conn: Connection) -> Counts:
         ),
         locks=card_locks.count(conn),
         stops=stop_book.count_standing(conn),
+        incidents=incidents.counts(conn),
     )
 
 

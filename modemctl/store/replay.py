@@ -28,6 +28,7 @@ from modemctl.store.tables import (
     batch,
     bay_tie,
     dual_request,
+    incident,
     legal_hold,
     modem,
     opt_out,
@@ -213,6 +214,10 @@ def _approved(entry: _Entry) -> _Row:
     return _UNTOLD if state is None else (str(state),)
 
 
+def _incident(entry: _Entry) -> _Row:
+    return entry.details["level"], entry.details["state"]
+
+
 def _stop_of(entry: _Entry) -> _Row:
     return entry.details["kind"], entry.details["target"], entry.action == "stop.place"
 
@@ -353,6 +358,15 @@ _RULES: Final[Sequence[_Rule]] = (
             "sim.state": _card_state("after"),
         },
         read=lambda row: (row["state"],),
+    ),
+    _Rule(
+        table=incident,
+        subject=lambda row: str(row["incident_id"]),
+        acts=dict.fromkeys(
+            ("incident.open", "incident.acknowledge", "incident.close", "incident.overdue"),
+            _incident,
+        ),
+        read=lambda row: (row["level"], row["state"]),
     ),
     _Rule(
         table=stop,

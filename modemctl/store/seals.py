@@ -22,6 +22,7 @@ from modemctl.store import (
     dual,
     erasures,
     holds,
+    incidents,
     optouts,
     pins,
     purges,
@@ -43,6 +44,7 @@ from modemctl.store.tables import (
     bay_tie,
     dual_request,
     erasure,
+    incident,
     legal_hold,
     opt_out,
     puk_request,
@@ -134,6 +136,10 @@ def _dual_request(conn: Connection, vault: Vault, key: str) -> bool:
     return dual.find(conn, vault, key) is not None
 
 
+def _incident(conn: Connection, vault: Vault, key: str) -> bool:
+    return incidents.find(conn, vault, key) is not None
+
+
 def _stop(conn: Connection, vault: Vault, key: str) -> bool:
     return stop_book.find(conn, vault, key) is not None
 
@@ -219,6 +225,7 @@ SEALED: Final[Mapping[Table, _Check]] = {
     puk_request: _puk_request,
     dual_request: _dual_request,
     opt_out: _opt_out,
+    incident: _incident,
     stop: _stop,
     stop_seal: _stop_seal,
     legal_hold: _legal_hold,

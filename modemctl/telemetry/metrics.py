@@ -106,6 +106,7 @@ METRICS: Final = (
     _gauge("segments", "Segments by state, of batches that are not done.", "state"),
     _gauge("batches", "Batches by state.", "state"),
     _gauge("stops", "Stops that stand, by what they hold.", "kind"),
+    _gauge("incidents", "Incidents that are not closed; `overdue` are also open.", "state"),
     _gauge("store_writer_up", "1 while the writer's last commit went through."),
     _gauge("journal_backlog", "Requests that wait for the writer."),
     _gauge("audit_sequence", "Sequence number of the last audit entry of this node."),

@@ -30,6 +30,7 @@ from modemctl.service.grants import Grants
 from modemctl.service.health import Health
 from modemctl.service.holds import Holds
 from modemctl.service.inbox import Inbox
+from modemctl.service.incidents import Incidents, Office
 from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
@@ -151,15 +152,24 @@ def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services
     numbers = rules.numbers()
     general = rules.approvals.general_department
     grants = Grants(store, steps=STEPS)
-    return Services(
+    office = Office(
+        stops=Stops(store, general_department=general, memory=StopMemory()),
+        modems=Modems(store, patience=0.05),
+        admissions=Admissions(store),
+        accounts=Accounts(store, general_department=general),
+        authorities=Authorities(store, general_department=general),
         batches=Batches(store, rules),
+    )
+    return Services(
+        batches=office.batches,
         messages=Messages(store, rules),
         doubts=Doubts(store, general_department=general),
         opt_outs=OptOuts(store, numbers),
-        modems=Modems(store, patience=0.05),
-        admissions=Admissions(store),
+        modems=office.modems,
+        admissions=office.admissions,
         sims=Sims(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai")),
-        stops=Stops(store, general_department=general, memory=StopMemory()),
+        stops=office.stops,
+        incidents=Incidents(store, office),
         limits=Limits(store, rules.quota),
         locks=Locks(store),
         puks=Puks(store),
@@ -167,10 +177,10 @@ def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
         gate=Gate(store, peers=settings.peers),
-        accounts=Accounts(store, general_department=general),
-        authorities=Authorities(store, general_department=general),
         grants=grants,
         operators=Operators(store, general_department=general),
+        accounts=office.accounts,
+        authorities=office.authorities,
         events=Events(store, keep_days=7, general_department="general"),
         audits=Audits(
             store,

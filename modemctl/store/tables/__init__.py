@@ -32,6 +32,7 @@ from modemctl.store.tables.cards import (
     wish,
 )
 from modemctl.store.tables.evidence import audit_entry, event, meta, node
+from modemctl.store.tables.incidents import incident, incident_note
 from modemctl.store.tables.incoming import call, inbox, report
 from modemctl.store.tables.people import account, api_key, approver_key, authorisation
 from modemctl.store.tables.pins import card_lock, pin_change, puk_request
@@ -63,6 +64,8 @@ __all__ = [
     "event",
     "from_ms",
     "inbox",
+    "incident",
+    "incident_note",
     "legal_hold",
     "message",
     "meta",
