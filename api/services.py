@@ -32,6 +32,7 @@ from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges
+from modemctl.service.self_tests import SelfTests
 from modemctl.service.sims import Sims
 from modemctl.service.stops import Stops
 from modemctl.telemetry import Telemetry
@@ -53,6 +54,7 @@ class Services:
     stops: Stops
     incidents: Incidents
     limits: Limits
+    self_tests: SelfTests
     locks: Locks
     puks: Puks
     dual: Dual

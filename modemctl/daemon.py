@@ -37,6 +37,7 @@ from modemctl.fleet.supervisor import Supervisor
 from modemctl.fleet.sweeper import Sweeper
 from modemctl.fleet.usb_notes import OffNotes
 from modemctl.policy.approvals import ApprovalRules
+from modemctl.policy.duties import TURNS, is_overdue
 from modemctl.policy.hours import Quiet, is_quiet
 from modemctl.policy.numbers import NumberRules
 from modemctl.policy.quotas import QuotaRules
@@ -64,10 +65,23 @@ from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges, retention
+from modemctl.service.self_tests import SelfTests
 from modemctl.service.sims import Sims
 from modemctl.service.stops import StopMemory, Stops
 from modemctl.service.submission import SubmissionRules
-from modemctl.store import CommitReport, Store, counts, headroom, modems, nodes, pins, puks, sweeps
+from modemctl.store import (
+    CommitReport,
+    Connection,
+    Store,
+    counts,
+    duties,
+    headroom,
+    modems,
+    nodes,
+    pins,
+    puks,
+    sweeps,
+)
 from modemctl.store.counts import Counts
 from modemctl.store.engine import sqlite_path
 from modemctl.store.lock import state_lock
@@ -239,6 +253,7 @@ def make_services(
         stops=office.stops,
         incidents=Incidents(store, office),
         limits=Limits(store, rules.quota),
+        self_tests=SelfTests(store, zone=ZoneInfo(settings.site.timezone)),
         locks=Locks(store),
         puks=Puks(store),
         dual=Dual(store, life=life, performers={DualKind.GRANT: grants.perform}),
@@ -300,6 +315,7 @@ async def _run_on(
                     group.create_task(_forget_events(services.events), name="events"),
                     group.create_task(services.batches.tidy(), name="drafts"),
                     group.create_task(services.purges.run(), name="purge"),
+                    group.create_task(services.self_tests.keep(), name="self-tests"),
                     group.create_task(_feed_watchdog(store, manager), name="watchdog"),
                 ]
                 supervision = group.create_task(fleet.supervisor.run(), name="supervisor")
@@ -419,6 +435,7 @@ class Census:
         self._quota = quota
         self._counts = Counts()
         self._limits: Mapping[tuple[str, str], float] = {}
+        self._duties: Mapping[str, bool] = {}
 
     async def run(self) -> None:
         """Count until cancelled; a store that fails leaves the last figures."""
@@ -428,7 +445,15 @@ class Census:
                 self._limits = await self._store.read(
                     lambda conn: headroom.pressure(self._store.view(conn), self._quota)
                 )
+                self._duties = await self._store.read(self._late_duties)
             await asyncio.sleep(_CENSUS_EVERY)
+
+    def _late_duties(self, conn: Connection) -> Mapping[str, bool]:
+        now, zone = self._store.clock.now(), self._quota.zone
+        return {
+            duty.value: is_overdue(TURNS[duty], row.done_at, now, zone)
+            for duty, row in duties.read_all(conn).items()
+        }
 
     def snapshot(self) -> BankSnapshot:
         """What is known now; called from the exporter's thread."""
@@ -441,6 +466,7 @@ class Census:
             batches=known.batches,
             segments=known.segments,
             limits=self._limits,
+            duties=self._duties,
             is_writer_up=journal.is_healthy,
             n_journal_backlog=journal.backlog,
             audit_sequence=journal.head.seq,

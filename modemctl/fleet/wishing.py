@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Final
 
-from drivers.errors import DriverError
+import msgspec
+
+from drivers.errors import CommandError, DriverError, ProtocolError
+from modemctl.fleet.checking import read_once
 from modemctl.fleet.link import Link
 from modemctl.fleet.moves import Interrupted
 from modemctl.lifecycle import MODEM, ModemEvent, ModemState
-from modemctl.model import Bay
+from modemctl.model import Bay, Iccid
 from modemctl.policy.console import time_limit
+from modemctl.policy.self_tests import Measured
 from modemctl.store import Store
 from modemctl.store.wishes import Answer, Wish, WishKind, answer, take
 
 _log = logging.getLogger(__name__)
 
+_NO_LINK: Final = "the bay has no link to its modem now"
 _ENDED: Final = "the bay was stopped before its modem had answered"
 _EVENTS = {
     WishKind.RELEASE: ModemEvent.RELEASED,
@@ -89,13 +95,15 @@ async def serve_wishes(
         match wish.kind:
             case WishKind.AT:
                 await _run_command(store, link, hand, wish)
+            case WishKind.TEST:
+                await _test(store, link, wish)
             case WishKind.RELEASE | WishKind.RETRY | WishKind.RESET:
                 await _move(store, wish, state, on_reset)
 
 
 async def _run_command(store: Store, link: Link, hand: Hand, wish: Wish) -> None:
     if not link.is_open:
-        await _answer(store, wish, error="the bay has no link to its modem now")
+        await _answer(store, wish, error=_NO_LINK)
         return
     try:
         lines = await hand.send(wish.body or "AT")
@@ -109,6 +117,36 @@ async def _run_command(store: Store, link: Link, hand: Hand, wish: Wish) -> None
             await _answer(store, wish, error=_ENDED)
         else:
             await _answer(store, wish, result="\n".join(lines))
+
+
+async def _test(store: Store, link: Link, wish: Wish) -> None:
+    """Ask the modem how it is: card, registration, signal, and how long it thinks about each."""
+    if not link.is_open:
+        await _answer(store, wish, error=_NO_LINK)
+        return
+    loop = asyncio.get_running_loop()
+    times = [loop.time()]
+    try:
+        iccid = await read_once(link.driver)
+        times.append(loop.time())
+        registration = await link.driver.registration()
+        times.append(loop.time())
+        signal_dbm = await link.driver.signal_dbm()
+        times.append(loop.time())
+    except (CommandError, ProtocolError) as error:  # it talks, but not of this
+        await _answer(store, wish, error=str(error))
+    except DriverError as error:
+        await _answer(store, wish, error=str(error))
+        raise
+    else:
+        measured = Measured(
+            iccid=None if iccid is None else Iccid(iccid),
+            is_registered=registration.is_registered,
+            registration=registration.words,
+            signal_dbm=signal_dbm,
+            answer_ms=round(1000 * max(end - begin for begin, end in pairwise(times))),
+        )
+        await _answer(store, wish, result=msgspec.json.encode(measured).decode())
 
 
 async def _move(store: Store, wish: Wish, state: ModemState, on_reset: Callable[[], None]) -> None:

@@ -31,6 +31,7 @@ class WishKind(StrEnum):
     RESET = "reset"  # restart the modem
     RELEASE = "release"  # look at a quarantined or waiting card again
     RETRY = "retry"  # try a failed bay again
+    TEST = "test"  # ask the modem how it is (SIM-18)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +128,12 @@ def waiting_bays(conn: Connection) -> frozenset[Bay]:
 def has_open(conn: Connection) -> bool:
     """Whether any wish is not answered yet."""
     return bool(conn.scalar(select(exists().where(wish.c.done_at.is_(None)))))
+
+
+def unanswered(conn: Connection, wish_ids: Collection[str]) -> int:
+    """How many of these are not answered yet."""
+    waiting = wish.c.done_at.is_(None) & wish.c.wish_id.in_(sorted(wish_ids))
+    return conn.scalar(select(func.count()).select_from(wish).where(waiting)) or 0
 
 
 def give_up(tx: Tx, *, older_than: float, bays: Collection[Bay] | None = None) -> int:

@@ -63,6 +63,8 @@ class BankSnapshot:
     incidents: Mapping[str, int] = field(default_factory=dict)
     limits: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """Kind and name of whom limits fall on → used share of the tightest."""
+    duties: Mapping[str, bool] = field(default_factory=dict)
+    """Regular duty → whether it is late."""
     segments: Mapping[str, int] = field(default_factory=dict)
     batches: Mapping[str, int] = field(default_factory=dict)
     is_writer_up: bool | None = None
@@ -211,6 +213,8 @@ def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapsho
         for state, number in counts.items():
             gauges[f"modemctl_{name}"].add_metric([_safe(state)], number)
     _add_limits(gauges["modemctl_limit_used_ratio"], snapshot.limits)
+    for duty, is_late in snapshot.duties.items():
+        gauges["modemctl_duty_overdue"].add_metric([_safe(duty)], is_late)
     numbers: tuple[tuple[str, int | None], ...] = (
         ("store_writer_up", snapshot.is_writer_up),
         ("journal_backlog", snapshot.n_journal_backlog),

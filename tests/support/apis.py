@@ -40,6 +40,7 @@ from modemctl.service.optouts import OptOuts
 from modemctl.service.principal import ADMINISTRATOR, Principal
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges
+from modemctl.service.self_tests import SelfTests
 from modemctl.service.sims import Sims
 from modemctl.service.stops import StopMemory, Stops
 from modemctl.store import Store
@@ -171,6 +172,7 @@ def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services
         stops=office.stops,
         incidents=Incidents(store, office),
         limits=Limits(store, rules.quota),
+        self_tests=SelfTests(store, zone=ZoneInfo("Asia/Shanghai"), patience=0.05),
         locks=Locks(store),
         puks=Puks(store),
         dual=Dual(store, performers={DualKind.GRANT: grants.perform}),

@@ -43,6 +43,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/erasures": {"number": "13800138000", "reason": "test"},
     "POST /v1/erasures/preview": {"number": "13800138000"},
     "POST /v1/modems/{bay}/at": {"command": "AT+CSQ"},
+    "POST /v1/self-tests": {},
     "POST /v1/doubt/close": {"segment_ids": [1], "reason": "test"},
     "POST /v1/doubt/resend": {"segment_ids": [1], "reason": "test"},
     "POST /v1/opt-outs": {"number": "13800138000"},

@@ -31,6 +31,7 @@ from modemctl.store.tables.cards import (
     sim,
     wish,
 )
+from modemctl.store.tables.duties import duty, self_test
 from modemctl.store.tables.evidence import audit_entry, event, meta, node
 from modemctl.store.tables.incidents import incident, incident_note
 from modemctl.store.tables.incoming import call, inbox, report
@@ -60,6 +61,7 @@ __all__ = [
     "card_lock",
     "confirmation",
     "dual_request",
+    "duty",
     "erasure",
     "event",
     "from_ms",
@@ -84,6 +86,7 @@ __all__ = [
     "report",
     "segment",
     "segment_journal",
+    "self_test",
     "sim",
     "stop",
     "stop_batch",

@@ -1,0 +1,55 @@
+"""What is done regularly, and the tests of bays."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from modemctl.cli.client import Connection, records
+from modemctl.cli.show import as_json_option, show_table
+
+_DUTIES: Final = ("duty", "policy", "done_at", "done_by", "is_due", "is_overdue")
+_TESTS: Final = ("bay", "at", "state", "registration", "signal_dbm", "answer_ms", "faults")
+_SPARE: Final = ("answer_ms", "registration", "at")
+
+
+@click.command(epilog="Example: modemctl duties")
+@as_json_option
+@click.pass_obj
+def duties(connection: Connection, *, as_json: bool) -> None:
+    """Regular duties: when each was done last, and whether it waits or is late."""
+    with connection.client() as client:
+        found = records(client.get("/v1/duties").get("items"))
+    show_table(found, _DUTIES, as_json=as_json, empty="no duties", spare=("policy",))
+
+
+@click.command(
+    "self-test",
+    epilog="Examples: modemctl self-test · modemctl self-test bay-07 · modemctl self-test --last",
+)
+@click.argument("bays", nargs=-1)
+@click.option("--last", is_flag=True, help="Ask nobody; show what the last tests found.")
+@click.option("--faulty", is_flag=True, help="Only bays with a fault.")
+@as_json_option
+@click.pass_obj
+def self_test(
+    connection: Connection, bays: tuple[str, ...], *, last: bool, faulty: bool, as_json: bool
+) -> None:
+    """Test bays now, or all: port, card, registration, signal (SIM-18). Takes seconds.
+
+    All bays are tested by themselves on Mondays at 7; the results are kept.
+    """
+    with connection.client() as client:
+        if last:
+            answer = client.get("/v1/self-tests")
+        else:
+            answer = client.post("/v1/self-tests", {"bays": list(bays)})
+    found = records(answer.get("items"))
+    chosen = [
+        one for one in found if (one["faults"] or not faulty) and (not bays or one["bay"] in bays)
+    ]
+    show_table(chosen, _TESTS, as_json=as_json, empty="no bay to show", spare=_SPARE)
+
+
+COMMANDS: Final = {"duties": duties, "self-test": self_test}

@@ -1,0 +1,233 @@
+"""The regular test of every bay: port, card, registration, signal (SIM-18)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Final
+
+import msgspec
+
+from modemctl.errors import NotFound, RequestError, StoreError
+from modemctl.lifecycle import ModemState
+from modemctl.model import AccountId, Bay, Topic
+from modemctl.policy.duties import TURNS, Duty, is_due, is_overdue, opened_at
+from modemctl.policy.self_tests import Measured, Subject, faults
+from modemctl.service.principal import Principal, Scope
+from modemctl.store import Connection, Store, Tx, duties, modems, self_tests, wishes
+from modemctl.store.modems import ModemRow
+from modemctl.store.self_tests import Found, Kept
+from modemctl.store.wishes import Wish, WishKind
+
+__all__ = ["DutyView", "SelfTestView", "SelfTests"]
+
+_PATIENCE: Final = 120.0
+_LOOK_EVERY: Final = 60.0
+_LOOK_AGAIN: Final = 1.0
+_ITSELF: Final = "modemctl"
+_MOST_BAYS: Final = 10_000
+
+_log = logging.getLogger(__name__)
+_measured: Final = msgspec.json.Decoder(Measured)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfTestView:
+    """One test of one bay; `faults` is empty where all is well, `answer_ms` null without answer."""
+
+    bay: Bay
+    at: datetime
+    done_by: str
+    state: str
+    registration: str | None
+    signal_dbm: int | None
+    answer_ms: int | None
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DutyView:
+    """A regular duty. `turn_from` is when the present turn began; `done_by` null: never yet."""
+
+    duty: Duty
+    policy: str
+    done_at: datetime | None
+    done_by: str | None
+    turn_from: datetime
+    is_due: bool
+    is_overdue: bool
+
+
+class SelfTests:
+    """Tests bays when asked, and all of them each week by itself."""
+
+    def __init__(self, store: Store, *, zone: tzinfo, patience: float = _PATIENCE) -> None:
+        self._store = store
+        self._zone = zone
+        self._patience = patience
+
+    async def run(self, who: Principal, bays: Collection[str] = ()) -> Sequence[SelfTestView]:
+        """Test these bays, or all; waits until their modems answered, two minutes at most.
+
+        Raises:
+            NotPermitted, NotFound: scope or bay.
+        """
+        who.require(Scope.MODEMS_OPERATE)
+
+        def chosen(conn: Connection) -> Sequence[ModemRow]:
+            rows = _rows(conn, who)
+            missing = set(bays) - {row.bay for row in rows}
+            if missing:
+                name = min(missing)
+                cure = "modemctl modems lists them"
+                raise NotFound("no such bay", field="bays", value=name[:80], cure=cure)
+            return [row for row in rows if not bays or row.bay in bays]
+
+        rows = await self._store.read(chosen)
+        is_whole = not bays and who.department is None
+        return await self._test(rows, by=who.name, account=who.account_id, is_whole=is_whole)
+
+    async def latest(self, who: Principal, *, only_faulty: bool = False) -> Sequence[SelfTestView]:
+        """What the last test of each bay found, by bay.
+
+        Raises:
+            NotPermitted: the scope is missing.
+        """
+        who.require(Scope.MODEMS_READ)
+        rows = await self._store.read(self_tests.latest)
+        return [
+            _view(row)
+            for row in rows
+            if who.sees(row.department) and (row.found.faults or not only_faulty)
+        ]
+
+    async def list_duties(self, who: Principal) -> Sequence[DutyView]:
+        """Every regular duty, and whether it waits.
+
+        Raises:
+            NotPermitted: the scope is missing.
+        """
+        who.require(Scope.MODEMS_READ)
+        known = await self._store.read(duties.read_all)
+        now = self._store.clock.now()
+        views = []
+        for duty, turn in TURNS.items():
+            row = known.get(duty)
+            done_at = now if row is None else row.done_at
+            is_first = row is None or not row.done_by
+            views.append(
+                DutyView(
+                    duty=duty,
+                    policy=turn.policy,
+                    done_at=None if is_first else done_at,
+                    done_by=None if row is None or is_first else row.done_by,
+                    turn_from=opened_at(turn, now, self._zone),
+                    is_due=is_due(turn, done_at, now, self._zone),
+                    is_overdue=is_overdue(turn, done_at, now, self._zone),
+                )
+            )
+        return views
+
+    async def keep(self) -> None:
+        """Test all bays each week, until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except (StoreError, RequestError) as error:
+                _log.warning("self_test.failed", extra={"error": str(error)})
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def look(self) -> None:
+        """Test all bays if their week's test is due.
+
+        Raises:
+            StoreError: the database cannot be used now; it stays due.
+        """
+        await self._store.write(duties.begin)
+        known = await self._store.read(duties.read_all)
+        now, turn = self._store.clock.now(), TURNS[Duty.SELF_TEST]
+        if is_due(turn, known[Duty.SELF_TEST].done_at, now, self._zone):
+            rows = await self._store.read(lambda conn: _rows(conn, None))
+            await self._test(rows, by=_ITSELF, account=AccountId(""), is_whole=True)
+
+    async def _test(
+        self, rows: Sequence[ModemRow], *, by: str, account: AccountId, is_whole: bool
+    ) -> Sequence[SelfTestView]:
+        present = [row for row in rows if row.state is not ModemState.ABSENT]
+
+        def ask(tx: Tx) -> Mapping[Bay, str]:
+            return {
+                row.bay: wishes.ask(tx, kind=WishKind.TEST, bay=row.bay, body=None, by=account)
+                for row in present
+            }
+
+        asked = await self._store.write(ask)
+        await self._wait(asked.values())
+
+        def keep(tx: Tx) -> None:
+            now = {row.bay: row for row in _rows(tx.conn, None)}
+            found = [_found(now.get(row.bay, row), _answer(tx, asked.get(row.bay))) for row in rows]
+            self_tests.add(tx, found, by=by)
+            facts = {"n_bays": len(found), "n_faulty": sum(bool(one.faults) for one in found)}
+            if is_whole:
+                duties.note_done(tx, Duty.SELF_TEST, by=by, details=facts)
+            else:
+                tx.audit(by, "self_test", "bays", {**facts, "policy": TURNS[Duty.SELF_TEST].policy})
+
+        await self._store.write(keep)
+        tested = {row.bay for row in rows}
+        kept = await self._store.read(self_tests.latest)
+        return [_view(row) for row in kept if row.found.bay in tested]
+
+    async def _wait(self, wish_ids: Collection[str]) -> None:
+        """Until all are answered, or patience ends."""
+        with self._store.signals.subscribe(Topic.WISHES) as bell, suppress(TimeoutError):
+            async with asyncio.timeout(self._patience):
+                while await self._store.read(lambda conn: wishes.unanswered(conn, wish_ids)):
+                    await bell.wait(_LOOK_AGAIN)
+
+
+def _rows(conn: Connection, who: Principal | None) -> Sequence[ModemRow]:
+    department = None if who is None else who.department
+    return modems.find(conn, department=department, after=None, limit=_MOST_BAYS)
+
+
+def _answer(tx: Tx, wish_id: str | None) -> Wish | None:
+    return None if wish_id is None else wishes.read(tx.conn, tx.vault, wish_id)
+
+
+def _found(row: ModemRow, wish: Wish | None) -> Found:
+    measured = None if wish is None or wish.result is None else _measured.decode(wish.result)
+    error = None
+    if wish is not None and measured is None:
+        error = wish.error or "no answer within two minutes"
+    subject = Subject(
+        state=row.state, reason=row.reason, iccid=row.iccid, measured=measured, error=error
+    )
+    return Found(
+        bay=row.bay,
+        iccid=row.iccid,
+        state=row.state.value,
+        registration=None if measured is None else measured.registration,
+        signal_dbm=None if measured is None else measured.signal_dbm,
+        answer_ms=None if measured is None else measured.answer_ms,
+        faults=faults(subject),
+    )
+
+
+def _view(row: Kept) -> SelfTestView:
+    found = row.found
+    return SelfTestView(
+        bay=found.bay,
+        at=row.at,
+        done_by=row.done_by,
+        state=found.state,
+        registration=found.registration,
+        signal_dbm=found.signal_dbm,
+        answer_ms=found.answer_ms,
+        faults=tuple(found.faults),
+    )
