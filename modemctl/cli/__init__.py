@@ -40,7 +40,7 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "demo": ("demo_command", "Play the whole mission against a simulated bank."),
         "doctor": ("doctor_command", "Check what the daemon stands on, and name each cure."),
         "doubt": ("messages", "Segments of which nobody knows whether they left."),
-        "duties": ("duties", "Regular duties: done last when, and which are late."),
+        "duties": ("duties", "Regular duties: when each was done last."),
         "events": ("overview", "What happened, and what happens."),
         "erase": ("records", "A person's number and texts are taken out; a keyed hash stays."),
         "hold": ("records", "Legal holds: what they keep is neither purged nor erased."),

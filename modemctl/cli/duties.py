@@ -18,7 +18,7 @@ _SPARE: Final = ("answer_ms", "registration", "at")
 @as_json_option
 @click.pass_obj
 def duties(connection: Connection, *, as_json: bool) -> None:
-    """Regular duties: when each was done last, and whether it waits or is late."""
+    """Regular duties: when each was done last, whether it waits or is late."""
     with connection.client() as client:
         found = records(client.get("/v1/duties").get("items"))
     show_table(found, _DUTIES, as_json=as_json, empty="no duties", spare=("policy",))
@@ -26,7 +26,7 @@ def duties(connection: Connection, *, as_json: bool) -> None:
 
 @click.command(
     "self-test",
-    epilog="Examples: modemctl self-test · modemctl self-test bay-07 · modemctl self-test --last",
+    epilog="Example: modemctl self-test bay-07; what the last tests found: self-test --last --faulty",
 )
 @click.argument("bays", nargs=-1)
 @click.option("--last", is_flag=True, help="Ask nobody; show what the last tests found.")
