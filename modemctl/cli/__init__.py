@@ -64,7 +64,7 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "request": ("requests", "Acts of two persons: one asks, a colleague confirms."),
         "resume": ("stops", "Lift a stop."),
         "run": ("local", "Run the daemon in the foreground (systemd starts it so)."),
-        "self-test": ("duties", "Test bays: port, card, registration, signal."),
+        "self-test": ("duties", "Test bays now, or all: port, card, registration, signal."),
         "sim": ("local", "The simulator: serve a bank, act on it, read its ledger."),
         "simulate": ("local", "Serve a simulated bank of modems until stopped."),
         "sims": ("sims", "The register of SIM cards."),

@@ -18,7 +18,7 @@ _SPARE: Final = ("answer_ms", "registration", "at")
 @as_json_option
 @click.pass_obj
 def duties(connection: Connection, *, as_json: bool) -> None:
-    """Regular duties: when each was done last, whether it waits or is late."""
+    """Regular duties: when each was done last. `is_due`: it waits; `is_overdue`: it is late."""
     with connection.client() as client:
         found = records(client.get("/v1/duties").get("items"))
     show_table(found, _DUTIES, as_json=as_json, empty="no duties", spare=("policy",))
@@ -26,7 +26,7 @@ def duties(connection: Connection, *, as_json: bool) -> None:
 
 @click.command(
     "self-test",
-    epilog="Example: modemctl self-test bay-07; what the last tests found: self-test --last --faulty",
+    epilog="Example: modemctl self-test bay-07; what was found last: self-test --last",
 )
 @click.argument("bays", nargs=-1)
 @click.option("--last", is_flag=True, help="Ask nobody; show what the last tests found.")
@@ -36,7 +36,7 @@ def duties(connection: Connection, *, as_json: bool) -> None:
 def self_test(
     connection: Connection, bays: tuple[str, ...], *, last: bool, faulty: bool, as_json: bool
 ) -> None:
-    """Test bays now, or all: port, card, registration, signal (SIM-18). Takes seconds.
+    """Test bays now, or all: port, card, registration, signal (SIM-18); takes seconds.
 
     All bays are tested by themselves on Mondays at 7; the results are kept.
     """
