@@ -32,7 +32,9 @@ def commands(text: str) -> Iterator[str]:
             for part in re.split(r"&&|\||;", typed):
                 found = _PROGRAM.search(part)
                 if found is not None and not part.lstrip().startswith(("#", "export", "chown")):
-                    yield part[found.end() :].strip()
+                    inner = found[0].startswith("(") or "$(modemctl" in part  # a substitution
+                    words = part[found.end() :].strip()
+                    yield words.removesuffix(")") if inner else words
     for found in _INLINE.findall(_BLOCK.sub("", text)):
         yield " ".join(found.split())
 
