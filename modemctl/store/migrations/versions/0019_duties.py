@@ -6,8 +6,8 @@ from alembic import op
 from modemctl.store.tables import UtcMs
 from modemctl.store.tables.schema import KEY
 
-revision = "0018"
-down_revision = "0017"
+revision = "0019"
+down_revision = "0018"
 
 
 def upgrade() -> None:
