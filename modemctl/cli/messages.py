@@ -55,6 +55,9 @@ def explain(connection: Connection, message_id: int, *, as_json: bool) -> None:
         show_record({name: about[name] for name in _COLUMNS if name in about}, as_json=False)
     click.echo(printable(f"\nIt {found.get('summary')}.\n"))
     show_table(records(found.get("moments")), _MOMENT_COLUMNS, as_json=False, spare=("actor",))
+    if cards := records(found.get("cards")):
+        click.echo("\nCards that may serve it, and why they do not take it now:\n")
+        show_table(cards, ("iccid", "why_not"), as_json=False)
 
 
 @click.group()

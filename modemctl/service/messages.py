@@ -11,19 +11,22 @@ from modemctl.errors import InvalidRequest, NotFound, TamperedError
 from modemctl.lifecycle import BatchState, MessageState, SegmentState
 from modemctl.model import BatchId, MessageId, mask_number
 from modemctl.policy.approvals import BatchEvidence
+from modemctl.policy.choosing import choice_in_words
+from modemctl.policy.hours import next_open
 from modemctl.policy.numbers import Rejection, normalise
 from modemctl.policy.quotas import message_load
 from modemctl.service.batch_views import may_see, sight_of
 from modemctl.service.pages import Page, decode_number, encode_cursor
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.submission import SubmissionRules
-from modemctl.store import Connection, Store, Tx, headroom
+from modemctl.store import Connection, Store, headroom
 from modemctl.store import batches as batch_rows
 from modemctl.store import messages as rows
 from modemctl.store.accounts import find_account
 from modemctl.store.batches import Batch
 from modemctl.store.evidence import read_evidence
-from modemctl.store.headroom import Obstacle, Waiting
+from modemctl.store.fitness import CardVerdict, verdicts
+from modemctl.store.headroom import Waiting
 from modemctl.store.messages import Change, Message, Segment
 
 __all__ = ["Explanation", "MessageView", "Messages", "Moment", "Segment"]
@@ -80,11 +83,15 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A message's whole story, in order, and one line that says where it stands."""
+    """A message's whole story, in order, and one line that says where it stands.
+
+    `cards`: of one that waits, each card of the serving department, and why it does not take it.
+    """
 
     message: MessageView
     summary: str
     moments: tuple[Moment, ...]
+    cards: tuple[CardVerdict, ...]
 
 
 class Messages:
@@ -140,36 +147,55 @@ class Messages:
             assert batch is not None, "a message belongs to a batch"
             known = read_evidence(conn, vault, [batch.batch_id]).get(batch.batch_id)
             changes = rows.changes_of(conn, (one.segment_id for one in found.segments))
-            obstacle = self._obstacle(self._store.view(conn), found, batch)
+            view, waiting = self._store.view(conn), self._waiting(found, batch)
+            pause = None if waiting is None else self._pause(batch, view.now)
+            cards: Sequence[CardVerdict] = ()
+            if waiting is not None:
+                quota = self._rules.quota
+                avoids = next((one.avoids for one in found.segments if one.avoids), None)
+                cards = verdicts(view, quota, waiting, avoids=avoids)
+                obstacle = headroom.obstacle(view, quota, waiting)
+                pause = pause or (_next_try(found, view.now) if obstacle is None else obstacle.text)
+                if pause is None and all(one.why_not is not None for one in cards):
+                    pause = "no card fits now"
             approvals = self._approvals(conn, batch, known)
             moments = [*approvals, *_moments(found, changes)]
             return Explanation(
                 message=_view(found, who),
-                summary=_summary(found, batch) + ("" if obstacle is None else f"; {obstacle.text}"),
+                summary=_summary(found, batch) + ("" if pause is None else f"; {pause}"),
                 moments=tuple(sorted(moments, key=lambda one: one.at)),
+                cards=tuple(cards),
             )
 
         return await self._store.read(read)
 
-    def _obstacle(self, tx: Tx, found: Message, batch: Batch) -> Obstacle | None:
-        """The limit that it waits for, if that is why."""
+    def _waiting(self, found: Message, batch: Batch) -> Waiting | None:
+        """What of it waits for a card; None where nothing does."""
         queued = [one for one in found.segments if one.state is SegmentState.QUEUED]
         if batch.state is not BatchState.RUNNING or not queued or found.line is None:
             return None
         quota, recipient = self._rules.quota, self._store.vault.blind_index(found.line.to)
         approvals = self._rules.approvals
         n = min(len(queued), quota.smallest)
-        load = message_load(n, is_first=queued[0].seq == 1, recipient=recipient)
-        waiting = Waiting(
+        return Waiting(
             batch_id=batch.batch_id,
             department=batch.department,
             serving=approvals.operating_department(batch.category, batch.department),
             card_group=batch.card_group,
             iccid=queued[0].iccid,
             recipient=recipient,
-            load=load,
+            load=message_load(n, is_first=queued[0].seq == 1, recipient=recipient),
         )
-        return headroom.obstacle(tx, quota, waiting)
+
+    def _pause(self, batch: Batch, now: datetime) -> str | None:
+        """What time its batch waits for: the window, the end of quiet hours."""
+        if now < batch.not_before:
+            return f"its window opens at {_iso(batch.not_before)}"
+        window = {"not_before": batch.not_before, "not_after": batch.not_after}
+        opens = next_open(self._rules.quiet.get(batch.category), now, **window)
+        if opens is not None and opens > now:
+            return f"quiet hours until {_iso(opens)} (policy: SIM-08)"
+        return None
 
     def _approvals(
         self, conn: Connection, batch: Batch, known: BatchEvidence | TamperedError | None
@@ -227,7 +253,7 @@ def _view(found: Message, who: Principal) -> MessageView:
         to=to,
         state=found.state,
         iccid=found.iccid,
-        choice=found.choice,
+        choice=None if found.choice is None else choice_in_words(found.choice),
         segments=found.segments,
     )
 
@@ -240,10 +266,21 @@ def _moments(found: Message, changes: Sequence[Change]) -> Sequence[Moment]:
         words = _WORDS.get((change.before, change.after), f"{change.before} → {change.after}")
         place = f"segment {segment.seq} of {len(segments)}: " if len(segments) > 1 else ""
         tail = f" ({change.note})" if change.note else ""
-        if change.after is SegmentState.LEASED and found.choice:
-            tail += f"; card {found.iccid}: {found.choice}"
+        if change.after is SegmentState.LEASED and change.note:
+            tail = f"; {choice_in_words(change.note)}"
+        elif change.after is SegmentState.LEASED and found.choice:  # from an earlier version
+            tail = f"; card {found.iccid}: {choice_in_words(found.choice)}"
         moments.append(Moment(at=change.at, what=f"{place}{words}{tail}", actor=change.actor))
     return moments
+
+
+def _next_try(found: Message, now: datetime) -> str | None:
+    tries = [one.not_before for one in found.segments if one.not_before is not None]
+    return f"its next try is at {_iso(min(tries))}" if tries and min(tries) > now else None
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")
 
 
 def _summary(found: Message, batch: Batch) -> str:

@@ -7,7 +7,7 @@ A lease is for a message: all its segments, one card, in order; limits are reser
 from __future__ import annotations
 
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from sqlalchemy import Integer, RowMapping, bindparam, or_, select, update
 
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId
+from modemctl.policy.choosing import Choice, Contender
 from modemctl.policy.quotas import Load, Scope, ScopeKind, message_load
 from modemctl.policy.stops import Standing
 from modemctl.store.quotas import Book, Charge
@@ -28,6 +29,7 @@ from modemctl.store.segments import (
     note_change,
     postpone,
     read_cards,
+    read_fitness,
 )
 from modemctl.store.stop_book import standing
 from modemctl.store.tables import batch, message, segment, to_ms
@@ -80,9 +82,9 @@ def lease(tx: Tx, requests: Sequence[LeaseRequest]) -> Sequence[LeaseResult]:
     a recipient without room put off.
     """
     round_ = _Round(tx, requests, requests[0].rules)
-    results = [round_.serve(request) for request in requests]
+    results = {id(request): round_.serve(request) for request in round_.in_order(requests)}
     round_.save()
-    return results
+    return [results[id(request)] for request in requests]
 
 
 # ---------------------------------------------------------------- one round of leasing
@@ -135,6 +137,11 @@ class _Round:
         }
         scopes = [*self._card_scopes.values(), *(queue.scopes for queue in queues)]
         self._book.read(chain.from_iterable(scopes))
+        self._contenders = self._ranked(requests)
+        self._n_for: Counter[tuple[str | None, str | None]] = Counter()
+        self._place_for: Counter[tuple[str | None, str | None]] = Counter()
+        for iccid in self._contenders:
+            self._n_for.update(_kinds(self._cards[iccid]))
         self._rotations = [
             deque(same) for _, same in groupby(queues, key=lambda queue: queue.priority)
         ]
@@ -145,10 +152,39 @@ class _Round:
         self._charges: dict[SegmentId, Charge] = {}
         self._put_off: dict[MessageId, datetime] = {}
 
+    def in_order(self, requests: Sequence[LeaseRequest]) -> Sequence[LeaseRequest]:
+        """The best card first: where messages are fewer than cards, it gets one."""
+        if len(requests) == 1:
+            return requests
+        places = {iccid: place for place, iccid in enumerate(self._contenders)}
+        return sorted(requests, key=lambda one: places.get(one.iccid, len(places)))
+
+    def _ranked(self, requests: Sequence[LeaseRequest]) -> dict[Iccid, Contender]:
+        """The usable cards of the set, best first."""
+        bays = [one.bay for one in requests] if len(requests) > 1 else []
+        modems = read_fitness(self._tx, bays)
+        found: list[Contender] = []
+        for bay, iccid in {(one.bay, one.iccid) for one in requests}:
+            card = self._cards.get(iccid)
+            if card is None or not card.is_usable:
+                continue
+            signal_dbm, troubles = modems.get(bay, (None, 0))
+            found.append(
+                Contender(
+                    iccid=iccid,
+                    has_holder=card.holder is not None,
+                    room=_room(self._book, self._card_scopes[iccid]),
+                    troubles=troubles,
+                    signal_dbm=signal_dbm,
+                )
+            )
+        return {one.iccid: one for one in sorted(found, key=lambda one: one.rank)}
+
     def serve(self, request: LeaseRequest) -> LeaseResult:
         card = self._cards.get(request.iccid)
         if card is None or not card.is_usable or self._stops.on_card(card.iccid):
             return Nothing()
+        self._place_for.update(_kinds(card))
         for rotation in self._rotations:
             picked = self._pick(rotation, card)
             if picked is not None:
@@ -190,9 +226,9 @@ class _Round:
             [{"id": one.message_id, "card": one.iccid, "why": why} for one, why in self._picks],
         )
         conn.execute(_TURN, [{"id": key, "at": at} for key, at in sorted(self._served.items())])
-        for one, _ in self._picks:
+        for one, why in self._picks:
             for segment_id, _ in one.segments:
-                note_change(self._tx, segment_id, SegmentState.QUEUED, SegmentState.LEASED)
+                note_change(self._tx, segment_id, SegmentState.QUEUED, SegmentState.LEASED, why)
 
     def _pick(self, rotation: deque[_Queue], card: CardFacts) -> tuple[_Queue, _Candidate] | None:
         for queue in rotation:
@@ -273,16 +309,35 @@ class _Round:
             segments=candidate.segments,
             not_before=ready_at,
         )
-        self._picks.append((leased, _why(queue, candidate)))
+        self._picks.append((leased, self._why(queue, candidate, request.iccid)))
         return leased
 
+    def _why(self, queue: _Queue, candidate: _Candidate, iccid: Iccid) -> str:
+        kind = (queue.department, queue.card_group)
+        is_bound = candidate.iccid is not None
+        return Choice(
+            iccid=iccid,
+            department=queue.department,
+            card_group=queue.card_group,
+            place=None if is_bound else self._place_for[kind],
+            n=self._n_for[kind],
+            contender=None if is_bound else self._contenders[iccid],
+            avoids=candidate.avoid_iccid is not None,
+        ).encode()
 
-def _why(queue: _Queue, candidate: _Candidate) -> str:
-    if candidate.iccid is not None:
-        return "an earlier segment of the message left by this card"
-    group = "" if queue.card_group is None else f" in group {queue.card_group}"
-    other = "" if candidate.avoid_iccid is None else ", another than the one that refused it"
-    return f"first waiting card of department {queue.department}{group} with room{other}"
+
+def _room(book: Book, scopes: Sequence[Scope]) -> float:
+    """The free share (0 … 1) of the tightest of a card's caps."""
+    most = max(
+        (book.used(scope, cap) / cap.most for scope in scopes for cap in scope.caps), default=0.0
+    )
+    return max(0.0, 1 - most)
+
+
+def _kinds(card: CardFacts) -> tuple[tuple[str | None, str | None], ...]:
+    """For which batches a card waits: those of its department, and those of its group there."""
+    own = (card.department, None)
+    return (own,) if card.card_group is None else (own, (card.department, card.card_group))
 
 
 def _running(tx: Tx, rules: SendingRules, stops: Standing) -> list[_Queue]:

@@ -46,6 +46,8 @@ class Segment:
     final_at: datetime | None
     cause: str | None
     note: str | None
+    not_before: datetime | None = None
+    avoids: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,4 +318,6 @@ def _segment(row: Row[tuple[object, ...]]) -> Segment:
         final_at=row.final_at,
         cause=row.cause,
         note=row.note,
+        not_before=row.not_before,
+        avoids=row.avoid_iccid,
     )

@@ -15,7 +15,7 @@ from sqlalchemy import RowMapping, bindparam, literal_column, select, update
 
 from modemctl.errors import TamperedError
 from modemctl.lifecycle import BatchState, CardState, SegmentState
-from modemctl.model import BatchId, Iccid, MessageId, SegmentId, Topic
+from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId, Topic
 from modemctl.policy.approvals import ApprovalRules
 from modemctl.policy.cards import unfitness
 from modemctl.policy.stops import StopMemory
@@ -23,7 +23,7 @@ from modemctl.store import batches, sims
 from modemctl.store.finals import announce
 from modemctl.store.proofs import ProofBook
 from modemctl.store.quotas import Bearer, Book, Charge, QuotaRules
-from modemctl.store.tables import segment, sim
+from modemctl.store.tables import modem, segment, sim
 from modemctl.store.transaction import Transition, Tx
 
 IS_QUEUED: Final = segment.c.state == literal_column("'queued'")
@@ -92,6 +92,16 @@ def read_cards(tx: Tx, iccids: Collection[Iccid]) -> Mapping[Iccid, CardFacts]:
             is_usable=_is_usable(tx, row),
         )
         for row in rows
+    }
+
+
+def read_fitness(tx: Tx, bays: Collection[Bay]) -> Mapping[Bay, tuple[int | None, int]]:
+    """Signal (dBm) and number of open breakers of the modems in these bays."""
+    if not bays:
+        return {}
+    rows = tx.conn.execute(_FITNESS, {"bays": sorted(set(bays))})
+    return {
+        Bay(bay): (signal, breakers.count(",") + (breakers != "")) for bay, signal, breakers in rows
     }
 
 
@@ -292,6 +302,9 @@ _CARDS: Final = select(
     sim.c.is_paused,
     sim.c.mac,
 ).where(sim.c.iccid.in_(bindparam("ids", expanding=True)))
+_FITNESS: Final = select(modem.c.bay, modem.c.signal_dbm, modem.c.breakers).where(
+    modem.c.bay.in_(bindparam("bays", expanding=True))
+)
 _LEASED: Final = select(*HELD_COLUMNS).where(
     IS_OPEN,
     segment.c.state == SegmentState.LEASED,

@@ -1,0 +1,94 @@
+"""Why the cards of a department do not take a message that waits; for people, not decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import RowMapping, func, select
+
+from modemctl.errors import TamperedError
+from modemctl.lifecycle import CardState
+from modemctl.model import DesiredState, Iccid
+from modemctl.policy.cards import unfitness
+from modemctl.policy.choosing import Standing, why_not
+from modemctl.policy.quotas import Bearer, QuotaRules
+from modemctl.store import sims
+from modemctl.store.headroom import Waiting
+from modemctl.store.quotas import Book
+from modemctl.store.tables import modem, sim
+from modemctl.store.transaction import Tx
+
+_MOST = 50  # cards that are told one by one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardVerdict:
+    """Whether a card may take the message now: `why_not` None. The last of a long list sums up."""
+
+    iccid: str
+    why_not: str | None
+
+
+def verdicts(
+    tx: Tx, rules: QuotaRules, waiting: Waiting, *, avoids: str | None
+) -> Sequence[CardVerdict]:
+    """Each card of the department that serves the batch, in order, then how many others have."""
+    found = select(*sim.c, modem.c.state.label("modem_state"), modem.c.desired_state).select_from(
+        sim.outerjoin(modem, modem.c.iccid == sim.c.iccid)
+    )
+    own = found.where(sim.c.department == waiting.serving).order_by(sim.c.iccid)
+    told = [
+        CardVerdict(
+            iccid=row["iccid"],
+            why_not=_bound(row["iccid"], waiting)
+            or why_not(
+                _standing(tx, rules, waiting, row), card_group=waiting.card_group, avoids=avoids
+            ),
+        )
+        for row in tx.conn.execute(own.limit(_MOST)).mappings()
+    ]
+    others = tx.conn.scalar(
+        select(func.count()).select_from(sim).where(sim.c.department != waiting.serving)
+    )
+    if others:
+        why = f"are of other departments than {waiting.serving} (policy: SIM-05)"
+        told.append(CardVerdict(iccid=f"{others} others", why_not=why))
+    return told
+
+
+def _bound(iccid: str, waiting: Waiting) -> str | None:
+    if waiting.iccid in {None, iccid}:
+        return None
+    return "an earlier segment of the message left by another card"
+
+
+def _standing(tx: Tx, rules: QuotaRules, waiting: Waiting, row: RowMapping) -> Standing:
+    try:
+        sims.check_row(tx.vault, row)
+        is_intact = True
+    except TamperedError:
+        is_intact = False
+    unfit = unfitness(CardState(row["state"]), row["verified_at"])
+    return Standing(
+        iccid=Iccid(row["iccid"]),
+        card_group=row["card_group"],
+        unfit=None if unfit is None else f"is {unfit.reason} (policy: {unfit.policy})",
+        is_intact=is_intact,
+        is_reserved=row["is_reserved"],
+        is_paused=row["is_paused"],
+        modem_state=row["modem_state"],
+        is_bay_paused=row["desired_state"] == DesiredState.PAUSED,
+        lacks=_lacks(tx, rules, waiting, row),
+    )
+
+
+def _lacks(tx: Tx, rules: QuotaRules, waiting: Waiting, row: RowMapping) -> str | None:
+    bearer = Bearer(iccid=Iccid(row["iccid"]), holder=row["holder"], carrier=row["carrier"])
+    book, scopes = Book(tx, rules), rules.scopes(bearer)
+    book.read(scopes, [waiting.recipient])
+    shortage = book.lacks(scopes, waiting.load)
+    if shortage is None:
+        return None
+    used = book.used(shortage.scope, shortage.cap)
+    return f"has no room: {used} of {shortage.cap.most} are used (policy: SIM-08)"
