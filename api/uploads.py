@@ -48,11 +48,11 @@ LIST_BODY: Final[dict[str, Any]] = {
         "required": True,
         "content": {
             kind: {"schema": {"type": "string", "format": "binary"}}
-            for kind in ("text/csv", "application/x-ndjson", _XLSX)
+            for kind in ("text/csv", "text/plain", _XLSX)
         },
     }
 }
-"""What the documentation says of a body that is a list."""
+"""What the documentation says of a body that is a list of cards."""
 
 
 @asynccontextmanager

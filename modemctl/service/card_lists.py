@@ -131,13 +131,15 @@ async def read_cards(
         raise InvalidRequest(f"a list of cards has at most {MAX_OCTETS} octets", cure="split it")
     if list_format is ListFormat.XLSX:
         rows = await _sheet_rows(source.path)
-    elif list_format is ListFormat.CSV:
+    elif list_format in {ListFormat.CSV, ListFormat.TXT}:  # "Unicode text" of Excel has tabs
         name = encoding
         if name is None:
             name = await asyncio.to_thread(detect_encoding, source.path)
         rows = await asyncio.to_thread(_csv_rows, source.path, name)
     else:
-        raise InvalidRequest("a list of cards is CSV or XLSX", field="format", value=list_format)
+        raise InvalidRequest(
+            "a list of cards is CSV, TXT or XLSX", field="format", value=list_format
+        )
     return _read_rows(rows, reading)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -71,6 +72,34 @@ def workbook(*rows_: list[object]) -> bytes:
     return out.getvalue()
 
 
+def open_document(lines: list[list[str]]) -> bytes:
+    """A spreadsheet as LibreOffice writes it (OpenDocument 1.2), with the least that it needs."""
+    office = "urn:oasis:names:tc:opendocument:xmlns"
+    table = "".join(
+        "<table:table-row>"
+        + "".join(
+            f'<table:table-cell office:value-type="string"><text:p>{cell}</text:p>'
+            "</table:table-cell>"
+            for cell in line
+        )
+        + "</table:table-row>"
+        for line in lines
+    )
+    content = (
+        f'<?xml version="1.0" encoding="UTF-8"?><office:document-content '
+        f'xmlns:office="{office}:office:1.0" xmlns:table="{office}:table:1.0" '
+        f'xmlns:text="{office}:text:1.0"><office:body><office:spreadsheet>'
+        f'<table:table table:name="a">{table}</table:table></office:spreadsheet></office:body>'
+        "</office:document-content>"
+    )
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as book:
+        book.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        book.writestr("content.xml", content)
+        book.writestr("META-INF/manifest.xml", "<manifest/>")
+    return out.getvalue()
+
+
 async def stored_pin(store: Store, iccid: str) -> str | None:
     sealed = await store.read(
         lambda conn: conn.scalar(select(sim.c.pin_enc).where(sim.c.iccid == iccid))
@@ -96,6 +125,20 @@ async def test_a_list_becomes_cards_and_one_import_of_pins(tmp_path):
     assert not page.items[2].has_pin
     assert (imported.import_id, imported.n_cards, imported.width) == (done.import_id, 2, 1)
     assert held == [PIN, PIN, None]
+
+
+async def test_what_excel_saves_as_unicode_text_is_read(tmp_path):
+    text = "\r\n".join([HEAD, row(1), row(2)]).replace(",", "\t")
+    async with register(tmp_path) as (sims, _):
+        done = await give(sims, text.encode("utf-16"), ListFormat.TXT)
+    assert (done.errors, done.n_added) == ([], 2)
+
+
+async def test_an_open_document_is_read(tmp_path):
+    async with register(tmp_path) as (sims, _):
+        lines = [HEAD.split(","), row(1).split(","), row(2).split(",")]
+        done = await give(sims, open_document(lines), ListFormat.XLSX)
+    assert (done.errors, done.n_added) == ([], 2)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
