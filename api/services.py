@@ -13,11 +13,13 @@ from modemctl.service.admissions import Admissions
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
+from modemctl.service.behaviour import Behaviour
 from modemctl.service.calls import Calls
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import Dual
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
+from modemctl.service.freezing import Freezing
 from modemctl.service.gate import Gate
 from modemctl.service.grants import Grants
 from modemctl.service.health import Health
@@ -61,6 +63,8 @@ class Services:
     inbox: Inbox
     calls: Calls
     gate: Gate
+    behaviour: Behaviour
+    freezing: Freezing
     accounts: Accounts
     authorities: Authorities
     grants: Grants

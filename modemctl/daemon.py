@@ -46,11 +46,13 @@ from modemctl.service.admissions import Admissions
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
+from modemctl.service.behaviour import Behaviour, rules_of
 from modemctl.service.calls import Calls
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import Dual, DualKind
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
+from modemctl.service.freezing import Freezing
 from modemctl.service.gate import Gate
 from modemctl.service.grants import Grants
 from modemctl.service.health import Health
@@ -225,7 +227,11 @@ class Fleet:
 
 
 def make_services(
-    store: Store, settings: Settings, audit_key: AuditKey, memory: StopMemory
+    store: Store,
+    settings: Settings,
+    audit_key: AuditKey,
+    memory: StopMemory,
+    telemetry: Telemetry,
 ) -> Services:
     """One of each service; `memory` is the gate's."""
     rules = SubmissionRules.of(settings)
@@ -234,6 +240,14 @@ def make_services(
     life = timedelta(hours=settings.people.request_hours)
     steps = {step for chain in settings.approvals.chains.values() for step in chain}
     grants = Grants(store, steps=steps, life=life)
+    freezing = Freezing(store, general_department=general, life=life)
+    performers = {DualKind.GRANT: grants.perform, DualKind.UNFREEZE: freezing.perform}
+    behaviour = Behaviour(
+        store,
+        rules_of(settings.people.behaviour, settings.site.timezone),
+        general_department=general,
+        on_odd=lambda odd: telemetry.count("modemctl_accounts_frozen_total", reason=odd.value),
+    )
     office = Office(
         stops=Stops(store, general_department=general, memory=memory),
         modems=Modems(store),
@@ -256,10 +270,16 @@ def make_services(
         self_tests=SelfTests(store, zone=ZoneInfo(settings.site.timezone)),
         locks=Locks(store),
         puks=Puks(store),
-        dual=Dual(store, life=life, performers={DualKind.GRANT: grants.perform}),
+        dual=Dual(
+            store,
+            life=life,
+            performers=performers,
+        ),
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
-        gate=Gate(store, peers=settings.api.peers),
+        gate=Gate(store, peers=settings.api.peers, behaviour=behaviour),
+        behaviour=behaviour,
+        freezing=freezing,
         accounts=office.accounts,
         authorities=office.authorities,
         grants=grants,
@@ -290,7 +310,7 @@ async def _run_on(
 ) -> bool:
     """Run until a signal; whether nothing is left that still runs."""
     fleet = Fleet(store, settings, telemetry, families)
-    services = make_services(store, settings, audit_key, fleet.rules.stops)
+    services = make_services(store, settings, audit_key, fleet.rules.stops, telemetry)
     services.health.register("stops", services.stops.fault)
     app = create_app(services, settings=settings.api, telemetry=telemetry)
     telemetry.register(fleet.supervisor.snapshot)

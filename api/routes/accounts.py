@@ -46,6 +46,16 @@ class AccountChange(Body):
     roles: list[str] | None = Field(default=None, max_length=20)
 
 
+class KeyPlaces(Body):
+    """Where a new key counts; without any on the Unix socket and the machine's loopback."""
+
+    addresses: list[str] = Field(
+        default_factory=list,
+        max_length=32,
+        description="Networks such as 10.1.2.0/24, single addresses, or `unix` for the socket.",
+    )
+
+
 @router.get("/whoami", responses=problems(), openapi_extra=needs("any"))
 async def whoami(who: Who) -> Whoami:
     """Who asks, as the daemon sees it."""
@@ -126,12 +136,13 @@ async def freeze_account(who: Who, of: Of, account_id: str, body: Reason) -> Acc
 
 @router.post(
     "/accounts/{account_id}/reactivate",
+    status_code=201,
     responses=problems(404, 409),
     openapi_extra=needs(Scope.ACCOUNTS_WRITE),
 )
-async def reactivate_account(who: Who, of: Of, account_id: str, body: Reason) -> Account:
-    """End a freeze."""
-    return await of.accounts.set_state(who, account_id, AccountState.ACTIVE, reason=body.reason)
+async def reactivate_account(who: Who, of: Of, account_id: str, body: Reason) -> DualView:
+    """Ask for the end of a freeze; another administrator confirms the request."""
+    return await of.freezing.ask_account(who, account_id, reason=body.reason)
 
 
 @router.post(
@@ -162,9 +173,22 @@ async def list_keys(who: Who, of: Of, account_id: str) -> Sequence[ApiKey]:
     responses=problems(404, 409),
     openapi_extra=needs(Scope.ACCOUNTS_WRITE, own=True),
 )
-async def issue_key(who: Who, of: Of, account_id: str) -> IssuedKey:
+async def issue_key(who: Who, of: Of, account_id: str, body: KeyPlaces | None = None) -> IssuedKey:
     """A new API key; `token` is shown this once."""
-    return await of.accounts.issue_key(who, account_id)
+    addresses = [] if body is None else body.addresses
+    return await of.accounts.issue_key(who, account_id, addresses=addresses)
+
+
+@router.post(
+    "/keys/{key_id}/unfreeze",
+    status_code=201,
+    tags=["keys"],
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.ACCOUNTS_WRITE),
+)
+async def unfreeze_key(who: Who, of: Of, key_id: str, body: Reason) -> DualView:
+    """Ask that a key which lay idle counts again; another administrator confirms the request."""
+    return await of.freezing.ask_key(who, key_id, reason=body.reason)
 
 
 @router.post(

@@ -363,6 +363,7 @@ async def list_removed(
 )  # fmt: skip
 async def download_removed(who: Who, of: Of, batch_id: str) -> StreamingResponse:
     """All lines of the list that are not part of the batch, and why, as a file."""
+    await of.behaviour.exported(who)
     rows = _all_removed(who, of, batch_id)
     heading = ("line", "what stood there", "reason", "policy")
     return await csv_file(rows, heading=heading, name=f"removed-{batch_id[:36]}.csv")
@@ -388,6 +389,7 @@ async def _all_removed(who: Who, of: Of, batch_id: str) -> AsyncIterator[Sequenc
 )  # fmt: skip
 async def stream_results(who: Who, of: Of, batch_id: str) -> StreamingResponse:
     """Every message with its outcome, as NDJSON."""
+    await of.behaviour.exported(who)
     return await ndjson(of.batches.results(who, batch_id))
 
 

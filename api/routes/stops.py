@@ -80,6 +80,7 @@ async def show_stop(who: Who, of: Of, stop_id: str) -> StopReach:
 )  # fmt: skip
 async def download_reach(who: Who, of: Of, stop_id: str) -> StreamingResponse:
     """Every segment of the reach; numbers are masked without `pii:read`."""
+    await of.behaviour.exported(who)
     heading = (
         "part", "batch", "line", "message", "segment", "of message", "to", "state now", "card",
         "bay", "reference", "sent at",

@@ -139,8 +139,11 @@ def freeze(connection: Connection, name: str, reason: str, *, as_json: bool) -> 
 @as_json_option
 @click.pass_obj
 def unfreeze(connection: Connection, name: str, reason: str, *, as_json: bool) -> None:
-    """End a freeze."""
-    _change_state(connection, name, "reactivate", reason, as_json=as_json)
+    """End a freeze, once another administrator has confirmed it."""
+    with connection.client() as client:
+        path = f"/v1/accounts/{account_id_of(client, name)}/reactivate"
+        asked = client.post(path, {"reason": reason})
+    show_asked(asked, as_json=as_json)
 
 
 @account.command(epilog="Example: modemctl account revoke wang --reason 'left the company'")
@@ -177,7 +180,7 @@ def approver_key(connection: Connection, name: str, public_key: Path, *, as_json
     with connection.client() as client:
         account_id = account_id_of(client, name)
         made = client.post(f"/v1/accounts/{account_id}/approver-keys", {"public_key": encoded})
-    _show_asked(made, as_json=as_json)
+    show_asked(made, as_json=as_json)
 
 
 def _read_public_key(path: Path) -> bytes:
@@ -237,7 +240,7 @@ def authorise(
             "reference": reference,
         }
         made = client.post("/v1/authorisations", body)
-    _show_asked(made, as_json=as_json)
+    show_asked(made, as_json=as_json)
 
 
 @account.command(epilog="Example: modemctl account promote li --reason 'second administrator'")
@@ -250,10 +253,11 @@ def promote(connection: Connection, name: str, reason: str, *, as_json: bool) ->
     with connection.client() as client:
         path = f"/v1/accounts/{account_id_of(client, name)}/promote"
         asked = client.post(path, {"reason": reason})
-    _show_asked(asked, as_json=as_json)
+    show_asked(asked, as_json=as_json)
 
 
-def _show_asked(asked: Record, *, as_json: bool) -> None:
+def show_asked(asked: Record, *, as_json: bool) -> None:
+    """Who has to confirm what was asked for."""
     cure = f"another administrator now: modemctl request confirm {asked.get('request_id')}"
     show_done(asked, f"asked; {cure}", as_json=as_json)
 

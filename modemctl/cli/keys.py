@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from modemctl.cli.accounts import account_id_of
-from modemctl.cli.client import Connection, in_path, records, text_of
+from modemctl.cli.accounts import account_id_of, show_asked
+from modemctl.cli.client import Connection, Json, in_path, records, text_of
 from modemctl.cli.errors import Refusal
 from modemctl.cli.show import as_json_option, show_done, show_table
 
@@ -133,21 +133,35 @@ def signing(path: Path, *, passphrase: bool) -> None:
     type=click.Path(path_type=Path, readable=False),
     help="File for the key; none: show it.",
 )
+@click.option(
+    "--address",
+    "addresses",
+    multiple=True,
+    help="A network where it counts, or `unix`; may be repeated. None: socket and loopback.",
+)
 @as_json_option
 @click.pass_obj
-def issue(connection: Connection, account: str, out: Path | None, *, as_json: bool) -> None:
+def issue(
+    connection: Connection,
+    account: str,
+    out: Path | None,
+    addresses: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
     """A new API key for an account, good for 90 days; it is shown this once.
 
     An account has two live keys at most: enough to change over without a gap.
     """
     with connection.client() as client:
         path = f"/v1/accounts/{account_id_of(client, account)}/keys"
+        body: dict[str, Json] | None = {"addresses": list(addresses)} if addresses else None
         if out is None:
-            issued = client.post(path)
+            issued = client.post(path, body)
             show_done(issued, text_of(issued, "token"), as_json=as_json)
             return
         with _new_secret(out) as write:
-            issued = client.post(path)
+            issued = client.post(path, body)
             write(text_of(issued, "token"))
     kept = {name: value for name, value in issued.items() if name != "token"}
     show_done(kept, f"API key of {account} written to {out}", as_json=as_json)
@@ -174,6 +188,18 @@ def revoke(connection: Connection, key_id: str, reason: str, *, as_json: bool) -
     with connection.client() as client:
         ended = client.post(f"/v1/keys/{in_path(key_id)}/revoke", {"reason": reason})
     show_done(ended, f"key {key_id} is revoked", as_json=as_json)
+
+
+@key.command(epilog="Example: modemctl key unfreeze a2b3c4d5e6f7g2h3 --reason 'was on leave'")
+@click.argument("key_id")
+@click.option("--reason", required=True, help="Why; goes to the audit log.")
+@as_json_option
+@click.pass_obj
+def unfreeze(connection: Connection, key_id: str, reason: str, *, as_json: bool) -> None:
+    """Let a key that lay idle for 15 days count again, once another administrator confirms."""
+    with connection.client() as client:
+        asked = client.post(f"/v1/keys/{in_path(key_id)}/unfreeze", {"reason": reason})
+    show_asked(asked, as_json=as_json)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def request() -> None:
     """
 
 
-@request.command(epilog="Example: modemctl request ask unfreeze wang --reason 'was on leave'")
+@request.command(epilog="Example: modemctl request ask export report-7 --reason 'audit'")
 @click.argument("kind", type=click.Choice([one.value for one in DualKind]))
 @click.argument("subject")
 @click.option("--detail", "details", multiple=True, metavar="NAME=VALUE", help="May be repeated.")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from modemctl.config.behaviour import BehaviourSettings
     from modemctl.config.content import ContentSettings
     from modemctl.config.limits import CapSettings, LimitsSettings
     from modemctl.config.people import PeopleSettings
@@ -41,6 +42,7 @@ DEFAULT_PATH: Final = Path("/etc/modemctl/modemctl.toml")
 """Where the daemon looks when neither `--config` nor `MODEMCTL_CONFIG` says otherwise."""
 
 _ELSEWHERE: Final = {
+    "BehaviourSettings": "behaviour",
     "CapSettings": "limits",
     "ContentSettings": "content",
     "ENV_RESERVED": "toml_file",
@@ -73,6 +75,7 @@ __all__ = [
     "ApiSettings",
     "ApprovalsSettings",
     "BankSettings",
+    "BehaviourSettings",
     "CapSettings",
     "ContentSettings",
     "HoursSettings",

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from modemctl.config.behaviour import BehaviourSettings
 from modemctl.config.slices import Slice
 
 
@@ -14,3 +15,4 @@ class PeopleSettings(Slice):
         le=720,
         description="Hours until what one person asked for and nobody did is void (SEC-04).",
     )
+    behaviour: BehaviourSettings = Field(default_factory=BehaviourSettings)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from modemctl.errors import InvalidRequest
+from modemctl.policy.behaviour import UNIX
 from modemctl.service.principal import ROLES
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _OURS: Final = frozenset({"bootstrap", "modemctl", "sms"})
 """Who the audit log names for what no person did."""
 _DEPARTMENT_MAX: Final = 128
+_ADDRESSES_MAX: Final = 32
 
 
 def check_name(name: str, *, node_id: str) -> None:
@@ -71,3 +74,25 @@ def check_reason(reason: str) -> None:
     """
     if not reason.strip():
         raise InvalidRequest("must say why", field="reason", policy="SEC-05")
+
+
+def check_addresses(addresses: Sequence[str]) -> Sequence[str]:
+    """Where an API key counts: networks as CIDR, each once and sorted, or `unix` for the socket.
+
+    Raises:
+        InvalidRequest: one is neither, or there are too many.
+    """
+    found = set()
+    for one in addresses:
+        try:
+            found.add(UNIX if one == UNIX else str(ipaddress.ip_network(one)))
+        except ValueError:
+            raise InvalidRequest(
+                "must be networks such as 10.1.2.0/24, single addresses, or unix",
+                field="addresses",
+                value=one[:80],
+                policy="CC-02",
+            ) from None
+    if len(found) > _ADDRESSES_MAX:
+        raise InvalidRequest(f"must be {_ADDRESSES_MAX} at most", field="addresses")
+    return sorted(found)

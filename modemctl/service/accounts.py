@@ -19,14 +19,16 @@ from modemctl.errors import (
 )
 from modemctl.model import EventKind, Topic
 from modemctl.service.account_fields import (
+    check_addresses,
     check_department,
     check_name,
     check_reason,
     check_roles,
 )
+from modemctl.service.freezing import put_state
 from modemctl.service.pages import Page, decode_text, encode_cursor
 from modemctl.service.principal import ADMINISTRATOR, Principal, Scope
-from modemctl.store import Connection, Store, Tx, stops
+from modemctl.store import Connection, Store, Tx
 from modemctl.store import accounts as rows
 from modemctl.store.accounts import (
     Account,
@@ -198,39 +200,37 @@ class Accounts:
     async def set_state(
         self, who: Principal, account_id: str, state: AccountState, *, reason: str
     ) -> Account:
-        """Freeze, reactivate or revoke an account; revoked is for ever.
+        """Freeze or revoke an account; revoked is for ever, a freeze is ended by two (`Freezing`).
 
-        Unless it becomes active, what runs on it as operator or approver is held.
+        What runs on it as operator or approver is held.
 
         Raises:
             NotPermitted: without `accounts:write`.
             NotFound: no such account, or of a department that one does not see.
             InvalidRequest: no reason.
             Conflict: the account is revoked.
-            PolicyRefused: SEC-01, one's own account.
+            PolicyRefused: SEC-01, one's own account; SEC-06, it would become active.
         """
         who.require(Scope.ACCOUNTS_WRITE)
         check_reason(reason)
         _not_oneself(who, account_id)
+        if state is AccountState.ACTIVE:
+            raise PolicyRefused(
+                "SEC-06", "two persons end a freeze", cure="modemctl account unfreeze NAME"
+            )
 
         def act(tx: Tx) -> Account:
             before = self._visible(tx.conn, who, account_id)
             if before.state is AccountState.REVOKED:
                 raise Conflict(f"account {before.name} is revoked", cure="create a new one")
-            after = rows.change_account(tx, before, state=state)
-            details = {"before": str(before.state), "after": str(state), "reason": reason}
-            tx.audit(who.name, "account.state", after.name, details | {"source": who.source})
-            if state is not AccountState.ACTIVE:
-                tx.event(EventKind.ALARM, f"account:{after.name}", {"account": str(state)})
-                tx.wake(Topic.STOP)
-                stops.hold_resting_on(
-                    tx,
-                    account_id,
-                    general_department=self._general,
-                    by=who.name,
-                    reason=f"account {after.name} is {state}",
-                )
-            return after
+            return put_state(
+                tx,
+                before,
+                state,
+                by=who.name,
+                general_department=self._general,
+                details={"reason": reason, "source": who.source},
+            )
 
         return await self._store.write(act)
 
@@ -252,29 +252,38 @@ class Accounts:
 
         return await self._store.read(query)
 
-    async def issue_key(self, who: Principal, account_id: str) -> IssuedKey:
+    async def issue_key(
+        self, who: Principal, account_id: str, *, addresses: Sequence[str] = ()
+    ) -> IssuedKey:
         """A new key, good for 90 days; one renews one's own without any scope.
 
+        It counts at the registered `addresses` (CIDR, or `unix` for the socket; CC-02), without
+        any on the socket and the machine's loopback only. One's own new key keeps those of the
+        newest one.
+
         Raises:
-            NotPermitted: another's, without `accounts:write`.
+            NotPermitted: another's, without `accounts:write`, or other addresses for one's own.
+            InvalidRequest: an address that is none.
             NotFound: no such account, or of a department that one does not see.
             Conflict: the account is not active, or has two live keys.
         """
-        if account_id != who.account_id:
+        if account_id != who.account_id or addresses:
             who.require(Scope.ACCOUNTS_WRITE)
+        checked = check_addresses(addresses)
 
         def act(tx: Tx) -> IssuedKey:
             account = self._visible(tx.conn, who, account_id)
             if account.state is not AccountState.ACTIVE:
                 raise Conflict(f"account {account.name} is {account.state}", cure="reactivate it")
             held = rows.list_keys(tx.conn, tx.vault, account_id)
+            places = checked if checked or not held else held[-1].addresses
             if sum(key.state(tx.now) is KeyState.LIVE for key in held) >= MAX_LIVE_KEYS:
                 raise Conflict(
                     f"account {account.name} has {MAX_LIVE_KEYS} live keys",
                     cure="revoke one first",
                     policy="SEC-02",
                 )
-            return _issue(tx, account, by=who.name, source=who.source)
+            return _issue(tx, account, by=who.name, source=who.source, addresses=places)
 
         return await self._store.write(act)
 
@@ -314,7 +323,7 @@ class Accounts:
 
 
 def bootstrap(tx: Tx, *, name: str) -> IssuedKey:
-    """One of the first two administrators, and its key; an administrator whose keys ended gets one.
+    """One of the first two administrators, and its key; one who was locked out gets a new one.
 
     Two, since neither grants authority alone. Whoever may call this holds the keys of the database.
 
@@ -326,7 +335,11 @@ def bootstrap(tx: Tx, *, name: str) -> IssuedKey:
     held = rows.list_accounts(tx.conn, tx.vault, department=None, after="", limit=2)
     known = rows.find_account_named(tx.conn, tx.vault, name)
     if known is not None and ADMINISTRATOR in known.roles:
-        if has_live_key(tx, known) or known.state is not AccountState.ACTIVE:
+        if known.state is AccountState.FROZEN:
+            details = {"before": str(known.state), "after": str(AccountState.ACTIVE)}
+            known = rows.change_account(tx, known, state=AccountState.ACTIVE)
+            tx.audit("bootstrap", "account.state", name, {**details, "source": "local"})
+        elif has_live_key(tx, known) or known.state is not AccountState.ACTIVE:
             raise Conflict(f"administrator {name} has a key, or is {known.state}", cure=_NEW_KEY)
         return _issue(tx, known, by="bootstrap", source="local")
     if known is not None or len(held) > 1 or any(ADMINISTRATOR not in one.roles for one in held):
@@ -344,7 +357,9 @@ def has_live_key(tx: Tx, account: Account) -> bool:
     return any(key.state(tx.now) is KeyState.LIVE for key in keys)
 
 
-def _issue(tx: Tx, account: Account, *, by: str, source: str) -> IssuedKey:
+def _issue(
+    tx: Tx, account: Account, *, by: str, source: str, addresses: Sequence[str] = ()
+) -> IssuedKey:
     key_id = _base32(10)
     token = f"mk_{key_id}_{_base32(32)}"
     key = rows.add_key(
@@ -353,9 +368,10 @@ def _issue(tx: Tx, account: Account, *, by: str, source: str) -> IssuedKey:
         account_id=account.account_id,
         token_hash=tx.vault.token_hash(token),
         expires_at=tx.now + KEY_LIFE,
+        addresses=addresses,
     )
     details = {"account": account.name, "expires": _iso(key.expires_at), "source": source}
-    tx.audit(by, "key.issue", key_id, details)
+    tx.audit(by, "key.issue", key_id, {**details, "addresses": list(addresses)})
     return IssuedKey(key=key, token=token)
 
 

@@ -78,7 +78,7 @@ DUTIES: Final[Mapping[DualKind, Duty]] = {
 }
 """Who asks and who confirms, by kind."""
 
-_BY_COMMAND: Final = frozenset({DualKind.GRANT, DualKind.OPERATOR})
+_BY_COMMAND: Final = frozenset({DualKind.GRANT, DualKind.OPERATOR, DualKind.UNFREEZE})
 """Kinds that only the service of the act itself asks for, since it knows the details."""
 
 Performer: TypeAlias = Callable[[Tx, DualRequest], None]

@@ -10,6 +10,8 @@ from datetime import timedelta
 from typing import Final
 
 from modemctl.errors import NotAuthenticated, StoreError, TamperedError
+from modemctl.policy.behaviour import is_registered
+from modemctl.service.behaviour import Behaviour
 from modemctl.service.principal import Principal, scopes_of
 from modemctl.store import Connection, Store
 from modemctl.store import accounts as rows
@@ -32,9 +34,12 @@ _log = logging.getLogger(__name__)
 class Gate:
     """Finds out who asks; lets in only active accounts with a live key."""
 
-    def __init__(self, store: Store, *, peers: Mapping[int, str]) -> None:
-        """`peers` maps user ids on the Unix socket to account names."""
+    def __init__(
+        self, store: Store, *, peers: Mapping[int, str], behaviour: Behaviour | None = None
+    ) -> None:
+        """`peers` maps user ids on the Unix socket to account names; `behaviour` watches them."""
         self._store = store
+        self._behaviour = behaviour
         self._peers = dict(peers)
 
     async def authenticate(self, token: str, source: str) -> Principal:
@@ -45,13 +50,14 @@ class Gate:
             StoreError: the database cannot be read now.
         """
         try:
-            account, key = await self._open(token)
+            account, key = await self._open(token, source)
         except NotAuthenticated as refusal:
             _log.warning("api.refused", extra={"source": source, "rule": refusal.rule})
             raise
         now = self._store.clock.now()
         if key.last_used_at is None or now - key.last_used_at >= _TOUCH_EVERY:
             await self._touch(key.key_id)
+        await self._watch(account, source)
         return _principal(account, source)
 
     async def peer(self, uid: int, source: str) -> Principal:
@@ -80,9 +86,10 @@ class Gate:
                 policy="CC-03",
             )
         _require_active(found)
+        await self._watch(found, source)
         return _principal(found, source)
 
-    async def _open(self, token: str) -> tuple[Account, ApiKey]:
+    async def _open(self, token: str, source: str) -> tuple[Account, ApiKey]:
         match = _TOKEN.fullmatch(token)
         if match is None:
             raise _unknown_key()
@@ -92,14 +99,34 @@ class Gate:
         except TamperedError:
             raise _tampered() from None
         token_hash = self._store.vault.token_hash(token)
-        if found is None or not hmac.compare_digest(found[0].hash, token_hash):
+        if found is None:
+            raise _unknown_key()
+        if not hmac.compare_digest(found[0].hash, token_hash):
+            if self._behaviour is not None:
+                await self._behaviour.failed(found[1].account_id)
             raise _unknown_key()
         stored, account = found
         state = stored.key.state(self._store.clock.now())
         if state is not KeyState.LIVE:
             raise NotAuthenticated(f"this API key is {state}", cure=_NEW_KEY, policy="SEC-02")
         _require_active(account)
+        if not is_registered(source, stored.key.addresses):
+            raise NotAuthenticated(
+                "this API key is not registered for this address",
+                cure="ask an administrator for a key with --address",
+                policy="CC-02",
+            )
         return account, stored.key
+
+    async def _watch(self, account: Account, source: str) -> None:
+        if self._behaviour is not None and not await self._behaviour.seen(
+            account.account_id, source
+        ):
+            raise NotAuthenticated(
+                f"account {account.name} was at too many places at once and is frozen",
+                cure="ask two administrators: modemctl account unfreeze",
+                policy="SEC-06",
+            )
 
     def _lookup(self, conn: Connection, key_id: str) -> tuple[StoredKey, Account] | None:
         stored = rows.find_key(conn, self._store.vault, key_id)

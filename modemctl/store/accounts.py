@@ -70,6 +70,8 @@ class ApiKey:
     expires_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
+    addresses: tuple[str, ...] = ()
+    """Networks (CIDR) where it counts, `unix` for the socket; none: socket and loopback."""
 
     def state(self, now: datetime) -> KeyState:
         """What the key is worth at `now`."""
@@ -195,7 +197,13 @@ def change_account(
 
 
 def add_key(
-    tx: Tx, *, key_id: str, account_id: AccountId, token_hash: bytes, expires_at: datetime
+    tx: Tx,
+    *,
+    key_id: str,
+    account_id: AccountId,
+    token_hash: bytes,
+    expires_at: datetime,
+    addresses: Sequence[str] = (),
 ) -> ApiKey:
     """Add a key of which only the keyed hash is kept."""
     new = ApiKey(
@@ -205,9 +213,11 @@ def add_key(
         expires_at=expires_at,
         last_used_at=None,
         revoked_at=None,
+        addresses=tuple(addresses),
     )
     tx.conn.execute(
         insert(key_table).values(
+            addresses=json.dumps(new.addresses) if addresses else None,
             key_id=key_id,
             account_id=account_id,
             hash=token_hash,
@@ -314,6 +324,7 @@ def _key_fields(key: ApiKey, token_hash: bytes) -> tuple[str | int | None, ...]:
         token_hash.hex(),
         to_ms(key.expires_at),
         None if key.revoked_at is None else to_ms(key.revoked_at),
+        *key.addresses,
     )
 
 
@@ -329,6 +340,7 @@ def _stored_key(row: Row[tuple[object, ...]], vault: Vault) -> StoredKey:
         expires_at=row.expires_at,
         last_used_at=row.last_used_at,
         revoked_at=row.revoked_at,
+        addresses=tuple(json.loads(row.addresses or "[]")),
     )
     vault.check_mac(row.mac, "api_key", *_key_fields(key, row.hash))
     return StoredKey(key=key, hash=row.hash)

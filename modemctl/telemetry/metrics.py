@@ -116,6 +116,7 @@ METRICS: Final = (
     _counter("segments_refused", "Refusals that prove no send.", "cause", "blame"),
     _counter("modem_sent", "Segments that the network took.", "bay", "family"),
     _counter("modem_failures", "Failed sends by who is to blame.", "bay", "blame"),
+    _counter("accounts_frozen", "Accounts that their behaviour froze.", "reason"),
     _counter(
         "policy_refusals", "Requests, cards and modems that a company rule forbade.", "policy"
     ),

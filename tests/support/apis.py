@@ -20,11 +20,13 @@ from modemctl.service.admissions import Admissions
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches, SubmissionRules
+from modemctl.service.behaviour import Behaviour, rules_of
 from modemctl.service.calls import Calls
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import Dual, DualKind, DualState
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
+from modemctl.service.freezing import Freezing
 from modemctl.service.gate import Gate
 from modemctl.service.grants import Grants
 from modemctl.service.health import Health
@@ -133,7 +135,7 @@ async def open_api(
     api_settings = ApiSettings.model_validate({**chosen, "peers": peers or {}})
     async with open_store(folder, clock) as store:
         telemetry = Telemetry(version="test")
-        services = make_services(store, api_settings, folder)
+        services = make_services(store, api_settings, folder, telemetry)
         first = await store.write(lambda tx: bootstrap(tx, name="root"))
         yield ApiBench(
             store=store,
@@ -147,12 +149,22 @@ async def open_api(
         )
 
 
-def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services:
+def make_services(
+    store: Store, settings: ApiSettings, folder: Path, telemetry: Telemetry
+) -> Services:
     """All services over one store."""
     rules = SubmissionRules.of(Settings(api=settings))
     numbers = rules.numbers()
     general = rules.approvals.general_department
     grants = Grants(store, steps=STEPS)
+    freezing = Freezing(store, general_department=general)
+    performers = {DualKind.GRANT: grants.perform, DualKind.UNFREEZE: freezing.perform}
+    behaviour = Behaviour(
+        store,
+        rules_of(Settings().people.behaviour, "Asia/Shanghai"),
+        general_department=general,
+        on_odd=lambda odd: telemetry.count("modemctl_accounts_frozen_total", reason=odd.value),
+    )
     office = Office(
         stops=Stops(store, general_department=general, memory=StopMemory()),
         modems=Modems(store, patience=0.05),
@@ -175,10 +187,12 @@ def make_services(store: Store, settings: ApiSettings, folder: Path) -> Services
         self_tests=SelfTests(store, zone=ZoneInfo("Asia/Shanghai"), patience=0.05),
         locks=Locks(store),
         puks=Puks(store),
-        dual=Dual(store, performers={DualKind.GRANT: grants.perform}),
+        dual=Dual(store, performers=performers),
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
-        gate=Gate(store, peers=settings.peers),
+        gate=Gate(store, peers=settings.peers, behaviour=behaviour),
+        behaviour=behaviour,
+        freezing=freezing,
         grants=grants,
         operators=Operators(store, general_department=general),
         accounts=office.accounts,

@@ -11,6 +11,7 @@ from modemctl.model import AccountId, Decision
 from modemctl.policy.approvals import sign_approval
 from modemctl.service.batches import Batches, BatchRequest, BatchView, Recipient, SubmissionRules
 from modemctl.service.dual import Dual, DualKind, DualView
+from modemctl.service.freezing import Freezing
 from modemctl.service.grants import Grants
 from modemctl.service.principal import Principal, scopes_of
 from modemctl.store import Store, Tx
@@ -202,6 +203,14 @@ async def granted(
     await agree(store, grants, asked)
     found = await store.read(lambda conn: list_authorisations(conn, store.vault))
     return next(one for one in found if one.request_id == asked.request_id)
+
+
+async def unfrozen(store: Store, admin: Principal, account_id: str) -> None:
+    """Two administrators end a freeze."""
+    freezing = Freezing(store, general_department=GENERAL)
+    asked = await freezing.ask_account(admin, account_id, reason="it was himself")
+    dual = Dual(store, performers={DualKind.UNFREEZE: freezing.perform})
+    await dual.confirm(await second_administrator(store), asked.request_id)
 
 
 def empower(tx: Tx, name: str, kind: str, department: str) -> Authorisation:

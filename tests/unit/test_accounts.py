@@ -34,7 +34,7 @@ from modemctl.store import Store
 from modemctl.store.authorities import add_authorisation, is_authorised
 from modemctl.store.tables import account as account_table
 from modemctl.store.tables import api_key, approver_key, audit_entry, authorisation
-from tests.support.people import agree, granted
+from tests.support.people import agree, granted, unfrozen
 from tests.support.stores import TestClock, open_store
 
 STEPS = ("department_manager", "general_manager", "manager")
@@ -227,11 +227,13 @@ async def test_a_frozen_account_gets_in_by_no_door_until_it_is_reactivated(store
     ):
         with pytest.raises(NotAuthenticated, match="frozen"):
             await attempt
-    await accounts.set_state(admin, anna.account_id, AccountState.ACTIVE, reason="cleared")
+    with pytest.raises(PolicyRefused, match="two persons end a freeze"):
+        await accounts.set_state(admin, anna.account_id, AccountState.ACTIVE, reason="cleared")
+    await unfrozen(store, admin, anna.account_id)
     assert (await gate_of(store).authenticate(issued.token, "test")).name == "anna"
     await accounts.set_state(admin, anna.account_id, AccountState.REVOKED, reason="left")
-    with pytest.raises(Conflict):
-        await accounts.set_state(admin, anna.account_id, AccountState.ACTIVE, reason="back")
+    with pytest.raises(Conflict, match="is revoked"):
+        await unfrozen(store, admin, anna.account_id)
 
 
 async def test_a_peer_is_the_account_that_the_configuration_names(store, accounts):
@@ -392,7 +394,7 @@ async def test_an_authorisation_counts_in_its_department_and_time_only(
     assert not await holds(account_id=admin.account_id)
     await accounts.set_state(admin, anna.account_id, AccountState.FROZEN, reason="x")
     assert not await holds()
-    await accounts.set_state(admin, anna.account_id, AccountState.ACTIVE, reason="x")
+    await unfrozen(store, admin, anna.account_id)
     assert await holds()
     await authorities.withdraw(admin, one.authorisation_id, reason="x")
     assert not await holds()

@@ -42,6 +42,8 @@ async def test_an_account_lives_from_making_to_revoking(bench):
             await client.post(f"{where}/freeze", json={"reason": "odd hours"})
             assert (await hers.get("/v1/whoami")).status_code == 401
             await client.post(f"{where}/reactivate", json={"reason": "cleared"})
+            assert (await hers.get("/v1/whoami")).status_code == 401
+            await bench.confirm_all()
             assert (await hers.get("/v1/whoami")).status_code == 200
             ended = await client.post(f"{where}/revoke", json={"reason": "left"})
             assert ended.json()["state"] == "revoked"

@@ -38,7 +38,7 @@ BODIES: dict[str, dict[str, object]] = {
         "account": "anna", "department": "sales", "valid_until": "2027-01-01T00:00:00Z",
         "reference": "F-1", "undertaking": "1",
     },
-    "POST /v1/requests": {"kind": "unfreeze", "subject": "anna", "reason": "test"},
+    "POST /v1/requests": {"kind": "pin_reveal", "subject": "card", "reason": "test"},
     "POST /v1/purge/runs": {},
     "POST /v1/erasures": {"number": "13800138000", "reason": "test"},
     "POST /v1/erasures/preview": {"number": "13800138000"},
@@ -49,6 +49,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/opt-outs": {"number": "13800138000"},
     "POST /v1/opt-outs/remove": {"number": "13800138001", "reason": "test"},
     "PATCH /v1/accounts/{account_id}": {"roles": []},
+    "POST /v1/accounts/{account_id}/keys": {},
     "POST /v1/accounts/{account_id}/approver-keys": {"public_key": "AAAA"},
     "POST /v1/approver-keys/{kid}/revoke": {"reason": "lost"},
     "POST /v1/authorisations": {

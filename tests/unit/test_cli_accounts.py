@@ -41,7 +41,10 @@ async def test_account_is_made_shown_frozen_and_revoked(bench: ApiBench) -> None
     assert shown["roles"] == ["approver", "checker"]
     assert (await good(bench, "account", "show", shown["account_id"])).count("wang") == 1
     assert "frozen" in await good(bench, "account", "freeze", "wang", "--reason", "away")
-    assert "active" in await good(bench, "account", "unfreeze", "wang", "--reason", "back")
+    asked = await good(bench, "account", "unfreeze", "wang", "--reason", "back")
+    assert "another administrator now: modemctl request confirm" in asked
+    await bench.confirm_all()
+    assert "active" in await good(bench, "account", "show", "wang")
     assert "revoked" in await good(bench, "account", "revoke", "wang", "--reason", "left")
     again = await run(bench, "account", "unfreeze", "wang", "--reason", "please")
     assert again.status == 1

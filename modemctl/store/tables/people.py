@@ -29,6 +29,7 @@ api_key = Table(
     Column("expires_at", UtcMs, nullable=False),
     Column("last_used_at", UtcMs),
     Column("revoked_at", UtcMs),
+    Column("addresses", Text),  # JSON list: where it counts
     Column("mac", LargeBinary, nullable=False),
 )
 
