@@ -32,6 +32,7 @@ from api.routes import (
     requests,
     sims,
     stops,
+    vault,
 )
 from api.services import Api, Services
 from modemctl.config import ApiSettings
@@ -58,6 +59,7 @@ _ROUTERS = (
     operators.router,
     requests.router,
     records.router,
+    vault.router,
     events.router,
     audit.router,
     health.router,

@@ -26,6 +26,7 @@ from modemctl.service.health import Health
 from modemctl.service.holds import Holds
 from modemctl.service.inbox import Inbox
 from modemctl.service.incidents import Incidents
+from modemctl.service.keyring import Keyring
 from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
@@ -75,6 +76,7 @@ class Services:
     holds: Holds
     purges: Purges
     erasures: Erasures
+    keyring: Keyring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

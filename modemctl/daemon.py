@@ -59,6 +59,7 @@ from modemctl.service.health import Health
 from modemctl.service.holds import Holds
 from modemctl.service.inbox import Inbox
 from modemctl.service.incidents import Incidents, Office
+from modemctl.service.keyring import Keyring
 from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
@@ -78,6 +79,7 @@ from modemctl.store import (
     counts,
     duties,
     headroom,
+    keys,
     modems,
     nodes,
     pins,
@@ -298,6 +300,7 @@ def make_services(
             is_automatic=settings.retention.purge is PurgeMode.AUTOMATIC,
         ),
         erasures=Erasures(store, numbers=numbers),
+        keyring=Keyring(store, master_key_file=settings.paths.master_key_file),
     )
 
 
@@ -336,6 +339,7 @@ async def _run_on(
                     group.create_task(services.batches.tidy(), name="drafts"),
                     group.create_task(services.purges.run(), name="purge"),
                     group.create_task(services.self_tests.keep(), name="self-tests"),
+                    group.create_task(services.keyring.run(), name="keys"),
                     group.create_task(_feed_watchdog(store, manager), name="watchdog"),
                 ]
                 supervision = group.create_task(fleet.supervisor.run(), name="supervisor")
@@ -386,6 +390,7 @@ async def _recover(store: Store, rules: SendingRules, longest_outage: timedelta)
     for fault in faults:
         _log.error("store.altered", extra={"fault": fault, "cure": "modemctl audit verify"})
     n_held += await store.write(lambda tx: sweeps.hold_after_tampering(tx, faults))
+    await store.write(keys.finish_master)
     await store.write(pins.close_open_tries)
     await store.write(puks.close_open)
     await store.write(modems.note_restart)
@@ -490,4 +495,5 @@ class Census:
             is_writer_up=journal.is_healthy,
             n_journal_backlog=journal.backlog,
             audit_sequence=journal.head.seq,
+            vault_rows_old=known.vault_rows_old,
         )

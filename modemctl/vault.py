@@ -1,8 +1,10 @@
 """Keys and what they protect: encryption at rest, blind indexes, MACs, PIN fingerprints.
 
-One master key of 32 octets lies outside the database (systemd credential or file); every use has a
-key of its own, derived with HKDF. Ciphertext is bound to the row and column it stands in, so that
-moving it elsewhere is seen.
+One master key of 32 octets lies outside the database (systemd credential or file). It opens the
+data keys alone, one for each use, which the database keeps wrapped: another master key wraps the
+same ones, and no row changes. The key that encrypts has generations; the first octet of a
+ciphertext names its own. Ciphertext is bound to the row and column it stands in, so that moving it
+elsewhere is seen.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ import binascii
 import hmac
 import os
 import stat
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -27,22 +32,53 @@ _KEY_OCTETS: Final = 32
 _KEY_FILE_MAX: Final = 4096  # octets; 32 of them make 44 in base64
 _NONCE_OCTETS: Final = 12
 _INDEX_OCTETS: Final = 16
-_FORMAT: Final = b"\x01"  # first octet of a ciphertext: format and key generation
+MAX_GENERATION: Final = 255
+"""A ciphertext's first octet names the generation of its key: 1 … 255."""
+
+
+class KeyUse(StrEnum):
+    """What a data key is for; each use has its own."""
+
+    ENCRYPT = "encrypt"
+    INDEX = "index"
+    MAC = "mac"
+    PIN = "pin"
+    TOKEN = "token"  # noqa: S105 - the name of a use, no secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrappedKey:
+    """A data key as the database keeps it; a master key opens it."""
+
+    use: KeyUse
+    generation: int
+    wrapped: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ring:
+    """Keys in use; replaced as a whole, so that no thread sees half of a change."""
+
+    generation: int
+    boxes: Mapping[int, AESGCM] = field(repr=False)
+    keys: Mapping[KeyUse, bytes] = field(repr=False)  # but that of ENCRYPT
 
 
 class Vault:
     """Holds the keys; hands out only what they compute."""
 
     def __init__(self, master_key: bytes) -> None:
+        """Until `adopt` the keys of a database from before there were wrapped ones count."""
         if len(master_key) != _KEY_OCTETS:
             raise ValueError("a master key has 32 octets")
-        self._box = AESGCM(_derive(master_key, "encrypt"))
-        self._index_key = _derive(master_key, "index")
-        self._mac_key = _derive(master_key, "mac")
-        self._pin_key = _derive(master_key, "pin")
-        self._token_key = _derive(master_key, "token")
+        self._wrapping = AESGCM(_derive(master_key, "wrap"))
         self.check_value: Final = _derive(master_key, "check").hex()[:32]
         """Tells this master key from another without revealing it."""
+        self.first_keys: Final = tuple(
+            self._wrap(use, 1, _derive(master_key, use)) for use in KeyUse
+        )
+        """The keys that databases of earlier versions were made with, wrapped."""
+        self.adopt(self.first_keys)
 
     @classmethod
     def load(cls, path: Path) -> Vault:
@@ -53,10 +89,69 @@ class Vault:
         """
         return cls(read_key(path, "master key"))
 
+    @property
+    def generation(self) -> int:
+        """Of the key that encrypts from now on."""
+        return self._ring.generation
+
+    def new_keys(self) -> Sequence[WrappedKey]:
+        """Random data keys, one for each use, for a new database."""
+        return [self._wrap(use, 1, os.urandom(_KEY_OCTETS)) for use in KeyUse]
+
+    def next_key(self) -> WrappedKey:
+        """A random key that encrypts, of the next generation; it counts once it was adopted.
+
+        Raises:
+            OverflowError: there was a 255th generation.
+        """
+        if self.generation >= MAX_GENERATION:
+            raise OverflowError("a ciphertext cannot name another generation")
+        return self._wrap(KeyUse.ENCRYPT, self.generation + 1, os.urandom(_KEY_OCTETS))
+
+    def adopt(self, keys: Iterable[WrappedKey]) -> None:
+        """Use these data keys from now on, and no others; the last generation encrypts.
+
+        Raises:
+            TamperedError: one of them does not open, or a use has none.
+        """
+        opened = {(key.use, key.generation): self._unwrap(key) for key in keys}
+        boxes = {
+            generation: AESGCM(octets)
+            for (use, generation), octets in opened.items()
+            if use is KeyUse.ENCRYPT
+        }
+        others: dict[KeyUse, bytes] = {
+            use: octets for (use, _), octets in opened.items() if use is not KeyUse.ENCRYPT
+        }
+        if not boxes or len(others) != len(KeyUse) - 1:
+            raise TamperedError("data_key: a data key is missing")
+        self._ring = _Ring(generation=max(boxes), boxes=boxes, keys=others)
+
+    def rewrap(self, keys: Iterable[WrappedKey], to: Vault) -> Sequence[WrappedKey]:
+        """The same data keys, wrapped by another vault's master key.
+
+        Raises:
+            TamperedError: one of them does not open.
+        """
+        return [to._wrap(key.use, key.generation, self._unwrap(key)) for key in keys]
+
+    def _wrap(self, use: KeyUse, generation: int, octets: bytes) -> WrappedKey:
+        nonce = os.urandom(_NONCE_OCTETS)
+        sealed = self._wrapping.encrypt(nonce, octets, _key_place(use, generation))
+        return WrappedKey(use=use, generation=generation, wrapped=nonce + sealed)
+
+    def _unwrap(self, key: WrappedKey) -> bytes:
+        nonce, body = key.wrapped[:_NONCE_OCTETS], key.wrapped[_NONCE_OCTETS:]
+        try:
+            return self._wrapping.decrypt(nonce, body, _key_place(key.use, key.generation))
+        except (InvalidTag, ValueError):
+            raise TamperedError("data_key: a data key does not open") from None
+
     def encrypt(self, plain: bytes, *, place: str) -> bytes:
         """Encrypt for one place in the database (`table.column:row key`)."""
-        nonce = os.urandom(_NONCE_OCTETS)
-        return _FORMAT + nonce + self._box.encrypt(nonce, plain, place.encode())
+        ring, nonce = self._ring, os.urandom(_NONCE_OCTETS)
+        sealed = ring.boxes[ring.generation].encrypt(nonce, plain, place.encode())
+        return bytes((ring.generation,)) + nonce + sealed
 
     def decrypt(self, sealed: bytes, *, place: str) -> bytes:
         """Open what `encrypt` sealed for the same place.
@@ -64,11 +159,12 @@ class Vault:
         Raises:
             TamperedError: changed, moved, or sealed with another key.
         """
-        if sealed[:1] != _FORMAT:
-            raise TamperedError(f"{place.partition(':')[0]}: unknown ciphertext format")
+        box = self._ring.boxes.get(sealed[0]) if sealed else None
+        if box is None:
+            raise TamperedError(f"{place.partition(':')[0]}: sealed with a key that is not here")
         nonce, body = sealed[1 : 1 + _NONCE_OCTETS], sealed[1 + _NONCE_OCTETS :]
         try:
-            return self._box.decrypt(nonce, body, place.encode())
+            return box.decrypt(nonce, body, place.encode())
         except (InvalidTag, ValueError):
             table = place.partition(":")[0]
             raise TamperedError(f"{table}: stored value was changed or moved") from None
@@ -85,13 +181,21 @@ class Vault:
         """
         return self.decrypt(sealed, place=place).decode()
 
+    def reseal(self, sealed: bytes, *, place: str) -> bytes:
+        """The same value, encrypted with the key of the last generation.
+
+        Raises:
+            TamperedError: as `decrypt`.
+        """
+        return self.encrypt(self.decrypt(sealed, place=place), place=place)
+
     def blind_index(self, number: str) -> bytes:
         """16 octets that find equal numbers without showing them."""
-        return _hmac(self._index_key, number.encode())[:_INDEX_OCTETS]
+        return _hmac(self._ring.keys[KeyUse.INDEX], number.encode())[:_INDEX_OCTETS]
 
     def mac(self, table: str, *fields: object) -> bytes:
         """The MAC of a row that authorises: its table and fields in a fixed order."""
-        return _hmac(self._mac_key, _frame(table, *fields))
+        return _hmac(self._ring.keys[KeyUse.MAC], _frame(table, *fields))
 
     def check_mac(self, mac: bytes | None, table: str, *fields: object) -> None:
         """Refuse a row whose MAC is missing or does not fit.
@@ -104,15 +208,15 @@ class Vault:
 
     def pin_fingerprint(self, iccid: str, pin: str) -> bytes:
         """Keyed fingerprint by which a PIN that failed for a card is known again."""
-        return _hmac(self._pin_key, _frame("pin", iccid, pin))
+        return _hmac(self._ring.keys[KeyUse.PIN], _frame("pin", iccid, pin))
 
     def token_hash(self, token: str) -> bytes:
         """What is stored in place of an API key."""
-        return _hmac(self._token_key, token.encode())
+        return _hmac(self._ring.keys[KeyUse.TOKEN], token.encode())
 
     def batch_salt(self, batch_id: str, nonce: bytes) -> bytes:
         """A batch's salt; destroying `nonce` destroys the salt."""
-        return _hmac(self._mac_key, _frame("salt", batch_id, nonce.hex()))
+        return _hmac(self._ring.keys[KeyUse.MAC], _frame("salt", batch_id, nonce.hex()))
 
 
 class AuditKey:
@@ -191,6 +295,10 @@ def _derive(master_key: bytes, use: str) -> bytes:
     return HKDF(algorithm=SHA256(), length=_KEY_OCTETS, salt=None, info=info).derive(master_key)
 
 
+def _key_place(use: KeyUse, generation: int) -> bytes:
+    return f"data_key:{use}:{generation}".encode()
+
+
 def _hmac(key: bytes, message: bytes) -> bytes:
     return hmac.digest(key, message, "sha256")
 
@@ -198,7 +306,7 @@ def _hmac(key: bytes, message: bytes) -> bytes:
 def _frame(*fields: object) -> bytes:
     """Fields joined so that no two lists of fields give the same octets."""
     out = bytearray()
-    for field in fields:
-        octets = b"\x00" if field is None else b"\x01" + str(field).encode()
+    for one in fields:
+        octets = b"\x00" if one is None else b"\x01" + str(one).encode()
         out += len(octets).to_bytes(4, "big") + octets
     return bytes(out)

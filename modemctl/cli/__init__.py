@@ -71,6 +71,7 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "stop": ("stops", "Stop sending at once, and tell what had left."),
         "stops": ("stops", "Stops: those that stand, and exactly what each one reached."),
         "status": ("overview", "Whether the daemon is well, and what it has to do."),
+        "vault": ("vault", "The vault's keys: see them, rotate them while everything runs."),
     }
 )  # fmt: skip
 """Command → module of this folder and short help: `--help` loads none of them (start-up time)."""

@@ -182,7 +182,8 @@ def require_database(settings: Settings) -> None:
     Raises:
         ConfigError: with the cure.
     """
-    from modemctl.store.engine import create_engines, require_schema, sqlite_path
+    from modemctl.store.engine import create_engines, readable, require_schema, sqlite_path
+    from modemctl.store.keys import unlock
     from modemctl.vault import Vault
 
     url = settings.paths.database_url
@@ -193,6 +194,8 @@ def require_database(settings: Settings) -> None:
     engine, reader = create_engines(url, n_readers=1)
     try:
         require_schema(engine, key_check=vault.check_value)
+        with readable(url), engine.connect() as conn:
+            unlock(conn, vault)
     finally:
         engine.dispose()
         reader.dispose()

@@ -111,7 +111,7 @@ def _judge_owner(subject: Subject, condition: Condition) -> Iterator[Finding]:
     key = key_of(subject.facts, subject.settings)
     if key is None:
         pass  # what is wrong with the key file, or whose it is, stands elsewhere
-    elif Vault(key).check_value == condition.key_check:
+    elif Vault(key).check_value in {condition.key_check, condition.key_next}:
         yield ok("key and data", "the database was made with this master key")
     else:
         seen = "the database was made with another master key"

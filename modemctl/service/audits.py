@@ -22,6 +22,7 @@ from modemctl.service.principal import Principal, Scope
 from modemctl.store import Store
 from modemctl.store import audits as rows
 from modemctl.store.engine import create_engines, readable
+from modemctl.store.keys import unlock
 from modemctl.vault import Vault
 
 __all__ = ["AuditRecord", "Audits", "ChainReport", "read_heads", "verify_offline"]
@@ -172,6 +173,7 @@ def verify_offline(
     writer.dispose()
     try:
         with readable(url), reader.begin() as conn:
+            unlock(conn, vault)
             nodes = rows.list_nodes(conn)
             check = ChainCheck(
                 node_id, key=audit_public_key, expected=heads.get(node_id), vault=vault

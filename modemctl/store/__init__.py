@@ -19,6 +19,7 @@ from modemctl.clock import Clock
 from modemctl.errors import StoreError
 from modemctl.store.engine import create_engines, drop_wal, readable, require_schema
 from modemctl.store.journal import CommitReport, Journal, SetAct
+from modemctl.store.keys import unlock
 from modemctl.store.signals import Signals
 from modemctl.store.transaction import Tx
 from modemctl.vault import AuditKey, Vault
@@ -60,6 +61,8 @@ class Store:
         self.signals: Final = Signals()
         self._writer_engine, self._reader_engine = create_engines(url, n_readers=_N_READERS)
         require_schema(self._writer_engine, key_check=vault.check_value)
+        with readable(url), self._writer_engine.connect() as conn:
+            unlock(conn, vault)
         self.journal: Final = Journal(
             self._writer_engine,
             vault=vault,

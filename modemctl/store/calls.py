@@ -121,7 +121,7 @@ def _save_one(tx: Tx, item: CallState, cards: Mapping[str, RowMapping]) -> int:
     if item.number is not None:
         values["number_bidx"] = tx.vault.blind_index(item.number)
         values["number_enc"] = tx.vault.encrypt_text(
-            item.number, place=_place(item.bay, item.started_at)
+            item.number, place=number_place(item.bay, item.started_at)
         )
     call_id: int
     if known is None:
@@ -167,7 +167,7 @@ def _call(vault: Vault, row: RowMapping) -> Call:
     number, is_intact = None, True
     try:
         if row["number_enc"] is not None:
-            place = _place(row["bay"], row["started_at"])
+            place = number_place(row["bay"], row["started_at"])
             number = vault.decrypt_text(row["number_enc"], place=place)
     except TamperedError:
         is_intact = False
@@ -188,5 +188,6 @@ def _call(vault: Vault, row: RowMapping) -> Call:
     )
 
 
-def _place(bay: str, started_at: datetime) -> str:
+def number_place(bay: str, started_at: datetime) -> str:
+    """Where a call's number stands, for the vault."""
     return f"call.number_enc:{bay}:{to_ms(started_at)}"

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, Select, func, select
 
 from modemctl.lifecycle import BATCH, BatchState
-from modemctl.store import card_locks, incidents, stop_book
+from modemctl.store import card_locks, incidents, reseal, stop_book
 from modemctl.store.tables import batch, segment, sim
 
 _OPEN: Final = tuple(
@@ -27,6 +27,7 @@ class Counts:
     locks: Mapping[str, int] = field(default_factory=dict)
     stops: Mapping[str, int] = field(default_factory=dict)
     incidents: Mapping[str, int] = field(default_factory=dict)
+    vault_rows_old: int = 0
 
 
 def read(conn: Connection) -> Counts:
@@ -44,6 +45,7 @@ def read(conn: Connection) -> Counts:
         locks=card_locks.count(conn),
         stops=stop_book.count_standing(conn),
         incidents=incidents.counts(conn),
+        vault_rows_old=0 if (rotation := reseal.read(conn)) is None else rotation.n_left,
     )
 
 

@@ -8,12 +8,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from modemctl.errors import ConfigError, StoreError, TamperedError
-from modemctl.store.tables import meta
+from modemctl.store.keys import opens
 
 SCHEMA_REVISION: Final = "0020"
 """The Alembic head that this code speaks (a test compares)."""
@@ -44,7 +44,7 @@ def require_schema(engine: Engine, *, key_check: str) -> None:
         with engine.connect() as conn:
             revision = _revision(conn)
             if revision == SCHEMA_REVISION:
-                _require_key(conn, key_check)
+                require_key(conn, key_check)
                 return
             tables = inspect(conn).get_table_names()
     except DBAPIError as error:
@@ -136,9 +136,13 @@ def _revision(conn: Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _require_key(conn: Connection, key_check: str) -> None:
-    stored = conn.scalar(select(meta.c.value).where(meta.c.key == "key_check"))
-    if stored != key_check:
+def require_key(conn: Connection, key_check: str) -> None:
+    """Refuse a master key that does not open this database.
+
+    Raises:
+        ConfigError: with the cure.
+    """
+    if not opens(conn, key_check):
         raise ConfigError(
             ["the master key is not the one this database was made with; restore the right file"]
         )

@@ -185,7 +185,7 @@ def read_lines(
 
 def seal_line(vault: Vault, batch_id: str, line_no: int, octets: bytes) -> bytes:
     """A line's octets, encrypted for their row."""
-    return vault.encrypt(octets, place=f"message.line_enc:{batch_id}:{line_no}")
+    return vault.encrypt(octets, place=line_place(batch_id, line_no))
 
 
 def open_line(vault: Vault, batch_id: str, line_no: int, sealed: bytes) -> bytes:
@@ -194,7 +194,12 @@ def open_line(vault: Vault, batch_id: str, line_no: int, sealed: bytes) -> bytes
     Raises:
         TamperedError: changed, or moved from another row.
     """
-    return vault.decrypt(sealed, place=f"message.line_enc:{batch_id}:{line_no}")
+    return vault.decrypt(sealed, place=line_place(batch_id, line_no))
+
+
+def line_place(batch_id: str, line_no: int) -> str:
+    """Where a line stands, for the vault."""
+    return f"message.line_enc:{batch_id}:{line_no}"
 
 
 def state_values(tx: Tx, batch_id: str, to: BatchState) -> dict[str, object]:

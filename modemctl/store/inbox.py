@@ -316,7 +316,7 @@ def _open(vault: Vault, row: RowMapping, column: str) -> str | None:
     sealed: bytes | None = row[column]
     if sealed is None:
         return None
-    octets = vault.decrypt(sealed, place=_place(column, row["fingerprint"]))
+    octets = vault.decrypt(sealed, place=place(column, row["fingerprint"]))
     return octets.decode("utf-8", errors="surrogatepass")
 
 
@@ -326,10 +326,11 @@ def _seal(tx: Tx, octets: bytes, column: str, key: str) -> bytes:
 
 def tpdu_place(print_: bytes) -> str:
     """Where a row's octets stand, for the vault."""
-    return _place("tpdu_enc", print_)
+    return place("tpdu_enc", print_)
 
 
-def _place(column: str, print_: bytes) -> str:
+def place(column: str, print_: bytes) -> str:
+    """Where one of a row's sealed values stands, for the vault."""
     return f"inbox.{column}:{print_.hex()}"
 
 

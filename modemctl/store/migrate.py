@@ -13,11 +13,12 @@ from sqlalchemy import Connection, create_engine, insert, inspect
 from sqlalchemy.exc import DBAPIError
 
 from modemctl.errors import ConfigError
-from modemctl.store.engine import SCHEMA_REVISION, sqlite_path
+from modemctl.store.engine import SCHEMA_REVISION, require_key, sqlite_path
 from modemctl.store.evidence import seal_states
+from modemctl.store.keys import seed, unlock
 from modemctl.store.steady import seal_anchors
 from modemctl.store.stop_book import seal_first
-from modemctl.store.tables import batch, meta, stop_seal
+from modemctl.store.tables import batch, data_key, meta, stop_seal
 from modemctl.vault import Vault
 
 
@@ -48,13 +49,8 @@ def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | No
             config.attributes["connection"] = connection
             had_seals, had_steady = _has_seals(connection), _has_sealed_time(connection)
             had_stops = inspect(connection).has_table(stop_seal.name)
+            had_keys = inspect(connection).has_table(data_key.name)
             command.upgrade(config, SCHEMA_REVISION)
-            if not had_stops:  # one without its seal later is a forgery
-                seal_first(connection, vault)
-            if tables and not had_seals:
-                seal_states(connection, vault)
-            if tables and not had_steady:
-                seal_anchors(connection, vault)
             if not tables:
                 connection.execute(
                     insert(meta),
@@ -63,6 +59,16 @@ def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | No
                         {"key": "site_id", "value": site_id},
                     ],
                 )
+            require_key(connection, vault.check_value)  # before anything is sealed with it
+            if not had_keys:
+                seed(connection, vault, is_new=not tables, now=now)
+            unlock(connection, vault)
+            if not had_stops:  # one without its seal later is a forgery
+                seal_first(connection, vault)
+            if tables and not had_seals:
+                seal_states(connection, vault)
+            if tables and not had_steady:
+                seal_anchors(connection, vault)
     except DBAPIError as error:
         raise ConfigError([f"database {engine.url} cannot be opened: {error.orig}"]) from None
     finally:

@@ -51,6 +51,8 @@ class Condition:
     is_read_whole: bool
     """False where `patience` ended the check of its pages."""
     key_check: str | None
+    key_next: str | None
+    """Of the master key that is to come; either opens the database until then."""
     site_id: str | None
     pins: PinCensus | None
     locks: Sequence[LockRow] | None
@@ -77,6 +79,7 @@ def peek(path: Path, *, is_in_use: bool, clock: Clock, patience: float) -> Condi
                 faults=faults or (),
                 is_read_whole=faults is not None,
                 key_check=words.get("key_check"),
+                key_next=words.get("key_next"),
                 site_id=words.get("site_id"),
                 pins=_pins(conn) if {"sim", "pin_import"} <= tables else None,
                 locks=find(conn, limit=LOCKS_MAX) if "card_lock" in tables else None,

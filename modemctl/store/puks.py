@@ -128,7 +128,7 @@ def ask(tx: Tx, iccid: Iccid, *, puk: str, reason: str, by: AccountId, name: str
         "n_mismatches": 0,
     }
     request_id = str(values["request_id"])
-    sealed = tx.vault.encrypt_text(puk, place=_place(request_id))
+    sealed = tx.vault.encrypt_text(puk, place=puk_place(request_id))
     mac = _mac(tx.vault, values)
     tx.conn.execute(insert(puk_request).values({**values, "puk_enc": sealed, "mac": mac}))
     tx.event(EventKind.SIM, iccid, {"puk": PukState.ASKED.value})
@@ -254,7 +254,7 @@ def _claim(tx: Tx, item: PukTurn) -> PukAnswer:
         tx.event(EventKind.ALARM, item.iccid, facts)
         return NoPuk(stop=stop)
     request_id: str = waiting["request_id"]
-    puk = tx.vault.decrypt_text(waiting["puk_enc"], place=_place(request_id))
+    puk = tx.vault.decrypt_text(waiting["puk_enc"], place=puk_place(request_id))
     set_pending(tx, item.iccid, item.new_pin)
     changes = {
         "state": PukState.TRYING.value,
@@ -432,7 +432,8 @@ def _fingerprint(vault: Vault, iccid: str, puk: str) -> bytes:
     return vault.pin_fingerprint(iccid, f"puk {puk}")
 
 
-def _place(request_id: str) -> str:
+def puk_place(request_id: str) -> str:
+    """Where a request's PUK stands, for the vault."""
     return f"puk_request.puk_enc:{request_id}"
 
 

@@ -27,6 +27,7 @@ from modemctl.store.tables import (
     authorisation,
     batch,
     bay_tie,
+    data_key,
     dual_request,
     incident,
     legal_hold,
@@ -342,6 +343,12 @@ _RULES: Final[Sequence[_Rule]] = (
             "request.spend": _set(DualState.SPENT.value),
         },
         read=lambda row: (row["state"],),
+    ),
+    _Rule(
+        table=data_key,
+        subject=lambda row: f"{row['use']}:{row['generation']}",
+        acts={"vault.rotate": _set(None)},
+        read=lambda _row: (None,),
     ),
     _Rule(
         table=legal_hold,

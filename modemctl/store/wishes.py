@@ -70,7 +70,7 @@ def ask(tx: Tx, *, kind: WishKind, bay: Bay, body: str | None, by: AccountId) ->
     last = tx.conn.scalar(select(func.max(wish.c.at)).where(is_open))
     at = tx.now if last is None else max(tx.now, last + _TICK)
     wish_id = str(uuid.uuid4())
-    sealed = None if body is None else tx.vault.encrypt_text(body, place=_body_place(wish_id))
+    sealed = None if body is None else tx.vault.encrypt_text(body, place=body_place(wish_id))
     tx.conn.execute(
         insert(wish).values(
             wish_id=wish_id, kind=kind.value, bay=bay, body_enc=sealed, requested_by=by, at=at
@@ -102,7 +102,7 @@ def answer(tx: Tx, answers: Sequence[Answer]) -> Sequence[None]:
     outcomes = {one.wish_id: _outcome(one) for one in answers}
     _audit_outcomes(tx, wish.c.wish_id.in_(sorted(outcomes)), outcomes)
     for one in answers:
-        place = _result_place(one.wish_id)
+        place = result_place(one.wish_id)
         sealed = None if one.result is None else tx.vault.encrypt_text(one.result, place=place)
         tx.conn.execute(
             update(wish)
@@ -190,18 +190,20 @@ def _wish(vault: Vault, row: Row[tuple[object, ...]]) -> Wish:
         wish_id=row.wish_id,
         kind=WishKind(row.kind),
         bay=Bay(row.bay),
-        body=opened(row.body_enc, _body_place(row.wish_id)),
+        body=opened(row.body_enc, body_place(row.wish_id)),
         requested_by=AccountId(row.requested_by),
         at=row.at,
         done_at=row.done_at,
-        result=opened(row.result_enc, _result_place(row.wish_id)),
+        result=opened(row.result_enc, result_place(row.wish_id)),
         error=row.error,
     )
 
 
-def _body_place(wish_id: str) -> str:
+def body_place(wish_id: str) -> str:
+    """Where a wish's text stands, for the vault."""
     return f"wish.body_enc:{wish_id}"
 
 
-def _result_place(wish_id: str) -> str:
+def result_place(wish_id: str) -> str:
+    """Where a wish's answer stands, for the vault."""
     return f"wish.result_enc:{wish_id}"

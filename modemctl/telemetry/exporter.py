@@ -70,6 +70,7 @@ class BankSnapshot:
     is_writer_up: bool | None = None
     n_journal_backlog: int | None = None
     audit_sequence: int | None = None
+    vault_rows_old: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -219,6 +220,7 @@ def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapsho
         ("store_writer_up", snapshot.is_writer_up),
         ("journal_backlog", snapshot.n_journal_backlog),
         ("audit_sequence", snapshot.audit_sequence),
+        ("vault_rows_old", snapshot.vault_rows_old),
     )
     for name, value in numbers:
         if value is not None:

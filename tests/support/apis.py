@@ -33,6 +33,7 @@ from modemctl.service.health import Health
 from modemctl.service.holds import Holds
 from modemctl.service.inbox import Inbox
 from modemctl.service.incidents import Incidents, Office
+from modemctl.service.keyring import Keyring
 from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
@@ -207,6 +208,7 @@ def make_services(
         holds=Holds(store, numbers=numbers),
         purges=Purges(store, retention=RETENTION, is_automatic=False),
         erasures=Erasures(store, numbers=numbers),
+        keyring=Keyring(store, master_key_file=folder / "master.key"),
     )
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from alembic import command
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, insert
 
 from modemctl.store import Store
 from modemctl.store.migrate import alembic_config, upgrade
+from modemctl.store.tables import meta
 from modemctl.vault import AuditKey, Vault
 
 
@@ -57,9 +58,21 @@ AUDIT_SEED = bytes(range(32, 64))
 
 @cache
 def _migrated() -> bytes:
-    """A fresh database; migrated once a process, which spares each test most of its set-up."""
+    """An upgraded database of an earlier version: every vault of its master key has its keys.
+
+    Made once a process, which spares each test most of its set-up.
+    """
     with TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/modemctl.db"
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            config = alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0011")
+            facts = {"key_check": Vault(MASTER_KEY).check_value, "site_id": "test"}
+            rows = [{"key": key, "value": value} for key, value in facts.items()]
+            connection.execute(insert(meta), rows)
+        engine.dispose()
         upgrade(url, vault=Vault(MASTER_KEY), site_id="test", now=TestClock().now())
         return (Path(folder) / "modemctl.db").read_bytes()
 

@@ -66,6 +66,8 @@ def test_the_upgrade_keeps_who_got_what(tmp_path):
         config = alembic_config()
         config.attributes["connection"] = conn
         command.upgrade(config, "0009")
+        check = Vault(MASTER_KEY).check_value
+        conn.execute(text("INSERT INTO meta VALUES ('key_check', :check)"), {"check": check})
         at = int((now + timedelta(days=1)).timestamp() * 1_000)
         for batch_id in ("a", "b"):
             conn.execute(

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from alembic import command
-from sqlalchemy import Connection, create_engine, insert, select, update
+from sqlalchemy import Connection, create_engine, insert, select, text, update
 
 from modemctl.config.settings import ListMode
 from modemctl.errors import Conflict, NotFound, NotPermitted, PolicyRefused
@@ -151,6 +151,8 @@ def test_a_database_of_the_first_schema_gets_the_ties_and_keeps_its_cards(tmp_pa
         config = alembic_config()
         config.attributes["connection"] = conn
         command.upgrade(config, "0001")
+        check = Vault(MASTER_KEY).check_value
+        conn.execute(text("INSERT INTO meta VALUES ('key_check', :check)"), {"check": check})
         conn.execute(
             insert(modem).values(
                 bay="left", node_id="n1", state="ready", state_at=AT, updated_at=AT, iccid=CARD

@@ -35,6 +35,7 @@ from modemctl.store.tables.duties import duty, self_test
 from modemctl.store.tables.evidence import audit_entry, event, meta, node
 from modemctl.store.tables.incidents import incident, incident_note
 from modemctl.store.tables.incoming import call, inbox, report
+from modemctl.store.tables.keys import data_key
 from modemctl.store.tables.people import account, api_key, approver_key, authorisation
 from modemctl.store.tables.pins import card_lock, pin_change, puk_request
 from modemctl.store.tables.records import erasure, legal_hold, purge_run
@@ -60,6 +61,7 @@ __all__ = [
     "call",
     "card_lock",
     "confirmation",
+    "data_key",
     "dual_request",
     "duty",
     "erasure",
