@@ -2,8 +2,8 @@
 
 A batch loses its salt first: from then on no leaf tells its line. Then its lines, segments,
 recipients and reports go. Header, approvals, leaves and the audit log stay: that it was sent, by
-whose leave, and how much of it, can still be proved. The segment journal stays too, without its
-notes: the audit log vouches for its rows, and nothing personal is left in them.
+whose leave, and how much of it, can still be proved. The segment journal stays too: the audit log
+vouches for each of its rows, and nothing personal stands in them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    null,
     select,
     update,
 )
@@ -47,7 +46,6 @@ from modemctl.store.tables import (
     recipient,
     report,
     segment,
-    segment_journal,
     to_ms,
     wish,
 )
@@ -260,12 +258,6 @@ def _remove_segments(tx: Tx, batch_id: str, run: Run) -> int:
     spans: Json = [[first, last] for first, last in spans_of(ids)]
     facts: dict[str, Json] = {"n": len(ids), "segments": spans, "policy": "SEC-08"}
     tx.audit(run.by, "purge.segments", batch_id, {**facts, "run": run.run_id})
-    of_segments = segment_journal.c.segment_id.in_(ids)
-    tx.conn.execute(
-        update(segment_journal)
-        .where(of_segments, segment_journal.c.note.is_not(None))
-        .values(note=null())
-    )
     tx.conn.execute(delete(report).where(report.c.segment_id.in_(ids)))
     tx.conn.execute(delete(segment).where(segment.c.segment_id.in_(ids)))
     return len(ids)
