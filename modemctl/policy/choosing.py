@@ -107,7 +107,7 @@ def choice_in_words(stored: str, *, is_chinese: bool = False) -> str:
 
 _ENGLISH: Final = {
     "card": "card {iccid}: ",
-    "bound": "an earlier segment of the message left by this card",
+    "bound": "a part of the message left by this card, or may have",
     "place": "place {place} of {n} waiting cards of department {department}",
     "only": "the only waiting card of department {department}",
     "group": "group {group}",
@@ -121,7 +121,7 @@ _ENGLISH: Final = {
 }
 _CHINESE: Final = {
     "card": "卡 {iccid}:",
-    "bound": "同一条短信的前一段已由此卡发出",
+    "bound": "同一条短信的一部分已由或可能已由此卡发出",
     "place": "{department} 部门 {n} 张待命卡中排第 {place}",
     "only": "{department} 部门唯一的待命卡",
     "group": "组 {group}",
@@ -136,7 +136,7 @@ _CHINESE: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class CardStanding:
     """A card of a batch's department as it is now. `modem_state` None: it is in no bay."""
 
     iccid: Iccid
@@ -150,7 +150,7 @@ class Standing:
     lacks: str | None
 
 
-def why_not(card: Standing, *, card_group: str | None, avoids: str | None) -> str | None:
+def why_not(card: CardStanding, *, card_group: str | None, avoids: str | None) -> str | None:
     """Why a card of the right department does not take a waiting message; None: it may."""
     is_of_group = card_group in {None, card.card_group}
     reasons = (

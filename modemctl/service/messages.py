@@ -15,11 +15,12 @@ from modemctl.policy.choosing import choice_in_words
 from modemctl.policy.hours import next_open
 from modemctl.policy.numbers import Rejection, normalise
 from modemctl.policy.quotas import message_load
+from modemctl.policy.stops import Standing, StopMemory
 from modemctl.service.batch_views import may_see, sight_of
 from modemctl.service.pages import Page, decode_number, encode_cursor
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.submission import SubmissionRules
-from modemctl.store import Connection, Store, headroom
+from modemctl.store import Connection, Store, Tx, headroom
 from modemctl.store import batches as batch_rows
 from modemctl.store import messages as rows
 from modemctl.store.accounts import find_account
@@ -28,6 +29,7 @@ from modemctl.store.evidence import read_evidence
 from modemctl.store.fitness import CardVerdict, verdicts
 from modemctl.store.headroom import Waiting
 from modemctl.store.messages import Change, Message, Segment
+from modemctl.store.stop_book import standing
 
 __all__ = ["Explanation", "MessageView", "Messages", "Moment", "Segment"]
 
@@ -148,12 +150,13 @@ class Messages:
             known = read_evidence(conn, vault, [batch.batch_id]).get(batch.batch_id)
             changes = rows.changes_of(conn, (one.segment_id for one in found.segments))
             view, waiting = self._store.view(conn), self._waiting(found, batch)
-            pause = None if waiting is None else self._pause(batch, view.now)
+            stops = standing(conn, vault, StopMemory())
+            pause = None if waiting is None else self._pause(stops, view, batch)
             cards: Sequence[CardVerdict] = ()
             if waiting is not None:
                 quota = self._rules.quota
                 avoids = next((one.avoids for one in found.segments if one.avoids), None)
-                cards = verdicts(view, quota, waiting, avoids=avoids)
+                cards = verdicts(view, quota, waiting, stops=stops, avoids=avoids)
                 obstacle = headroom.obstacle(view, quota, waiting)
                 pause = pause or (_next_try(found, view.now) if obstacle is None else obstacle.text)
                 if pause is None and all(one.why_not is not None for one in cards):
@@ -187,8 +190,15 @@ class Messages:
             load=message_load(n, is_first=queued[0].seq == 1, recipient=recipient),
         )
 
-    def _pause(self, batch: Batch, now: datetime) -> str | None:
-        """What time its batch waits for: the window, the end of quiet hours."""
+    def _pause(self, stops: Standing, view: Tx, batch: Batch) -> str | None:
+        """What its batch waits for: the end of a stop, the window, the end of quiet hours."""
+        approvals, now = self._rules.approvals, view.now
+        serving = approvals.operating_department(batch.category, batch.department)
+        stopped = stops.on_node(view.node_id) or stops.on_batch(
+            batch.batch_id, {batch.department, serving}
+        )
+        if stopped is not None:
+            return f"{stopped} (policy: SEC-10)"
         if now < batch.not_before:
             return f"its window opens at {_iso(batch.not_before)}"
         window = {"not_before": batch.not_before, "not_after": batch.not_after}
@@ -287,7 +297,11 @@ def _summary(found: Message, batch: Batch) -> str:
     if found.is_erased:
         return "the recipient's data was erased; the message itself is proved by its leaf (SEC-08)"
     if found.line is None:
-        return "its stored line was tampered with; it is never sent (policy: SMS-01)"
+        return "is never sent: its stored line was tampered with (policy: SMS-01)"
+    barred = [one for one in found.segments if (one.cause or "").startswith("policy:")]
+    if found.state is MessageState.FAILED and barred:
+        policy = str(barred[0].cause).partition(":")[2]
+        return f"was not sent: {barred[0].note} (policy: {policy})"
     words = {
         MessageState.QUEUED: f"waits; its batch is {batch.state}",
         MessageState.SENDING: f"is on its way; its batch is {batch.state}",

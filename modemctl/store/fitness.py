@@ -11,8 +11,9 @@ from modemctl.errors import TamperedError
 from modemctl.lifecycle import CardState
 from modemctl.model import DesiredState, Iccid
 from modemctl.policy.cards import unfitness
-from modemctl.policy.choosing import Standing, why_not
+from modemctl.policy.choosing import CardStanding, why_not
 from modemctl.policy.quotas import Bearer, QuotaRules
+from modemctl.policy.stops import Standing
 from modemctl.store import sims
 from modemctl.store.headroom import Waiting
 from modemctl.store.quotas import Book
@@ -31,7 +32,7 @@ class CardVerdict:
 
 
 def verdicts(
-    tx: Tx, rules: QuotaRules, waiting: Waiting, *, avoids: str | None
+    tx: Tx, rules: QuotaRules, waiting: Waiting, *, stops: Standing, avoids: str | None
 ) -> Sequence[CardVerdict]:
     """Each card of the department that serves the batch, in order, then how many others have."""
     found = select(*sim.c, modem.c.state.label("modem_state"), modem.c.desired_state).select_from(
@@ -41,7 +42,8 @@ def verdicts(
     told = [
         CardVerdict(
             iccid=row["iccid"],
-            why_not=_bound(row["iccid"], waiting)
+            why_not=stops.on_card(row["iccid"])
+            or _bound(row["iccid"], waiting)
             or why_not(
                 _standing(tx, rules, waiting, row), card_group=waiting.card_group, avoids=avoids
             ),
@@ -63,14 +65,14 @@ def _bound(iccid: str, waiting: Waiting) -> str | None:
     return "an earlier segment of the message left by another card"
 
 
-def _standing(tx: Tx, rules: QuotaRules, waiting: Waiting, row: RowMapping) -> Standing:
+def _standing(tx: Tx, rules: QuotaRules, waiting: Waiting, row: RowMapping) -> CardStanding:
     try:
         sims.check_row(tx.vault, row)
         is_intact = True
     except TamperedError:
         is_intact = False
     unfit = unfitness(CardState(row["state"]), row["verified_at"])
-    return Standing(
+    return CardStanding(
         iccid=Iccid(row["iccid"]),
         card_group=row["card_group"],
         unfit=None if unfit is None else f"is {unfit.reason} (policy: {unfit.policy})",

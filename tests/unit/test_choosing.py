@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from modemctl.model import Iccid
-from modemctl.policy.choosing import Choice, Contender, Standing, choice_in_words, why_not
+from modemctl.policy.choosing import CardStanding, Choice, Contender, choice_in_words, why_not
 from modemctl.store.leases import Leased, Nothing
 from modemctl.store.segments import Release, release
 from modemctl.store.tables import message, modem, segment_journal, sim
@@ -147,7 +147,7 @@ async def test_a_card_that_does_not_fit_gets_nothing(tmp_path, column, value):
     ],
 )
 def test_why_a_card_does_not_take_a_message(facts, why):
-    card = Standing(
+    card = CardStanding(
         **{
             "iccid": "x", "card_group": "a", "unfit": None, "is_intact": True,
             "is_reserved": False, "is_paused": False, "modem_state": "ready",
