@@ -15,6 +15,8 @@ from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
 from modemctl.service.behaviour import Behaviour
 from modemctl.service.calls import Calls
+from modemctl.service.card_endings import Endings
+from modemctl.service.custody import Custody
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import Dual
 from modemctl.service.erasures import Erasures
@@ -23,6 +25,7 @@ from modemctl.service.freezing import Freezing
 from modemctl.service.gate import Gate
 from modemctl.service.grants import Grants
 from modemctl.service.health import Health
+from modemctl.service.histories import Histories
 from modemctl.service.holds import Holds
 from modemctl.service.inbox import Inbox
 from modemctl.service.incidents import Incidents
@@ -31,6 +34,7 @@ from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
+from modemctl.service.offboarding import Offboarding
 from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
 from modemctl.service.puks import Puks
@@ -54,6 +58,10 @@ class Services:
     modems: Modems
     admissions: Admissions
     sims: Sims
+    custody: Custody
+    endings: Endings
+    histories: Histories
+    offboarding: Offboarding
     stops: Stops
     incidents: Incidents
     limits: Limits

@@ -37,6 +37,7 @@ from modemctl.fleet.supervisor import Supervisor
 from modemctl.fleet.sweeper import Sweeper
 from modemctl.fleet.usb_notes import OffNotes
 from modemctl.policy.approvals import ApprovalRules
+from modemctl.policy.custody import WorkingDays
 from modemctl.policy.duties import TURNS, is_overdue
 from modemctl.policy.hours import Quiet, is_quiet
 from modemctl.policy.numbers import NumberRules
@@ -48,6 +49,8 @@ from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
 from modemctl.service.behaviour import Behaviour, rules_of
 from modemctl.service.calls import Calls
+from modemctl.service.card_endings import Endings
+from modemctl.service.custody import Custody
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import Dual, DualKind
 from modemctl.service.erasures import Erasures
@@ -56,6 +59,7 @@ from modemctl.service.freezing import Freezing
 from modemctl.service.gate import Gate
 from modemctl.service.grants import Grants
 from modemctl.service.health import Health
+from modemctl.service.histories import Histories
 from modemctl.service.holds import Holds
 from modemctl.service.inbox import Inbox
 from modemctl.service.incidents import Incidents, Office
@@ -64,6 +68,7 @@ from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
+from modemctl.service.offboarding import Offboarding
 from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
 from modemctl.service.puks import Puks
@@ -250,6 +255,7 @@ def make_services(
         general_department=general,
         on_odd=lambda odd: telemetry.count("modemctl_accounts_frozen_total", reason=odd.value),
     )
+    zone = ZoneInfo(settings.site.timezone)
     office = Office(
         stops=Stops(store, general_department=general, memory=memory),
         modems=Modems(store),
@@ -265,7 +271,11 @@ def make_services(
         opt_outs=OptOuts(store, numbers),
         modems=office.modems,
         admissions=office.admissions,
-        sims=Sims(store, numbers=numbers, zone=ZoneInfo(settings.site.timezone)),
+        sims=Sims(store, numbers=numbers, zone=zone),
+        custody=Custody(store, numbers=numbers),
+        endings=Endings(store),
+        histories=Histories(store, days=WorkingDays.of(settings.hours, zone)),
+        offboarding=Offboarding(store),
         stops=office.stops,
         incidents=Incidents(store, office),
         limits=Limits(store, rules.quota),

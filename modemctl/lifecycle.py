@@ -237,15 +237,15 @@ class CardState(StrEnum):
 _C = CardState
 _SUSPENDED = (_C.SUSPENDED_LOSS, _C.SUSPENDED_ARREARS, _C.SUSPENDED_PENALTY)  # in this order
 CARD: Mapping[CardState, frozenset[CardState]] = {
-    _C.REQUESTED: frozenset({_C.REVIEWED, _C.CANCELLED}),
-    _C.REVIEWED: frozenset({_C.APPROVED, _C.CANCELLED}),
-    _C.APPROVED: frozenset({_C.PROVISIONED, _C.CANCELLED}),
-    _C.PROVISIONED: frozenset({_C.ISSUED, _C.LOST, _C.DAMAGED, _C.RETURNED}),
+    _C.REQUESTED: frozenset({_C.REVIEWED, _C.RETURNED, _C.CANCELLED}),  # returned: refused
+    _C.REVIEWED: frozenset({_C.APPROVED, _C.RETURNED, _C.CANCELLED}),
+    _C.APPROVED: frozenset({_C.PROVISIONED, _C.RETURNED, _C.CANCELLED}),
+    _C.PROVISIONED: frozenset({_C.ISSUED, _C.REQUESTED, _C.LOST, _C.DAMAGED, _C.RETURNED}),
     _C.ISSUED: frozenset({*_SUSPENDED, _C.LOST, _C.DAMAGED, _C.RETURNED}),
     **{state: frozenset({_C.ISSUED, _C.LOST, _C.DAMAGED, _C.RETURNED}) for state in _SUSPENDED},
     _C.LOST: frozenset({_C.CANCELLED, _C.RETURNED}),
     _C.DAMAGED: frozenset({_C.CANCELLED, _C.RETURNED}),
-    _C.RETURNED: frozenset({_C.CANCELLED, _C.PROVISIONED}),
+    _C.RETURNED: frozenset({_C.REQUESTED, _C.PROVISIONED, _C.CANCELLED}),
     _C.CANCELLED: frozenset(),
 }
 

@@ -27,12 +27,6 @@ class SimReason(Body):
     reason: str = Field(min_length=1, max_length=500)
 
 
-class SimMove(SimReason):
-    """The state that a card goes into, and why."""
-
-    state: CardState
-
-
 class Verification(Body):
     """Who checked whose number it is (SIM-04)."""
 
@@ -114,16 +108,6 @@ async def list_locks(
 async def show_sim(who: Who, of: Of, iccid: str) -> SimView:
     """One card."""
     return await of.sims.show(who, iccid)
-
-
-@router.post(
-    "/sims/{iccid}/state",
-    responses=problems(404, 409),
-    openapi_extra=needs(Scope.SIMS_WRITE),
-)
-async def move_sim(who: Who, of: Of, iccid: str, body: SimMove) -> SimView:
-    """Move a card along its life; `lost`, `damaged`, `suspended_…` stop it within a second."""
-    return await of.sims.change_state(who, iccid, body.state, body.reason)
 
 
 @router.post("/sims/{iccid}/verify", responses=problems(404), openapi_extra=needs(Scope.SIMS_WRITE))

@@ -7,7 +7,7 @@ from typing import Final
 _BLOCKED: Final = "modemctl sims puk ask ICCID --reason WHY, by two persons (ModemctlCardBlocked)"
 _CURES: Final = {
     "unregistered": "modemctl sims import cards.csv, or take the card out",
-    "not_issued": "modemctl sims state ICCID issued --reason WHY, or import a list that says so",
+    "not_issued": "modemctl sims requests: what it waits for; else: modemctl sims request ICCID",
     "unverified": "modemctl sims verify ICCID --by WHO",
     "moved": "put it back, or say that it stays: modemctl modems bind BAY --reason WHY",
     "unbound": "modemctl modems bind BAY --reason WHY",

@@ -7,12 +7,14 @@ from typing import Final
 
 import click
 
+from modemctl.cli.card_life import COMMANDS as LIFE
 from modemctl.cli.client import Connection, Json, Record, in_path, records
 from modemctl.cli.forms import upload_list
 from modemctl.cli.puks import puk
 from modemctl.cli.show import as_json_option, show_done, show_record, show_table
 from modemctl.cli.sim_locks import locks
 from modemctl.lifecycle import CardState
+from modemctl.policy.custody import ENDS
 
 _COLUMNS: Final = (
     "iccid", "number", "holder", "department", "state", "is_paused", "pin_state", "bay",
@@ -94,13 +96,16 @@ def _became(done: Record, *, is_trial: bool) -> str:
 
 @sims.command(epilog="Example: modemctl sims state 89860012345678901234 lost --reason 'desk empty'")
 @click.argument("iccid")
-@click.argument("state", type=click.Choice([str(state) for state in CardState]))
+@click.argument("state", type=click.Choice([str(state) for state in ENDS]))
 @_reason
+@click.option("--until", help="Of a penalty: when it ends by itself (2026-12-21T00:00+08:00).")
+@click.option("--carrier-reference", help="What the carrier answered to the report of a loss.")
 @as_json_option
 @click.pass_obj
-def state(connection: Connection, iccid: str, state: str, reason: str, *, as_json: bool) -> None:
-    """Move a card along its life; its traffic stops where it must."""
-    _change(connection, iccid, "state", {"state": state, "reason": reason}, as_json=as_json)
+def state(connection: Connection, /, *, iccid: str, as_json: bool, **sent: str | None) -> None:
+    """Stop a card or give it up, at once; what lets it go on: `sims release`, `sims request`."""
+    body: dict[str, Json] = {key: value for key, value in sent.items() if value is not None}
+    _change(connection, iccid, "state", body, as_json=as_json)
 
 
 @sims.command(epilog="Example: modemctl sims pause 89860012345678901234 --reason 'complaints'")
@@ -170,4 +175,6 @@ def _change(
 
 sims.add_command(locks)
 sims.add_command(puk)
+for _command in LIFE:
+    sims.add_command(_command)
 COMMANDS: Final = {"sims": sims}

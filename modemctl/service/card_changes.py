@@ -34,7 +34,7 @@ def differences(line: CardLine, card: Card) -> Sequence[LineError]:
         "state": (new.state, card.state),
     }
     rule = "the card is registered otherwise"
-    cure = "modemctl sims state ICCID returned, then provisioned; then this list again"
+    cure = "modemctl sims state ICCID returned; then ask for it: modemctl sims request ICCID"
     brought = completion(line, {card.iccid: card})
     return [
         fault(line, name, rule, "SIM-05", cure=cure)

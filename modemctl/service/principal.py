@@ -30,6 +30,11 @@ class Scope(StrEnum):
     MODEMS_CONFIGURE = "modems:configure"  # AT commands that set
     SIMS_READ = "sims:read"
     SIMS_WRITE = "sims:write"
+    SIMS_REQUEST = "sims:request"
+    SIMS_REVIEW = "sims:review"  # sales: who asks, for what, in whose name
+    SIMS_APPROVE = "sims:approve"  # the head of the card's department
+    SIMS_PROVISION = "sims:provision"  # IT
+    SIMS_ISSUE = "sims:issue"  # hand out; end a suspension
     INBOX_READ = "inbox:read"
     CALLS_READ = "calls:read"
     OPT_OUTS_WRITE = "opt_outs:write"
@@ -70,8 +75,14 @@ ROLES: Final[Mapping[str, frozenset[Scope]]] = {
     "maintainer": _READ
     | {Scope.MODEMS_OPERATE, Scope.MODEMS_CONFIGURE, Scope.STOPS_PLACE, Scope.INCIDENTS_WRITE},
     "technician": _READ
-    | {Scope.MODEMS_OPERATE, Scope.SIMS_WRITE, Scope.REQUESTS_USE, Scope.STOPS_PLACE,
-       Scope.INCIDENTS_WRITE},
+    | {Scope.MODEMS_OPERATE, Scope.SIMS_WRITE, Scope.SIMS_PROVISION, Scope.SIMS_ISSUE,
+       Scope.REQUESTS_USE, Scope.STOPS_PLACE, Scope.INCIDENTS_WRITE},
+    "card_requester": frozenset({Scope.SIMS_READ, Scope.SIMS_REQUEST}),
+    "sales": frozenset(
+        {Scope.SIMS_READ, Scope.SIMS_WRITE, Scope.SIMS_REVIEW, Scope.SIMS_ISSUE, Scope.PII_READ,
+         Scope.EVENTS_READ, Scope.REQUESTS_USE}
+    ),
+    "department_head": frozenset({Scope.SIMS_READ, Scope.SIMS_APPROVE, Scope.PII_READ}),
     "records": frozenset(
         {Scope.RECORDS_WRITE, Scope.REQUESTS_USE, Scope.AUDIT_READ, Scope.BATCHES_READ,
          Scope.EVENTS_READ}

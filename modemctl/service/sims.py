@@ -1,24 +1,24 @@
-"""The register of SIM cards: import, look up, change of state, pause (SIM-01 … SIM-06)."""
+"""The register of SIM cards: import, look up, verify, pause (`service.custody`: their lives)."""
 
 from __future__ import annotations
 
-import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
-from modemctl.errors import InvalidRequest, NotFound, PolicyRefused, TamperedError
+from modemctl.errors import InvalidRequest, NotFound
 from modemctl.lifecycle import CardState
-from modemctl.model import EventKind, Iccid, Topic, mask_number
+from modemctl.model import EventKind, Iccid, Topic
+from modemctl.policy.custody import Step
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
+from modemctl.service.card_acts import change_card, note, required
 from modemctl.service.card_changes import completion, differences, fault
 from modemctl.service.card_lists import CardLine, LineError, Reading, read_cards
 from modemctl.service.pages import Page, decode_text, encode_cursor
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.recipients import ListFormat, Spooled
+from modemctl.service.sim_views import SimView, unknown, view
 from modemctl.store import Store, Tx, pin_changes, pins
 from modemctl.store import sims as rows
 from modemctl.store.pins import PinImport
@@ -26,40 +26,6 @@ from modemctl.store.sims import Card, NewCard, Ownership
 from modemctl.store.transaction import Json
 
 __all__ = ["CardImport", "CardState", "LineError", "Ownership", "PinImport", "SimView", "Sims"]
-
-ResultT = TypeVar("ResultT")
-
-_REASON_MAX: Final = 500
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimView:
-    """One card. Number and holder are masked without `pii:read`; a PIN is never shown.
-
-    `is_intact` is false where the row was altered behind our back: the card is not used then.
-    """
-
-    iccid: str
-    number: str | None
-    holder: str | None
-    department: str | None
-    ownership: Ownership
-    lessor: str | None
-    carrier: str | None
-    card_group: str | None
-    state: CardState
-    is_reserved: bool
-    verified_at: datetime | None
-    verified_by: str | None
-    has_pin: bool
-    pin_state: str
-    pin_import_id: str | None
-    is_paused: bool
-    bay: str | None
-    is_intact: bool
-    created_at: datetime
-    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +118,7 @@ class Sims:
             lambda conn: rows.find(conn, vault, query, after=after, limit=limit + 1)
         )
         more = encode_cursor(found[limit - 1].iccid) if len(found) > limit else None
-        return Page(items=[_view(card, who) for card in found[:limit]], next=more)
+        return Page(items=[view(card, who) for card in found[:limit]], next=more)
 
     async def show(self, who: Principal, iccid: str) -> SimView:
         """One card.
@@ -165,52 +131,34 @@ class Sims:
         vault = self._store.vault
         card = await self._store.read(lambda conn: rows.read(conn, vault, iccid))
         if card is None or not who.sees(card.department):
-            raise _unknown(iccid)
-        return _view(card, who)
-
-    async def change_state(self, who: Principal, iccid: str, to: CardState, reason: str) -> SimView:
-        """Move a card along its life (SIM-02, SIM-09, SIM-12); stops its traffic where it must.
-
-        Raises:
-            NotPermitted, InvalidRequest: scope or reason.
-            NotFound: not registered, or of another department.
-            Conflict: the card's life has no such step.
-            PolicyRefused: SIM-01, SIM-04: it lacks what an issued card needs; SEC-05: altered row.
-        """
-        _require_reason(reason)
-
-        def act(tx: Tx, card: Card) -> None:
-            if to is CardState.ISSUED:
-                _require_complete(card)
-            before = rows.change_state(tx, iccid, to)
-            details = {"before": before.value, "after": to.value, "reason": reason.strip()}
-            details |= {"source": who.source, "policy": "SIM-02"}
-            tx.audit(who.name, "sim.state", iccid, {**details})
-
-        return await self._change(who, iccid, act)
+            raise unknown(iccid)
+        return view(card, who)
 
     async def verify(self, who: Principal, iccid: str, *, verified_by: str) -> SimView:
         """Note that `verified_by` checked whose number it is (SIM-04).
 
         Raises:
-            NotPermitted, InvalidRequest, NotFound, PolicyRefused: as `change_state`.
+            NotPermitted, InvalidRequest: scope or name.
+            NotFound: not registered, or of another department.
+            PolicyRefused: SEC-05: altered row.
         """
+        who.require(Scope.SIMS_WRITE)
         name = verified_by.strip()
         if not name or len(name) > 128:
             raise InvalidRequest("must have 1 to 128 characters", field="verified_by")
 
         def act(tx: Tx, _card: Card) -> None:
             rows.verify(tx, iccid, by=name, at=tx.now)
-            details = {"verified_by": name, "source": who.source, "policy": "SIM-04"}
-            tx.audit(who.name, "sim.verify", iccid, details)
+            details = {"verified_by": name, "policy": "SIM-04"}
+            note(tx, who, "sim.verify", iccid, details, step=Step.VERIFIED, reason=name)
 
-        return await self._change(who, iccid, act)
+        return await change_card(self._store, who, iccid, act)
 
     async def pause(self, who: Principal, iccid: str, reason: str) -> SimView:
         """Let a card send nothing until it is resumed; it goes on receiving.
 
         Raises:
-            NotPermitted, InvalidRequest, NotFound, PolicyRefused: as `change_state`.
+            NotPermitted, InvalidRequest, NotFound, PolicyRefused: as `verify`.
         """
         return await self._set_paused(who, iccid, reason, is_paused=True)
 
@@ -218,7 +166,7 @@ class Sims:
         """Let a paused card send again.
 
         Raises:
-            NotPermitted, InvalidRequest, NotFound, PolicyRefused: as `change_state`.
+            NotPermitted, InvalidRequest, NotFound, PolicyRefused: as `verify`.
         """
         return await self._set_paused(who, iccid, reason, is_paused=False)
 
@@ -243,14 +191,14 @@ class Sims:
             Conflict: it neither stopped nor waits.
         """
         who.require(Scope.SIMS_WRITE)
-        _require_reason(reason)
+        why = required(reason)
 
         def act(tx: Tx) -> None:
             own = who.department
             if own is not None and not pins.is_import_of(tx.conn, import_id, own):
                 raise NotFound("no such import of PINs", field="import_id", value=import_id[:80])
             pins.resume_import(tx, import_id)
-            details = {"reason": reason.strip(), "source": who.source, "policy": "SIM-06"}
+            details = {"reason": why, "source": who.source, "policy": "SIM-06"}
             tx.audit(who.name, "pin_import.resume", import_id, details)
 
         await self._store.write(act)
@@ -258,40 +206,15 @@ class Sims:
     async def _set_paused(
         self, who: Principal, iccid: str, reason: str, *, is_paused: bool
     ) -> SimView:
-        _require_reason(reason)
+        who.require(Scope.SIMS_WRITE)
+        why = required(reason)
 
         def act(tx: Tx, _card: Card) -> None:
             if rows.set_paused(tx, iccid, is_paused=is_paused):
                 action = "sim.pause" if is_paused else "sim.resume"
-                details = {"reason": reason.strip(), "source": who.source}
-                tx.audit(who.name, action, iccid, {**details})
+                note(tx, who, action, iccid, {"reason": why})
 
-        return await self._change(who, iccid, act)
-
-    async def _change(self, who: Principal, iccid: str, act: Callable[[Tx, Card], None]) -> SimView:
-        """Run `act` on a card that the account sees; the card afterwards."""
-        who.require(Scope.SIMS_WRITE)
-
-        def change(tx: Tx) -> Card:
-            card = rows.read(tx.conn, tx.vault, iccid)
-            if card is None or not who.sees(card.department):
-                raise _unknown(iccid)
-            act(tx, card)
-            after = rows.read(tx.conn, tx.vault, iccid)
-            assert after is not None, "cards are not deleted"
-            return after
-
-        try:
-            return _view(await self._store.write(change), who)
-        except TamperedError:
-            _log.error("sim.tampered", extra={"iccid": iccid})
-            raise PolicyRefused(
-                "SEC-05",
-                "the card's row was altered outside modemctl",
-                cure="compare it with the audit log and register the card anew",
-                field="iccid",
-                value=iccid,
-            ) from None
+        return await change_card(self._store, who, iccid, act)
 
     def _read_number(self, number: str) -> str:
         found = normalise(number, self._numbers)
@@ -369,36 +292,27 @@ class _Import:
         changed: list[Json] = [*sorted(changes)]
         details: dict[str, Json] = {"changed": changed}  # no name, no number in the log
         details |= {"state": card.state.value, "department": card.department}
-        details |= {"source": self._who.source, "policy": "SIM-05"}
-        tx.audit(self._who.name, "sim.complete", card.iccid, details)
+        details["policy"] = "SIM-05"
+        step, why = Step.HANDED_OVER, "by a list"
+        note(tx, self._who, "sim.complete", card.iccid, details, step=step, reason=why)
 
     def _leave_traces(
         self, tx: Tx, added: Sequence[NewCard], fresh: Mapping[Iccid, str], import_id: str | None
     ) -> None:
-        source = self._who.source
         for card in added:
-            tx.audit(
-                self._who.name,
-                "sim.add",
-                card.iccid,
-                {
-                    "state": card.state.value,
-                    "department": card.department,
-                    "verified_at": None
-                    if card.verified_at is None
-                    else card.verified_at.isoformat(),
-                    "verified_by": card.verified_by,
-                    "source": source,
-                    "policy": "SIM-01",
-                },
-            )
+            at = card.verified_at
+            details: dict[str, Json] = {"state": card.state.value, "department": card.department}
+            details |= {"verified_at": None if at is None else at.isoformat()}
+            details |= {"verified_by": card.verified_by, "policy": "SIM-01"}
+            step, why = Step.REGISTERED, "by a list"
+            note(tx, self._who, "sim.add", card.iccid, details, step=step, reason=why)
             tx.event(EventKind.SIM, card.iccid, {"added": True})
         if import_id is not None:
             tx.audit(
                 self._who.name,
                 "pin_import.add",
                 import_id,
-                {"n_cards": len(fresh), "source": source, "policy": "SIM-06"},
+                {"n_cards": len(fresh), "source": self._who.source, "policy": "SIM-06"},
             )
         tx.wake(Topic.SIMS)
 
@@ -421,55 +335,3 @@ def _outside(who: Principal, lines: Sequence[CardLine]) -> Sequence[LineError]:
         for line in lines
         if not who.sees(line.card.department)
     ]
-
-
-def _require_complete(card: Card) -> None:
-    if card.verified_at is None:
-        rule, cure = "the holder's identity is not verified", "modemctl sims verify ICCID --by WHO"
-        raise PolicyRefused("SIM-04", rule, field="verified_at", cure=cure)
-    if card.holder is None or card.department is None:
-        rule, cure = (
-            "an issued card needs holder and department",
-            "modemctl sims import a list of both",
-        )
-        raise PolicyRefused("SIM-01", rule, field="holder", cure=cure)
-
-
-def _require_reason(reason: str) -> None:
-    if not reason.strip() or len(reason) > _REASON_MAX:
-        raise InvalidRequest(f"must have 1 to {_REASON_MAX} characters", field="reason")
-
-
-def _unknown(iccid: str) -> NotFound:
-    cure = "modemctl sims lists them; new cards: modemctl sims import cards.csv"
-    return NotFound("no such card in the register", field="iccid", value=iccid[:22], cure=cure)
-
-
-def _view(card: Card, who: Principal) -> SimView:
-    is_open = Scope.PII_READ in who.scopes
-    number, holder = card.number, card.holder
-    if not is_open:
-        number = None if number is None else mask_number(number)
-        holder = None if holder is None else f"{holder[:1]}**"
-    return SimView(
-        iccid=card.iccid,
-        number=number,
-        holder=holder,
-        department=card.department,
-        ownership=card.ownership,
-        lessor=card.lessor,
-        carrier=card.carrier,
-        card_group=card.card_group,
-        state=card.state,
-        is_reserved=card.is_reserved,
-        verified_at=card.verified_at,
-        verified_by=card.verified_by,
-        has_pin=card.has_pin,
-        pin_state=card.pin_state,
-        pin_import_id=card.pin_import_id,
-        is_paused=card.is_paused,
-        bay=card.bay,
-        is_intact=card.is_intact,
-        created_at=card.created_at,
-        updated_at=card.updated_at,
-    )

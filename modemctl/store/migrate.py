@@ -9,16 +9,17 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, create_engine, insert, inspect
+from sqlalchemy import Column, Connection, create_engine, insert, inspect
 from sqlalchemy.exc import DBAPIError
 
 from modemctl.errors import ConfigError
 from modemctl.store.engine import SCHEMA_REVISION, require_key, sqlite_path
 from modemctl.store.evidence import seal_states
 from modemctl.store.keys import seed, unlock
+from modemctl.store.reseals import seal_cards
 from modemctl.store.steady import seal_anchors
 from modemctl.store.stop_book import seal_first
-from modemctl.store.tables import batch, data_key, meta, stop_seal
+from modemctl.store.tables import batch, data_key, meta, sim, stop_seal
 from modemctl.vault import Vault
 
 
@@ -47,8 +48,10 @@ def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | No
                 raise ConfigError([f"database {engine.url} holds tables that are not modemctl's"])
             config = alembic_config()
             config.attributes["connection"] = connection
-            had_seals, had_steady = _has_seals(connection), _has_sealed_time(connection)
+            had_seals = _has(connection, batch.c.state_mac)
+            had_steady = _has_sealed_time(connection)
             had_stops = inspect(connection).has_table(stop_seal.name)
+            had_revisions = _has(connection, sim.c.revision)
             had_keys = inspect(connection).has_table(data_key.name)
             command.upgrade(config, SCHEMA_REVISION)
             if not tables:
@@ -69,6 +72,8 @@ def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | No
                 seal_states(connection, vault)
             if tables and not had_steady:
                 seal_anchors(connection, vault)
+            if tables and not had_revisions:
+                seal_cards(connection, vault)
     except DBAPIError as error:
         raise ConfigError([f"database {engine.url} cannot be opened: {error.orig}"]) from None
     finally:
@@ -76,11 +81,11 @@ def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | No
     return copy
 
 
-def _has_seals(connection: Connection) -> bool:
-    """Whether batches carry seals of their states: what is unsealed then was altered."""
+def _has(connection: Connection, column: Column[bytes] | Column[int]) -> bool:
+    """Whether a column is there already: rows that its seal does not fit then were altered."""
     inspector = inspect(connection)
-    return inspector.has_table(batch.name) and batch.c.state_mac.name in {
-        column["name"] for column in inspector.get_columns(batch.name)
+    return inspector.has_table(column.table.name) and column.name in {
+        one["name"] for one in inspector.get_columns(column.table.name)
     }
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, RowMapping, Table, bindparam, func, select
 from modemctl.lifecycle import BatchState, CardState
 from modemctl.policy.admission import AdmissionState
 from modemctl.policy.dual import DualState
+from modemctl.store import custody
 from modemctl.store.accounts import AccountState
 from modemctl.store.seals import UNREADABLE, named
 from modemctl.store.tables import (
@@ -89,6 +90,7 @@ def replay(conn: Connection) -> Iterator[str]:
     """
     for rule in _RULES:
         yield from named(rule.table.name, _replay(conn, rule))
+    yield from named("custody", custody.replay(conn))
 
 
 def _replay(conn: Connection, rule: _Rule) -> Iterator[str]:
@@ -177,8 +179,13 @@ def _admission(row: RowMapping) -> _Row:
     return row["state"], _ms(at)
 
 
-def _card_state(name: str) -> _Act:
-    return lambda entry: (CardState(str(entry.details[name])).value,)
+def _card(entry: _Entry) -> _Row:
+    """State and revision of a card; acts before schema 0022 told no revision, and no pause."""
+    told = entry.details.get("after", entry.details.get("state"))
+    if told is None and not entry.before:
+        return _UNTOLD
+    state = CardState(str(told)).value if told is not None else (entry.before or ("",))[0]
+    return state, entry.details.get("revision", 0)
 
 
 def _account(entry: _Entry) -> _Row:
@@ -241,6 +248,12 @@ _IN_ORDER: Final = (
         audit_entry.c.seq,
     )
 )
+CARD_ACTS: Final = (
+    "sim.add", "sim.complete", "sim.state", "sim.verify", "sim.pause", "sim.resume", "sim.request",
+    "sim.carrier", "sim.replace",
+)  # fmt: skip
+"""Acts that change a card's row; each tells the revision that it left."""
+
 _TYING: Final = frozenset({"bay.learn", "bay.bind"})
 _RULES: Final[Sequence[_Rule]] = (
     _Rule(
@@ -359,12 +372,8 @@ _RULES: Final[Sequence[_Rule]] = (
     _Rule(
         table=sim,
         subject=lambda row: str(row["iccid"]),
-        acts={
-            "sim.add": _card_state("state"),
-            "sim.complete": _card_state("state"),
-            "sim.state": _card_state("after"),
-        },
-        read=lambda row: (row["state"],),
+        acts=dict.fromkeys(CARD_ACTS, _card),
+        read=lambda row: (row["state"], row["revision"]),
     ),
     _Rule(
         table=incident,

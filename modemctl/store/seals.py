@@ -19,6 +19,7 @@ from modemctl.store import (
     accounts,
     admissions,
     authorities,
+    custody,
     dual,
     erasures,
     holds,
@@ -54,6 +55,7 @@ from modemctl.store.tables import (
     stop_seal,
     text_use,
 )
+from modemctl.store.tables import custody as custody_table
 from modemctl.store.texts import is_intact as is_use_intact
 from modemctl.vault import Vault
 
@@ -165,6 +167,10 @@ def _sim(conn: Connection, vault: Vault, key: str) -> bool:
     return True
 
 
+def _custody(conn: Connection, vault: Vault, key: str) -> bool:
+    return custody.is_intact(conn, vault, int(key))
+
+
 def _batch(conn: Connection, vault: Vault, key: str) -> bool:
     """State, confirmations, approvals, and the digest over the header."""
     row = conn.execute(select(*batch.c).where(batch.c.batch_id == key)).mappings().one()
@@ -220,6 +226,7 @@ SEALED: Final[Mapping[Table, _Check]] = {
     authorisation: _authorisation,
     batch: _batch,  # and its rows of `confirmation` and `approval`
     sim: _sim,
+    custody_table: _custody,
     bay_tie: _bay_tie,
     admission: _admission,
     puk_request: _puk_request,

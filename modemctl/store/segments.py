@@ -290,16 +290,7 @@ def _requeued(row: RowMapping, note: Note, bound: frozenset[int]) -> dict[str, o
 
 
 _CARDS: Final = select(
-    sim.c.iccid,
-    sim.c.holder,
-    sim.c.department,
-    sim.c.carrier,
-    sim.c.card_group,
-    sim.c.state,
-    sim.c.verified_at,
-    sim.c.ownership,
-    sim.c.is_reserved,
-    sim.c.is_paused,
+    *sims.SEALED,
     sim.c.mac,
 ).where(sim.c.iccid.in_(bindparam("ids", expanding=True)))
 _FITNESS: Final = select(modem.c.bay, modem.c.signal_dbm, modem.c.breakers).where(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, fields
+from datetime import date, datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import Connection, RowMapping, Select, insert, select, update
 
 from modemctl.errors import Conflict, NotFound, TamperedError
-from modemctl.lifecycle import CARD, CardState, sources
+from modemctl.lifecycle import CARD, CardState, ModemState, sources
 from modemctl.model import EventKind, Iccid, Topic
+from modemctl.policy.custody import IN_REQUEST
 from modemctl.store.tables import modem, sim, to_ms
 from modemctl.store.transaction import Tx
 from modemctl.vault import Vault
@@ -23,18 +25,33 @@ class Ownership(StrEnum):
 
     OWNED = "owned"
     LEASED = "leased"
+    PERSONAL = "personal"  # its holder's own, in his real name
+
+
+_NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewCard:
-    """A card to register. `number` in E.164 form."""
+    """A card to register. `number` in E.164 form; `requested_by` an account.
+
+    `user_name`: who has it in use, where that is not the holder; `is_pool`: its department has.
+    """
 
     iccid: Iccid
     number: str | None = field(default=None, repr=False)
     holder: str | None = None
     department: str | None = None
+    user_name: str | None = None
+    purpose: str | None = None
+    is_pool: bool = False
     ownership: Ownership = Ownership.OWNED
     lessor: str | None = None
+    contract: str | None = None
+    lease_from: date | None = None
+    lease_until: date | None = None
+    requested_by: str | None = None
+    replaces: Iccid | None = None
     carrier: str | None = None
     card_group: str | None = None
     state: CardState = CardState.REQUESTED
@@ -47,19 +64,35 @@ class NewCard:
 class Card:
     """A registered card. Build nothing on one that is not intact: its MAC or number does not fit.
 
-    `bay` is where it was seen last, None if nowhere.
+    `bay` is where it was seen last, None if nowhere. `revision` counts its changes: the log tells
+    each, so that a row of yesterday is known.
     """
 
     iccid: Iccid
     number: str | None = field(repr=False)
     holder: str | None
     department: str | None
+    user_name: str | None
+    purpose: str | None
+    is_pool: bool
     ownership: Ownership
     lessor: str | None
+    contract: str | None
+    lease_from: date | None
+    lease_until: date | None
     carrier: str | None
     card_group: str | None
     state: CardState
     is_reserved: bool
+    requested_by: str | None
+    reviewed_by: str | None
+    approved_by: str | None
+    suspended_until: datetime | None
+    carrier_reference: str | None
+    carrier_told_at: datetime | None
+    replaces: Iccid | None
+    replaced_by: Iccid | None
+    revision: int
     verified_at: datetime | None
     verified_by: str | None
     has_pin: bool
@@ -84,6 +117,17 @@ class Query:
     bay: str | None = None
 
 
+SEALED: Final = (
+    sim.c.iccid, sim.c.number_bidx, sim.c.holder, sim.c.department, sim.c.user_name,
+    sim.c.purpose, sim.c.is_pool, sim.c.ownership, sim.c.lessor, sim.c.contract,
+    sim.c.lease_from, sim.c.lease_until, sim.c.carrier, sim.c.card_group, sim.c.state,
+    sim.c.is_reserved, sim.c.is_paused, sim.c.verified_at, sim.c.verified_by,
+    sim.c.requested_by, sim.c.reviewed_by, sim.c.approved_by, sim.c.suspended_until,
+    sim.c.carrier_reference, sim.c.carrier_told_at, sim.c.replaces, sim.c.replaced_by,
+    sim.c.revision,
+)  # fmt: skip
+"""What a card's MAC covers: all but its PIN, which is sealed for itself, and the MAC."""
+
 _SEEN_IN: Final = (
     select(modem.c.bay)
     .where(modem.c.iccid == sim.c.iccid)
@@ -95,7 +139,7 @@ _SEEN_IN: Final = (
 
 def row_mac(vault: Vault, row: Mapping[str, object]) -> bytes:
     """The MAC of a card's row, given all columns that it covers."""
-    return vault.mac("sim", *_mac_fields(row))
+    return vault.mac("card", *_mac_fields(row))
 
 
 def check_row(vault: Vault, row: RowMapping) -> None:
@@ -104,7 +148,7 @@ def check_row(vault: Vault, row: RowMapping) -> None:
     Raises:
         TamperedError: the row was not written by this controller.
     """
-    vault.check_mac(row["mac"], "sim", *_mac_fields({**row}))
+    vault.check_mac(row["mac"], "card", *_mac_fields({**row}))
 
 
 def read(conn: Connection, vault: Vault, iccid: str) -> Card | None:
@@ -139,6 +183,30 @@ def find(
     return [_card(vault, row) for row in conn.execute(statement).mappings()]
 
 
+def in_request(conn: Connection, vault: Vault, *, department: str | None) -> Sequence[Card]:
+    """Cards that somebody asked for and does not have yet; of one department, or of all."""
+    statement = _with_bay().where(sim.c.state.in_(IN_REQUEST)).order_by(sim.c.iccid)
+    is_asked = (sim.c.state != CardState.PROVISIONED) | sim.c.requested_by.is_not(None)
+    statement = statement.where(is_asked)
+    if department is not None:
+        statement = statement.where(sim.c.department == department)
+    return [_card(vault, row) for row in conn.execute(statement).mappings()]
+
+
+def held_by(conn: Connection, vault: Vault, name: str) -> Sequence[Card]:
+    """Every card that has this holder, or this user; also those that are given up."""
+    is_his = (sim.c.holder == name) | (sim.c.user_name == name)
+    rows = conn.execute(_with_bay().where(is_his).order_by(sim.c.iccid))
+    return [_card(vault, row) for row in rows.mappings()]
+
+
+def bay_of(conn: Connection, iccid: str) -> str | None:
+    """The bay that holds a card now; None where none does, or its modem is gone."""
+    held = select(modem.c.bay).where(modem.c.iccid == iccid, modem.c.state != ModemState.ABSENT)
+    bay: str | None = conn.scalar(held.limit(1))
+    return bay
+
+
 def add(tx: Tx, cards: Sequence[NewCard]) -> None:
     """Register cards that the register does not know.
 
@@ -162,8 +230,10 @@ def holders_of_numbers(tx: Tx, numbers: Iterable[str]) -> Mapping[str, Iccid]:
     return {by_index[row.number_bidx]: Iccid(row.iccid) for row in rows}
 
 
-def change_state(tx: Tx, iccid: str, to: CardState) -> CardState:
-    """Move a card along its life; returns the state before.
+def change_state(
+    tx: Tx, iccid: str, to: CardState, also: Mapping[str, object] = _NOTHING
+) -> CardState:
+    """Move a card along its life, with `also` among its columns; returns the state before.
 
     Raises:
         NotFound: the register does not know it.
@@ -180,10 +250,30 @@ def change_state(tx: Tx, iccid: str, to: CardState) -> CardState:
             cure="possible: " + (", ".join(sorted(CARD[before])) or "nothing"),
             policy="SIM-02",
         )
-    _update(tx, row, {"state": to})
+    _update(tx, row, {**also, "state": to})
     tx.event(EventKind.SIM, iccid, {"state": to.value, "before": before.value})
     tx.wake(Topic.SIMS, Topic.STOP, Topic.WORK)
     return before
+
+
+def ask_again(tx: Tx, card: NewCard) -> None:
+    """Let a request for a card that lies in the drawer begin: nothing of its former holder stays.
+
+    Its number and PIN do, where the request brings no other number.
+
+    Raises:
+        NotFound: the register does not know it.
+        Conflict: somebody has it.
+        TamperedError: the row was altered.
+    """
+    changes: dict[str, object] = {name: getattr(card, name) for name in _OWN_FIELDS}
+    changes |= dict.fromkeys(_OF_A_LIFE)
+    for name in _OF_THE_CARD:
+        if changes[name] is None:
+            del changes[name]
+    if card.number is not None:
+        changes |= _number_columns(tx, card)
+    change_state(tx, card.iccid, CardState.REQUESTED, changes)
 
 
 def hand_over(tx: Tx, card: NewCard, names: Collection[str]) -> None:
@@ -222,6 +312,23 @@ def verify(tx: Tx, iccid: str, *, by: str, at: datetime) -> None:
     tx.wake(Topic.SIMS, Topic.WORK)
 
 
+def amend(tx: Tx, iccid: str, changes: Mapping[str, object]) -> None:
+    """Change columns of a card that the MAC covers, its state left as it is.
+
+    Raises:
+        NotFound: the register does not know it.
+        TamperedError: the row was altered.
+    """
+    _update(tx, _own_row(tx, iccid), changes)
+    tx.event(EventKind.SIM, iccid, {"amended": True})
+    tx.wake(Topic.SIMS, Topic.WORK)
+
+
+def revision(tx: Tx, iccid: str) -> int:
+    """How many changes of a card's row there were; 0 for a card that is not registered."""
+    return tx.conn.scalar(select(sim.c.revision).where(sim.c.iccid == iccid)) or 0
+
+
 def set_paused(tx: Tx, iccid: str, *, is_paused: bool) -> bool:
     """Pause or resume a card; False where it was so already.
 
@@ -256,32 +363,20 @@ def _own_row(tx: Tx, iccid: str) -> RowMapping:
 
 
 def _update(tx: Tx, row: RowMapping, changes: Mapping[str, object]) -> None:
-    after = {**row, **changes}
+    counted = {**changes, "revision": row["revision"] + 1}
+    after = {**row, **counted}
     tx.conn.execute(
         update(sim)
         .where(sim.c.iccid == row["iccid"])
-        .values({**changes, "mac": row_mac(tx.vault, after), "updated_at": tx.now})
+        .values({**counted, "mac": row_mac(tx.vault, after), "updated_at": tx.now})
     )
 
 
 def _values(tx: Tx, card: NewCard) -> dict[str, object]:
-    values: dict[str, object] = {
-        "iccid": card.iccid,
-        **_number_columns(tx, card),
-        "holder": card.holder,
-        "department": card.department,
-        "ownership": card.ownership,
-        "lessor": card.lessor,
-        "carrier": card.carrier,
-        "card_group": card.card_group,
-        "state": card.state,
-        "is_reserved": card.is_reserved,
-        "is_paused": False,
-        "verified_at": card.verified_at,
-        "verified_by": card.verified_by,
-        "created_at": tx.now,
-        "updated_at": tx.now,
-    }
+    values: dict[str, object] = dict.fromkeys(column.name for column in SEALED)
+    values |= {name: getattr(card, name) for name in _OWN_FIELDS}
+    values |= _number_columns(tx, card)
+    values |= {"is_paused": False, "revision": 0, "created_at": tx.now, "updated_at": tx.now}
     return {**values, "mac": row_mac(tx.vault, values)}
 
 
@@ -293,23 +388,21 @@ def _number_columns(tx: Tx, card: NewCard) -> dict[str, object]:
 
 
 def _mac_fields(row: Mapping[str, object]) -> tuple[str | int | None, ...]:
-    """All that decides which traffic a card carries."""
-    verified_at = row["verified_at"]
-    assert verified_at is None or isinstance(verified_at, datetime)
-    return (
-        str(row["iccid"]),
-        _text(row["department"]),
-        str(row["state"]),
-        None if verified_at is None else to_ms(verified_at),
-        str(row["ownership"]),
-        bool(row["is_reserved"]),
-        _text(row["card_group"]),
-        bool(row["is_paused"]),
-    )
+    """All that decides which traffic a card carries, and for whom."""
+    return tuple(_plain(row[column.name]) for column in SEALED)
 
 
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+def _plain(value: object) -> str | int | None:
+    match value:
+        case None | bool() | int():
+            return value
+        case datetime():
+            return to_ms(value)
+        case date():
+            return value.isoformat()
+        case bytes():
+            return value.hex()
+    return str(value)
 
 
 def _card(vault: Vault, row: RowMapping) -> Card:
@@ -326,22 +419,25 @@ def _card(vault: Vault, row: RowMapping) -> Card:
     return Card(
         iccid=Iccid(row["iccid"]),
         number=number,
-        holder=row["holder"],
-        department=row["department"],
         ownership=ownership,
-        lessor=row["lessor"],
-        carrier=row["carrier"],
-        card_group=row["card_group"],
         state=CardState(row["state"]),
-        is_reserved=row["is_reserved"],
-        verified_at=row["verified_at"],
-        verified_by=row["verified_by"],
         has_pin=row["pin_enc"] is not None,
-        pin_state=row["pin_state"],
-        pin_import_id=row["pin_import_id"],
-        is_paused=row["is_paused"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
         bay=row["seen_in"],
         is_intact=is_intact,
+        **{name: row[name] for name in _AS_THEY_ARE},
     )
+
+
+_MADE: Final = frozenset({"iccid", "ownership", "state"})
+_OWN_FIELDS: Final = tuple(one.name for one in fields(NewCard) if one.name != "number")
+_OF_A_LIFE: Final = (
+    "verified_at", "verified_by", "reviewed_by", "approved_by", "suspended_until",
+    "carrier_reference", "carrier_told_at", "replaced_by",
+)  # fmt: skip
+"""Columns that end with a card's holder."""
+_OF_THE_CARD: Final = ("carrier", "card_group")
+"""Columns that stay, where a request brings none."""
+
+_AS_THEY_ARE: Final = tuple(
+    one.name for one in fields(Card) if one.name in sim.c and one.name not in _MADE
+)

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from api.app import Services, create_app
 from api.server import serve
 from modemctl.config import ApiSettings, Settings
+from modemctl.policy.custody import WorkingDays
 from modemctl.policy.records import RecordClass, Retention
 from modemctl.service.accounts import AccountKind, Accounts, bootstrap
 from modemctl.service.admissions import Admissions
@@ -22,6 +23,8 @@ from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches, SubmissionRules
 from modemctl.service.behaviour import Behaviour, rules_of
 from modemctl.service.calls import Calls
+from modemctl.service.card_endings import Endings
+from modemctl.service.custody import Custody
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import Dual, DualKind, DualState
 from modemctl.service.erasures import Erasures
@@ -30,6 +33,7 @@ from modemctl.service.freezing import Freezing
 from modemctl.service.gate import Gate
 from modemctl.service.grants import Grants
 from modemctl.service.health import Health
+from modemctl.service.histories import Histories
 from modemctl.service.holds import Holds
 from modemctl.service.inbox import Inbox
 from modemctl.service.incidents import Incidents, Office
@@ -38,6 +42,7 @@ from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
+from modemctl.service.offboarding import Offboarding
 from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
 from modemctl.service.principal import ADMINISTRATOR, Principal
@@ -156,6 +161,7 @@ def make_services(
     """All services over one store."""
     rules = SubmissionRules.of(Settings(api=settings))
     numbers = rules.numbers()
+    zone = ZoneInfo("Asia/Shanghai")
     general = rules.approvals.general_department
     grants = Grants(store, steps=STEPS)
     freezing = Freezing(store, general_department=general)
@@ -181,9 +187,13 @@ def make_services(
         opt_outs=OptOuts(store, numbers),
         modems=office.modems,
         admissions=office.admissions,
-        sims=Sims(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai")),
         stops=office.stops,
         incidents=Incidents(store, office),
+        sims=Sims(store, numbers=numbers, zone=zone),
+        custody=Custody(store, numbers=numbers),
+        endings=Endings(store),
+        histories=Histories(store, days=WorkingDays.of(Settings().hours, zone)),
+        offboarding=Offboarding(store),
         limits=Limits(store, rules.quota),
         self_tests=SelfTests(store, zone=ZoneInfo("Asia/Shanghai"), patience=0.05),
         locks=Locks(store),

@@ -106,7 +106,9 @@ async def test_a_card_is_paused_moved_and_kept_from_impossible_steps(bench):
         lost = await client.post(f"{where}/state", json={"state": "lost", "reason": "desk empty"})
         assert lost.json()["state"] == "lost"
         back = await client.post(f"{where}/state", json={"state": "issued", "reason": "found"})
-        assert back.status_code == 409
+        assert (back.status_code, back.json()["policy"]) == (403, "SIM-02")
+        again = {"state": "suspended_loss", "reason": "found"}
+        assert (await client.post(f"{where}/state", json=again)).status_code == 409
         odd = await client.post(f"{where}/state", json={"state": "eaten", "reason": "dog"})
         assert odd.json()["field"] == "state"
         assert (await client.get(where)).json()["state"] == "lost"

@@ -70,8 +70,6 @@ HARMLESS = {
         puk_request.bay puk_request.n_mismatches puk_request.node_id puk_request.outcome
         puk_request.puk_enc puk_request.tried_at puk_request.tries_before sim.pin_enc
         sim.pin_import_id sim.pin_state""",
-    "joins the seal with the register's life cycle": "sim.holder sim.carrier sim.lessor "
-    "sim.verified_by",
     "an idle key freezes later; its end is sealed": "api_key.last_used_at",
 }
 """Why → the columns of which a change is neither refused nor named."""
@@ -85,7 +83,7 @@ EMPTY = {
         NOTHING_SENT,
     ),
     **dict.fromkeys(
-        ("erasure", "legal_hold", "purge_run", "stop", "stop_batch", "stop_flight"), ACTS
+        ("custody", "erasure", "legal_hold", "purge_run", "stop", "stop_batch", "stop_flight"), ACTS
     ),
 }  # fmt: skip
 """Tables without rows in this site, with the reason why nobody need attack them."""

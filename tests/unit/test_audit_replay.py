@@ -1,7 +1,6 @@
 """Rows of yesterday with yesterday's valid MAC: only the audit log knows a later word on them."""
 
 from collections.abc import Sequence
-from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Table, delete, insert, select, update
@@ -9,11 +8,10 @@ from sqlalchemy import Table, delete, insert, select, update
 from modemctl.config.settings import ListMode
 from modemctl.lifecycle import CardState
 from modemctl.model import AccountId
-from modemctl.policy.numbers import NumberRules
 from modemctl.service.admissions import Admissions
+from modemctl.service.card_endings import Ending, Endings
 from modemctl.service.modems import Modems
 from modemctl.service.principal import Principal, Scope
-from modemctl.service.sims import Sims
 from modemctl.store import Store, ties
 from modemctl.store.tables import admission, audit_entry, bay_tie, sim
 from tests.support.stores import TestClock, open_store
@@ -117,8 +115,8 @@ async def test_a_lost_card_of_yesterday_is_not_issued_again(tmp_path):
     async with open_store(tmp_path) as store:
         await service(store)
         yesterday = await rows_of(store, sim)
-        cards = Sims(store, numbers=NumberRules(region="CN"), zone=ZoneInfo("Asia/Shanghai"))
-        await cards.change_state(person("anna"), CARD, CardState.LOST, "gone")
+        lost = Ending(state=CardState.LOST, reason="gone")
+        await Endings(store).end(person("anna"), CARD, lost)
     assert faults(tmp_path) == []
     put_back(tmp_path, sim, yesterday)
     (one,) = faults(tmp_path)

@@ -70,7 +70,8 @@ async def test_cards_are_imported_shown_and_moved(bench: ApiBench, cards: Path) 
     assert "paused" not in await good(bench, "sims", "resume", ICCID, *why)
     await good(bench, "sims", "verify", ICCID, "--by", "zhao")
     assert "is lost" in await good(bench, "sims", "state", ICCID, "lost", *why)
-    back = await run(bench, "sims", "state", ICCID, "requested", *why)
+    assert (await run(bench, "sims", "state", ICCID, "requested", *why)).status == 2
+    back = await run(bench, "sims", "state", ICCID, "suspended_loss", *why)
     assert back.status == 1
     assert (await run(bench, "sims", "state", ICCID, "gone", *why)).status == 2
     assert "no such card" in (await run(bench, "sims", "show", "89")).err

@@ -25,6 +25,7 @@ from modemctl.store.tables.batches import (
 from modemctl.store.tables.cards import (
     admission,
     bay_tie,
+    custody,
     modem,
     pin_attempt,
     pin_import,
@@ -61,6 +62,7 @@ __all__ = [
     "call",
     "card_lock",
     "confirmation",
+    "custody",
     "data_key",
     "dual_request",
     "duty",

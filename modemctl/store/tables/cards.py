@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Integer, LargeBinary, String, Table, Text, text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Date,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 from modemctl.lifecycle import CardState
 from modemctl.store.tables.schema import KEY, UtcMs, metadata, one_of
@@ -15,8 +26,14 @@ sim = Table(
     Column("number_bidx", LargeBinary, index=True),
     Column("holder", String(128)),
     Column("department", String(128)),
-    Column("ownership", String(16), nullable=False),  # owned, leased
+    Column("user_name", String(128)),  # who has it in use, where that is not the holder
+    Column("purpose", String(200)),
+    Column("is_pool", Boolean, nullable=False, server_default=text("0")),
+    Column("ownership", String(16), nullable=False),  # owned, leased, personal
     Column("lessor", String(128)),
+    Column("contract", String(128)),
+    Column("lease_from", Date),
+    Column("lease_until", Date),
     Column("carrier", String(64)),
     Column("card_group", String(64)),
     Column("state", String(24), nullable=False),
@@ -28,10 +45,40 @@ sim = Table(
     Column("pin_import_id", String(36)),
     Column("pin_state", String(24), nullable=False, server_default="unproved"),
     Column("is_paused", Boolean, nullable=False, server_default=text("0")),
+    Column("requested_by", String(36)),  # accounts, of the request that stands
+    Column("reviewed_by", String(36)),
+    Column("approved_by", String(36)),
+    Column("suspended_until", UtcMs),
+    Column("carrier_reference", String(128)),
+    Column("carrier_told_at", UtcMs),
+    Column("replaces", String(22)),
+    Column("replaced_by", String(22)),
+    Column("revision", Integer, nullable=False, server_default=text("0")),  # counts changes
     Column("created_at", UtcMs, nullable=False),
     Column("updated_at", UtcMs, nullable=False),
     Column("mac", LargeBinary, nullable=False),
     one_of("state", CardState),
+)
+
+custody = Table(
+    "custody",
+    metadata,
+    Column("custody_id", KEY, primary_key=True),
+    Column("iccid", String(22), nullable=False),
+    Column("seq", Integer, nullable=False),  # counts the steps of a card
+    Column("at", UtcMs, nullable=False),
+    Column("step", String(24), nullable=False),
+    Column("account_id", String(36), nullable=False),
+    Column("by", String(128), nullable=False),
+    Column("state", String(24), nullable=False),  # after the step, as holder and department
+    Column("holder", String(128)),
+    Column("user_name", String(128)),
+    Column("department", String(128)),
+    Column("reason", Text, nullable=False),
+    Column("reference", String(128)),
+    Column("other_iccid", String(22)),
+    Column("mac", LargeBinary, nullable=False),
+    UniqueConstraint("iccid", "seq"),
 )
 
 pin_import = Table(
