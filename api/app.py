@@ -30,6 +30,7 @@ from api.routes import (
     opt_outs,
     puks,
     records,
+    reports,
     requests,
     sims,
     stops,
@@ -64,6 +65,7 @@ _ROUTERS = (
     vault.router,
     events.router,
     audit.router,
+    reports.router,
     health.router,
 )
 _ABOUT = """\

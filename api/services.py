@@ -37,6 +37,7 @@ from modemctl.service.modems import Modems
 from modemctl.service.offboarding import Offboarding
 from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
+from modemctl.service.papers import Papers
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges
 from modemctl.service.self_tests import SelfTests
@@ -80,6 +81,7 @@ class Services:
     operators: Operators
     events: Events
     audits: Audits
+    papers: Papers
     health: Health
     holds: Holds
     purges: Purges

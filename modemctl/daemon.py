@@ -71,6 +71,8 @@ from modemctl.service.modems import Modems
 from modemctl.service.offboarding import Offboarding
 from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
+from modemctl.service.paper_orders import PaperRules
+from modemctl.service.papers import Papers
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges, retention
 from modemctl.service.self_tests import SelfTests
@@ -244,6 +246,11 @@ def make_services(
     rules = SubmissionRules.of(settings)
     general = settings.approvals.general_department
     numbers = rules.numbers()
+    audits = Audits(
+        store,
+        audit_public_key=audit_key.public_octets(),
+        head_file=settings.paths.state_dir / "audit.head",
+    )
     life = timedelta(hours=settings.people.request_hours)
     steps = {step for chain in settings.approvals.chains.values() for step in chain}
     grants = Grants(store, steps=steps, life=life)
@@ -297,10 +304,12 @@ def make_services(
         grants=grants,
         operators=Operators(store, general_department=general, life=life),
         events=Events(store, keep_days=settings.retention.events_days, general_department=general),
-        audits=Audits(
+        audits=audits,
+        papers=Papers(
             store,
-            audit_public_key=audit_key.public_octets(),
-            head_file=settings.paths.state_dir / "audit.head",
+            PaperRules.of(settings),
+            folder=settings.paths.state_dir / "reports",
+            audits=audits,
         ),
         health=Health(store),
         holds=Holds(store, numbers=numbers),
@@ -329,6 +338,7 @@ async def _run_on(
     telemetry.register(fleet.supervisor.snapshot)
     census = Census(store, fleet.rules.quota)
     telemetry.register(census.snapshot)
+    telemetry.register(lambda: BankSnapshot(overdue=services.papers.watch.counts()))
     await services.stops.recall()
     await _recover(store, fleet.rules, timedelta(minutes=settings.hours.hold_after_outage_minutes))
     manager = ServiceManager(store.clock)
@@ -350,6 +360,8 @@ async def _run_on(
                     group.create_task(services.purges.run(), name="purge"),
                     group.create_task(services.self_tests.keep(), name="self-tests"),
                     group.create_task(services.keyring.run(), name="keys"),
+                    group.create_task(services.papers.run(), name="reports"),
+                    group.create_task(services.papers.watch.run(), name="overdue reports"),
                     group.create_task(_feed_watchdog(store, manager), name="watchdog"),
                 ]
                 supervision = group.create_task(fleet.supervisor.run(), name="supervisor")

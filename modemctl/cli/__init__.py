@@ -60,6 +60,7 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "opt-outs": ("traffic", "Numbers that want no promotions."),
         "purge": ("records", "What has been kept long enough is removed, on record."),
         "record": ("local", "Record a modem's session to a file, without its secrets."),
+        "report": ("reports", "Reports: make, fetch, file and verify them."),
         "replay": ("local", "Serve a recording as a modem."),
         "request": ("requests", "Acts of two persons: one asks, a colleague confirms."),
         "resume": ("stops", "Lift a stop."),

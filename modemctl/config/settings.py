@@ -23,6 +23,7 @@ from pydantic import (
 from modemctl.config.content import ContentSettings
 from modemctl.config.limits import LimitsSettings
 from modemctl.config.people import PeopleSettings
+from modemctl.config.reports import CostsSettings, ReportsSettings
 from modemctl.config.retention import RetentionSettings
 from modemctl.config.slices import Count
 from modemctl.config.slices import Slice as _Slice
@@ -446,6 +447,8 @@ class Settings(_Slice):
     tariff: TariffSettings = Field(default_factory=TariffSettings)
     sims: SimsSettings = Field(default_factory=SimsSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    reports: ReportsSettings = Field(default_factory=ReportsSettings)
+    costs: CostsSettings = Field(default_factory=CostsSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKe
 
 @asynccontextmanager
 async def child(
-    module: str, *arguments: str, given: bytes | None = None, limit: int
+    module: str, *arguments: str, given: bytes | None = None, is_fed: bool = False, limit: int
 ) -> AsyncIterator[Process]:
     """A process of this module, when it is its turn; it ends with the block.
 
@@ -31,6 +31,7 @@ async def child(
         module: run as `python -m`.
         arguments: of its command line; nothing secret.
         given: what it finds on stdin.
+        is_fed: its stdin stays open for what the block writes there.
         limit: octets of its output that are taken ahead of who reads it.
 
     Raises:
@@ -42,7 +43,7 @@ async def child(
             "-m",
             module,
             *arguments,
-            stdin=DEVNULL if given is None else PIPE,
+            stdin=PIPE if is_fed or given is not None else DEVNULL,
             stdout=PIPE,
             stderr=PIPE,
             limit=limit,
@@ -66,7 +67,9 @@ async def _turn() -> AsyncIterator[None]:
         async with asyncio.timeout(_TURN_LIMIT):
             await turns.acquire()
     except TimeoutError:
-        raise Conflict("other lists are being read", cure="try again later") from None
+        raise Conflict(
+            "other lists are being read, or reports made", cure="try again later"
+        ) from None
     try:
         yield
     finally:

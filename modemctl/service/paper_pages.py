@@ -16,6 +16,7 @@ from modemctl.policy.papers import (
     Block,
     Boxes,
     Cell,
+    Column,
     ColumnKind,
     Content,
     Cover,
@@ -30,8 +31,8 @@ MAX_ROWS: Final = 5_000
 _FONTS: Final = Path(__file__).parent / "fonts"
 _TEMPLATE: Final = Path(__file__).parent / "paper_pages.typ"
 _WIDE: Final = 92  # characters that an upright page has room for
-_LONG: Final = re.compile(r"[!-~]{40,}")  # an address: it would run out of its column
-_SLICES: Final = re.compile(r".{1,16}")
+_LONGEST: Final = 80  # characters of a word outside of tables
+_WORD: Final = re.compile(r"[!-~]{8,}")
 _BREAK: Final = "\u200b"  # a line may end here
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # the same content gives the same file
 
@@ -48,7 +49,7 @@ class Pages:
         self._boxes: dict[str, object] | None = None
         self._tables: list[dict[str, object]] = []
         self._rows: list[list[str]] = []
-        self._kinds: tuple[ColumnKind, ...] = ()
+        self._columns: tuple[Column, ...] = ()
         self._width = 0
 
     def add(self, block: Block) -> None:
@@ -77,7 +78,7 @@ class Pages:
                 self._begin_table(block)
             case Rows():
                 self._rows += [
-                    [_printed(one, kind) for one, kind in zip(row, self._kinds, strict=True)]
+                    [_printed(one, column) for one, column in zip(row, self._columns, strict=True)]
                     for row in block.rows
                 ]
 
@@ -103,7 +104,7 @@ class Pages:
         return digest, self._content.n_rows
 
     def _begin_table(self, head: TableHead) -> None:
-        self._kinds = tuple(column.kind for column in head.columns)
+        self._columns = head.columns
         self._width = max(self._width, sum(column.width for column in head.columns))
         self._rows = []
         self._tables.append(
@@ -142,7 +143,7 @@ def shown(text: str) -> str:
     printable = "".join(
         char if char in held or char == "\n" else f"〔U+{ord(char):04X}〕" for char in clean(text)
     )
-    return _LONG.sub(lambda found: _BREAK.join(_SLICES.findall(found[0])), printable)
+    return _breakable(printable, longest=_LONGEST)
 
 
 @cache
@@ -150,9 +151,23 @@ def _held() -> frozenset[str]:
     return frozenset((_FONTS / "ModemctlSans.txt").read_text(encoding="utf-8"))
 
 
-def _printed(cell: Cell, kind: ColumnKind) -> str:
+def _breakable(text: str, *, longest: int) -> str:
+    """A text whose words of Latin script do not run out of their column."""
+
+    def broken(found: re.Match[str]) -> str:
+        word = found[0]
+        if len(word) <= longest:
+            return word
+        step = max(longest - 2, 4)
+        return _BREAK.join(word[at : at + step] for at in range(0, len(word), step))
+
+    return _WORD.sub(broken, text)
+
+
+def _printed(cell: Cell, column: Column) -> str:
     if cell is None:
         return ""
     if isinstance(cell, str):
-        return shown(cell)
+        return _breakable(shown(cell), longest=column.width)
+    kind = column.kind
     return f"{cell / 100:,.2f}" if kind is ColumnKind.MONEY else f"{cell:,}"

@@ -87,7 +87,7 @@ class Workbooks:
 
     def _begin(self, cover: Cover) -> None:
         self._cover = cover
-        sheet = self._front = self._new_sheet("概要" if cover.lang == "zh" else "Summary")
+        sheet = self._front = self._new_sheet("封面" if cover.lang == "zh" else "Cover")
         sheet.set_column(0, 0, 26)
         sheet.set_column(1, 1, 90)
         sheet.set_portrait()

@@ -44,13 +44,14 @@ class Scope(StrEnum):
     AUDIT_READ = "audit:read"
     RECORDS_WRITE = "records:write"  # legal holds, purge, erasure
     METRICS_READ = "metrics:read"
+    REPORTS_MAKE = "reports:make"  # of what one may read (SMS-05, SIM-15, SEC-05)
     REQUESTS_USE = "requests:use"  # acts of two persons: ask, decide; each kind has its own scope
     PII_READ = "pii:read"  # unmasked numbers and texts (TEL-11)
 
 
 _READ: Final = frozenset(
     {Scope.BATCHES_READ, Scope.MODEMS_READ, Scope.SIMS_READ, Scope.CALLS_READ, Scope.EVENTS_READ,
-     Scope.METRICS_READ, Scope.INCIDENTS_READ}
+     Scope.METRICS_READ, Scope.INCIDENTS_READ, Scope.REPORTS_MAKE}
 )  # fmt: skip
 
 ADMINISTRATOR: Final = "administrator"

@@ -71,6 +71,8 @@ class BankSnapshot:
     n_journal_backlog: int | None = None
     audit_sequence: int | None = None
     vault_rows_old: int | None = None
+    overdue: Mapping[str, int] = field(default_factory=dict)
+    """Kind of report → how many are overdue."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -213,6 +215,8 @@ def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapsho
         counts: Mapping[str, int] = getattr(snapshot, name)
         for state, number in counts.items():
             gauges[f"modemctl_{name}"].add_metric([_safe(state)], number)
+    for kind, number in snapshot.overdue.items():
+        gauges["modemctl_reports_overdue"].add_metric([_safe(kind)], number)
     _add_limits(gauges["modemctl_limit_used_ratio"], snapshot.limits)
     for duty, is_late in snapshot.duties.items():
         gauges["modemctl_duty_overdue"].add_metric([_safe(duty)], is_late)

@@ -45,6 +45,8 @@ from modemctl.service.modems import Modems
 from modemctl.service.offboarding import Offboarding
 from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
+from modemctl.service.paper_orders import PaperRules
+from modemctl.service.papers import Papers
 from modemctl.service.principal import ADMINISTRATOR, Principal
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges
@@ -163,6 +165,11 @@ def make_services(
     numbers = rules.numbers()
     zone = ZoneInfo("Asia/Shanghai")
     general = rules.approvals.general_department
+    audits = Audits(
+        store,
+        audit_public_key=AuditKey(AUDIT_SEED).public_octets(),
+        head_file=folder / "audit-head.json",
+    )
     grants = Grants(store, steps=STEPS)
     freezing = Freezing(store, general_department=general)
     performers = {DualKind.GRANT: grants.perform, DualKind.UNFREEZE: freezing.perform}
@@ -209,10 +216,12 @@ def make_services(
         accounts=office.accounts,
         authorities=office.authorities,
         events=Events(store, keep_days=7, general_department="general"),
-        audits=Audits(
+        audits=audits,
+        papers=Papers(
             store,
-            audit_public_key=AuditKey(AUDIT_SEED).public_octets(),
-            head_file=folder / "audit-head.json",
+            PaperRules.of(Settings(api=settings)),
+            folder=folder / "reports",
+            audits=audits,
         ),
         health=Health(store),
         holds=Holds(store, numbers=numbers),

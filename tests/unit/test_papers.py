@@ -27,9 +27,9 @@ from modemctl.policy.papers import (
     digest_of,
     prove,
 )
-from modemctl.service import paper_child
-from modemctl.service.paper_child import Writing, Written, write
+from modemctl.service import paper_printing
 from modemctl.service.paper_pages import MAX_ROWS, shown
+from modemctl.service.paper_printing import Writing, Written, write
 from tests.support.tools import require_tool
 
 LABEL = "内容摘要 SHA-256"
@@ -219,9 +219,9 @@ def test_many_rows_take_little_memory():
     script = f"""
 import resource, sys, tempfile
 from pathlib import Path
-sys.path.insert(0, {str(Path(paper_child.__file__).parents[2])!r})
+sys.path.insert(0, {str(Path(paper_printing.__file__).parents[2])!r})
 from modemctl.policy.papers import *
-from modemctl.service.paper_child import Writing, write
+from modemctl.service.paper_printing import Writing, write
 def blocks():
     yield Cover(title="t", lang=Lang.EN, facts=(), notice="n", digest_label="d", page_label="p")
     yield TableHead(name="x", heading="x", columns=(Column(heading="a"), Column(heading="b")))

@@ -37,6 +37,7 @@ from modemctl.store.tables.evidence import audit_entry, event, meta, node
 from modemctl.store.tables.incidents import incident, incident_note
 from modemctl.store.tables.incoming import call, inbox, report
 from modemctl.store.tables.keys import data_key
+from modemctl.store.tables.papers import paper
 from modemctl.store.tables.people import account, api_key, approver_key, authorisation
 from modemctl.store.tables.pins import card_lock, pin_change, puk_request
 from modemctl.store.tables.records import erasure, legal_hold, purge_run
@@ -79,6 +80,7 @@ __all__ = [
     "modem",
     "node",
     "opt_out",
+    "paper",
     "pin_attempt",
     "pin_change",
     "pin_import",

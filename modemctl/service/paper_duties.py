@@ -1,0 +1,111 @@
+"""Which reports are overdue: the quarter's summary, the screening of the log, the stock-take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Final
+
+from modemctl.errors import StoreError, TamperedError
+from modemctl.model import EventKind
+from modemctl.policy.paper_periods import quarter_before, quarter_of
+from modemctl.service.paper_orders import PaperRules
+from modemctl.store import Connection, Store, Tx, figures
+from modemctl.store.papers import PaperKind, last_filed
+
+DUTY_WORDS: Final[Mapping[PaperKind, str]] = {
+    PaperKind.QUARTER: "duty_quarter",
+    PaperKind.ACCESS: "duty_access",
+    PaperKind.STOCKTAKE: "duty_stocktake",
+}
+"""Each duty's word in reports."""
+POLICIES: Final[Mapping[PaperKind, str]] = {
+    PaperKind.QUARTER: "SMS-05",
+    PaperKind.ACCESS: "SEC-05",
+    PaperKind.STOCKTAKE: "SIM-11",
+}
+"""The rule that each duty serves."""
+
+_EVERY: Final = 3_600.0  # seconds between two looks
+_QUARTERS_BACK: Final = 4
+
+
+class DutyWatch:
+    """Looks now and then for reports that are overdue, and tells of each once."""
+
+    def __init__(self, store: Store, rules: PaperRules) -> None:
+        self._store = store
+        self._rules = rules
+        self.late: Mapping[PaperKind, int] = {}
+
+    async def run(self) -> None:
+        """Look until cancelled; a store that fails leaves what was known."""
+        while True:
+            with suppress(StoreError, TamperedError):
+                await self.look()
+            await asyncio.sleep(_EVERY)
+
+    async def look(self) -> None:
+        """Count what is overdue; what was not before is an alarm.
+
+        Raises:
+            StoreError: the database cannot be used.
+            TamperedError: a report's row was altered.
+        """
+        now, before = self._store.clock.now(), self.late
+        late = await self._store.read(lambda conn: overdue(conn, self._store, self._rules, now))
+        new = [kind for kind, n in late.items() if n > before.get(kind, 0)]
+        if new:
+            await self._store.write(lambda tx: _tell(tx, new))
+        self.late = late
+
+    def counts(self) -> Mapping[str, int]:
+        """How many of each kind are overdue, for metrics; from any thread."""
+        return {kind.value: n for kind, n in self.late.items()}
+
+
+def _tell(tx: Tx, kinds: Sequence[PaperKind]) -> None:
+    for kind in kinds:
+        facts = {"alarm": "report_overdue", "report": kind.value, "policy": POLICIES[kind]}
+        tx.event(EventKind.ALARM, "reports", {**facts})
+
+
+def overdue(
+    conn: Connection, store: Store, rules: PaperRules, now: datetime
+) -> Mapping[PaperKind, int]:
+    """How many reports of each kind are overdue; filed ones count, merely made ones do not.
+
+    Raises:
+        TamperedError: a report's row was altered.
+    """
+    has_cards = bool(figures.cards_by_state(conn))
+    is_late = {
+        PaperKind.ACCESS: _is_late(conn, store, PaperKind.ACCESS, now - rules.screening_every),
+        PaperKind.STOCKTAKE: has_cards
+        and _is_late(conn, store, PaperKind.STOCKTAKE, now - rules.stocktake_every),
+    }
+    found = {kind: int(late) for kind, late in is_late.items()}
+    return {PaperKind.QUARTER: _unfiled_quarters(conn, store, rules, now), **found}
+
+
+def _unfiled_quarters(conn: Connection, store: Store, rules: PaperRules, now: datetime) -> int:
+    """Quarters of the last year with batches, whose time is over and whose summary is not filed."""
+    period, n_unfiled = quarter_of(now, rules.zone), 0
+    for _ in range(_QUARTERS_BACK):
+        period = quarter_before(period, rules.zone)
+        if (
+            now - period.end > rules.quarter_due
+            and figures.count_batches(conn, period.first, period.end, department=None)
+            and last_filed(conn, store.vault, PaperKind.QUARTER, period.name) is None
+        ):
+            n_unfiled += 1
+    return n_unfiled
+
+
+def _is_late(conn: Connection, store: Store, kind: PaperKind, since: datetime) -> bool:
+    filed = last_filed(conn, store.vault, kind, None)
+    began = figures.first_entry_at(conn, store.node_id)
+    last = began if filed is None else filed.filed_at
+    return last is not None and last < since
