@@ -38,6 +38,7 @@ from modemctl.service.offboarding import Offboarding
 from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
 from modemctl.service.papers import Papers
+from modemctl.service.policies import Policies
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges
 from modemctl.service.self_tests import SelfTests
@@ -70,6 +71,7 @@ class Services:
     locks: Locks
     puks: Puks
     dual: Dual
+    policies: Policies
     inbox: Inbox
     calls: Calls
     gate: Gate

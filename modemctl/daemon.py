@@ -11,8 +11,8 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Final
@@ -28,6 +28,8 @@ from modemctl.clock import SystemClock
 from modemctl.config import OnDoubt, PurgeMode, Settings
 from modemctl.errors import ConfigError, StoreError
 from modemctl.fleet.breaking import Breakers
+from modemctl.fleet.census import Census
+from modemctl.fleet.clock_watch import ClockWatch
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
 from modemctl.fleet.families import known_families
 from modemctl.fleet.ground import Ground
@@ -38,12 +40,12 @@ from modemctl.fleet.sweeper import Sweeper
 from modemctl.fleet.usb_notes import OffNotes
 from modemctl.policy.approvals import ApprovalRules
 from modemctl.policy.custody import WorkingDays
-from modemctl.policy.duties import TURNS, is_overdue
 from modemctl.policy.hours import Quiet, is_quiet
 from modemctl.policy.numbers import NumberRules
 from modemctl.policy.quotas import QuotaRules
 from modemctl.service.accounts import Accounts
 from modemctl.service.admissions import Admissions
+from modemctl.service.audit_watch import AuditWatch
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
@@ -73,6 +75,7 @@ from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
 from modemctl.service.paper_orders import PaperRules
 from modemctl.service.papers import Papers
+from modemctl.service.policies import Policies
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges, retention
 from modemctl.service.self_tests import SelfTests
@@ -81,11 +84,7 @@ from modemctl.service.stops import StopMemory, Stops
 from modemctl.service.submission import SubmissionRules
 from modemctl.store import (
     CommitReport,
-    Connection,
     Store,
-    counts,
-    duties,
-    headroom,
     keys,
     modems,
     nodes,
@@ -93,7 +92,6 @@ from modemctl.store import (
     puks,
     sweeps,
 )
-from modemctl.store.counts import Counts
 from modemctl.store.engine import sqlite_path
 from modemctl.store.lock import state_lock
 from modemctl.store.proofs import ProofBook
@@ -112,7 +110,6 @@ _log = logging.getLogger(__name__)
 _MINUTE: Final = 60.0
 _HOUR: Final = 3_600.0
 _REPORT_MARGIN: Final = timedelta(hours=1)  # a report may come so long after the validity's end
-_CENSUS_EVERY: Final = 10.0
 _WATCHDOG_PATIENCE: Final = 30.0  # the writer may be busy or fail; it must turn
 
 
@@ -186,6 +183,7 @@ def sending_rules(settings: Settings) -> SendingRules:
         quota=QuotaRules.of(settings.limits, zone),
         approvals=approvals,
         proofs=ProofBook(approvals),
+        policy=settings.policy_digest(),
         is_open=is_open,
         on_doubt_hold=settings.sms.on_doubt is OnDoubt.HOLD,
         doubt_closes_after=last_report if closes else None,
@@ -255,7 +253,12 @@ def make_services(
     steps = {step for chain in settings.approvals.chains.values() for step in chain}
     grants = Grants(store, steps=steps, life=life)
     freezing = Freezing(store, general_department=general, life=life)
-    performers = {DualKind.GRANT: grants.perform, DualKind.UNFREEZE: freezing.perform}
+    policies = Policies(store, settings.policy())
+    performers = {
+        DualKind.GRANT: grants.perform,
+        DualKind.UNFREEZE: freezing.perform,
+        DualKind.POLICY_CHANGE: policies.perform,
+    }
     behaviour = Behaviour(
         store,
         rules_of(settings.people.behaviour, settings.site.timezone),
@@ -294,6 +297,7 @@ def make_services(
             life=life,
             performers=performers,
         ),
+        policies=policies,
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
         gate=Gate(store, peers=settings.api.peers, behaviour=behaviour),
@@ -334,12 +338,21 @@ async def _run_on(
     fleet = Fleet(store, settings, telemetry, families)
     services = make_services(store, settings, audit_key, fleet.rules.stops, telemetry)
     services.health.register("stops", services.stops.fault)
+    services.health.register("policy", services.policies.fault)
     app = create_app(services, settings=settings.api, telemetry=telemetry)
     telemetry.register(fleet.supervisor.snapshot)
     census = Census(store, fleet.rules.quota)
     telemetry.register(census.snapshot)
     telemetry.register(lambda: BankSnapshot(overdue=services.papers.watch.counts()))
+    audit_watch = AuditWatch(
+        store, services.audits, every=timedelta(hours=settings.evidence.verify_hours)
+    )
+    telemetry.register(lambda: BankSnapshot(audit_faults=audit_watch.n_faults))
     await services.stops.recall()
+    await services.policies.open()
+    watch = ClockWatch(store, fleet.rules.clock, is_minded=settings.evidence.is_clock_minded)
+    services.health.register("clock", watch.fault)
+    await watch.look()  # before anybody is given work
     await _recover(store, fleet.rules, timedelta(minutes=settings.hours.hold_after_outage_minutes))
     manager = ServiceManager(store.clock)
     _settle_memory()
@@ -354,7 +367,9 @@ async def _run_on(
                     group.create_task(sample_loop_lag(telemetry), name="loop lag"),
                     group.create_task(census.run(), name="census"),
                     group.create_task(services.incidents.watch(), name="incidents"),
+                    group.create_task(watch.run(), name="clock"),
                     group.create_task(_keep_evidence(services.audits), name="audit head"),
+                    group.create_task(audit_watch.run(), name="audit watch"),
                     group.create_task(_forget_events(services.events), name="events"),
                     group.create_task(services.batches.tidy(), name="drafts"),
                     group.create_task(services.purges.run(), name="purge"),
@@ -472,50 +487,3 @@ async def _feed_watchdog(store: Store, manager: ServiceManager) -> None:
         if store.journal.is_alive and now - turned_at < _WATCHDOG_PATIENCE:
             manager.watchdog()
         await asyncio.sleep(interval)
-
-
-class Census:
-    """The store's figures for metrics: counted now and then, read at each scrape."""
-
-    def __init__(self, store: Store, quota: QuotaRules) -> None:
-        self._store = store
-        self._quota = quota
-        self._counts = Counts()
-        self._limits: Mapping[tuple[str, str], float] = {}
-        self._duties: Mapping[str, bool] = {}
-
-    async def run(self) -> None:
-        """Count until cancelled; a store that fails leaves the last figures."""
-        while True:
-            with suppress(StoreError):
-                self._counts = await self._store.read(counts.read)
-                self._limits = await self._store.read(
-                    lambda conn: headroom.pressure(self._store.view(conn), self._quota)
-                )
-                self._duties = await self._store.read(self._late_duties)
-            await asyncio.sleep(_CENSUS_EVERY)
-
-    def _late_duties(self, conn: Connection) -> Mapping[str, bool]:
-        now, zone = self._store.clock.now(), self._quota.zone
-        return {
-            duty.value: is_overdue(TURNS[duty], row.done_at, now, zone)
-            for duty, row in duties.read_all(conn).items()
-        }
-
-    def snapshot(self) -> BankSnapshot:
-        """What is known now; called from the exporter's thread."""
-        journal, known = self._store.journal, self._counts
-        return BankSnapshot(
-            sims=known.sims,
-            sim_locks=known.locks,
-            stops=known.stops,
-            incidents=known.incidents,
-            batches=known.batches,
-            segments=known.segments,
-            limits=self._limits,
-            duties=self._duties,
-            is_writer_up=journal.is_healthy,
-            n_journal_backlog=journal.backlog,
-            audit_sequence=journal.head.seq,
-            vault_rows_old=known.vault_rows_old,
-        )

@@ -58,6 +58,7 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "Operators of departments: two managers sign, the general department files.",
         ),
         "opt-outs": ("traffic", "Numbers that want no promotions."),
+        "policy": ("policy", "The settings' policy: what counts, what was changed."),
         "purge": ("records", "What has been kept long enough is removed, on record."),
         "record": ("local", "Record a modem's session to a file, without its secrets."),
         "report": ("reports", "Reports: make, fetch, file and verify them."),

@@ -1,6 +1,5 @@
 """The settings with their defaults, ranges and meanings; nothing here reads a file."""
 
-import hashlib
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -11,7 +10,6 @@ from types import MappingProxyType
 from typing import Annotated, Final, Self
 from zoneinfo import ZoneInfo
 
-import rfc8785
 from pydantic import (
     AfterValidator,
     Field,
@@ -21,8 +19,10 @@ from pydantic import (
 )
 
 from modemctl.config.content import ContentSettings
+from modemctl.config.evidence import EvidenceSettings
 from modemctl.config.limits import LimitsSettings
 from modemctl.config.people import PeopleSettings
+from modemctl.config.policy import POLICY, digest_of, flat
 from modemctl.config.reports import CostsSettings, ReportsSettings
 from modemctl.config.retention import RetentionSettings
 from modemctl.config.slices import Count
@@ -449,6 +449,7 @@ class Settings(_Slice):
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     reports: ReportsSettings = Field(default_factory=ReportsSettings)
     costs: CostsSettings = Field(default_factory=CostsSettings)
+    evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
 
     @model_validator(mode="after")
@@ -468,16 +469,8 @@ class Settings(_Slice):
 
     def policy_digest(self) -> str:
         """SHA-256 (hex) over what decides whether something may be sent."""
-        policy = self.model_dump(
-            mode="json",
-            include={
-                "people": True,
-                "limits": True,
-                "hours": True,
-                "approvals": True,
-                "content": True,
-                "sims": True,
-                "bank": {"cards", "modems"},
-            },
-        )
-        return hashlib.sha256(rfc8785.dumps(policy)).hexdigest()
+        return digest_of(self.policy())
+
+    def policy(self) -> dict[str, str]:
+        """The settings that are policy and differ from their defaults, by `section.key`."""
+        return flat(self.model_dump(mode="json", include={**POLICY}, exclude_defaults=True))

@@ -102,15 +102,7 @@ class Audits:
         """
         who.require(Scope.AUDIT_READ)
         who.require_all_departments()  # entries of all departments stand in one chain
-        heads = await asyncio.to_thread(read_heads, self._head_file)
-        nodes = await self._store.read(rows.list_nodes)
-        node_id = self._store.node_id
-        check = ChainCheck(
-            node_id, key=self._key, expected=heads.get(node_id), vault=self._store.vault
-        )
-        while await self._store.read(check.step):
-            pass
-        reports = [check.report(), *_foreign(nodes, node_id)]
+        reports = await self.check()
         faults = sum(len(report.faults) for report in reports)
         await self._store.write(
             lambda tx: tx.audit(
@@ -118,6 +110,25 @@ class Audits:
             )
         )
         return reports
+
+    async def check(self, breath: float = 0.0) -> Sequence[ChainReport]:
+        """`verify` by the daemon itself, `breath` seconds between two pages, without an entry.
+
+        Raises:
+            StoreError: the database cannot be read.
+            ConfigError: the head file is damaged.
+        """
+        heads = await asyncio.to_thread(read_heads, self._head_file)
+        nodes = await self._store.read(rows.list_nodes)
+        node_id = self._store.node_id
+        check = ChainCheck(
+            node_id, key=self._key, expected=heads.get(node_id), vault=self._store.vault
+        )
+        has_more = True
+        while has_more:
+            has_more = await self._store.read(check.step)
+            await asyncio.sleep(breath)
+        return [check.report(), *_foreign(nodes, node_id)]
 
     async def note_head(self) -> bool:
         """Write this node's head to the log and to the state file; at start, each minute, at stop.

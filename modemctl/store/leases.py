@@ -21,6 +21,7 @@ from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId
 from modemctl.policy.choosing import Choice, Contender
 from modemctl.policy.quotas import Load, Scope, ScopeKind, message_load
 from modemctl.policy.stops import Standing
+from modemctl.store.gates import stand_still, why_shut
 from modemctl.store.quotas import Book, Charge
 from modemctl.store.segments import (
     IS_QUEUED,
@@ -81,6 +82,9 @@ def lease(tx: Tx, requests: Sequence[LeaseRequest]) -> Sequence[LeaseResult]:
     gets none: a shorter one must not starve it. A batch or department without room is passed over,
     a recipient without room put off.
     """
+    if (shut := why_shut(tx, requests[0].rules)) is not None:
+        stand_still(tx, shut)
+        return [Nothing()] * len(requests)
     round_ = _Round(tx, requests, requests[0].rules)
     results = {id(request): round_.serve(request) for request in round_.in_order(requests)}
     round_.save()

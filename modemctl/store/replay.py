@@ -34,6 +34,7 @@ from modemctl.store.tables import (
     legal_hold,
     modem,
     opt_out,
+    policy_version,
     sim,
     stop,
     text_use,
@@ -368,6 +369,14 @@ _RULES: Final[Sequence[_Rule]] = (
         subject=lambda row: str(row["hold_id"]),
         acts={"hold.set": _set(None), "hold.lift": _ended},
         read=lambda row: (_ms(row["lifted_at"]),),
+    ),
+    _Rule(
+        table=policy_version,
+        subject=lambda row: str(row["version"]),
+        acts=dict.fromkeys(
+            ("policy.first", "policy.accept"), lambda entry: (entry.details["digest"],)
+        ),
+        read=lambda row: (row["digest"],),
     ),
     _Rule(
         table=sim,

@@ -26,6 +26,7 @@ from modemctl.store import (
     incidents,
     optouts,
     pins,
+    policies,
     purges,
     sims,
     steady,
@@ -48,6 +49,7 @@ from modemctl.store.tables import (
     incident,
     legal_hold,
     opt_out,
+    policy_version,
     puk_request,
     purge_run,
     sim,
@@ -219,6 +221,11 @@ def _text_use(conn: Connection, vault: Vault, key: str) -> bool:
     )
 
 
+def _policy_version(conn: Connection, vault: Vault, key: str) -> bool:
+    query = select(policy_version).where(policy_version.c.version == int(key))
+    return policies.is_intact(vault, conn.execute(query).mappings().one())
+
+
 SEALED: Final[Mapping[Table, _Check]] = {
     account: _account,
     api_key: _api_key,
@@ -239,5 +246,6 @@ SEALED: Final[Mapping[Table, _Check]] = {
     purge_run: _purge_run,
     erasure: _erasure,
     text_use: _text_use,
+    policy_version: _policy_version,
 }
 """Table → how a row of it is held against its seal."""

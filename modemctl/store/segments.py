@@ -18,6 +18,7 @@ from modemctl.lifecycle import BatchState, CardState, SegmentState
 from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId, Topic
 from modemctl.policy.approvals import ApprovalRules
 from modemctl.policy.cards import unfitness
+from modemctl.policy.gates import ClockTrust
 from modemctl.policy.stops import StopMemory
 from modemctl.store import batches, sims
 from modemctl.store.finals import announce
@@ -47,6 +48,9 @@ class SendingRules:
     """Whether a category may leave at a moment (quiet hours)."""
     proofs: ProofBook
     stops: StopMemory = field(default_factory=StopMemory)
+    clock: ClockTrust = field(default_factory=ClockTrust)
+    policy: str | None = None
+    """Digest of the settings' policy, which two persons must have confirmed; None: not asked."""
     on_doubt_hold: bool = False
     doubt_closes_after: timedelta | None = None
     """From the submit on; None where only a person closes a doubt."""

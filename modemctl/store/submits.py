@@ -18,6 +18,7 @@ from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, Bay, DesiredState, EventKind, Iccid, SegmentId
 from modemctl.policy.approvals import VerifiedBatch
 from modemctl.policy.quotas import Load, Scope, message_load
+from modemctl.store.gates import why_shut
 from modemctl.store.quotas import Book, Charge, Shortage
 from modemctl.store.segments import (
     Note,
@@ -106,6 +107,7 @@ class _Gate:
             tx.conn, tx.vault, {one.batch_id for one in requests}, now=tx.now
         )
         self._cards = read_cards(tx, iccids)
+        self._shut = why_shut(tx, self._rules)
         self._stops = standing(tx.conn, tx.vault, self._rules.stops)
         indexes = sorted({one.recipient_bidx for one in requests})
         self._opted_out = frozenset(tx.conn.scalars(_OPTED_OUT, {"indexes": indexes}))
@@ -204,6 +206,8 @@ class _Gate:
     def _refusal(self, request: SubmitRequest, row: RowMapping) -> Withdrawn | None:
         if row["batch_state"] != BatchState.RUNNING:
             return self._return(request, "the batch does not run")
+        if self._shut is not None:
+            return self._return(request, self._shut.reason, self._shut.policy)
         if row["desired_state"] != DesiredState.RUN:
             return self._return(request, "the bay is paused")
         verified = self._batches[request.batch_id]

@@ -73,6 +73,7 @@ class BankSnapshot:
     vault_rows_old: int | None = None
     overdue: Mapping[str, int] = field(default_factory=dict)
     """Kind of report → how many are overdue."""
+    audit_faults: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -225,6 +226,7 @@ def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapsho
         ("journal_backlog", snapshot.n_journal_backlog),
         ("audit_sequence", snapshot.audit_sequence),
         ("vault_rows_old", snapshot.vault_rows_old),
+        ("audit_faults", snapshot.audit_faults),
     )
     for name, value in numbers:
         if value is not None:

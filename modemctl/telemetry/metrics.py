@@ -113,6 +113,7 @@ METRICS: Final = (
     _gauge("vault_rows_old", "Values that a rotation of the data key has still to encrypt anew."),
     _gauge("reports_overdue", "Reports that should be filed by now, by what they are of.", "kind"),
     _gauge("audit_sequence", "Sequence number of the last audit entry of this node."),
+    _gauge("audit_faults", "Faults that the last verification of the audit log found."),
     # sending
     _counter("segment_transitions", "Segments that came into a state.", "state"),
     _counter("segments_refused", "Refusals that prove no send.", "cause", "blame"),

@@ -47,6 +47,7 @@ from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
 from modemctl.service.paper_orders import PaperRules
 from modemctl.service.papers import Papers
+from modemctl.service.policies import Policies
 from modemctl.service.principal import ADMINISTRATOR, Principal
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges
@@ -172,7 +173,12 @@ def make_services(
     )
     grants = Grants(store, steps=STEPS)
     freezing = Freezing(store, general_department=general)
-    performers = {DualKind.GRANT: grants.perform, DualKind.UNFREEZE: freezing.perform}
+    policies = Policies(store, Settings(api=settings).policy())
+    performers = {
+        DualKind.GRANT: grants.perform,
+        DualKind.UNFREEZE: freezing.perform,
+        DualKind.POLICY_CHANGE: policies.perform,
+    }
     behaviour = Behaviour(
         store,
         rules_of(Settings().people.behaviour, "Asia/Shanghai"),
@@ -206,6 +212,7 @@ def make_services(
         locks=Locks(store),
         puks=Puks(store),
         dual=Dual(store, performers=performers),
+        policies=policies,
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
         gate=Gate(store, peers=settings.peers, behaviour=behaviour),

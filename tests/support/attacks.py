@@ -26,6 +26,7 @@ from modemctl.service.admissions import Admissions
 from modemctl.service.audits import read_heads
 from modemctl.service.chain_check import ChainCheck
 from modemctl.service.dual import Dual
+from modemctl.service.policies import Policies
 from modemctl.service.principal import scopes_of
 from modemctl.store import (
     Store,
@@ -82,6 +83,7 @@ async def build(folder: Path) -> None:
         shown = await office.start(await office.approve(await office.submit(N_LINES)))
         await office.store.write(lambda tx: optouts.add_from_sms(tx, OPTED_OUT, "TD"))
         await office.store.write(lambda tx: optouts.add_from_sms(tx, "+8613900000001", "TD"))
+        assert await Policies(office.store, SETTINGS.policy()).open()
         assert shown.batch.state == "running"
         crew = Crew(office.store, new_rules())
         sent = await office.store.write(lambda tx: crew.send(tx, n=1))

@@ -83,7 +83,9 @@ EMPTY = {
         NOTHING_SENT,
     ),
     **dict.fromkeys(
-        ("custody", "erasure", "legal_hold", "purge_run", "stop", "stop_batch", "stop_flight"), ACTS
+        ("custody", "duty", "erasure", "incident", "incident_note", "legal_hold", "purge_run",
+         "self_test", "stop", "stop_batch", "stop_flight"),
+        ACTS,
     ),
 }  # fmt: skip
 """Tables without rows in this site, with the reason why nobody need attack them."""

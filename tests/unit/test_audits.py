@@ -1,8 +1,9 @@
 """The audit log is whole, or says what is wrong; heads outside the database show a cut."""
 
+import asyncio
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import create_engine, delete, insert, select, update
@@ -11,6 +12,7 @@ from modemctl.audit import Head
 from modemctl.errors import ConfigError, InvalidRequest, NotPermitted
 from modemctl.lifecycle import SegmentState
 from modemctl.model import AccountId, SegmentId
+from modemctl.service.audit_watch import AuditWatch
 from modemctl.service.audits import Audits, read_heads, verify_offline
 from modemctl.service.principal import Principal, Scope
 from modemctl.store.tables import audit_entry, event, segment, segment_journal
@@ -276,3 +278,34 @@ async def test_an_auditor_of_one_department_does_not_read_all_departments_log(tm
             await audits.list(loans, limit=1)
         with pytest.raises(NotPermitted):
             await audits.verify(loans)
+
+
+async def test_the_daemon_verifies_by_itself_and_names_the_first_bad_row(filled):
+    async with open_store(filled) as store:
+        watch = AuditWatch(
+            store, audits_of(store, filled), every=timedelta(hours=24), first=0, breath=0
+        )
+        assert watch.n_faults is None
+        assert await watch.look() == 0
+        assert await alarms_of(store) == []
+        await asyncio.to_thread(
+            tamper, filled, update(audit_entry).where(ENTRY.seq == 3).values(actor="bert")
+        )
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(watch.run())
+            async with asyncio.timeout(10):
+                while not watch.n_faults:
+                    await asyncio.sleep(0.005)
+            watching.cancel()
+        assert watch.n_faults == 1
+        told = await store.read(
+            lambda conn: conn.scalars(select(event.c.data).where(event.c.kind == "alarm")).all()
+        )
+        assert json.loads(told[0])["first"] == "n1: entry 3 was changed"
+
+
+async def test_a_site_may_verify_by_hand_only(filled):
+    async with open_store(filled) as store:
+        watch = AuditWatch(store, audits_of(store, filled), every=timedelta(0), first=0)
+        await watch.run()
+        assert watch.n_faults is None

@@ -40,6 +40,7 @@ from modemctl.store.tables.keys import data_key
 from modemctl.store.tables.papers import paper
 from modemctl.store.tables.people import account, api_key, approver_key, authorisation
 from modemctl.store.tables.pins import card_lock, pin_change, puk_request
+from modemctl.store.tables.policies import policy_version
 from modemctl.store.tables.records import erasure, legal_hold, purge_run
 from modemctl.store.tables.requests import dual_request
 from modemctl.store.tables.schema import UtcMs, from_ms, metadata, to_ms
@@ -84,6 +85,7 @@ __all__ = [
     "pin_attempt",
     "pin_change",
     "pin_import",
+    "policy_version",
     "puk_request",
     "purge_run",
     "quota",

@@ -1,0 +1,64 @@
+"""The store's figures for metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+from modemctl.errors import StoreError
+from modemctl.policy.duties import TURNS, is_overdue
+from modemctl.policy.quotas import QuotaRules
+from modemctl.store import Connection, Store, counts, duties, headroom
+from modemctl.store.counts import Counts
+from modemctl.telemetry import BankSnapshot
+
+_CENSUS_EVERY: Final = 10.0  # seconds
+
+
+class Census:
+    """The store's figures for metrics: counted now and then, read at each scrape."""
+
+    def __init__(self, store: Store, quota: QuotaRules) -> None:
+        self._store = store
+        self._quota = quota
+        self._counts = Counts()
+        self._limits: Mapping[tuple[str, str], float] = {}
+        self._duties: Mapping[str, bool] = {}
+
+    async def run(self) -> None:
+        """Count until cancelled; a store that fails leaves the last figures."""
+        while True:
+            with suppress(StoreError):
+                self._counts = await self._store.read(counts.read)
+                self._limits = await self._store.read(
+                    lambda conn: headroom.pressure(self._store.view(conn), self._quota)
+                )
+                self._duties = await self._store.read(self._late_duties)
+            await asyncio.sleep(_CENSUS_EVERY)
+
+    def _late_duties(self, conn: Connection) -> Mapping[str, bool]:
+        now, zone = self._store.clock.now(), self._quota.zone
+        return {
+            duty.value: is_overdue(TURNS[duty], row.done_at, now, zone)
+            for duty, row in duties.read_all(conn).items()
+        }
+
+    def snapshot(self) -> BankSnapshot:
+        """What is known now; called from the exporter's thread."""
+        journal, known = self._store.journal, self._counts
+        return BankSnapshot(
+            sims=known.sims,
+            sim_locks=known.locks,
+            stops=known.stops,
+            incidents=known.incidents,
+            batches=known.batches,
+            segments=known.segments,
+            limits=self._limits,
+            duties=self._duties,
+            is_writer_up=journal.is_healthy,
+            n_journal_backlog=journal.backlog,
+            audit_sequence=journal.head.seq,
+            vault_rows_old=known.vault_rows_old,
+        )
