@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import Field, field_validator
+from pydantic import Field, StringConstraints, field_validator
 
 from modemctl.config.slices import Slice
 
@@ -23,6 +23,13 @@ class ContentSettings(Slice):
         default=(),
         description="Links that a text may hold: `example.cn` with all names below it, or one "
         "whole link such as `t.cn/Ab12`. Empty: none.",
+    )
+    test_numbers: tuple[Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$")], ...] = (
+        Field(
+            default=(),
+            description="Numbers of our own cards, such as `+8613800000001`, that tests of "
+            "category `other` may write to (SMS-09); own cards are taken out of all other lists.",
+        )
     )
     same_text_recipients: int = Field(
         default=2_000_000,

@@ -73,7 +73,8 @@ _OPT_OUT_HINT: Final = re.compile(
 _SIGNATURE: Final = re.compile(r"^\s*【[^【】]{2,20}】|【[^【】]{2,20}】\s*$")
 _OPT_OUT_WORDS: Final = frozenset(
     {"退订", "取消", "取消订阅", "拒收", "不要再发", "别发了", "td", "t", "n", "stop", "stopall",
-     "unsubscribe", "cancel", "end", "quit", "optout", "0000", "00000"}
+     "unsubscribe", "cancel", "td退订", "t退订",
+     "回t退订", "回复t退订", "回td退订", "我要退订", "end", "quit", "optout", "0000", "00000"}
 )  # fmt: skip
 _TRIMMED: Final = " \t\r\n。.!!,,;;'\"“”‘’「」()()-_*#"
 
@@ -265,5 +266,5 @@ def opt_out_keyword(text: str) -> str | None:
 
     Source: company rule SIM-08.
     """
-    word = visible(text).strip(_TRIMMED).casefold().replace(" ", "")
+    word = fold(text).tight.strip(_TRIMMED)
     return word if word in _OPT_OUT_WORDS else None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from modemctl.policy.content import opt_out_keyword
+from modemctl.policy.folding import fold
 
 
 class InboxKind(StrEnum):
@@ -31,11 +31,14 @@ class Reading:
 
 
 _CODE_WORDS: Final = re.compile(
-    r"验证码|校验码|动态码|动态密码|确认码|激活码|短信口令|"
+    r"验证码|校验码|动态码|动态密码|动态口令|确认码|激活码|授权码|短信口令|初始密码|密码[是为:]|"
     r"\b(?:verification|security|confirmation|login|access|pass)[ -]?code\b|\bone[ -]time\b|"
-    r"\botp\b|\bpasscode\b"
+    r"\botp\b|\bpasscode\b|\b(?:temporary|initial|new)\s+(?:password|pin)\b"
 )
-_CODE: Final = re.compile(r"(?<![0-9])[0-9]{4,8}(?![0-9])")
+_CODE: Final = re.compile(
+    r"(?<![0-9])[0-9](?:[ -]?[0-9]){3,7}(?![0-9])"
+    r"|(?<![a-z0-9])(?=[a-z]*[0-9])[a-z0-9]{5,12}(?![a-z0-9])"
+)
 
 
 def read_text(text: str) -> Reading:
@@ -43,7 +46,13 @@ def read_text(text: str) -> Reading:
     keyword = opt_out_keyword(text)
     if keyword is not None:
         return Reading(kind=InboxKind.OPT_OUT, keyword=keyword)
-    plain = unicodedata.normalize("NFKC", text).casefold()
+    plain = fold(text).plain
     if _CODE_WORDS.search(plain) and _CODE.search(plain):
         return Reading(kind=InboxKind.CODE)
     return Reading(kind=InboxKind.TEXT)
+
+
+def may_hold_code(text: str) -> bool:
+    """Whether a piece of a text has a number in it that could be a code, or the word for one."""
+    plain = fold(text).plain
+    return _CODE.search(plain) is not None or _CODE_WORDS.search(plain) is not None

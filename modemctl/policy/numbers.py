@@ -39,6 +39,7 @@ class Rejection(StrEnum):
     SHORT_CODE = "a short code that is not on the allow-list"
     DUPLICATE = "duplicate"
     OPTED_OUT = "opted out"
+    OWN_CARD = "one of our own cards"
     MISSING_VARIABLE = "a variable has no value"
     BAD_TEXT = "the text for this line cannot be sent"
     TOO_LONG = "needs more segments than the limits allow at once"
@@ -47,7 +48,12 @@ class Rejection(StrEnum):
     @property
     def policy(self) -> str:
         """Id of the rule behind it."""
-        by_limits = {Rejection.OPTED_OUT, Rejection.TOO_LONG, Rejection.TOO_FREQUENT}
+        by_limits = {
+            Rejection.OPTED_OUT,
+            Rejection.OWN_CARD,
+            Rejection.TOO_LONG,
+            Rejection.TOO_FREQUENT,
+        }
         return "SIM-08" if self in by_limits else "SMS-07"
 
 

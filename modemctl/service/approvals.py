@@ -12,7 +12,7 @@ from modemctl.policy.approvals import NextStep, chain_policy, kid_of, verify_nex
 from modemctl.service.batch_reading import BatchReading, require_move, wrong_state
 from modemctl.service.batch_views import BatchView
 from modemctl.service.principal import Principal, Scope
-from modemctl.store import Tx, evidence
+from modemctl.store import Tx, evidence, optouts
 from modemctl.store.accounts import AccountState, find_account
 from modemctl.store.batches import Batch
 from modemctl.store.transaction import Json
@@ -127,6 +127,7 @@ def _record(tx: Tx, who: Principal, found: Batch, step: NextStep) -> None:
         require_move(tx, found, after, reason=f"by {step.step_name}")
     elif after is not found.state:
         require_move(tx, found, after)
+        optouts.refuse_waiting(tx, found.batch_id)
         tx.wake(Topic.WORK)
     details: dict[str, Json] = {
         "step": approval.step,

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from modemctl.errors import InvalidRequest, NotFound
 from modemctl.model import mask_number
-from modemctl.policy.incoming import InboxKind
+from modemctl.policy.incoming import InboxKind, may_hold_code
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
 from modemctl.service.pages import Page, decode_number, encode_cursor
 from modemctl.service.principal import Principal, Scope
@@ -21,6 +21,8 @@ __all__ = ["Concat", "Inbox", "InboxKind", "InboxView"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxView:
     """One message. Sender and text need `pii:read`: else the one is masked, the other None.
+
+    The text of a verification code, and of a part of one, needs `secrets:read` as well (SMS-12).
 
     `scts` is the service centre's time with its own offset. `joined_id` is the message that a
     part belongs to. `is_intact` is false where the row was altered behind our back, `is_erased`
@@ -117,6 +119,15 @@ def _aware(moment: datetime | None) -> datetime | None:
     return moment
 
 
+def _may_read(one: Message, who: Principal) -> bool:
+    if Scope.SECRETS_READ in who.scopes:
+        return True
+    if one.kind is InboxKind.PART and one.whole_kind is None:
+        # Nobody knows what the other parts say: a number that could be a code counts as one.
+        return one.text is None or not may_hold_code(one.text)
+    return InboxKind.CODE not in {one.kind, one.whole_kind}
+
+
 def _view(one: Message, who: Principal) -> InboxView:
     is_open = Scope.PII_READ in who.scopes
     sender = one.sender
@@ -130,7 +141,7 @@ def _view(one: Message, who: Principal) -> InboxView:
         received_at=one.received_at,
         sender=sender,
         scts=one.scts,
-        text=one.text if is_open else None,
+        text=one.text if is_open and _may_read(one, who) else None,
         kind=one.kind,
         is_repeat=one.is_repeat,
         concat=one.concat,

@@ -25,7 +25,7 @@ from modemctl.errors import (
     TamperedError,
 )
 from modemctl.lifecycle import BatchState
-from modemctl.model import BatchId
+from modemctl.model import BatchId, Category
 from modemctl.policy.digest import BatchHeader, Totals, encode_header, header_digest
 from modemctl.policy.numbers import Rejection
 from modemctl.service.judging import Judged, JudgeRules
@@ -215,7 +215,12 @@ class Intake:
         )
         tell = partial(self._staging.__setitem__, new.batch_id)
         salt = self._store.vault.batch_salt(new.batch_id, new.salt_nonce)
-        spacing = Spacing(rules=self._rules.quota, until=new.not_after)
+        is_other = new.category == Category.OTHER
+        spacing = Spacing(
+            rules=self._rules.quota,
+            until=new.not_after,
+            test_numbers=self._rules.test_numbers if is_other else frozenset(),
+        )
         staging_ = Staging(self._store, new.batch_id, salt=salt, spacing=spacing, tell=tell)
         async with aclosing(sift(rules)) as parts:
             staged = await staging_.run(parts)

@@ -47,6 +47,7 @@ class Scope(StrEnum):
     REPORTS_MAKE = "reports:make"  # of what one may read (SMS-05, SIM-15, SEC-05)
     REQUESTS_USE = "requests:use"  # acts of two persons: ask, decide; each kind has its own scope
     PII_READ = "pii:read"  # unmasked numbers and texts (TEL-11)
+    SECRETS_READ = "secrets:read"  # incoming verification codes (SMS-12)
 
 
 _READ: Final = frozenset(
@@ -90,6 +91,7 @@ ROLES: Final[Mapping[str, frozenset[Scope]]] = {
     ),
     "auditor": _READ
     | {Scope.ACCOUNTS_READ, Scope.AUDIT_READ, Scope.INBOX_READ, Scope.REQUESTS_USE},
+    "code_reader": frozenset({Scope.INBOX_READ, Scope.PII_READ, Scope.SECRETS_READ}),
     "monitor": frozenset({Scope.METRICS_READ, Scope.MODEMS_READ, Scope.EVENTS_READ}),
 }  # fmt: skip
 """Roles and their scopes; an account may hold several."""

@@ -31,7 +31,11 @@ from modemctl.store.staging import (
     stage,
 )
 
-_NO_FAULT: Final = (Rejection.OPTED_OUT, Rejection.TOO_FREQUENT)  # the list is not to blame
+_NO_FAULT: Final = (
+    Rejection.OPTED_OUT,
+    Rejection.OWN_CARD,
+    Rejection.TOO_FREQUENT,
+)  # the list is not to blame
 _MAX_FORCING: Final = 50  # enough to show a person what costs segments
 _BIDX_OCTETS: Final = 16
 _LINE_NO_OCTETS: Final = 4

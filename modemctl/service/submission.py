@@ -85,6 +85,7 @@ class SubmissionRules:
     approvals: ApprovalRules
     content: ContentRules
     flood: FloodRule
+    test_numbers: frozenset[str] = field(repr=False)
     region: str
     own_party: str
     default_window: timedelta
@@ -106,6 +107,7 @@ class SubmissionRules:
         return cls(
             approvals=ApprovalRules.of(settings.site.id, settings.approvals),
             content=content_rules(settings),
+            test_numbers=frozenset(settings.content.test_numbers),
             flood=FloodRule(
                 most=settings.content.same_text_recipients,
                 within=timedelta(hours=settings.content.same_text_hours),

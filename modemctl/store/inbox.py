@@ -81,6 +81,8 @@ class Message:
     joined_id: int | None
     is_intact: bool
     is_erased: bool
+    whole_kind: InboxKind | None = None
+    """What the whole text is that a part belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,8 +154,11 @@ def find(
     return [_message(vault, row) for row in conn.execute(statement).mappings()]
 
 
-_QUERY: Final = select(*inbox.c, sim.c.department).select_from(
-    inbox.outerjoin(sim, sim.c.iccid == inbox.c.iccid)
+_WHOLE: Final = inbox.alias("whole")
+_QUERY: Final = select(*inbox.c, sim.c.department, _WHOLE.c.kind.label("whole_kind")).select_from(
+    inbox.outerjoin(sim, sim.c.iccid == inbox.c.iccid).outerjoin(
+        _WHOLE, _WHOLE.c.inbox_id == inbox.c.joined_id
+    )
 )
 
 
@@ -272,8 +277,19 @@ def _announce(
     if reading.kind is InboxKind.CODE:
         alarm = {"alarm": "verification_code_received", "policy": "SMS-12"}
         tx.event(EventKind.ALARM, str(inbox_id), {**facts, **alarm})
-    if reading.keyword is not None and item.sender is not None and item.is_sender_number:
+    if item.sender is None or not item.is_sender_number:
+        return
+    if _is_own_card(tx, item.sender):
+        # A card of ours that writes to one of ours: nothing follows from what it says.
+        alarm = {"alarm": "own_card_wrote", "policy": "SIM-08"}
+        tx.event(EventKind.ALARM, str(inbox_id), {**facts, **alarm})
+    elif reading.keyword is not None:
         optouts.add_from_sms(tx, item.sender, reading.keyword)
+
+
+def _is_own_card(tx: Tx, sender: str) -> bool:
+    index = tx.vault.blind_index(sender)
+    return tx.conn.scalar(select(sim.c.iccid).where(sim.c.number_bidx == index)) is not None
 
 
 def _departments(tx: Tx, items: Sequence[NewMessage]) -> Mapping[str, str | None]:
@@ -309,6 +325,7 @@ def _message(vault: Vault, row: RowMapping) -> Message:
         joined_id=row["joined_id"],
         is_intact=is_intact,
         is_erased=row["sender_bidx"] is not None and row["sender_enc"] is None,
+        whole_kind=None if row["whole_kind"] is None else InboxKind(row["whole_kind"]),
     )
 
 

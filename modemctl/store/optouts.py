@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from modemctl.errors import TamperedError
-from modemctl.model import mask_number
-from modemctl.store.tables import opt_out
-from modemctl.store.transaction import Tx
+from modemctl.lifecycle import SegmentState
+from modemctl.model import BatchId, SegmentId, mask_number
+from modemctl.store.finals import announce
+from modemctl.store.tables import ITS_MESSAGE, message, opt_out, recipient, segment
+from modemctl.store.transaction import Transition, Tx
 from modemctl.vault import Vault
 
 BY_SMS = "sms"
@@ -67,6 +69,51 @@ def remove(tx: Tx, number: str, *, by: str, reason: str) -> bool:
     details = {"number": mask_number(number), "reason": reason, "policy": "SIM-08"}
     tx.audit(by, "opt_out.remove", bidx.hex(), details)
     return True
+
+
+def refuse_waiting(tx: Tx, batch_id: BatchId) -> int:
+    """Refuse what waits in a batch for numbers that opted out meanwhile; returns how many segments.
+
+    The gate before the modem asks again (`store.submits`): numbers opt out at any time.
+    """
+    waiting = tx.conn.execute(_WAITING, {"batch": batch_id}).all()
+    if not waiting:
+        return 0
+    note = "the recipient opted out"
+    rows = [{"id": row.segment_id, "when": tx.now, "what": note} for row in waiting]
+    tx.conn.execute(_REFUSE, rows)
+    for row in waiting:
+        change = Transition(
+            segment_id=SegmentId(row.segment_id),
+            before=SegmentState.QUEUED,
+            after=SegmentState.REFUSED,
+            actor=tx.node_id,
+            note=note,
+        )
+        tx.transition(change)
+    announce(tx, {row.message_id for row in waiting})
+    return len(waiting)
+
+
+_WAITING: Final = (
+    select(segment.c.segment_id, segment.c.message_id)
+    .select_from(opt_out)
+    .join(recipient, recipient.c.recipient_bidx == opt_out.c.number_bidx)
+    .join(message, ITS_MESSAGE)
+    .join(segment, segment.c.message_id == message.c.message_id)
+    .where(recipient.c.batch_id == bindparam("batch"), segment.c.state == SegmentState.QUEUED)
+    .order_by(segment.c.segment_id)
+)
+_REFUSE: Final = (
+    update(segment)
+    .where(segment.c.segment_id == bindparam("id"), segment.c.state == SegmentState.QUEUED)
+    .values(
+        state=SegmentState.REFUSED.value,
+        final_at=bindparam("when"),
+        cause="policy:SIM-08",
+        note=bindparam("what"),
+    )
+)
 
 
 def find(conn: Connection, vault: Vault, number: str) -> OptOut | None:

@@ -24,6 +24,7 @@ from modemctl.store.tables import (
     opt_out,
     recipient,
     segment,
+    sim,
     text_use,
 )
 from modemctl.store.transaction import Tx
@@ -74,10 +75,14 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spacing:
-    """What a number may get, and until when the batch could send: its window's end."""
+    """What a number may get, and until when the batch could send: its window's end.
+
+    `test_numbers`: those of our own cards that this batch may write to.
+    """
 
     rules: QuotaRules
     until: datetime
+    test_numbers: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +102,10 @@ class Frozen:
 def stage(tx: Tx, new: Slice, spacing: Spacing | None = None) -> Sequence[RemovedLine]:
     """Store a slice; returns the lines taken out here.
 
-    Those are of numbers that opted out, and of such as have no room within the window.
+    Those are of numbers that opted out, of our own cards (they would answer each other), and of
+    such as have no room within the window.
     """
-    out = [*_opted_out(tx.conn, new), *_too_frequent(tx, new, spacing)]
+    out = [*_not_written_to(tx, new, spacing), *_too_frequent(tx, new, spacing)]
     gone = {one.line_no for one in out}
     kept = [line for line in new.lines if line.line_no not in gone]
     if kept:
@@ -203,18 +209,23 @@ def discard(tx: Tx, batch_id: BatchId, *, limit: int) -> bool:
 # ---------------------------------------------------------------- inside
 
 
-def _opted_out(conn: Connection, new: Slice) -> Sequence[RemovedLine]:
+def _not_written_to(tx: Tx, new: Slice, spacing: Spacing | None) -> Sequence[RemovedLine]:
     indexes = [line.recipient_bidx for line in new.lines]
-    opted_out = set(
-        conn.scalars(select(opt_out.c.number_bidx).where(opt_out.c.number_bidx.in_(indexes)))
+    out = set(
+        tx.conn.scalars(select(opt_out.c.number_bidx).where(opt_out.c.number_bidx.in_(indexes)))
     )
-    why = Rejection.OPTED_OUT
+    own = set(tx.conn.scalars(select(sim.c.number_bidx).where(sim.c.number_bidx.in_(indexes))))
+    tests = frozenset[str]() if spacing is None else spacing.test_numbers
+    found = [
+        (line, Rejection.OPTED_OUT if line.recipient_bidx in out else Rejection.OWN_CARD)
+        for line in new.lines
+        if line.recipient_bidx in out or (line.recipient_bidx in own and line.to not in tests)
+    ]
     return [
         RemovedLine(
             line_no=line.line_no, masked=mask_number(line.to), reason=why, policy=why.policy
         )
-        for line in new.lines
-        if line.recipient_bidx in opted_out
+        for line, why in found
     ]
 
 

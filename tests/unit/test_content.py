@@ -76,7 +76,7 @@ def test_a_site_may_set_its_own_lists():
 @pytest.mark.parametrize(
     "text",
     ["退订", "TD", "td ", "T", "t。", "ＴＤ", "Stop", "STOP!", "“退订”", "n", "unsubscribe", "拒收",
-     "opt out", "取消订阅"],
+     "opt out", "取消订阅", "退訂", "退 订", "退\u200b订", "TD退订", "回T退订"],
 )  # fmt: skip
 def test_a_text_that_is_just_a_keyword_opts_out(text):
     assert opt_out_keyword(text) is not None

@@ -9,6 +9,8 @@ from modemctl.fleet.inbound import Inbound
 from modemctl.model import Iccid, Topic
 from modemctl.policy.incoming import InboxKind, read_text
 from modemctl.policy.numbers import NumberRules
+from modemctl.service.inbox import Inbox
+from modemctl.service.principal import Principal, Scope
 from modemctl.sms import (
     Address,
     Alphabet,
@@ -19,7 +21,7 @@ from modemctl.sms import (
 )
 from modemctl.sms.fields import encode_address, encode_time
 from modemctl.sms.userdata import encode_user_data
-from modemctl.store import Store, inbox, optouts, reports
+from modemctl.store import Store, inbox, optouts, reports, sims
 from modemctl.store.tables import event
 from modemctl.store.tables import inbox as inbox_table
 from modemctl.telemetry import Telemetry
@@ -256,6 +258,10 @@ async def test_a_name_cannot_opt_out(tmp_path, clock):
         ("Your verification code: 4829", InboxKind.CODE),
         ("OTP 482913", InboxKind.CODE),
         ("动态密码４８２９１３", InboxKind.CODE),
+        ("您的驗證碼是 482 913", InboxKind.CODE),
+        ("验\u200b证码 482913", InboxKind.CODE),
+        ("Use G7X2Q as your security code", InboxKind.CODE),
+        ("您的初始密码是 a8k2m9", InboxKind.CODE),
         ("请问验证码在哪里", InboxKind.TEXT),
         ("订单 482913 已发货", InboxKind.TEXT),
     ],
@@ -270,6 +276,61 @@ async def test_a_verification_code_raises_an_alarm_without_its_text(tmp_path, cl
         (alarm,) = await events(store, "alarm")
     assert "SMS-12" in alarm
     assert "482913" not in alarm
+
+
+async def test_no_part_of_a_code_is_shown_to_who_may_not_read_it(tmp_path, clock):
+    scopes = frozenset({Scope.INBOX_READ, Scope.PII_READ})
+    who = Principal(account_id="a", name="a", department=None, scopes=scopes, source="test")
+    async with open_store(tmp_path, clock) as store:
+        box = Inbox(store, numbers=NumberRules())
+        shown = []
+        for sequence, text in enumerate(("您的验证码", "是 482913", "请勿泄露"), 1):
+            place = {"reference": 9, "total": 3, "sequence": sequence}
+            await take(store, deliver(text, concat=place, ucs2=True))
+            found = (await box.list_messages(who, with_parts=True)).items
+            shown.append([one.text for one in found])
+        whole = (await box.list_messages(who, with_parts=True)).items[0]
+    assert shown == [[None], [None, None], [None] * 4]
+    assert whole.kind is InboxKind.CODE
+
+
+async def test_a_longer_text_that_is_no_code_is_shown_in_parts(tmp_path, clock):
+    scopes = frozenset({Scope.INBOX_READ, Scope.PII_READ})
+    who = Principal(account_id="a", name="a", department=None, scopes=scopes, source="test")
+    async with open_store(tmp_path, clock) as store:
+        place = {"reference": 9, "total": 2, "sequence": 1}
+        await take(store, deliver("一二三", concat=place, ucs2=True))
+        found = await Inbox(store, numbers=NumberRules()).list_messages(who, with_parts=True)
+    assert [one.text for one in found.items] == ["一二三"]
+
+
+async def test_what_a_card_of_ours_writes_sets_nothing_going(tmp_path, clock):
+    """Two cards of a bank that answer each other would go on for ever."""
+    async with open_store(tmp_path, clock) as store:
+        card = sims.NewCard(iccid=Iccid("89860000000000000009"), number="+8613800000001")
+        await store.write(lambda tx: sims.add(tx, [card]))
+        for _ in range(3):
+            clock.advance(60)
+            await take(store, deliver("TD"))
+        rows = await store.read(
+            lambda conn: optouts.list_opt_outs(conn, store.vault, after=b"", limit=10)
+        )
+        alarms = await events(store, "alarm")
+    assert rows == []
+    assert all("own_card_wrote" in alarm for alarm in alarms)
+    assert alarms
+
+
+@pytest.mark.parametrize(
+    "text", ["【银行】新利率上线。回T退订", "拒收请回复R,退订回T", "您好,怎么退订?", "T恤有货吗"]
+)
+async def test_an_echo_of_our_own_text_opts_nobody_out(tmp_path, clock, text):
+    async with open_store(tmp_path, clock) as store:
+        await take(store, deliver(text, ucs2=True))
+        rows = await store.read(
+            lambda conn: optouts.list_opt_outs(conn, store.vault, after=b"", limit=10)
+        )
+    assert rows == []
 
 
 async def test_octets_for_an_application_are_kept(tmp_path, clock):

@@ -144,3 +144,23 @@ async def test_wrong_questions_are_refused(world):
     ):
         with pytest.raises(NotPermitted):
             await ask()
+
+
+CODE_READER = who(Scope.INBOX_READ, Scope.PII_READ, Scope.SECRETS_READ)
+
+
+def text_of(text: str) -> inbox.NewMessage:
+    return inbox.NewMessage(
+        iccid=SALES, bay="1", sender="+8613800000002", is_sender_number=True, scts=None, text=text,
+        concat=None, tpdu=b"\x09", kind=InboxKind.TEXT,
+    )  # fmt: skip
+
+
+async def test_a_code_is_read_by_those_alone_who_may(world):
+    text = "您的验证码是 482913"
+    await world.write_in_set(inbox.add, text_of(text))
+    box, _ = services(world)
+    shown = [(await box.list_messages(one)).items[0] for one in (READER, INSIDER, CODE_READER)]
+    assert [one.text for one in shown] == [None, None, text]
+    assert (await box.show(INSIDER, shown[0].inbox_id)).text is None
+    assert (await box.show(CODE_READER, shown[0].inbox_id)).text == text

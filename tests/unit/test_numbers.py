@@ -89,6 +89,7 @@ def test_any_text_gives_a_dialable_number_or_a_reason(raw):
 def test_what_limits_and_wishes_take_out_serves_another_rule():
     assert {one for one in Rejection if one.policy == "SIM-08"} == {
         Rejection.OPTED_OUT,
+        Rejection.OWN_CARD,
         Rejection.TOO_FREQUENT,
         Rejection.TOO_LONG,
     }
