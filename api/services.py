@@ -38,6 +38,7 @@ from modemctl.service.offboarding import Offboarding
 from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
 from modemctl.service.papers import Papers
+from modemctl.service.pin_reveals import PinReveals
 from modemctl.service.policies import Policies
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges
@@ -89,6 +90,7 @@ class Services:
     purges: Purges
     erasures: Erasures
     keyring: Keyring
+    pin_reveals: PinReveals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

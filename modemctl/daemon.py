@@ -75,6 +75,7 @@ from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
 from modemctl.service.paper_orders import PaperRules
 from modemctl.service.papers import Papers
+from modemctl.service.pin_reveals import PinReveals
 from modemctl.service.policies import Policies
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges, retention
@@ -323,6 +324,7 @@ def make_services(
             is_automatic=settings.retention.purge is PurgeMode.AUTOMATIC,
         ),
         erasures=Erasures(store, numbers=numbers),
+        pin_reveals=PinReveals(store),
         keyring=Keyring(store, master_key_file=settings.paths.master_key_file),
     )
 

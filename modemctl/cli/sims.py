@@ -10,6 +10,7 @@ import click
 from modemctl.cli.card_life import COMMANDS as LIFE
 from modemctl.cli.client import Connection, Json, Record, in_path, records
 from modemctl.cli.forms import upload_list
+from modemctl.cli.pins import pin
 from modemctl.cli.puks import puk
 from modemctl.cli.show import as_json_option, show_done, show_record, show_table
 from modemctl.cli.sim_locks import locks
@@ -177,4 +178,5 @@ sims.add_command(locks)
 sims.add_command(puk)
 for _command in LIFE:
     sims.add_command(_command)
+sims.add_command(pin)
 COMMANDS: Final = {"sims": sims}

@@ -47,6 +47,7 @@ from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
 from modemctl.service.paper_orders import PaperRules
 from modemctl.service.papers import Papers
+from modemctl.service.pin_reveals import PinReveals
 from modemctl.service.policies import Policies
 from modemctl.service.principal import ADMINISTRATOR, Principal
 from modemctl.service.puks import Puks
@@ -234,6 +235,7 @@ def make_services(
         holds=Holds(store, numbers=numbers),
         purges=Purges(store, retention=RETENTION, is_automatic=False),
         erasures=Erasures(store, numbers=numbers),
+        pin_reveals=PinReveals(store),
         keyring=Keyring(store, master_key_file=folder / "master.key"),
     )
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from modemctl.config import Settings
 from modemctl.config.settings import ListMode
 from modemctl.daemon import sending_rules
-from modemctl.errors import ModemctlError, PolicyRefused
+from modemctl.errors import ConfigError, ModemctlError, PolicyRefused
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules, Job
 from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, Iccid
@@ -30,6 +30,7 @@ from modemctl.service.policies import Policies
 from modemctl.service.principal import scopes_of
 from modemctl.store import (
     Store,
+    keys,
     leases,
     modems,
     optouts,
@@ -230,6 +231,10 @@ class Site:
 
     def attack(self, conn: Connection, *, always: bool = False) -> Finding:
         """What comes of the database as it stands now; where it is named, only `always` sends."""
+        try:
+            keys.unlock(conn, self._vault)  # as whoever opens the database does
+        except ConfigError as refused:
+            return Finding(left=(), faults=(), error=repr(refused))
         faults = self.verify(conn)
         left: tuple[bytes, ...] = ()
         error = ""

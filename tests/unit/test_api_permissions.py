@@ -42,6 +42,7 @@ BODIES: dict[str, dict[str, object]] = {
     },
     "POST /v1/requests": {"kind": "pin_reveal", "subject": "card", "reason": "test"},
     "POST /v1/purge/runs": {},
+    "POST /v1/sims/{iccid}/pin": {},
     "POST /v1/vault/rotate": {},
     "POST /v1/vault/master": {},
     "POST /v1/erasures": {"number": "13800138000", "reason": "test"},

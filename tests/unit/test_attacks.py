@@ -44,7 +44,7 @@ WORDS = {
 HARMLESS = {
     "what happened, told to people; no decision rests on it": """
         account.created_at api_key.created_at admission.reason approval.decision
-        batch.created_at batch.purged_at batch.reason confirmation.at
+        batch.created_at batch.purged_at batch.reason confirmation.at data_key.created_at
         event.at event.data event.event_id event.kind
         event.subject message.choice opt_out.keyword puk_request.asked_at puk_request.asked_name
         puk_request.confirmed_name puk_request.reason segment.cause segment.final_at segment.mr

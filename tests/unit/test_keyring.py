@@ -16,7 +16,7 @@ from modemctl.service.dual import Dual
 from modemctl.service.holds import Holds
 from modemctl.service.keyring import DATA_KEY, MASTER_KEY, Keyring
 from modemctl.service.principal import Principal, Scope, scopes_of
-from modemctl.store import Store, calls, inbox, keys, optouts, pins, puks, reseal, wishes
+from modemctl.store import Store, calls, inbox, keys, optouts, pins, puks, reseal, sims, wishes
 from modemctl.store.accounts import AccountKind, add_account, find_account_named
 from modemctl.store.migrate import upgrade
 from modemctl.store.tables import data_key, message, metadata, modem, sim
@@ -103,6 +103,8 @@ async def fill(desk: Desk) -> None:
         tx.conn.execute(
             update(sim).values(number_enc=sealed, number_bidx=bidx, pin_pending_enc=pending)
         )
+        row = tx.conn.execute(select(*sim.c)).mappings().one()
+        tx.conn.execute(update(sim).values(mac=sims.row_mac(tx.vault, row)))
         tx.conn.execute(
             modem.insert().values(
                 bay="left", node_id="n1", state="ready", state_at=tx.now, updated_at=tx.now
