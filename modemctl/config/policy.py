@@ -26,6 +26,7 @@ POLICY: Final[Mapping[str, Include]] = {
     "sims": True,
     "sms": {"on_doubt"},
     "retention": True,
+    "reports": True,
     "evidence": True,
 }
 """What decides whether something may be sent, by whom, and what is kept of it."""
@@ -34,7 +35,6 @@ TECHNICAL: Final[Mapping[str, str]] = {
     "paths": "where files lie",
     "tariff": "what is shown as cost",
     "costs": "what is shown as cost",
-    "reports": "how reports look and where they lie",
     "logging": "what is written to the log",
 }
 """Sections that are no policy at all, and what they say instead."""

@@ -25,6 +25,7 @@ from modemctl.store import (
     holds,
     incidents,
     optouts,
+    papers,
     pins,
     policies,
     purges,
@@ -49,6 +50,7 @@ from modemctl.store.tables import (
     incident,
     legal_hold,
     opt_out,
+    paper,
     policy_version,
     puk_request,
     purge_run,
@@ -226,6 +228,10 @@ def _policy_version(conn: Connection, vault: Vault, key: str) -> bool:
     return policies.is_intact(vault, conn.execute(query).mappings().one())
 
 
+def _paper(conn: Connection, vault: Vault, key: str) -> bool:
+    return papers.find(conn, vault, key) is not None
+
+
 SEALED: Final[Mapping[Table, _Check]] = {
     account: _account,
     api_key: _api_key,
@@ -247,5 +253,6 @@ SEALED: Final[Mapping[Table, _Check]] = {
     erasure: _erasure,
     text_use: _text_use,
     policy_version: _policy_version,
+    paper: _paper,
 }
 """Table → how a row of it is held against its seal."""

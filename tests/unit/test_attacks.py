@@ -59,7 +59,9 @@ HARMLESS = {
         modem.imei modem.manufacturer modem.model modem.node_id modem.operator modem.port
         modem.reason modem.registration_stat modem.revision modem.signal_dbm modem.state
         modem.state_at modem.temperature_c modem.updated_at""",
-    "another one opens no database: the daemon refuses it": "meta.key meta.value",
+    "another one opens no database: the daemon refuses it": """
+        meta.key meta.value data_key.created_at data_key.generation data_key.master data_key.use
+        data_key.wrapped""",
     "a lease that does not fit is over; one that is forged meets the same gate": """
         segment.bay segment.iccid segment.lease_token segment.leased_until segment.node_id
         segment.submitting_at""",
@@ -84,7 +86,7 @@ EMPTY = {
     ),
     **dict.fromkeys(
         ("custody", "duty", "erasure", "incident", "incident_note", "legal_hold", "purge_run",
-         "self_test", "stop", "stop_batch", "stop_flight"),
+         "paper", "self_test", "stop", "stop_batch", "stop_flight"),
         ACTS,
     ),
 }  # fmt: skip
