@@ -19,6 +19,7 @@ from modemctl.service.card_endings import Endings
 from modemctl.service.custody import Custody
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import Dual
+from modemctl.service.elevations import Elevations
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
 from modemctl.service.freezing import Freezing
@@ -78,6 +79,7 @@ class Services:
     gate: Gate
     behaviour: Behaviour
     freezing: Freezing
+    elevations: Elevations
     accounts: Accounts
     authorities: Authorities
     grants: Grants

@@ -49,17 +49,13 @@ from modemctl.service.audit_watch import AuditWatch
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
-from modemctl.service.behaviour import Behaviour, rules_of
 from modemctl.service.calls import Calls
 from modemctl.service.card_endings import Endings
 from modemctl.service.custody import Custody
 from modemctl.service.doubt import Doubts
-from modemctl.service.dual import Dual, DualKind
+from modemctl.service.dual import DualKind
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
-from modemctl.service.freezing import Freezing
-from modemctl.service.gate import Gate
-from modemctl.service.grants import Grants
 from modemctl.service.health import Health
 from modemctl.service.histories import Histories
 from modemctl.service.holds import Holds
@@ -71,10 +67,10 @@ from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
 from modemctl.service.offboarding import Offboarding
-from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
 from modemctl.service.paper_orders import PaperRules
 from modemctl.service.papers import Papers
+from modemctl.service.people import open_people
 from modemctl.service.pin_reveals import PinReveals
 from modemctl.service.policies import Policies
 from modemctl.service.puks import Puks
@@ -250,20 +246,11 @@ def make_services(
         audit_public_key=audit_key.public_octets(),
         head_file=settings.paths.state_dir / "audit.head",
     )
-    life = timedelta(hours=settings.people.request_hours)
-    steps = {step for chain in settings.approvals.chains.values() for step in chain}
-    grants = Grants(store, steps=steps, life=life)
-    freezing = Freezing(store, general_department=general, life=life)
     policies = Policies(store, settings.policy())
-    performers = {
-        DualKind.GRANT: grants.perform,
-        DualKind.UNFREEZE: freezing.perform,
-        DualKind.POLICY_CHANGE: policies.perform,
-    }
-    behaviour = Behaviour(
+    people = open_people(
         store,
-        rules_of(settings.people.behaviour, settings.site.timezone),
-        general_department=general,
+        settings,
+        performers={DualKind.POLICY_CHANGE: policies.perform},
         on_odd=lambda odd: telemetry.count("modemctl_accounts_frozen_total", reason=odd.value),
     )
     zone = ZoneInfo(settings.site.timezone)
@@ -293,21 +280,18 @@ def make_services(
         self_tests=SelfTests(store, zone=ZoneInfo(settings.site.timezone)),
         locks=Locks(store),
         puks=Puks(store),
-        dual=Dual(
-            store,
-            life=life,
-            performers=performers,
-        ),
+        dual=people.dual,
         policies=policies,
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
-        gate=Gate(store, peers=settings.api.peers, behaviour=behaviour),
-        behaviour=behaviour,
-        freezing=freezing,
+        gate=people.gate,
+        behaviour=people.behaviour,
+        freezing=people.freezing,
+        elevations=people.elevations,
         accounts=office.accounts,
         authorities=office.authorities,
-        grants=grants,
-        operators=Operators(store, general_department=general, life=life),
+        grants=people.grants,
+        operators=people.operators,
         events=Events(store, keep_days=settings.retention.events_days, general_department=general),
         audits=audits,
         papers=Papers(

@@ -41,6 +41,10 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "doctor": ("doctor_command", "Check what the daemon stands on, and name each cure."),
         "doubt": ("messages", "Segments of which nobody knows whether they left."),
         "duties": ("duties", "Regular duties: when each was done last."),
+        "elevation": (
+            "elevations",
+            "Roles for a time: the department's head asks, an administrator confirms.",
+        ),
         "events": ("overview", "What happened, and what happens."),
         "erase": ("records", "A person's number and texts are taken out; a keyed hash stays."),
         "hold": ("records", "Legal holds: what they keep is neither purged nor erased."),

@@ -15,4 +15,7 @@ class PeopleSettings(Slice):
         le=720,
         description="Hours until what one person asked for and nobody did is void (SEC-04).",
     )
+    elevation_hours: int = Field(
+        default=72, ge=1, le=8_784, description="Hours that roles for a time last at most (SEC-01)."
+    )
     behaviour: BehaviourSettings = Field(default_factory=BehaviourSettings)

@@ -26,6 +26,7 @@ from modemctl.store import Connection, Store, Tx
 from modemctl.store import dual as rows
 from modemctl.store.accounts import AccountKind, AccountState, find_account
 from modemctl.store.dual import DualRequest
+from modemctl.store.elevations import roles_of
 from modemctl.vault import Vault
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "DualState",
     "DualView",
     "Duty",
+    "Performer",
     "ask",
     "take",
     "take_from",
@@ -62,7 +64,7 @@ class Duty:
 
 
 DUTIES: Final[Mapping[DualKind, Duty]] = {
-    DualKind.ELEVATION: Duty(ask=Scope.ACCOUNTS_WRITE, confirm=Scope.ACCOUNTS_WRITE),
+    DualKind.ELEVATION: Duty(ask=Scope.BATCHES_APPROVE, confirm=Scope.ACCOUNTS_WRITE),
     DualKind.GRANT: Duty(ask=Scope.ACCOUNTS_WRITE, confirm=Scope.ACCOUNTS_WRITE),
     DualKind.OPERATOR: Duty(ask=Scope.BATCHES_APPROVE, confirm=Scope.BATCHES_APPROVE),
     DualKind.UNFREEZE: Duty(ask=Scope.ACCOUNTS_WRITE, confirm=Scope.ACCOUNTS_WRITE),
@@ -78,7 +80,9 @@ DUTIES: Final[Mapping[DualKind, Duty]] = {
 }
 """Who asks and who confirms, by kind."""
 
-_BY_COMMAND: Final = frozenset({DualKind.GRANT, DualKind.OPERATOR, DualKind.UNFREEZE})
+_BY_COMMAND: Final = frozenset(
+    {DualKind.ELEVATION, DualKind.GRANT, DualKind.OPERATOR, DualKind.UNFREEZE}
+)
 """Kinds that only the service of the act itself asks for, since it knows the details."""
 
 Performer: TypeAlias = Callable[[Tx, DualRequest], None]
@@ -391,7 +395,7 @@ def _require_entitled(tx: Tx, account_id: AccountId, scope: Scope) -> None:
         account is None
         or account.kind is not AccountKind.PERSON
         or account.state is not AccountState.ACTIVE
-        or scope not in scopes_of(frozenset(account.roles))
+        or scope not in scopes_of(roles_of(tx.conn, tx.vault, account, tx.now))
     ):
         name = account_id if account is None else account.name
         raise PolicyRefused(

@@ -23,6 +23,7 @@ from modemctl.store.accounts import (
     KeyState,
     StoredKey,
 )
+from modemctl.store.elevations import roles_of
 
 _TOUCH_EVERY: Final = timedelta(minutes=1)
 _TOKEN: Final = re.compile(r"mk_([a-z2-7]{16})_[a-z2-7]{52}")
@@ -50,7 +51,7 @@ class Gate:
             StoreError: the database cannot be read now.
         """
         try:
-            account, key = await self._open(token, source)
+            account, key, roles = await self._open(token, source)
         except NotAuthenticated as refusal:
             _log.warning("api.refused", extra={"source": source, "rule": refusal.rule})
             raise
@@ -58,7 +59,7 @@ class Gate:
         if key.last_used_at is None or now - key.last_used_at >= _TOUCH_EVERY:
             await self._touch(key.key_id)
         await self._watch(account, source)
-        return _principal(account, source)
+        return _principal(account, roles, source)
 
     async def peer(self, uid: int, source: str) -> Principal:
         """The account that a user id on the Unix socket acts as.
@@ -75,8 +76,13 @@ class Gate:
                 policy="CC-03",
             )
         vault = self._store.vault
+
+        def query(conn: Connection) -> tuple[Account, frozenset[str]] | None:
+            account = rows.find_account_named(conn, vault, name)
+            return None if account is None else (account, self._roles(conn, account))
+
         try:
-            found = await self._store.read(lambda conn: rows.find_account_named(conn, vault, name))
+            found = await self._store.read(query)
         except TamperedError:
             raise _tampered() from None
         if found is None:
@@ -85,11 +91,12 @@ class Gate:
                 cure="create the account, or change api.peers",
                 policy="CC-03",
             )
-        _require_active(found)
-        await self._watch(found, source)
-        return _principal(found, source)
+        account, roles = found
+        _require_active(account)
+        await self._watch(account, source)
+        return _principal(account, roles, source)
 
-    async def _open(self, token: str, source: str) -> tuple[Account, ApiKey]:
+    async def _open(self, token: str, source: str) -> tuple[Account, ApiKey, frozenset[str]]:
         match = _TOKEN.fullmatch(token)
         if match is None:
             raise _unknown_key()
@@ -105,7 +112,7 @@ class Gate:
             if self._behaviour is not None:
                 await self._behaviour.failed(found[1].account_id)
             raise _unknown_key()
-        stored, account = found
+        stored, account, roles = found
         state = stored.key.state(self._store.clock.now())
         if state is not KeyState.LIVE:
             raise NotAuthenticated(f"this API key is {state}", cure=_NEW_KEY, policy="SEC-02")
@@ -116,7 +123,7 @@ class Gate:
                 cure="ask an administrator for a key with --address",
                 policy="CC-02",
             )
-        return account, stored.key
+        return account, stored.key, roles
 
     async def _watch(self, account: Account, source: str) -> None:
         if self._behaviour is not None and not await self._behaviour.seen(
@@ -128,12 +135,17 @@ class Gate:
                 policy="SEC-06",
             )
 
-    def _lookup(self, conn: Connection, key_id: str) -> tuple[StoredKey, Account] | None:
+    def _roles(self, conn: Connection, account: Account) -> frozenset[str]:
+        return roles_of(conn, self._store.vault, account, self._store.clock.now())
+
+    def _lookup(
+        self, conn: Connection, key_id: str
+    ) -> tuple[StoredKey, Account, frozenset[str]] | None:
         stored = rows.find_key(conn, self._store.vault, key_id)
         if stored is None:
             return None
         account = rows.find_account(conn, self._store.vault, stored.key.account_id)
-        return None if account is None else (stored, account)
+        return None if account is None else (stored, account, self._roles(conn, account))
 
     async def _touch(self, key_id: str) -> None:
         try:
@@ -142,12 +154,12 @@ class Gate:
             _log.warning("api.key_use_not_noted", extra={"error": str(error)})
 
 
-def _principal(account: Account, source: str) -> Principal:
+def _principal(account: Account, roles: frozenset[str], source: str) -> Principal:
     return Principal(
         account_id=account.account_id,
         name=account.name,
         department=account.department,
-        scopes=scopes_of(frozenset(account.roles)),
+        scopes=scopes_of(roles),
         source=source,
         is_person=account.kind is AccountKind.PERSON,
     )

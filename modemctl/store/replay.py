@@ -30,6 +30,7 @@ from modemctl.store.tables import (
     bay_tie,
     data_key,
     dual_request,
+    elevation,
     incident,
     legal_hold,
     modem,
@@ -345,6 +346,12 @@ _RULES: Final[Sequence[_Rule]] = (
             "admission.expel": _admitting(AdmissionState.EXPELLED),
         },
         read=_admission,
+    ),
+    _Rule(
+        table=elevation,
+        subject=lambda row: str(row["elevation_id"]),
+        acts={"elevation.grant": _set(None), "elevation.end": _ended},
+        read=lambda row: (_ms(row["ended_at"]),),
     ),
     _Rule(
         table=dual_request,

@@ -21,17 +21,13 @@ from modemctl.service.admissions import Admissions
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches, SubmissionRules
-from modemctl.service.behaviour import Behaviour, rules_of
 from modemctl.service.calls import Calls
 from modemctl.service.card_endings import Endings
 from modemctl.service.custody import Custody
 from modemctl.service.doubt import Doubts
-from modemctl.service.dual import Dual, DualKind, DualState
+from modemctl.service.dual import DualKind, DualState
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
-from modemctl.service.freezing import Freezing
-from modemctl.service.gate import Gate
-from modemctl.service.grants import Grants
 from modemctl.service.health import Health
 from modemctl.service.histories import Histories
 from modemctl.service.holds import Holds
@@ -43,10 +39,10 @@ from modemctl.service.locks import Locks
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
 from modemctl.service.offboarding import Offboarding
-from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
 from modemctl.service.paper_orders import PaperRules
 from modemctl.service.papers import Papers
+from modemctl.service.people import open_people
 from modemctl.service.pin_reveals import PinReveals
 from modemctl.service.policies import Policies
 from modemctl.service.principal import ADMINISTRATOR, Principal
@@ -60,8 +56,6 @@ from modemctl.telemetry import Telemetry
 from modemctl.vault import AuditKey
 from tests.support.people import empower, second_administrator
 from tests.support.stores import AUDIT_SEED, TestClock, open_store
-
-STEPS = ("department_manager", "manager", "manager_in_charge", "general_manager")
 
 RETENTION = Retention(days=dict.fromkeys(RecordClass, 1_827))
 
@@ -172,18 +166,11 @@ def make_services(
         audit_public_key=AuditKey(AUDIT_SEED).public_octets(),
         head_file=folder / "audit-head.json",
     )
-    grants = Grants(store, steps=STEPS)
-    freezing = Freezing(store, general_department=general)
     policies = Policies(store, Settings(api=settings).policy())
-    performers = {
-        DualKind.GRANT: grants.perform,
-        DualKind.UNFREEZE: freezing.perform,
-        DualKind.POLICY_CHANGE: policies.perform,
-    }
-    behaviour = Behaviour(
+    people = open_people(
         store,
-        rules_of(Settings().people.behaviour, "Asia/Shanghai"),
-        general_department=general,
+        Settings(api=settings),
+        performers={DualKind.POLICY_CHANGE: policies.perform},
         on_odd=lambda odd: telemetry.count("modemctl_accounts_frozen_total", reason=odd.value),
     )
     office = Office(
@@ -212,15 +199,16 @@ def make_services(
         self_tests=SelfTests(store, zone=ZoneInfo("Asia/Shanghai"), patience=0.05),
         locks=Locks(store),
         puks=Puks(store),
-        dual=Dual(store, performers=performers),
         policies=policies,
+        dual=people.dual,
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
-        gate=Gate(store, peers=settings.peers, behaviour=behaviour),
-        behaviour=behaviour,
-        freezing=freezing,
-        grants=grants,
-        operators=Operators(store, general_department=general),
+        gate=people.gate,
+        behaviour=people.behaviour,
+        freezing=people.freezing,
+        elevations=people.elevations,
+        grants=people.grants,
+        operators=people.operators,
         accounts=office.accounts,
         authorities=office.authorities,
         events=Events(store, keep_days=7, general_department="general"),

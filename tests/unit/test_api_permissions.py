@@ -9,7 +9,12 @@ from modemctl.service.principal import ROLES, Scope, scopes_of
 from tests.support.apis import ApiBench, open_api
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
-PATH_VALUES = {"authorisation_id": "999999", "message_id": "999999", "inbox_id": "999999"}
+PATH_VALUES = {
+    "authorisation_id": "999999",
+    "elevation_id": "999999",
+    "message_id": "999999",
+    "inbox_id": "999999",
+}
 BODIES: dict[str, dict[str, object]] = {
     "POST /v1/batches": {
         "batch_id": NOBODY, "category": "notice", "text": "hello", "department": "sales",
@@ -36,6 +41,9 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/admissions": {"imeis": ["490154203237518"], "reason": "test"},
     "POST /v1/sims/{iccid}/puk": {"puk": "73914682", "reason": "test"},
     "POST /v1/puk-requests/{request_id}/confirm": {"puk": "73914682"},
+    "POST /v1/elevations": {
+        "account": "anna", "roles": ["checker"], "hours": 8, "reason": "test",
+    },
     "POST /v1/operators": {
         "account": "anna", "department": "sales", "valid_until": "2027-01-01T00:00:00Z",
         "reference": "F-1", "undertaking": "1",

@@ -38,7 +38,13 @@ from modemctl.store.tables.incidents import incident, incident_note
 from modemctl.store.tables.incoming import call, inbox, report
 from modemctl.store.tables.keys import data_key
 from modemctl.store.tables.papers import paper
-from modemctl.store.tables.people import account, api_key, approver_key, authorisation
+from modemctl.store.tables.people import (
+    account,
+    api_key,
+    approver_key,
+    authorisation,
+    elevation,
+)
 from modemctl.store.tables.pins import card_lock, pin_change, puk_request
 from modemctl.store.tables.policies import policy_version
 from modemctl.store.tables.records import erasure, legal_hold, purge_run
@@ -68,6 +74,7 @@ __all__ = [
     "data_key",
     "dual_request",
     "duty",
+    "elevation",
     "erasure",
     "event",
     "from_ms",

@@ -60,3 +60,16 @@ authorisation = Table(
     Column("request_id", String(36)),  # whose two signatures granted it
     Column("mac", LargeBinary, nullable=False),
 )
+
+elevation = Table(
+    "elevation",
+    metadata,
+    Column("elevation_id", KEY, primary_key=True),
+    Column("account_id", ForeignKey("account.account_id"), nullable=False, index=True),
+    Column("roles", Text, nullable=False),  # JSON list, sorted
+    Column("valid_from", UtcMs, nullable=False),
+    Column("valid_until", UtcMs, nullable=False),
+    Column("request_id", String(36), nullable=False),  # whose two agreed on it
+    Column("ended_at", UtcMs),
+    Column("mac", LargeBinary, nullable=False),
+)
