@@ -411,8 +411,11 @@ class Actor:
         await self._attention.look_up(asyncio.get_running_loop().time() + interval)
         iccid = self._facts.iccid
         assert iccid is not None, "only a card that was read is set aside"
-        if await is_same_card(self._link.driver, iccid) is False:
+        is_same = await is_same_card(self._link.driver, iccid)
+        if is_same is False:
             return Moved(event=_E.RELEASED, reason="another card was put in")
+        if is_same is None and await self._link.driver.sim_state() is SimState.ABSENT:
+            return Moved(event=_E.SIM_REMOVED, reason="the card was taken out")
         return None
 
     async def _unlocking(self) -> Moved:
