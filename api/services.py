@@ -43,6 +43,7 @@ from modemctl.service.pin_reveals import PinReveals
 from modemctl.service.policies import Policies
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges
+from modemctl.service.register_checks import RegisterChecks
 from modemctl.service.self_tests import SelfTests
 from modemctl.service.sims import Sims
 from modemctl.service.stops import Stops
@@ -69,6 +70,7 @@ class Services:
     stops: Stops
     incidents: Incidents
     limits: Limits
+    register_checks: RegisterChecks
     self_tests: SelfTests
     locks: Locks
     puks: Puks

@@ -55,6 +55,7 @@ PROMPT_TIMEOUT = 10.0
 """Seconds for the prompt; usual are 0.1, the worst manual says 1."""
 
 _CPIN = "AT+CPIN?"
+_CNUM = asking("AT+CNUM", timeout=20.0, is_private=True)
 _IMSI = dataclasses.replace(asking("AT+CIMI", timeout=20.0, is_private=True), bare=Bare.DIGITS)
 
 _REGISTRATION = ("AT+CREG?", "AT+CEREG?", "AT+CGREG?")
@@ -144,6 +145,11 @@ class GenericDriver(Messaging):
     async def read_imsi(self) -> str:
         """Read the IMSI."""
         return values.imsi(await self._ask(_IMSI))
+
+    async def own_number(self) -> str | None:
+        """Ask `+CNUM`: the first number that stands on the card."""
+        lines = await self._ask_if_known(_CNUM)
+        return next((number for line in lines if (number := values.own_number(line))), None)
 
     async def pin_counter(self) -> PinCounter | None:
         """Tries left, by the first of the family's ways that tells them."""

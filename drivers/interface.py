@@ -359,6 +359,10 @@ class Driver(Protocol):
         """Read the IMSI (6 to 16 digits); needs an unlocked card."""
         ...
 
+    async def own_number(self) -> str | None:
+        """The card's number as it stands on it (`+CNUM`); None where none was written, as usual."""
+        ...
+
     async def pin_counter(self) -> PinCounter | None:
         """Tries left by the model's own command; None where it does not tell."""
         ...

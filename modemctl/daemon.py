@@ -75,6 +75,7 @@ from modemctl.service.pin_reveals import PinReveals
 from modemctl.service.policies import Policies
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges, retention
+from modemctl.service.register_checks import RegisterChecks
 from modemctl.service.self_tests import SelfTests
 from modemctl.service.sims import Sims
 from modemctl.service.stops import StopMemory, Stops
@@ -277,7 +278,10 @@ def make_services(
         stops=office.stops,
         incidents=Incidents(store, office),
         limits=Limits(store, rules.quota),
-        self_tests=SelfTests(store, zone=ZoneInfo(settings.site.timezone)),
+        register_checks=RegisterChecks(
+            store, numbers=numbers, zone=ZoneInfo(settings.site.timezone)
+        ),
+        self_tests=SelfTests(store, numbers=numbers, zone=ZoneInfo(settings.site.timezone)),
         locks=Locks(store),
         puks=Puks(store),
         dual=people.dual,

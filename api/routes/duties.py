@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -13,9 +14,35 @@ from api.parameters import Body, needs
 from api.problems import problems
 from api.services import Of
 from modemctl.service.principal import Scope
+from modemctl.service.register_checks import RegisterFault
 from modemctl.service.self_tests import DutyView, SelfTestView
+from modemctl.service.sim_views import SimView
 
 router = APIRouter(prefix="/v1", tags=["duties"])
+
+
+class Why(Body):
+    """Why; goes to the audit log."""
+
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class CorrectNumber(Why):
+    """A card's number, and why it is corrected."""
+
+    number: str = Field(min_length=1, max_length=40)
+
+
+class RenewedLease(Why):
+    """The last day of the new term, and why."""
+
+    until: date
+
+
+class ConfirmedDepartment(Body):
+    """Whose cards are right."""
+
+    department: str = Field(min_length=1, max_length=128)
 
 
 class TestedBays(Body):
@@ -39,6 +66,51 @@ async def list_self_tests(
 ) -> Sequence[SelfTestView]:
     """What the last test of each bay found, by bay."""
     return await of.self_tests.latest(who, only_faulty=only_faulty)
+
+
+@router.get("/register-faults", responses=problems(), openapi_extra=needs(Scope.SIMS_READ))
+async def list_register_faults(who: Who, of: Of) -> Sequence[RegisterFault]:
+    """Where the register is not true: numbers on cards, ends of leases, departments' word."""
+    return await of.register_checks.list_faults(who)
+
+
+@router.post(
+    "/sims/{iccid}/number", responses=problems(404, 409), openapi_extra=needs(Scope.SIMS_WRITE)
+)
+async def correct_sim_number(who: Who, of: Of, iccid: str, body: CorrectNumber) -> SimView:
+    """Give a card the number that it really has (SIM-17)."""
+    return await of.register_checks.correct_number(
+        who, iccid, number=body.number, reason=body.reason
+    )
+
+
+@router.post(
+    "/sims/{iccid}/number/accept",
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.SIMS_WRITE),
+)
+async def accept_sim_number(who: Who, of: Of, iccid: str, body: Why) -> SimView:
+    """Say that the register is right, and what stands on the card is not."""
+    return await of.register_checks.accept_number(who, iccid, reason=body.reason)
+
+
+@router.post(
+    "/sims/{iccid}/lease", responses=problems(404, 409), openapi_extra=needs(Scope.SIMS_WRITE)
+)
+async def renew_sim_lease(who: Who, of: Of, iccid: str, body: RenewedLease) -> SimView:
+    """Give a leased card a new last day (SIM-17)."""
+    return await of.register_checks.renew_lease(who, iccid, until=body.until, reason=body.reason)
+
+
+@router.post(
+    "/register-confirmations",
+    status_code=204,
+    responses=problems(),
+    openapi_extra=needs(Scope.SIMS_READ),
+)
+async def confirm_register(who: Who, of: Of, body: ConfirmedDepartment) -> None:
+    """Say that a department's cards were gone through and are right; due every 92 days."""
+    await of.register_checks.confirm(who, body.department)
 
 
 @router.get("/duties", responses=problems(), openapi_extra=needs(Scope.MODEMS_READ))

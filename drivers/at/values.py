@@ -103,6 +103,18 @@ def text_answer(lines: Sequence[str]) -> str:
     raise ProtocolError("empty identity", "|".join(lines))
 
 
+def own_number(line: str) -> str | None:
+    """The number in `+CNUM: [alpha],number,type[,…]`, with its `+` where the type says so.
+
+    None where the line holds none. Source: TS 27.007 §7.1; type 145: TS 24.008 §10.5.4.7.
+    """
+    parts = answer_fields(line)
+    if len(parts) < 3 or not re.fullmatch(r"\+?[0-9]{3,20}", parts[1]):
+        return None
+    is_bare = parts[2] == "145" and not parts[1].startswith("+")
+    return f"+{parts[1]}" if is_bare else parts[1]
+
+
 def imsi(lines: Sequence[str]) -> str:
     """The IMSI: at most 15 digits; some cards tell one more. Source: TS 23.003 §2.2."""
     for line in lines:

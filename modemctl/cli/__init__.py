@@ -66,6 +66,7 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "purge": ("records", "What has been kept long enough is removed, on record."),
         "record": ("local", "Record a modem's session to a file, without its secrets."),
         "report": ("reports", "Reports: make, fetch, file and verify them."),
+        "register-faults": ("duties", "Where the register is not true: numbers on cards, leases."),
         "replay": ("local", "Serve a recording as a modem."),
         "request": ("requests", "Acts of two persons: one asks, a colleague confirms."),
         "resume": ("stops", "Lift a stop."),

@@ -11,6 +11,7 @@ from modemctl.cli.show import as_json_option, show_table
 
 _DUTIES: Final = ("duty", "policy", "done_at", "done_by", "is_due", "is_overdue")
 _TESTS: Final = ("bay", "at", "state", "registration", "signal_dbm", "answer_ms", "faults")
+_FAULTS: Final = ("kind", "iccid", "department", "since", "told", "is_late")
 _SPARE: Final = ("answer_ms", "registration", "at")
 
 
@@ -52,4 +53,14 @@ def self_test(
     show_table(chosen, _TESTS, as_json=as_json, empty="no bay to show", spare=_SPARE)
 
 
-COMMANDS: Final = {"duties": duties, "self-test": self_test}
+@click.command(epilog="Example: modemctl register-faults")
+@as_json_option
+@click.pass_obj
+def register_faults(connection: Connection, *, as_json: bool) -> None:
+    """Where the register is not true: numbers on cards, leases, departments' word (SIM-17)."""
+    with connection.client() as client:
+        found = records(client.get("/v1/register-faults").get("items"))
+    show_table(found, _FAULTS, as_json=as_json, empty="the register is true", spare=("told",))
+
+
+COMMANDS: Final = {"duties": duties, "register-faults": register_faults, "self-test": self_test}

@@ -9,6 +9,7 @@ import click
 
 from modemctl.cli.card_life import COMMANDS as LIFE
 from modemctl.cli.client import Connection, Json, Record, in_path, records
+from modemctl.cli.errors import Refusal
 from modemctl.cli.forms import upload_list
 from modemctl.cli.pins import pin
 from modemctl.cli.puks import puk
@@ -56,6 +57,55 @@ def show(connection: Connection, iccid: str, *, as_json: bool) -> None:
     """One card. Its PIN is never shown."""
     with connection.client() as client:
         show_record(client.get(f"/v1/sims/{in_path(iccid)}"), as_json=as_json)
+
+
+@sims.command(epilog="Example: modemctl sims number 89860012345678901234 13800138000 --reason typo")
+@click.argument("iccid")
+@click.argument("number", required=False)
+@click.option("--accept", is_flag=True, help="The register is right; the card tells a wrong one.")
+@_reason
+@as_json_option
+@click.pass_obj
+def number(
+    connection: Connection,
+    iccid: str,
+    number: str | None,
+    reason: str,
+    *,
+    accept: bool,
+    as_json: bool,
+) -> None:
+    """Correct a card's number, or say that the register is right (SIM-17)."""
+    if accept == (number is not None):
+        raise Refusal("say the right number, or --accept", cure="modemctl register-faults")
+    step = "number/accept" if accept else "number"
+    body: dict[str, Json] = {"reason": reason}
+    if number is not None:
+        body["number"] = number
+    _change(connection, iccid, step, body, as_json=as_json)
+
+
+@sims.command(
+    epilog="Example: modemctl sims lease 89860012345678901234 --until 2027-12-31 --reason 续租"
+)
+@click.argument("iccid")
+@click.option("--until", required=True, help="Last day of the new term.")
+@_reason
+@as_json_option
+@click.pass_obj
+def lease(connection: Connection, iccid: str, until: str, reason: str, *, as_json: bool) -> None:
+    """Renew the lease of a leased card (SIM-17); behind its last day a card sends nothing."""
+    _change(connection, iccid, "lease", {"until": until, "reason": reason}, as_json=as_json)
+
+
+@sims.command(epilog="Example: modemctl sims confirm sales")
+@click.argument("department")
+@click.pass_obj
+def confirm(connection: Connection, department: str) -> None:
+    """Say that a department's cards were gone through and are right; due every 92 days."""
+    with connection.client() as client:
+        client.post("/v1/register-confirmations", {"department": department})
+    click.echo(f"noted: the cards of {department} are right")
 
 
 @sims.command("import", epilog="Example: modemctl sims import cards.xlsx --trial")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from modemctl.errors import StoreError
 from modemctl.policy.duties import TURNS, is_overdue
 from modemctl.policy.quotas import QuotaRules
-from modemctl.store import Connection, Store, counts, duties, headroom
+from modemctl.store import Connection, Store, counts, duties, headroom, register_faults
 from modemctl.store.counts import Counts
 from modemctl.telemetry import BankSnapshot
 
@@ -26,6 +27,7 @@ class Census:
         self._counts = Counts()
         self._limits: Mapping[tuple[str, str], float] = {}
         self._duties: Mapping[str, bool] = {}
+        self._register_faults: Mapping[str, int] = {}
 
     async def run(self) -> None:
         """Count until cancelled; a store that fails leaves the last figures."""
@@ -36,6 +38,7 @@ class Census:
                     lambda conn: headroom.pressure(self._store.view(conn), self._quota)
                 )
                 self._duties = await self._store.read(self._late_duties)
+                self._register_faults = await self._store.read(self._late_faults)
             await asyncio.sleep(_CENSUS_EVERY)
 
     def _late_duties(self, conn: Connection) -> Mapping[str, bool]:
@@ -44,6 +47,11 @@ class Census:
             duty.value: is_overdue(TURNS[duty], row.done_at, now, zone)
             for duty, row in duties.read_all(conn).items()
         }
+
+    def _late_faults(self, conn: Connection) -> Mapping[str, int]:
+        now, zone = self._store.clock.now(), self._quota.zone
+        found = register_faults.find(conn, now=now, zone=zone)
+        return Counter(one.kind.value for one in found if one.is_late)
 
     def snapshot(self) -> BankSnapshot:
         """What is known now; called from the exporter's thread."""
@@ -57,6 +65,7 @@ class Census:
             segments=known.segments,
             limits=self._limits,
             duties=self._duties,
+            register_faults=self._register_faults,
             is_writer_up=journal.is_healthy,
             n_journal_backlog=journal.backlog,
             audit_sequence=journal.head.seq,

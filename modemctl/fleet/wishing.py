@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from drivers.errors import CommandError, DriverError, ProtocolError
+from drivers.interface import Driver
 from modemctl.fleet.checking import read_once
 from modemctl.fleet.link import Link
 from modemctl.fleet.moves import Interrupted
@@ -133,6 +134,7 @@ async def _test(store: Store, link: Link, wish: Wish) -> None:
         times.append(loop.time())
         signal_dbm = await link.driver.signal_dbm()
         times.append(loop.time())
+        number = await _own_number(link.driver)
     except (CommandError, ProtocolError) as error:  # it talks, but not of this
         await _answer(store, wish, error=str(error))
     except DriverError as error:
@@ -144,9 +146,17 @@ async def _test(store: Store, link: Link, wish: Wish) -> None:
             is_registered=registration.is_registered,
             registration=registration.words,
             signal_dbm=signal_dbm,
+            number=number,
             answer_ms=round(1000 * max(end - begin for begin, end in pairwise(times))),
         )
         await _answer(store, wish, result=msgspec.json.encode(measured).decode())
+
+
+async def _own_number(driver: Driver) -> str | None:
+    try:
+        return await driver.own_number()
+    except (CommandError, ProtocolError):
+        return None
 
 
 async def _move(store: Store, wish: Wish, state: ModemState, on_reset: Callable[[], None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, tzinfo
 from typing import Final
 
 from modemctl.config.settings import ListMode
@@ -61,6 +61,13 @@ def unfitness(state: CardState, verified_at: datetime | None) -> Unfitness | Non
     if verified_at is None:
         return Unfitness(policy="SIM-04", reason="unverified")
     return None
+
+
+def lease_fault(lease_until: date | None, now: datetime, zone: tzinfo) -> Unfitness | None:
+    """Why a leased card sends nothing: its term is over; its last day counts (SIM-17)."""
+    if lease_until is None or now.astimezone(zone).date() <= lease_until:
+        return None
+    return Unfitness(policy="SIM-17", reason="lease_ended")
 
 
 def misplacement(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from modemctl.lifecycle import ModemState
@@ -17,13 +17,17 @@ SLOW_MS: Final = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What a modem told when it was asked; `answer_ms` is the slowest answer."""
+    """What a modem told when it was asked; `answer_ms` is the slowest answer.
+
+    `number` is the one that stands on the card, as it is written there; most cards tell none.
+    """
 
     iccid: Iccid | None
     is_registered: bool
     registration: str
     signal_dbm: int | None
     answer_ms: int
+    number: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,7 @@ def new_card(iccid: str, form: CardForm, who: Principal, numbers: NumberRules) -
         raise InvalidRequest("ends before it begins", field="lease_until", policy="SIM-01")
     return NewCard(
         iccid=Iccid(_iccid(iccid, "iccid")),
-        number=None if form.number is None else _number(form.number, numbers),
+        number=None if form.number is None else read_number(form.number, numbers),
         is_pool=form.is_pool,
         ownership=form.ownership,
         lease_from=form.lease_from,
@@ -117,7 +117,7 @@ def file_request(tx: Tx, who: Principal, card: NewCard) -> None:
             f"account {who.name} sees department {who.department} only", policy="SEC-01"
         )
     if card.number is not None:
-        _require_free_number(tx, card.number, card.iccid)
+        require_free_number(tx, card.number, card.iccid)
     known = sims.read(tx.conn, tx.vault, card.iccid)
     if known is None:
         sims.add(tx, [card])
@@ -164,7 +164,8 @@ def _filled_from(card: NewCard, old: Card) -> NewCard:
     return replace(card, **taken, is_pool=is_pool, holder=holder)
 
 
-def _require_free_number(tx: Tx, number: str, iccid: Iccid) -> None:
+def require_free_number(tx: Tx, number: str, iccid: Iccid) -> None:
+    """Raises Conflict where another card has the number."""
     owner = sims.holders_of_numbers(tx, [number]).get(number)
     if owner is not None and owner != iccid:
         raise Conflict("another card has this number", field="number", policy="SIM-01")
@@ -179,7 +180,8 @@ def _iccid(text: str, name: str) -> str:
     return plain
 
 
-def _number(text: str, numbers: NumberRules) -> str:
+def read_number(text: str, numbers: NumberRules) -> str:
+    """A card's number as a person writes it, in E.164; raises InvalidRequest."""
     found = normalise(text, numbers)
     if isinstance(found, Rejection):
         raise InvalidRequest(f"is no number of a mobile: {found}", field="number")

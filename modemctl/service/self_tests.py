@@ -16,9 +16,19 @@ from modemctl.errors import NotFound, RequestError, StoreError
 from modemctl.lifecycle import ModemState
 from modemctl.model import AccountId, Bay, Topic
 from modemctl.policy.duties import TURNS, Duty, is_due, is_overdue, opened_at
+from modemctl.policy.numbers import NumberRules, Rejection, normalise
 from modemctl.policy.self_tests import Measured, Subject, faults
 from modemctl.service.principal import Principal, Scope
-from modemctl.store import Connection, Store, Tx, duties, modems, self_tests, wishes
+from modemctl.store import (
+    Connection,
+    Store,
+    Tx,
+    duties,
+    modems,
+    register_faults,
+    self_tests,
+    wishes,
+)
 from modemctl.store.modems import ModemRow
 from modemctl.store.self_tests import Found, Kept
 from modemctl.store.wishes import Wish, WishKind
@@ -65,8 +75,11 @@ class DutyView:
 class SelfTests:
     """Tests bays when asked, and all of them each week by itself."""
 
-    def __init__(self, store: Store, *, zone: tzinfo, patience: float = _PATIENCE) -> None:
+    def __init__(
+        self, store: Store, *, numbers: NumberRules, zone: tzinfo, patience: float = _PATIENCE
+    ) -> None:
         self._store = store
+        self._numbers = numbers
         self._zone = zone
         self._patience = patience
 
@@ -172,6 +185,7 @@ class SelfTests:
             now = {row.bay: row for row in _rows(tx.conn, None)}
             found = [_found(now.get(row.bay, row), _answer(tx, asked.get(row.bay))) for row in rows]
             self_tests.add(tx, found, by=by)
+            self._compare_numbers(tx, asked)
             facts = {"n_bays": len(found), "n_faulty": sum(bool(one.faults) for one in found)}
             if is_whole:
                 duties.note_done(tx, Duty.SELF_TEST, by=by, details=facts)
@@ -182,6 +196,15 @@ class SelfTests:
         tested = {row.bay for row in rows}
         kept = await self._store.read(self_tests.latest)
         return [_view(row) for row in kept if row.found.bay in tested]
+
+    def _compare_numbers(self, tx: Tx, asked: Mapping[Bay, str]) -> None:
+        """The numbers that stand on cards, with those of the register (SIM-17)."""
+        for wish_id in asked.values():
+            measured = _measured_by(_answer(tx, wish_id))
+            if measured is not None and measured.iccid is not None and measured.number is not None:
+                number = normalise(measured.number, self._numbers)
+                if not isinstance(number, Rejection):
+                    register_faults.note_number(tx, measured.iccid, number)
 
     async def _wait(self, wish_ids: Collection[str]) -> None:
         """Until all are answered, or patience ends."""
@@ -200,8 +223,12 @@ def _answer(tx: Tx, wish_id: str | None) -> Wish | None:
     return None if wish_id is None else wishes.read(tx.conn, tx.vault, wish_id)
 
 
+def _measured_by(wish: Wish | None) -> Measured | None:
+    return None if wish is None or wish.result is None else _measured.decode(wish.result)
+
+
 def _found(row: ModemRow, wish: Wish | None) -> Found:
-    measured = None if wish is None or wish.result is None else _measured.decode(wish.result)
+    measured = _measured_by(wish)
     error = None
     if wish is not None and measured is None:
         error = wish.error or "no answer within two minutes"

@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, func, select
 from modemctl.errors import TamperedError
 from modemctl.lifecycle import CardState
 from modemctl.model import DesiredState, Iccid
-from modemctl.policy.cards import unfitness
+from modemctl.policy.cards import lease_fault, unfitness
 from modemctl.policy.choosing import CardStanding, why_not
 from modemctl.policy.quotas import Bearer, QuotaRules
 from modemctl.policy.stops import Standing
@@ -71,7 +71,9 @@ def _standing(tx: Tx, rules: QuotaRules, waiting: Waiting, row: RowMapping) -> C
         is_intact = True
     except TamperedError:
         is_intact = False
-    unfit = unfitness(CardState(row["state"]), row["verified_at"])
+    unfit = unfitness(CardState(row["state"]), row["verified_at"]) or lease_fault(
+        row["lease_until"], tx.now, rules.zone
+    )
     return CardStanding(
         iccid=Iccid(row["iccid"]),
         card_group=row["card_group"],

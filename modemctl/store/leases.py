@@ -132,7 +132,7 @@ class _Round:
     def __init__(self, tx: Tx, requests: Sequence[LeaseRequest], rules: SendingRules) -> None:
         self._tx, self._rules, self._book = tx, rules, Book(tx, rules.quota)
         self._iccids = [request.iccid for request in requests]
-        self._cards = read_cards(tx, self._iccids)
+        self._cards = read_cards(tx, self._iccids, rules.quota.zone)
         self._stops = standing(tx.conn, tx.vault, rules.stops)
         queues = _running(tx, rules, self._stops)
         self._card_scopes = {

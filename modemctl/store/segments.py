@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
 from sqlalchemy import RowMapping, bindparam, literal_column, select, update
@@ -17,7 +17,7 @@ from modemctl.errors import TamperedError
 from modemctl.lifecycle import BatchState, CardState, SegmentState
 from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId, Topic
 from modemctl.policy.approvals import ApprovalRules
-from modemctl.policy.cards import unfitness
+from modemctl.policy.cards import lease_fault, unfitness
 from modemctl.policy.gates import ClockTrust
 from modemctl.policy.stops import StopMemory
 from modemctl.store import batches, sims
@@ -83,7 +83,7 @@ class CardFacts:
         )
 
 
-def read_cards(tx: Tx, iccids: Collection[Iccid]) -> Mapping[Iccid, CardFacts]:
+def read_cards(tx: Tx, iccids: Collection[Iccid], zone: tzinfo) -> Mapping[Iccid, CardFacts]:
     """The cards that the register knows of these; a row that was altered is not usable."""
     rows = tx.conn.execute(_CARDS, {"ids": sorted(set(iccids))}).mappings()
     return {
@@ -93,7 +93,7 @@ def read_cards(tx: Tx, iccids: Collection[Iccid]) -> Mapping[Iccid, CardFacts]:
             department=row["department"],
             carrier=row["carrier"],
             card_group=row["card_group"],
-            is_usable=_is_usable(tx, row),
+            is_usable=_is_usable(tx, row, zone),
         )
         for row in rows
     }
@@ -109,12 +109,13 @@ def read_fitness(tx: Tx, bays: Collection[Bay]) -> Mapping[Bay, tuple[int | None
     }
 
 
-def _is_usable(tx: Tx, row: RowMapping) -> bool:
+def _is_usable(tx: Tx, row: RowMapping, zone: tzinfo) -> bool:
     try:
         sims.check_row(tx.vault, row)
     except TamperedError:
         return False
-    is_fit = unfitness(CardState(row["state"]), row["verified_at"]) is None
+    state, until = CardState(row["state"]), row["lease_until"]
+    is_fit = (unfitness(state, row["verified_at"]) or lease_fault(until, tx.now, zone)) is None
     return is_fit and not row["is_paused"] and not row["is_reserved"]
 
 

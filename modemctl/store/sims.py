@@ -324,6 +324,17 @@ def amend(tx: Tx, iccid: str, changes: Mapping[str, object]) -> None:
     tx.wake(Topic.SIMS, Topic.WORK)
 
 
+def set_number(tx: Tx, iccid: str, number: str) -> None:
+    """Correct a card's number (E.164).
+
+    Raises:
+        NotFound: the register does not know it.
+        TamperedError: the row was altered.
+    """
+    sealed = tx.vault.encrypt_text(number, place=number_place(iccid))
+    amend(tx, iccid, {"number_enc": sealed, "number_bidx": tx.vault.blind_index(number)})
+
+
 def revision(tx: Tx, iccid: str) -> int:
     """How many changes of a card's row there were; 0 for a card that is not registered."""
     return tx.conn.scalar(select(sim.c.revision).where(sim.c.iccid == iccid)) or 0

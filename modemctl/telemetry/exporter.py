@@ -63,6 +63,8 @@ class BankSnapshot:
     incidents: Mapping[str, int] = field(default_factory=dict)
     limits: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """Kind and name of whom limits fall on → used share of the tightest."""
+    register_faults: Mapping[str, int] = field(default_factory=dict)
+    """Kind of difference → cards."""
     duties: Mapping[str, bool] = field(default_factory=dict)
     """Regular duty → whether it is late."""
     segments: Mapping[str, int] = field(default_factory=dict)
@@ -219,6 +221,8 @@ def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapsho
     for kind, number in snapshot.overdue.items():
         gauges["modemctl_reports_overdue"].add_metric([_safe(kind)], number)
     _add_limits(gauges["modemctl_limit_used_ratio"], snapshot.limits)
+    for kind, number in snapshot.register_faults.items():
+        gauges["modemctl_register_faults"].add_metric([_safe(kind)], number)
     for duty, is_late in snapshot.duties.items():
         gauges["modemctl_duty_overdue"].add_metric([_safe(duty)], is_late)
     numbers: tuple[tuple[str, int | None], ...] = (

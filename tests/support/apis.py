@@ -48,6 +48,7 @@ from modemctl.service.policies import Policies
 from modemctl.service.principal import ADMINISTRATOR, Principal
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges
+from modemctl.service.register_checks import RegisterChecks
 from modemctl.service.self_tests import SelfTests
 from modemctl.service.sims import Sims
 from modemctl.service.stops import StopMemory, Stops
@@ -196,7 +197,8 @@ def make_services(
         histories=Histories(store, days=WorkingDays.of(Settings().hours, zone)),
         offboarding=Offboarding(store),
         limits=Limits(store, rules.quota),
-        self_tests=SelfTests(store, zone=ZoneInfo("Asia/Shanghai"), patience=0.05),
+        register_checks=RegisterChecks(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai")),
+        self_tests=SelfTests(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai"), patience=0.05),
         locks=Locks(store),
         puks=Puks(store),
         policies=policies,

@@ -12,10 +12,11 @@ from modemctl.errors import NotFound, NotPermitted
 from modemctl.lifecycle import ModemState
 from modemctl.model import AccountId, Bay, Iccid
 from modemctl.policy.duties import TURNS, Duty, is_due, is_overdue, opened_at
+from modemctl.policy.numbers import NumberRules
 from modemctl.policy.self_tests import Measured, Subject, faults
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.self_tests import SelfTests
-from modemctl.store import duties, modems
+from modemctl.store import duties, modems, register_faults
 from modemctl.store.tables import audit_entry
 from tests.support.apis import open_api
 from tests.support.scripted_modem import said
@@ -128,14 +129,19 @@ async def test_a_bay_tells_how_it_is_and_what_is_wrong(tmp_path):
     modem.stat = 1
     async with bay(tmp_path, modem) as (actor, store):
         await reach(actor, ModemState.READY)
-        tests = SelfTests(store, zone=ZONE, patience=20)
+        tests = SelfTests(store, numbers=NumberRules(), zone=ZONE, patience=20)
         (well,) = await run_beside(tests, actor)
         assert (well.faults, well.registration) == ((), "registered in its home network")
         assert well.answer_ms is not None
         modem.script["AT+CSQ"] = said("+CSQ: 1,99")
+        modem.script["AT+CNUM"] = said('+CNUM: ,"8613800000009",145')
         (weak,) = await run_beside(tests, actor, [well.bay])
         assert weak.faults == ("weak signal: -111 dBm",)
         assert [one.bay for one in await tests.latest(MAINTAINER, only_faulty=True)] == [well.bay]
+        (fault,) = await store.read(
+            lambda conn: register_faults.find(conn, now=store.clock.now(), zone=ZONE)
+        )
+        assert (fault.kind, fault.told) == ("number", "+86138****0009")
         assert actor.state is ModemState.READY
         with pytest.raises(NotFound):
             await tests.run(MAINTAINER, ["nowhere"])
@@ -155,7 +161,7 @@ async def absent_bay(store) -> None:
 async def test_all_bays_are_tested_once_a_week_without_being_asked(tmp_path):
     async with open_store(tmp_path) as store:
         await absent_bay(store)
-        tests = SelfTests(store, zone=ZONE)
+        tests = SelfTests(store, numbers=NumberRules(), zone=ZONE)
         await tests.look()
         assert await tests.latest(MAINTAINER) == []  # the site's first week counts as done
         store.clock.step(8 * 86_400)
@@ -177,7 +183,7 @@ async def test_a_test_of_some_bays_is_no_duty_done(tmp_path):
         await absent_bay(store)
         await store.write(duties.begin)
         store.clock.step(8 * 86_400)
-        tests = SelfTests(store, zone=ZONE)
+        tests = SelfTests(store, numbers=NumberRules(), zone=ZONE)
         await tests.run(MAINTAINER, ["bay-01"])
         await tests.run(replace(MAINTAINER, department="sales"))
         (duty,) = await tests.list_duties(MAINTAINER)
@@ -190,7 +196,9 @@ async def test_a_test_of_some_bays_is_no_duty_done(tmp_path):
 async def test_only_those_who_operate_modems_test_them(tmp_path):
     async with open_store(tmp_path) as store:
         with pytest.raises(NotPermitted):
-            await SelfTests(store, zone=ZONE).run(replace(MAINTAINER, scopes=frozenset()))
+            await SelfTests(store, numbers=NumberRules(), zone=ZONE).run(
+                replace(MAINTAINER, scopes=frozenset())
+            )
 
 
 async def test_the_api_tests_lists_and_tells_duties(tmp_path):

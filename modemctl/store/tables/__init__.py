@@ -32,7 +32,7 @@ from modemctl.store.tables.cards import (
     sim,
     wish,
 )
-from modemctl.store.tables.duties import duty, self_test
+from modemctl.store.tables.duties import card_number, duty, register_confirmation, self_test
 from modemctl.store.tables.evidence import audit_entry, event, meta, node
 from modemctl.store.tables.incidents import incident, incident_note
 from modemctl.store.tables.incoming import call, inbox, report
@@ -69,6 +69,7 @@ __all__ = [
     "bay_tie",
     "call",
     "card_lock",
+    "card_number",
     "confirmation",
     "custody",
     "data_key",
@@ -98,6 +99,7 @@ __all__ = [
     "quota",
     "quota_contact",
     "recipient",
+    "register_confirmation",
     "report",
     "segment",
     "segment_journal",

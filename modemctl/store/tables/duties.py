@@ -1,8 +1,8 @@
-"""What is done regularly, and what the tests of bays found."""
+"""What is done regularly, what the tests of bays found, what cards say of themselves."""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, Integer, String, Table, Text
+from sqlalchemy import Column, Index, Integer, LargeBinary, String, Table, Text
 
 from modemctl.store.tables.schema import KEY, UtcMs, metadata
 
@@ -12,6 +12,24 @@ duty = Table(
     Column("duty", String(32), primary_key=True),
     Column("done_at", UtcMs, nullable=False),  # at first: when the site began to count
     Column("done_by", String(128), nullable=False),  # empty: never yet
+)
+
+card_number = Table(
+    "card_number",
+    metadata,
+    Column("iccid", String(22), primary_key=True),
+    Column("number_bidx", LargeBinary, nullable=False),  # as it stands on the card
+    Column("told", String(32), nullable=False),  # masked
+    Column("since", UtcMs, nullable=False),
+    Column("accepted_by", String(128)),  # who said that the register is right all the same
+)
+
+register_confirmation = Table(
+    "register_confirmation",
+    metadata,
+    Column("department", String(128), primary_key=True),
+    Column("at", UtcMs, nullable=False),
+    Column("done_by", String(128), nullable=False),
 )
 
 self_test = Table(
