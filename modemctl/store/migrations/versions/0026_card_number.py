@@ -5,8 +5,8 @@ from alembic import op
 
 from modemctl.store.tables import UtcMs
 
-revision = "0025"
-down_revision = "0024"
+revision = "0026"
+down_revision = "0025"
 
 
 def upgrade() -> None:
