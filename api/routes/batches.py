@@ -46,6 +46,11 @@ class NewBatch(Body):
     card_group: str | None = None
     starts_itself: bool = Field(default=False, description="Start at the window when approved.")
     is_strict: bool = Field(default=False, description="One bad line refuses the whole list.")
+    emergency: str | None = Field(
+        default=None,
+        max_length=500,
+        description="Why an emergency approver may let it go before its chain has signed.",
+    )
 
     def request(self) -> BatchRequest:
         """The request without its list."""
@@ -163,6 +168,7 @@ class BatchDetail(BatchSummary):
     finish_estimate: datetime | None
     intake: BatchIntake | None = Field(description="While its list comes in (`draft`), else null.")
     fault: str | None
+    emergency: str | None = Field(description="Why its chain may sign afterwards; else null.")
     names: Mapping[str, str] = Field(description="Account → name, of all that stand above.")
 
     @classmethod
@@ -333,6 +339,12 @@ async def list_batches(
         who, states=states, category=category, cursor=cursor, limit=limit
     )
     return Page(items=[BatchSummary.row(who, one) for one in page.items], next=page.next)
+
+
+@router.get("/emergencies", responses=problems(), openapi_extra=needs(Scope.BATCHES_READ))
+async def list_emergencies(who: Who, of: Of) -> Sequence[BatchSummary]:
+    """Batches that an emergency approver let go and whose chain still has to sign, newest first."""
+    return [BatchSummary.row(who, one) for one in await of.batches.emergencies(who)]
 
 
 @router.get("/batches/{batch_id}", responses=problems(404), openapi_extra=needs(Scope.BATCHES_READ))

@@ -110,6 +110,16 @@ def list_(
         show_table(found, _COLUMNS, as_json=as_json, spare=_SPARE)
 
 
+@batch.command(epilog="Example: modemctl batch emergencies")
+@as_json_option
+@click.pass_obj
+def emergencies(connection: Connection, *, as_json: bool) -> None:
+    """Batches that one approver let go in an emergency: their chain still has to sign them."""
+    with connection.client() as client:
+        found = records(client.get("/v1/emergencies").get("items"))
+    show_table(found, _COLUMNS, as_json=as_json, empty="none is open", spare=_SPARE)
+
+
 @batch.command(epilog="Example: modemctl batch show 0b5c9e52-5d0b-4d7c-a7f2-0e9f2f1c8f11")
 @click.argument("batch_id")
 @as_json_option
@@ -135,6 +145,7 @@ def _facts(found: Record) -> Record:
         "since": found.get("state_at"),
         "fault": found.get("fault"),
         "category": found.get("category"),
+        "emergency": found.get("emergency"),
         "department": found.get("department"),
         "for": found.get("party"),
         "text": found.get("text"),

@@ -36,6 +36,7 @@ _KEYS: Final[Mapping[str, str]] = {
     "starts_itself": "starts_itself",
     "strict": "is_strict",
     "is_strict": "is_strict",
+    "emergency": "emergency",
     "recipients": "recipients",
 }
 """Key of the form → field of the request."""
@@ -228,6 +229,7 @@ operator = "zhou"              # account that starts it
 # card_group = "north"
 # starts_itself = true         # at the window, when it is approved
 # strict = true                # one bad line refuses the whole list
+# emergency = "why"            # one emergency approver lets it go, its chain signs afterwards
 # A short list; for a long one name a file: modemctl batch submit FORM LIST
 recipients = [
   { to = "+8613800000001", variables = { name = "王小明" } },

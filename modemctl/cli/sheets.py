@@ -79,6 +79,8 @@ def _facts(sheet: Record, header: BatchHeader) -> Iterator[tuple[str, str]]:
     removed = ", ".join(f"{why} {n}" for why, n in totals.removed_by.items())
     yield "batch 批次", header.batch_id
     yield "category 类别", header.category
+    if header.emergency is not None:
+        yield "EMERGENCY 紧急（其余审批事后补签）", header.emergency
     yield "department 部门", header.department
     yield "for 委托方", header.party
     yield "drafter 起草人", name(header.drafter)

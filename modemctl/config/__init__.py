@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from modemctl.config.approvals import BUILT_IN_CHAINS, ApprovalsSettings
     from modemctl.config.behaviour import BehaviourSettings
     from modemctl.config.content import ContentSettings
     from modemctl.config.limits import CapSettings, LimitsSettings
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
     from modemctl.config.reference import reference_markdown
     from modemctl.config.retention import PurgeMode, RetentionSettings
     from modemctl.config.settings import (
-        BUILT_IN_CHAINS,
         ApiSettings,
-        ApprovalsSettings,
         BankSettings,
         HoursSettings,
         LockMode,
@@ -42,6 +41,8 @@ DEFAULT_PATH: Final = Path("/etc/modemctl/modemctl.toml")
 """Where the daemon looks when neither `--config` nor `MODEMCTL_CONFIG` says otherwise."""
 
 _ELSEWHERE: Final = {
+    "ApprovalsSettings": "approvals",
+    "BUILT_IN_CHAINS": "approvals",
     "BehaviourSettings": "behaviour",
     "CapSettings": "limits",
     "ContentSettings": "content",

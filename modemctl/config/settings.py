@@ -2,11 +2,9 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
 from datetime import date, time
 from enum import StrEnum
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Final, Self
 from zoneinfo import ZoneInfo
 
@@ -18,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from modemctl.config.approvals import ApprovalsSettings
 from modemctl.config.content import ContentSettings
 from modemctl.config.evidence import EvidenceSettings
 from modemctl.config.limits import LimitsSettings
@@ -25,22 +24,12 @@ from modemctl.config.people import PeopleSettings
 from modemctl.config.policy import POLICY, digest_of, flat
 from modemctl.config.reports import CostsSettings, ReportsSettings
 from modemctl.config.retention import RetentionSettings
-from modemctl.config.slices import Count
+from modemctl.config.slices import Count, Word
 from modemctl.config.slices import Slice as _Slice
 from modemctl.config.tariff import TariffSettings
 
-BUILT_IN_CHAINS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = MappingProxyType(
-    {
-        "notice": ("SMS-02", ("department_manager",)),
-        "promotion": ("SMS-03", ("manager_in_charge", "general_manager")),
-        "other": ("SMS-04", ("manager",)),
-    }
-)
-"""Category → policy id and the steps that configuration may lengthen, never shorten."""
-
 _KEYS_DIR: Final = Path("/etc/modemctl")
 
-Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -359,37 +348,6 @@ class HoursSettings(_Slice):
         if hours is None or hours.quiet_from == hours.quiet_until:
             return None
         return hours
-
-
-class ApprovalsSettings(_Slice):
-    """Who must agree before a batch may run."""
-
-    general_department: Word = Field(
-        default="general",
-        description="Department (综合部) whose operator sends promotions and others.",
-    )
-    own_party: Word = Field(default="own", description="Party name that means ourselves.")
-    max_age_hours: Count = Field(default=168, description="Hours after which an approval lapses.")
-    chains: dict[Word, Annotated[tuple[Word, ...], Field(min_length=1)]] = Field(
-        default_factory=lambda: {name: chain for name, (_, chain) in BUILT_IN_CHAINS.items()},
-        description="Category → its approval steps in order. The built-in chains may be "
-        "lengthened and categories added.",
-    )
-
-    @field_validator("chains")
-    @classmethod
-    def _not_shorter(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        for name, (policy_id, built_in) in BUILT_IN_CHAINS.items():
-            steps = iter(value.setdefault(name, built_in))
-            if not all(step in steps for step in built_in):
-                raise ValueError(
-                    f"the chain of {name} must keep {', '.join(built_in)} in this order "
-                    f"(policy: {policy_id})"
-                )
-        for name, chain in value.items():
-            if len(set(chain)) != len(chain):
-                raise ValueError(f"the chain of {name} names a step twice")
-        return value
 
 
 class SmsSettings(_Slice):

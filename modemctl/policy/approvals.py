@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
-from modemctl.config.settings import BUILT_IN_CHAINS, ApprovalsSettings
+from modemctl.config.approvals import BUILT_IN_CHAINS, ApprovalsSettings
 from modemctl.errors import PolicyRefused
 from modemctl.model import AccountId, BatchId, Category, Decision
 from modemctl.policy.content import render
@@ -29,6 +29,14 @@ from modemctl.policy.digest import (
     line_jcs,
     read_line,
 )
+from modemctl.policy.emergencies import (
+    EMERGENCY_STEP,
+    NO_EMERGENCIES,
+    Chain,
+    Emergencies,
+    emergency_chain,
+    whole_chain,
+)
 from modemctl.policy.evidence import (
     ApproverKey,
     Authority,
@@ -42,6 +50,7 @@ from modemctl.policy.signatures import Claims, kid_of, open_approval, sign_appro
 
 __all__ = [
     "ALL_DEPARTMENTS",
+    "EMERGENCY_STEP",
     "ApprovalRules",
     "ApproverKey",
     "Authority",
@@ -85,6 +94,7 @@ class ApprovalRules:
     chains: Mapping[str, tuple[str, ...]]
     general_department: str
     max_age: timedelta
+    emergencies: Emergencies = NO_EMERGENCIES
 
     @classmethod
     def of(cls, site_id: str, settings: ApprovalsSettings) -> ApprovalRules:
@@ -94,6 +104,10 @@ class ApprovalRules:
             chains=MappingProxyType(dict(settings.chains)),
             general_department=settings.general_department,
             max_age=timedelta(hours=settings.max_age_hours),
+            emergencies=Emergencies(
+                categories=frozenset(settings.emergency_categories),
+                life=timedelta(hours=settings.emergency_hours),
+            ),
         )
 
     def chain(self, category: str) -> tuple[str, ...]:
@@ -109,6 +123,17 @@ class ApprovalRules:
                 "SMS-04", f"the category must be one of {known}", field="category", value=category
             )
         return steps
+
+    def chain_of(self, header: BatchHeader) -> Chain:
+        """The steps that this batch needs, and which of them may sign afterwards.
+
+        Raises:
+            PolicyRefused: SMS-04, no such category; SMS-01, no emergency in this one.
+        """
+        steps = self.chain(header.category)
+        if header.emergency is None:
+            return whole_chain(steps)
+        return emergency_chain(steps, header.category, self.emergencies)
 
     def operating_department(self, category: str, department: str) -> str:
         """Whose operator and whose cards send this category (SMS-02 … SMS-04)."""
@@ -137,13 +162,20 @@ class VerifiedLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextStep:
-    """What an arriving signature does; a renewal takes the place of one with a distrusted key."""
+    """What an arriving signature does; a renewal takes the place of one with a distrusted key.
+
+    With the last one the batch may run. Of an emergency, others review it afterwards, until the
+    chain is whole.
+    """
 
     approval: SignedApproval
     decision: Decision
     step_name: str
     is_last: bool
     is_renewal: bool = False
+    emergency: str | None = None
+    is_review: bool = False
+    is_whole: bool = True
 
 
 def verify_batch(evidence: BatchEvidence, *, rules: ApprovalRules, now: datetime) -> VerifiedBatch:
@@ -157,15 +189,15 @@ def verify_batch(evidence: BatchEvidence, *, rules: ApprovalRules, now: datetime
             another part; SEC-04 not confirmed.
     """
     header = verify_header(evidence, rules=rules)
-    steps = rules.chain(header.category)
+    chain = rules.chain_of(header)
     if not evidence.approvals:
         raise PolicyRefused("SMS-01", "the batch is not approved", cure="get it approved")
     claims = _verify_whole(evidence, header, rules=rules, now=now)
-    if len(claims) < len(steps):
+    if len(claims) < chain.n_needed:
         raise PolicyRefused(
             chain_policy(header.category),
-            f"the approval of {steps[len(claims)]} is missing",
-            cure=f"the chain of {header.category} is {', '.join(steps)}",
+            f"the approval of {chain.steps[len(claims)]} is missing",
+            cure=f"the chain of {header.category} is {', '.join(chain.steps)}",
         )
     if any(claim.decision is not Decision.APPROVE for claim in claims):
         raise PolicyRefused("SMS-01", "the batch was rejected")
@@ -174,7 +206,7 @@ def verify_batch(evidence: BatchEvidence, *, rules: ApprovalRules, now: datetime
         header=header,
         digest=header_digest(evidence.header),
         approvers=tuple(claim.approver for claim in claims),
-        approved_until=min(_force_ends(claim, rules) for claim in claims),
+        approved_until=min(_force_ends(claim, rules, header) for claim in claims[: chain.n_needed]),
     )
 
 
@@ -214,8 +246,8 @@ def verify_next(
         PolicyRefused: as `verify_batch`; SMS-01 also when the chain is complete already.
     """
     header = verify_header(evidence, rules=rules)
-    steps = rules.chain(header.category)
-    step = wanted_step(evidence, n_steps=len(steps))
+    chain = rules.chain_of(header)
+    step = wanted_step(evidence, n_steps=len(chain.steps))
     if step is None:
         raise PolicyRefused("SMS-01", "the chain of approvals is complete already")
     key = evidence.keys.get(kid)
@@ -228,13 +260,17 @@ def verify_next(
     )
     sound = tuple(one for one in evidence.approvals if not is_void(one, evidence))
     extended = replace(evidence, approvals=(*sound, approval))
-    claims = _verify_steps(extended, header, rules=rules, now=now)
+    reviewed = step if step > chain.n_needed else None
+    claims = _verify_steps(extended, header, rules=rules, now=now, reviewed=reviewed)
     return NextStep(
         approval=approval,
         decision=claims[step].decision,
-        step_name=steps[step - 1],
-        is_last=wanted_step(extended, n_steps=len(steps)) is None,
+        step_name=chain.steps[step - 1],
+        is_last=wanted_step(extended, n_steps=chain.n_needed) is None,
         is_renewal=any(one.step == step for one in evidence.approvals),
+        emergency=header.emergency,
+        is_review=reviewed is not None,
+        is_whole=wanted_step(extended, n_steps=len(chain.steps)) is None,
     )
 
 
@@ -317,10 +353,19 @@ def _verify_whole(
 
 
 def _verify_steps(
-    evidence: BatchEvidence, header: BatchHeader, *, rules: ApprovalRules, now: datetime
+    evidence: BatchEvidence,
+    header: BatchHeader,
+    *,
+    rules: ApprovalRules,
+    now: datetime,
+    reviewed: int | None = None,
 ) -> Mapping[int, Claims]:
-    """Each signature for itself, and that nobody signed twice; steps may be missing."""
-    steps = rules.chain(header.category)
+    """Each signature for itself, and that nobody signed twice; steps may be missing.
+
+    What lets the batch run must be in force; where a step is `reviewed` afterwards, that one alone.
+    """
+    chain = rules.chain_of(header)
+    steps = chain.steps
     taken = {header.drafter, header.submitter, header.operator}
     claims: dict[int, Claims] = {}
     for approval in sorted(evidence.approvals, key=lambda one: one.step):
@@ -330,7 +375,10 @@ def _verify_steps(
         claim = _signed_claims(evidence, approval)
         _require_same_batch(claim, evidence, approval, step=step)
         _require_another_person(claim.approver, taken)
-        _require_in_time(claim, evidence.keys[approval.kid], approval, rules=rules, now=now)
+        _require_in_time(claim, evidence.keys[approval.kid], approval, now=now)
+        counts = approval.step <= chain.n_needed if reviewed is None else approval.step == reviewed
+        if counts and now >= _force_ends(claim, rules, header):
+            raise PolicyRefused("SMS-01", "the approval has expired", cure="get a new one")
         _require_entitled(claim.approver, evidence, approval, step=step, header=header, rules=rules)
         taken.add(claim.approver)
         claims[approval.step] = claim
@@ -375,15 +423,12 @@ def _require_in_time(
     key: ApproverKey,
     approval: SignedApproval,
     *,
-    rules: ApprovalRules,
     now: datetime,
 ) -> None:
     if claims.issued_at > min(now, approval.received_at) + FUTURE_LIMIT:
         raise PolicyRefused("SMS-01", "the approval was issued in the future")
     if claims.expires_at <= claims.issued_at or approval.received_at >= claims.expires_at:
         raise PolicyRefused("SMS-01", "the approval had expired when it arrived")
-    if now >= _force_ends(claims, rules):
-        raise PolicyRefused("SMS-01", "the approval has expired", cure="get a new one")
     if not key.valid_from <= approval.received_at < key.valid_until:
         raise PolicyRefused("SMS-01", "the approver's key was not valid at receipt")
 
@@ -416,8 +461,10 @@ def _require_entitled(
         )
 
 
-def _force_ends(claims: Claims, rules: ApprovalRules) -> datetime:
-    return min(claims.expires_at, claims.issued_at + rules.max_age)
+def _force_ends(claims: Claims, rules: ApprovalRules, header: BatchHeader) -> datetime:
+    is_urgent = header.emergency is not None and claims.step == 1
+    longest = rules.emergencies.life if is_urgent else rules.max_age
+    return min(claims.expires_at, claims.issued_at + longest)
 
 
 def stated_by(header: BatchHeader) -> Stated:

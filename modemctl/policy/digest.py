@@ -76,7 +76,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchHeader:
-    """The signed header, read."""
+    """The signed header, read. `emergency` says why its chain may sign afterwards."""
 
     site_id: str
     batch_id: BatchId
@@ -94,6 +94,7 @@ class BatchHeader:
     n_lines: int
     totals: Totals
     chunks: tuple[bytes, ...] = field(repr=False)
+    emergency: str | None = None
 
 
 def line_jcs(line: Line) -> bytes:
@@ -174,6 +175,7 @@ def encode_header(header: BatchHeader) -> bytes:
                 **_estimate_members(totals.estimate),
             },
             "chunks": [chunk.hex() for chunk in header.chunks],
+            **({} if header.emergency is None else {"emergency": header.emergency}),
         }
     )
 
@@ -219,6 +221,7 @@ def _header(members: Mapping[str, object]) -> BatchHeader:
         n_lines=int(str(members["n_lines"])),
         totals=_totals(totals),
         chunks=_hashes(chunks),
+        emergency=str(members["emergency"]) if "emergency" in members else None,
     )
 
 

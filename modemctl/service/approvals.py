@@ -6,9 +6,10 @@ import hmac
 from typing import Final
 
 from modemctl.errors import InvalidRequest, PolicyRefused, TamperedError
-from modemctl.lifecycle import BatchState
-from modemctl.model import AccountId, Decision, Topic
+from modemctl.lifecycle import BATCH, BatchState
+from modemctl.model import AccountId, Decision, EventKind, Topic
 from modemctl.policy.approvals import NextStep, chain_policy, kid_of, verify_next
+from modemctl.policy.digest import decode_header
 from modemctl.service.batch_reading import BatchReading, require_move, wrong_state
 from modemctl.service.batch_views import BatchView
 from modemctl.service.principal import Principal, Scope
@@ -19,6 +20,13 @@ from modemctl.store.transaction import Json
 
 _REASON_MAX: Final = 500
 _SIGNED_IN: Final = (BatchState.AWAITING_APPROVAL, BatchState.HELD)
+_REVIEWED_IN: Final = (
+    BatchState.APPROVED,
+    BatchState.RUNNING,
+    BatchState.DONE,
+    BatchState.CANCELLED,
+    BatchState.EXPIRED,
+)
 
 
 class Approvals(BatchReading):
@@ -77,7 +85,7 @@ class Approvals(BatchReading):
 
         def act(tx: Tx) -> None:
             found = self._visible(tx.conn, who, batch_id)
-            if found.state not in _SIGNED_IN:
+            if found.state not in _SIGNED_IN and not _is_reviewed(found):
                 raise wrong_state(found, "only a confirmed batch is approved")
             known = evidence.read_for_next(tx.conn, tx.vault, found.batch_id, kid=kid)
             now = tx.now.replace(microsecond=tx.now.microsecond // 1000 * 1000)  # as it is stored
@@ -123,11 +131,11 @@ def _record(tx: Tx, who: Principal, found: Batch, step: NextStep) -> None:
         replaced = evidence.drop_approval(tx, batch_id=batch_id, step=approval.step)
     evidence.add_approval(tx, batch_id=batch_id, approval=approval, decision=step.decision)
     after = _after(found, step)
-    if step.decision is Decision.REJECT:
-        require_move(tx, found, after, reason=f"by {step.step_name}")
-    elif after is not found.state:
-        require_move(tx, found, after)
-        optouts.refuse_waiting(tx, found.batch_id)
+    if after is not found.state:
+        reason = f"by {step.step_name}" if step.decision is Decision.REJECT else ""
+        require_move(tx, found, after, reason=reason)
+        if after is BatchState.APPROVED:
+            optouts.refuse_waiting(tx, found.batch_id)
         tx.wake(Topic.WORK)
     details: dict[str, Json] = {
         "step": approval.step,
@@ -141,16 +149,47 @@ def _record(tx: Tx, who: Principal, found: Batch, step: NextStep) -> None:
     }
     if replaced is not None:
         details["instead_of"] = replaced
-    action = "batch.cancel" if after is BatchState.CANCELLED else f"batch.{step.decision}"
-    tx.audit(who.name, action, batch_id, details)
+    tx.audit(who.name, _action(found, step, after), batch_id, details)
+    if step.emergency is not None:
+        _tell_emergency(tx, who, found, step, reason=step.emergency)
+
+
+def _action(found: Batch, step: NextStep, after: BatchState) -> str:
+    """What the audit log calls it; replayed, it gives the batch's state."""
+    if step.decision is Decision.APPROVE:
+        return "batch.approve"
+    if after is BatchState.CANCELLED and after is not found.state:
+        return "batch.cancel"
+    return "batch.reject" if after is BatchState.REJECTED else "batch.disapprove"
+
+
+def _tell_emergency(tx: Tx, who: Principal, found: Batch, step: NextStep, *, reason: str) -> None:
+    """The log and an alarm say that an emergency was let go, refused, or has its whole chain."""
+    is_no = step.decision is Decision.REJECT
+    if not (is_no or step.is_whole or not step.is_review):
+        return
+    word = "emergency_refused" if is_no else "emergency_reviewed" if step.is_review else "emergency"
+    details: dict[str, Json] = {"approver": step.approval.account_id, "policy": "SMS-01"}
+    tx.audit(who.name, f"batch.{word}", found.batch_id, {**details, "reason": reason})
+    if word != "emergency_reviewed":
+        tx.event(EventKind.ALARM, found.batch_id, {"alarm": word, **details})
+
+
+def _is_reviewed(found: Batch) -> bool:
+    """Whether the chain of an emergency may sign although the batch was let go before."""
+    if found.state not in _REVIEWED_IN or found.header is None:
+        return False
+    return decode_header(found.header).emergency is not None
 
 
 def _after(found: Batch, step: NextStep) -> BatchState:
     """Where a signature leads; a held batch never goes on by one."""
-    is_held = found.state is BatchState.HELD
+    is_waiting = found.state is BatchState.AWAITING_APPROVAL
     if step.decision is Decision.REJECT:
-        return BatchState.CANCELLED if is_held else BatchState.REJECTED
-    return BatchState.APPROVED if step.is_last and not is_held else found.state
+        if is_waiting:
+            return BatchState.REJECTED
+        return BatchState.CANCELLED if BATCH[found.state] else found.state
+    return BatchState.APPROVED if step.is_last and is_waiting else found.state
 
 
 def _require_active(tx: Tx, account_id: AccountId) -> None:

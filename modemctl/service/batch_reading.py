@@ -30,6 +30,7 @@ from modemctl.service.submission import SubmissionRules
 from modemctl.store import Connection, Store, Tx, evidence, messages, staging
 from modemctl.store import batches as rows
 from modemctl.store.batches import Batch
+from modemctl.store.emergencies import unreviewed
 from modemctl.store.pools import read_pool
 from modemctl.store.signers import Turn, names_of, signers
 from modemctl.store.staging import RemovedLine
@@ -97,6 +98,22 @@ class BatchReading:
             lambda conn: rows.list_batches(conn, query, before=before, limit=limit + 1)
         )
         return _page(found, limit, lambda one: _key_text(one.created_at, one.batch_id))
+
+    async def emergencies(self, who: Principal, *, limit: int = 100) -> Sequence[Batch]:
+        """Batches that an emergency approver let go and whose chain still has to sign.
+
+        Raises:
+            NotPermitted: without any scope for batches.
+        """
+        _require_reader(who)
+        sight = sight_of(who, self._rules.approvals.general_department)
+
+        def read(conn: Connection) -> Sequence[Batch]:
+            found = [rows.find_batch(conn, one) for one in unreviewed(conn, limit=limit)]
+            known = [one for one in found if one is not None]
+            return [one for one in known if may_see(sight, one.department, one.category)]
+
+        return await self._store.read(read)
 
     async def removed(
         self, who: Principal, batch_id: str, *, cursor: str | None = None, limit: int = 1000

@@ -11,7 +11,7 @@ from modemctl.lifecycle import BATCH, SegmentState
 from modemctl.model import AccountId, Category, mask_number
 from modemctl.policy.approvals import ApprovalRules, BatchEvidence, is_void, wanted_step
 from modemctl.policy.content import render
-from modemctl.policy.digest import Totals, decode_header
+from modemctl.policy.digest import BatchHeader, Totals, decode_header
 from modemctl.service.previews import foresee
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.staging import Progress
@@ -51,6 +51,7 @@ class BatchView:
     finish_estimate: datetime | None
     intake: Progress | None
     fault: str | None
+    emergency: str | None
     names: Mapping[str, str]
 
     @property
@@ -109,9 +110,9 @@ def view(
     intake: Progress | None,
 ) -> BatchView:
     """Put a batch's view together; faulty evidence is shown, not hidden."""
-    totals, fault = None, None
+    header, fault = None, None
     try:
-        totals = None if found.header is None else decode_header(found.header).totals
+        header = None if found.header is None else decode_header(found.header)
     except PolicyRefused as refusal:
         fault = f"{refusal.policy}: {refusal.rule}"
     if isinstance(known, TamperedError):
@@ -120,15 +121,24 @@ def view(
     return BatchView(
         batch=found,
         digest=None if found.digest is None else found.digest.hex(),
-        totals=totals,
+        totals=None if header is None else header.totals,
         confirmed_by=confirmed,
-        steps=_steps(rules.chains.get(found.category, ()), known),
+        steps=_steps(_chain(found, header, rules), known),
+        emergency=None if header is None else header.emergency,
         progress=progress,
         finish_estimate=finish,
         intake=intake,
         fault=fault,
         names={},
     )
+
+
+def _chain(found: Batch, header: BatchHeader | None, rules: ApprovalRules) -> Sequence[str]:
+    """The names of its steps; none where the settings know its category no more."""
+    try:
+        return rules.chain(found.category) if header is None else rules.chain_of(header).steps
+    except PolicyRefused:
+        return ()
 
 
 def _steps(chain: Sequence[str], known: BatchEvidence | None) -> tuple[StepView, ...]:
@@ -161,7 +171,7 @@ def sign_sheet(
     if isinstance(known, TamperedError):
         raise PolicyRefused("SMS-01", str(known)) from known
     header = decode_header(known.header)
-    chain = rules.chain(header.category)
+    chain = rules.chain_of(header).steps
     step = wanted_step(known, n_steps=len(chain))
     digest = "" if found.digest is None else found.digest.hex()
     is_masked = Scope.PII_READ not in who.scopes

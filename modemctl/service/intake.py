@@ -225,7 +225,8 @@ class Intake:
         async with aclosing(sift(rules)) as parts:
             staged = await staging_.run(parts)
         _require_list(staged, is_strict=request.is_strict)
-        end = self._frozen(new, await self._totals(new, staged), staged)
+        totals = await self._totals(new, staged)
+        end = self._frozen(new, totals, staged, emergency=request.emergency)
         details: dict[str, Json] = {
             "digest": end.digest.hex(),
             "category": new.category,
@@ -267,7 +268,9 @@ class Intake:
         )
         return replace(staged.totals, estimate=found)
 
-    def _frozen(self, new: NewBatch, totals: Totals, staged: StagedList) -> Frozen:
+    def _frozen(
+        self, new: NewBatch, totals: Totals, staged: StagedList, *, emergency: str | None
+    ) -> Frozen:
         header = BatchHeader(
             site_id=self._rules.approvals.site_id,
             batch_id=new.batch_id,
@@ -285,6 +288,7 @@ class Intake:
             n_lines=staged.n_lines,
             totals=totals,
             chunks=staged.hashes,
+            emergency=emergency,
         )
         octets = encode_header(header)
         return Frozen(

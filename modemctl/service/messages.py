@@ -12,6 +12,7 @@ from modemctl.lifecycle import BatchState, MessageState, SegmentState
 from modemctl.model import BatchId, MessageId, mask_number
 from modemctl.policy.approvals import BatchEvidence
 from modemctl.policy.choosing import choice_in_words
+from modemctl.policy.digest import decode_header
 from modemctl.policy.hours import next_open
 from modemctl.policy.numbers import Rejection, normalise
 from modemctl.policy.quotas import message_load
@@ -224,7 +225,7 @@ class Messages:
             return [*moments, Moment(at=batch.state_at, what=fault, actor="", policy="SMS-01")]
         if known is None:
             return moments
-        chain = self._rules.approvals.chain(batch.category)
+        chain = self._rules.approvals.chain_of(decode_header(known.header)).steps
         moments += [
             Moment(
                 at=one.received_at,

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from modemctl.config import Settings
 from modemctl.policy.behaviour import Oddity
+from modemctl.policy.emergencies import EMERGENCY_STEP
 from modemctl.service.behaviour import Behaviour, rules_of
 from modemctl.service.dual import Dual, DualKind, Performer
 from modemctl.service.elevations import Elevations
@@ -48,6 +49,7 @@ def open_people(
     life = timedelta(hours=settings.people.request_hours)
     longest = timedelta(hours=settings.people.elevation_hours)
     steps = {step for chain in settings.approvals.chains.values() for step in chain}
+    steps.add(EMERGENCY_STEP)
     grants = Grants(store, steps=steps, life=life)
     freezing = Freezing(store, general_department=general, life=life)
     elevations = Elevations(store, general_department=general, life=life, longest=longest)

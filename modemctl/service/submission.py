@@ -17,6 +17,7 @@ from modemctl.errors import InvalidRequest, PolicyRefused
 from modemctl.model import BatchId, Category
 from modemctl.policy.approvals import ApprovalRules
 from modemctl.policy.content import ContentRules, has_control, variables_of
+from modemctl.policy.emergencies import check_emergency
 from modemctl.policy.hours import Quiet, next_open
 from modemctl.policy.numbers import NumberRules
 from modemctl.policy.quotas import QuotaRules, setting_of, tightest
@@ -34,7 +35,8 @@ class BatchRequest:
     """What a client asks for. `drafter` and `operator` are account ids or names.
 
     `not_before` None means now, `not_after` None the site's usual time later. A strict list is
-    refused for one bad line; else bad lines are taken out and listed.
+    refused for one bad line; else bad lines are taken out and listed. `emergency` says why one
+    approver may let it go before its chain has signed.
     """
 
     batch_id: str
@@ -49,6 +51,7 @@ class BatchRequest:
     card_group: str | None = None
     starts_itself: bool = False
     is_strict: bool = False
+    emergency: str | None = None
 
     def digest(self, list_sha256: bytes) -> bytes:
         """SHA-256 over request and list: tells a repeat from another batch with the same id."""
@@ -66,6 +69,7 @@ class BatchRequest:
             "starts_itself": self.starts_itself,
             "is_strict": self.is_strict,
             "list": list_sha256.hex(),
+            **({} if self.emergency is None else {"emergency": self.emergency}),
         }
         return hashlib.sha256(rfc8785.dumps(members)).digest()
 
@@ -146,7 +150,23 @@ class SubmissionRules:
         self.content.check(request.text, category=request.category)
         if not variables_of(request.text):
             self._check_length(request.text)
-        return self._window(request, now)
+        window = self._window(request, now)
+        if request.emergency is not None:
+            self._check_emergency(request, window, now)
+        return window
+
+    def _check_emergency(self, request: BatchRequest, window: Window, now: datetime) -> None:
+        check_emergency(
+            request.emergency or "",
+            request.category,
+            window.not_after,
+            rules=self.approvals.emergencies,
+            now=now,
+        )
+        if request.starts_itself:
+            raise InvalidRequest(
+                "an emergency is started by its operator", field="starts_itself", value="true"
+            )
 
     def _check_length(self, text: str) -> None:
         """All segments of a message are reserved together: they must fit the smallest cap."""
@@ -173,7 +193,10 @@ class SubmissionRules:
                 field="not_before",
                 value=not_before.isoformat(),
             )
-        not_after = _whole_ms(request.not_after or not_before + self.default_window)
+        usual = self.default_window
+        if request.emergency is not None:
+            usual = min(usual, self.approvals.emergencies.life)
+        not_after = _whole_ms(request.not_after or not_before + usual)
         if not_after <= not_before:
             raise InvalidRequest(
                 "must lie after not_before and after now",

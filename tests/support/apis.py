@@ -58,6 +58,10 @@ from modemctl.vault import AuditKey
 from tests.support.people import empower, second_administrator
 from tests.support.stores import AUDIT_SEED, TestClock, open_store
 
+STEPS = (
+    "department_manager", "manager", "manager_in_charge", "general_manager", "emergency_approver",
+)  # fmt: skip
+
 RETENTION = Retention(days=dict.fromkeys(RecordClass, 1_827))
 
 
