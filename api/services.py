@@ -43,6 +43,7 @@ from modemctl.service.pin_reveals import PinReveals
 from modemctl.service.policies import Policies
 from modemctl.service.puks import Puks
 from modemctl.service.purges import Purges
+from modemctl.service.qualifications import Qualifications
 from modemctl.service.register_checks import RegisterChecks
 from modemctl.service.self_tests import SelfTests
 from modemctl.service.sims import Sims
@@ -86,6 +87,7 @@ class Services:
     authorities: Authorities
     grants: Grants
     operators: Operators
+    qualifications: Qualifications
     events: Events
     audits: Audits
     papers: Papers

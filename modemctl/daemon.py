@@ -259,7 +259,11 @@ def make_services(
         stops=Stops(store, general_department=general, memory=memory),
         modems=Modems(store),
         admissions=Admissions(store),
-        accounts=Accounts(store, general_department=general),
+        accounts=Accounts(
+            store,
+            general_department=general,
+            needs_training=settings.people.require_training,
+        ),
         authorities=Authorities(store, general_department=general),
         batches=Batches(store, rules),
     )
@@ -296,6 +300,7 @@ def make_services(
         authorities=office.authorities,
         grants=people.grants,
         operators=people.operators,
+        qualifications=people.qualifications,
         events=Events(store, keep_days=settings.retention.events_days, general_department=general),
         audits=audits,
         papers=Papers(

@@ -79,6 +79,10 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "stops": ("stops", "Stops: those that stand, and exactly what each one reached."),
         "status": ("overview", "Whether the daemon is well, and what it has to do."),
         "vault": ("vault", "The vault's keys: see them, rotate them while everything runs."),
+        "training": (
+            "trainings",
+            "Training, confidentiality agreement and drills of persons.",
+        ),
     }
 )  # fmt: skip
 """Command → module of this folder and short help: `--help` loads none of them (start-up time)."""

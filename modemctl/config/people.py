@@ -18,4 +18,9 @@ class PeopleSettings(Slice):
     elevation_hours: int = Field(
         default=72, ge=1, le=8_784, description="Hours that roles for a time last at most (SEC-01)."
     )
+    require_training: bool = Field(
+        default=False,
+        description="A person's account waits until training and confidentiality agreement are on "
+        "record (SEC-14); the shipped configuration says `true`.",
+    )
     behaviour: BehaviourSettings = Field(default_factory=BehaviourSettings)

@@ -74,7 +74,11 @@ class IssuedKey:
 class Accounts:
     """Keeps the accounts and their keys."""
 
-    def __init__(self, store: Store, *, general_department: str) -> None:
+    def __init__(
+        self, store: Store, *, general_department: str, needs_training: bool = False
+    ) -> None:
+        """With `needs_training` a person's account waits until it is on record (SEC-14)."""
+        self._needs_training = needs_training
         self._store = store
         self._general = general_department
 
@@ -91,6 +95,7 @@ class Accounts:
     ) -> Account:
         """Add an account that names one person or one machine (CC-03).
 
+        Where training is asked for, a person's account waits for it (SEC-14).
         Nobody is made an administrator here: two administrators do that (`Grants.promote`).
 
         Raises:
@@ -109,7 +114,11 @@ class Accounts:
         def act(tx: Tx) -> Account:
             if rows.find_account_named(tx.conn, tx.vault, name) is not None:
                 raise Conflict("an account of this name exists", field="name", value=name)
-            new = rows.add_account(tx, name=name, kind=kind, department=department, roles=roles)
+            is_waiting = self._needs_training and kind is AccountKind.PERSON
+            state = AccountState.PENDING if is_waiting else AccountState.ACTIVE
+            new = rows.add_account(
+                tx, name=name, kind=kind, department=department, roles=roles, state=state
+            )
             tx.audit(
                 who.name,
                 "account.create",
@@ -118,6 +127,7 @@ class Accounts:
                     "kind": str(kind),
                     "department": department,
                     "roles": list(new.roles),
+                    "state": str(new.state),
                     "source": who.source,
                 },
             )

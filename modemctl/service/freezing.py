@@ -7,11 +7,12 @@ from datetime import timedelta
 
 from modemctl.errors import Conflict, NotFound, PolicyRefused
 from modemctl.model import EventKind, Topic
+from modemctl.policy.training import is_suspended
 from modemctl.service import dual
 from modemctl.service.account_fields import check_reason
 from modemctl.service.dual import DualKind, DualView
 from modemctl.service.principal import Principal, Scope
-from modemctl.store import Store, Tx, stops
+from modemctl.store import Store, Tx, qualifications, stops
 from modemctl.store import accounts as rows
 from modemctl.store.accounts import Account, AccountState, KeyState
 from modemctl.store.dual import DualRequest
@@ -62,7 +63,7 @@ class Freezing:
             NotFound: no such account, or of a department that one does not see.
             InvalidRequest: no reason.
             Conflict: the account is not frozen.
-            PolicyRefused: SEC-01, one's own account; SEC-04, a machine asks.
+            PolicyRefused: SEC-01, one's own account; SEC-04, a machine asks; SEC-14, drills.
         """
         who.require(Scope.ACCOUNTS_WRITE)
         check_reason(reason)
@@ -70,6 +71,7 @@ class Freezing:
         def act(tx: Tx) -> DualView:
             account = _account(tx, who, account_id)
             _require_frozen(account)
+            _require_no_failed_drills(tx, account)
             return self._ask(tx, who, account, {}, reason=reason)
 
         return await self._store.write(act)
@@ -114,6 +116,7 @@ class Freezing:
         details = {**facts, "request": request.request_id, "policy": "SEC-06"}
         if key_id is None:
             _require_frozen(account)
+            _require_no_failed_drills(tx, account)
             put_state(
                 tx,
                 account,
@@ -157,6 +160,16 @@ def _require_frozen(account: Account) -> None:
     if account.state is not AccountState.FROZEN:
         cure = "create a new one" if account.state is AccountState.REVOKED else ""
         raise Conflict(f"account {account.name} is {account.state}", cure=cure)
+
+
+def _require_no_failed_drills(tx: Tx, account: Account) -> None:
+    held = qualifications.find(tx.conn, tx.vault, account.account_id)
+    if held is not None and is_suspended(held.failed_drills):
+        raise PolicyRefused(
+            "SEC-14",
+            f"account {account.name} is suspended for failed drills",
+            cure="train anew, then: modemctl training record",
+        )
 
 
 def _require_idle(state: KeyState) -> None:

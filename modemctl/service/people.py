@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 from modemctl.config import Settings
 from modemctl.policy.behaviour import Oddity
@@ -16,6 +17,7 @@ from modemctl.service.freezing import Freezing
 from modemctl.service.gate import Gate
 from modemctl.service.grants import Grants
 from modemctl.service.operators import Operators
+from modemctl.service.qualifications import Qualifications
 from modemctl.store import Store
 
 __all__ = ["People", "open_people"]
@@ -31,6 +33,7 @@ class People:
     elevations: Elevations
     grants: Grants
     operators: Operators
+    qualifications: Qualifications
     dual: Dual
 
 
@@ -66,6 +69,9 @@ def open_people(
         freezing=freezing,
         elevations=elevations,
         grants=grants,
+        qualifications=Qualifications(
+            store, general_department=general, zone=ZoneInfo(settings.site.timezone)
+        ),
         operators=Operators(store, general_department=general, life=life),
         dual=Dual(store, life=life, performers={**performers, **own}),
     )

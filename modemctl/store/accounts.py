@@ -33,6 +33,7 @@ class AccountKind(StrEnum):
 class AccountState(StrEnum):
     """Whether an account may act."""
 
+    PENDING = "pending"  # waits for training (SEC-14)
     ACTIVE = "active"
     FROZEN = "frozen"
     REVOKED = "revoked"
@@ -101,16 +102,22 @@ def has_accounts(conn: Connection) -> bool:
 
 
 def add_account(
-    tx: Tx, *, name: str, kind: AccountKind, department: str | None, roles: Iterable[str]
+    tx: Tx,
+    *,
+    name: str,
+    kind: AccountKind,
+    department: str | None,
+    roles: Iterable[str],
+    state: AccountState = AccountState.ACTIVE,
 ) -> Account:
-    """Add an active account under a new id; its name must be free."""
+    """Add an account under a new id; its name must be free."""
     new = Account(
         account_id=AccountId(str(uuid.uuid4())),
         name=name,
         kind=kind,
         department=department,
         roles=tuple(sorted(set(roles))),
-        state=AccountState.ACTIVE,
+        state=state,
         created_at=tx.now,
     )
     tx.conn.execute(

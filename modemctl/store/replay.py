@@ -36,6 +36,7 @@ from modemctl.store.tables import (
     modem,
     opt_out,
     policy_version,
+    qualification,
     sim,
     stop,
     text_use,
@@ -195,7 +196,8 @@ def _account(entry: _Entry) -> _Row:
     details = entry.details
     match entry.action:
         case "account.create":
-            return details.get("department"), details["roles"], AccountState.ACTIVE.value
+            state = details.get("state", AccountState.ACTIVE.value)  # earlier ones did not wait
+            return details.get("department"), details["roles"], state
         case "account.change":
             after = details["after"]
             assert isinstance(after, dict)
@@ -257,6 +259,7 @@ CARD_ACTS: Final = (
 """Acts that change a card's row; each tells the revision that it left."""
 
 _TYING: Final = frozenset({"bay.learn", "bay.bind"})
+_QUALIFYING: Final = ("hours", "score", "trained_on", "agreement_on", "failed_drills")
 _RULES: Final[Sequence[_Rule]] = (
     _Rule(
         table=account,
@@ -352,6 +355,15 @@ _RULES: Final[Sequence[_Rule]] = (
         subject=lambda row: str(row["elevation_id"]),
         acts={"elevation.grant": _set(None), "elevation.end": _ended},
         read=lambda row: (_ms(row["ended_at"]),),
+    ),
+    _Rule(
+        table=qualification,
+        subject=lambda row: str(row["account_id"]),
+        acts=dict.fromkeys(
+            ("qualification.record", "qualification.drill"),
+            lambda entry: tuple(entry.details[name] for name in _QUALIFYING),
+        ),
+        read=lambda row: tuple(row[name] for name in _QUALIFYING),
     ),
     _Rule(
         table=dual_request,

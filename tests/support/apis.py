@@ -215,6 +215,7 @@ def make_services(
         elevations=people.elevations,
         grants=people.grants,
         operators=people.operators,
+        qualifications=people.qualifications,
         accounts=office.accounts,
         authorities=office.authorities,
         events=Events(store, keep_days=7, general_department="general"),

@@ -41,6 +41,11 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/admissions": {"imeis": ["490154203237518"], "reason": "test"},
     "POST /v1/sims/{iccid}/puk": {"puk": "73914682", "reason": "test"},
     "POST /v1/puk-requests/{request_id}/confirm": {"puk": "73914682"},
+    "PUT /v1/accounts/{account_id}/training": {
+        "hours": 8, "score": 90, "trained_on": "2026-11-01", "agreement_on": "2026-11-01",
+        "reference": "c 17",
+    },
+    "POST /v1/accounts/{account_id}/drills": {"is_passed": True},
     "POST /v1/elevations": {
         "account": "anna", "roles": ["checker"], "hours": 8, "reason": "test",
     },

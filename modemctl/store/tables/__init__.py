@@ -44,6 +44,7 @@ from modemctl.store.tables.people import (
     approver_key,
     authorisation,
     elevation,
+    qualification,
 )
 from modemctl.store.tables.pins import card_lock, pin_change, puk_request
 from modemctl.store.tables.policies import policy_version
@@ -96,6 +97,7 @@ __all__ = [
     "policy_version",
     "puk_request",
     "purge_run",
+    "qualification",
     "quota",
     "quota_contact",
     "recipient",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, LargeBinary, String, Table, Text
+from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, String, Table, Text
 
 from modemctl.store.tables.schema import KEY, UtcMs, metadata
 
@@ -14,7 +14,7 @@ account = Table(
     Column("kind", String(16), nullable=False),  # person, system
     Column("department", String(128)),
     Column("roles", Text, nullable=False),  # JSON list, sorted
-    Column("state", String(16), nullable=False),  # active, frozen, revoked
+    Column("state", String(16), nullable=False),  # pending, active, frozen, revoked
     Column("created_at", UtcMs, nullable=False),
     Column("mac", LargeBinary, nullable=False),
 )
@@ -71,5 +71,18 @@ elevation = Table(
     Column("valid_until", UtcMs, nullable=False),
     Column("request_id", String(36), nullable=False),  # whose two agreed on it
     Column("ended_at", UtcMs),
+    Column("mac", LargeBinary, nullable=False),
+)
+
+qualification = Table(
+    "qualification",
+    metadata,
+    Column("account_id", ForeignKey("account.account_id"), primary_key=True),
+    Column("hours", Integer, nullable=False),
+    Column("score", Integer, nullable=False),  # points of 100
+    Column("trained_on", String(10), nullable=False),  # a day
+    Column("agreement_on", String(10), nullable=False),  # a day
+    Column("reference", String(200), nullable=False),
+    Column("failed_drills", Integer, nullable=False),  # in a row
     Column("mac", LargeBinary, nullable=False),
 )
