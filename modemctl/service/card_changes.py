@@ -15,6 +15,8 @@ def completion(line: CardLine, known: Mapping[Iccid, Card]) -> frozenset[str]:
     card = known.get(line.card.iccid)
     if card is None or card.state is not CardState.PROVISIONED:
         return frozenset()
+    if card.requested_by is not None:  # approved for somebody, or back from him: no list undoes it
+        return frozenset()
     names = line.given & {"number", "holder", "department"}
     if line.card.state is CardState.ISSUED:
         names |= line.given & {"state"}

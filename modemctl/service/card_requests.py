@@ -122,7 +122,7 @@ def file_request(tx: Tx, who: Principal, card: NewCard) -> None:
     if known is None:
         sims.add(tx, [card])
         return
-    if known.state is CardState.PROVISIONED and known.requested_by is not None:
+    if known.state is CardState.PROVISIONED and known.approved_by is not None:
         cure = "issue it, or return it first"
         raise Conflict("it was provisioned for somebody", field="iccid", cure=cure, policy="SIM-05")
     sims.ask_again(tx, card)

@@ -164,7 +164,7 @@ class Custody:
         def act(tx: Tx, card: Card) -> None:
             _see_to_pin(tx, who, card, pin)
             is_stock = card.state is CardState.RETURNED
-            changes = _IN_STOCK if is_stock else {}
+            changes = {**_IN_STOCK, "requested_by": who.account_id} if is_stock else {}
             facts = {} if is_stock else approval_of(tx, card)
             move_card(tx, who, card, Step.PROVISIONED, why=why, changes=changes, facts=facts)
 
@@ -253,6 +253,6 @@ def _registered(tx: Tx, iccid: Iccid) -> Card:
 
 
 _IN_STOCK: Final[Mapping[str, object]] = dict.fromkeys(
-    ("holder", "department", "user_name", "purpose", "requested_by", "reviewed_by", "approved_by",
-     "verified_at", "verified_by"),
+    ("holder", "department", "user_name", "purpose", "reviewed_by", "approved_by", "verified_at",
+     "verified_by"),
 )  # fmt: skip

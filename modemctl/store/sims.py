@@ -186,7 +186,7 @@ def find(
 def in_request(conn: Connection, vault: Vault, *, department: str | None) -> Sequence[Card]:
     """Cards that somebody asked for and does not have yet; of one department, or of all."""
     statement = _with_bay().where(sim.c.state.in_(IN_REQUEST)).order_by(sim.c.iccid)
-    is_asked = (sim.c.state != CardState.PROVISIONED) | sim.c.requested_by.is_not(None)
+    is_asked = (sim.c.state != CardState.PROVISIONED) | sim.c.approved_by.is_not(None)
     statement = statement.where(is_asked)
     if department is not None:
         statement = statement.where(sim.c.department == department)

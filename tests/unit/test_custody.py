@@ -219,6 +219,31 @@ async def test_a_pin_that_only_the_vault_knows_goes_to_the_next_holder(bench, de
     assert (await desk.request("anna", OLD, number=None)).status_code == 201
 
 
+async def test_no_list_hands_out_what_was_approved_for_another_or_came_back(bench, desk):
+    head = "iccid,holder,department,verified,state"
+
+    async def give(line: str) -> set[tuple[str, str]]:
+        async with bench.client(bench.admin_token) as client:
+            answer = await client.post(
+                "/v1/sims/import", params={"form": "csv"}, content=f"{head}\n{line}\n".encode(),
+                headers={"content-type": "text/csv"},
+            )  # fmt: skip
+        assert answer.status_code == 422, answer.text
+        return {(one["field"], one["policy"]) for one in answer.json()["errors"]}
+
+    assert (await desk.request("anna", OLD)).status_code == 201
+    await desk.must("sun", OLD, "review")
+    await desk.must("head", OLD, "approve")
+    await desk.must("it", OLD, "provision", pin="7391")
+    line = f"{OLD},赵敏,loans,yes,issued"
+    names = ("holder", "department", "state")
+    assert await give(line) == {(f"line 2: {name}", "SIM-05") for name in names}
+    await desk.must("sun", OLD, "state", state="returned")
+    await desk.must("it", OLD, "provision", pin="2580")
+    assert await give(line) == {(f"line 2: {name}", "SIM-05") for name in names}
+    assert (await desk.clients["sun"].get("/v1/sim-requests")).json() == []
+
+
 async def test_two_cards_do_not_have_one_number(desk):
     assert (await desk.request("anna", OLD)).status_code == 201
     assert refusal(await desk.request("anna", NEW)) == (409, "SIM-01")
