@@ -39,6 +39,7 @@ from api.routes import (
     sims,
     stops,
     vault,
+    violations,
 )
 from api.services import Api, Services
 from modemctl.config import ApiSettings
@@ -50,6 +51,7 @@ _ROUTERS = (
     batches.router,
     stops.router,
     incidents.router,
+    violations.router,
     messages.router,
     modems.router,
     admissions.router,

@@ -48,6 +48,7 @@ from modemctl.service.register_checks import RegisterChecks
 from modemctl.service.self_tests import SelfTests
 from modemctl.service.sims import Sims
 from modemctl.service.stops import Stops
+from modemctl.service.violations import Cases
 from modemctl.telemetry import Telemetry
 
 __all__ = ["Api", "Of", "Services", "api_of", "services_of"]
@@ -70,6 +71,7 @@ class Services:
     offboarding: Offboarding
     stops: Stops
     incidents: Incidents
+    cases: Cases
     limits: Limits
     register_checks: RegisterChecks
     self_tests: SelfTests

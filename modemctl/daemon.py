@@ -80,6 +80,7 @@ from modemctl.service.self_tests import SelfTests
 from modemctl.service.sims import Sims
 from modemctl.service.stops import StopMemory, Stops
 from modemctl.service.submission import SubmissionRules
+from modemctl.service.violations import Cases
 from modemctl.store import (
     CommitReport,
     Store,
@@ -281,6 +282,7 @@ def make_services(
         offboarding=Offboarding(store),
         stops=office.stops,
         incidents=Incidents(store, office),
+        cases=Cases(store, WorkingDays.of(settings.hours, zone)),
         limits=Limits(store, rules.quota),
         register_checks=RegisterChecks(
             store, numbers=numbers, zone=ZoneInfo(settings.site.timezone)
@@ -363,6 +365,7 @@ async def _run_on(
                     group.create_task(census.run(), name="census"),
                     group.create_task(services.incidents.watch(), name="incidents"),
                     group.create_task(watch.run(), name="clock"),
+                    group.create_task(services.cases.watch(), name="cases"),
                     group.create_task(_keep_evidence(services.audits), name="audit head"),
                     group.create_task(audit_watch.run(), name="audit watch"),
                     group.create_task(_forget_events(services.events), name="events"),

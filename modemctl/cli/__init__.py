@@ -34,6 +34,7 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "audit": ("audit_log", "The audit log: read it, prove that nobody edited it."),
         "batch": ("batches", "Batches: submit, approve, start, watch."),
         "calls": ("traffic", "Calls that the modems saw."),
+        "case": ("violations", "Violation cases: opened, investigated, appealed, reviewed."),
         "check-config": ("local", "Read the settings, report every mistake with its place."),
         "conformance": ("local", "Check what a modem can, cannot and does oddly."),
         "db": ("local", "The database: create, upgrade, look."),

@@ -61,6 +61,7 @@ class Census:
             sim_locks=known.locks,
             stops=known.stops,
             incidents=known.incidents,
+            cases=known.cases,
             batches=known.batches,
             segments=known.segments,
             limits=self._limits,

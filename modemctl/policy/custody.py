@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from typing import Final
 
@@ -96,6 +96,15 @@ class WorkingDays:
         """Working days behind the one of `start`, up to and with the one of `now`."""
         first, last = (at.astimezone(self.zone).date() for at in (start, now))
         return sum(self._is_worked(day) for day in _days_behind(first, last))
+
+    def after(self, at: datetime, days: int) -> datetime:
+        """The end (UTC) of the last of so many working days that follow the day of `at`."""
+        day, left = at.astimezone(self.zone).date(), days
+        while left:
+            day += timedelta(days=1)
+            left -= self._is_worked(day)
+        end = datetime.combine(day + timedelta(days=1), time(0), tzinfo=self.zone)
+        return end.astimezone(UTC)
 
     def is_overdue(self, start: datetime, now: datetime) -> bool:
         """Whether a request has been open for longer than it may (SIM-02)."""

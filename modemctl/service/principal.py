@@ -22,6 +22,8 @@ class Scope(StrEnum):
     DOUBT_DECIDE = "doubt:decide"
     STOPS_PLACE = "stops:place"
     STOPS_LIFT = "stops:lift"
+    CASES_READ = "cases:read"
+    CASES_WRITE = "cases:write"  # violation cases: open, decide, review
     INCIDENTS_READ = "incidents:read"
     INCIDENTS_WRITE = "incidents:write"  # open, isolate, note, close
     INCIDENTS_ACKNOWLEDGE = "incidents:acknowledge"
@@ -62,13 +64,13 @@ ROLES: Final[Mapping[str, frozenset[Scope]]] = {
     ADMINISTRATOR: _READ
     | {Scope.ACCOUNTS_READ, Scope.ACCOUNTS_WRITE, Scope.MODEMS_OPERATE, Scope.SIMS_WRITE,
        Scope.REQUESTS_USE, Scope.STOPS_PLACE, Scope.STOPS_LIFT, Scope.INCIDENTS_WRITE,
-       Scope.INCIDENTS_ACKNOWLEDGE},
+       Scope.INCIDENTS_ACKNOWLEDGE, Scope.CASES_WRITE},
     "submitter": frozenset({Scope.BATCHES_SUBMIT, Scope.BATCHES_READ, Scope.EVENTS_READ}),
     "checker": frozenset({Scope.BATCHES_CONFIRM, Scope.BATCHES_READ, Scope.PII_READ}),
     "approver": frozenset(
         {Scope.BATCHES_APPROVE, Scope.BATCHES_READ, Scope.PII_READ, Scope.REQUESTS_USE,
          Scope.STOPS_PLACE, Scope.STOPS_LIFT, Scope.INCIDENTS_READ, Scope.INCIDENTS_WRITE,
-         Scope.INCIDENTS_ACKNOWLEDGE}
+         Scope.INCIDENTS_ACKNOWLEDGE, Scope.CASES_WRITE}
     ),
     "operator": _READ
     | {Scope.BATCHES_OPERATE, Scope.DOUBT_DECIDE, Scope.INBOX_READ, Scope.OPT_OUTS_WRITE,
@@ -90,7 +92,8 @@ ROLES: Final[Mapping[str, frozenset[Scope]]] = {
          Scope.EVENTS_READ}
     ),
     "auditor": _READ
-    | {Scope.ACCOUNTS_READ, Scope.AUDIT_READ, Scope.INBOX_READ, Scope.REQUESTS_USE},
+    | {Scope.ACCOUNTS_READ, Scope.AUDIT_READ, Scope.INBOX_READ, Scope.REQUESTS_USE,
+       Scope.CASES_READ, Scope.CASES_WRITE},
     "code_reader": frozenset({Scope.INBOX_READ, Scope.PII_READ, Scope.SECRETS_READ}),
     "monitor": frozenset({Scope.METRICS_READ, Scope.MODEMS_READ, Scope.EVENTS_READ}),
 }  # fmt: skip

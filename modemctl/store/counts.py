@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, Select, func, select
 
 from modemctl.lifecycle import BATCH, BatchState
-from modemctl.store import card_locks, incidents, reseal, stop_book
+from modemctl.store import card_locks, incidents, reseal, stop_book, violations
 from modemctl.store.tables import batch, segment, sim
 
 _OPEN: Final = tuple(
@@ -28,6 +28,7 @@ class Counts:
     stops: Mapping[str, int] = field(default_factory=dict)
     incidents: Mapping[str, int] = field(default_factory=dict)
     vault_rows_old: int = 0
+    cases: Mapping[str, int] = field(default_factory=dict)
 
 
 def read(conn: Connection) -> Counts:
@@ -46,6 +47,7 @@ def read(conn: Connection) -> Counts:
         stops=stop_book.count_standing(conn),
         incidents=incidents.counts(conn),
         vault_rows_old=0 if (rotation := reseal.read(conn)) is None else rotation.n_left,
+        cases=violations.counts(conn),
     )
 
 

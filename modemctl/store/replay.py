@@ -41,6 +41,7 @@ from modemctl.store.tables import (
     stop,
     text_use,
     to_ms,
+    violation_case,
 )
 
 _Row: TypeAlias = tuple[object, ...]
@@ -226,6 +227,10 @@ def _approved(entry: _Entry) -> _Row:
     return _UNTOLD if state is None else (str(state),)
 
 
+def _case(entry: _Entry) -> _Row:
+    return entry.details["state"], entry.details["grade"], entry.details["person"]
+
+
 def _incident(entry: _Entry) -> _Row:
     return entry.details["level"], entry.details["state"]
 
@@ -402,6 +407,22 @@ _RULES: Final[Sequence[_Rule]] = (
         subject=lambda row: str(row["iccid"]),
         acts=dict.fromkeys(CARD_ACTS, _card),
         read=lambda row: (row["state"], row["revision"]),
+    ),
+    _Rule(
+        table=violation_case,
+        subject=lambda row: str(row["case_id"]),
+        acts=dict.fromkeys(
+            (
+                "case.open",
+                "case.decide",
+                "case.appeal",
+                "case.review",
+                "case.close",
+                "case.overdue",
+            ),
+            _case,
+        ),
+        read=lambda row: (row["state"], row["grade"], row["person_name"]),
     ),
     _Rule(
         table=incident,

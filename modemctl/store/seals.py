@@ -33,6 +33,7 @@ from modemctl.store import (
     steady,
     stop_book,
     ties,
+    violations,
 )
 from modemctl.store.engine import readable_cells
 from modemctl.store.evidence import read_evidence
@@ -58,6 +59,7 @@ from modemctl.store.tables import (
     stop,
     stop_seal,
     text_use,
+    violation_case,
 )
 from modemctl.store.tables import custody as custody_table
 from modemctl.store.texts import is_intact as is_use_intact
@@ -144,6 +146,12 @@ def _dual_request(conn: Connection, vault: Vault, key: str) -> bool:
 
 def _incident(conn: Connection, vault: Vault, key: str) -> bool:
     return incidents.find(conn, vault, key) is not None
+
+
+def _violation_case(conn: Connection, vault: Vault, key: str) -> bool:
+    """The row, and that its evidence stands in the log as it stood."""
+    found = violations.find(conn, vault, key)
+    return found is not None and violations.is_proved(conn, found)
 
 
 def _stop(conn: Connection, vault: Vault, key: str) -> bool:
@@ -246,6 +254,7 @@ SEALED: Final[Mapping[Table, _Check]] = {
     dual_request: _dual_request,
     opt_out: _opt_out,
     incident: _incident,
+    violation_case: _violation_case,
     stop: _stop,
     stop_seal: _stop_seal,
     legal_hold: _legal_hold,

@@ -52,6 +52,7 @@ from modemctl.service.register_checks import RegisterChecks
 from modemctl.service.self_tests import SelfTests
 from modemctl.service.sims import Sims
 from modemctl.service.stops import StopMemory, Stops
+from modemctl.service.violations import Cases
 from modemctl.store import Store
 from modemctl.telemetry import Telemetry
 from modemctl.vault import AuditKey
@@ -200,6 +201,7 @@ def make_services(
         endings=Endings(store),
         histories=Histories(store, days=WorkingDays.of(Settings().hours, zone)),
         offboarding=Offboarding(store),
+        cases=Cases(store, WorkingDays(zone=ZoneInfo("Asia/Shanghai"))),
         limits=Limits(store, rules.quota),
         register_checks=RegisterChecks(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai")),
         self_tests=SelfTests(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai"), patience=0.05),

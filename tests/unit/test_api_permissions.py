@@ -14,6 +14,8 @@ PATH_VALUES = {
     "elevation_id": "999999",
     "message_id": "999999",
     "inbox_id": "999999",
+    "year": "2026",
+    "quarter": "4",
 }
 BODIES: dict[str, dict[str, object]] = {
     "POST /v1/batches": {
@@ -32,6 +34,13 @@ BODIES: dict[str, dict[str, object]] = {
         "batch_id": NOBODY, "category": "notice", "text": "hello", "department": "sales",
         "drafter": "anna", "operator": "bert",
     },
+    "POST /v1/cases": {
+        "policy": "SMS-06", "person": "nobody", "grade": 1, "summary": "test",
+        "evidence": [{"node": "n1", "seq": 1}],
+    },
+    "POST /v1/cases/{case_id}/decide": {"is_violation": True, "finding": "test", "grade": 1},
+    "POST /v1/cases/{case_id}/appeal": {"text": "test"},
+    "POST /v1/cases/{case_id}/review": {"is_upheld": True, "text": "test"},
     "POST /v1/stops": {"kind": "fleet", "reason": "test"},
     "POST /v1/accounts": {"name": "a b", "kind": "person", "roles": []},
     "POST /v1/sims/{iccid}/state": {"state": "lost", "reason": "test"},

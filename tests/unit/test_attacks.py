@@ -86,7 +86,8 @@ EMPTY = {
     ),
     **dict.fromkeys(
         ("custody", "duty", "erasure", "incident", "incident_note", "legal_hold", "purge_run",
-         "paper", "self_test", "stop", "stop_batch", "stop_flight"),
+         "paper", "self_test", "stop", "stop_batch", "stop_flight",
+         "violation_case", "violation_evidence"),
         ACTS,
     ),
 }  # fmt: skip

@@ -53,6 +53,7 @@ from modemctl.store.tables.requests import dual_request
 from modemctl.store.tables.schema import UtcMs, from_ms, metadata, to_ms
 from modemctl.store.tables.stops import stop, stop_batch, stop_flight, stop_seal
 from modemctl.store.tables.texts import text_use
+from modemctl.store.tables.violations import violation_case, violation_evidence
 
 __all__ = [
     "ITS_MESSAGE",
@@ -113,5 +114,7 @@ __all__ = [
     "stop_seal",
     "text_use",
     "to_ms",
+    "violation_case",
+    "violation_evidence",
     "wish",
 ]
