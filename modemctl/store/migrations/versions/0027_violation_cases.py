@@ -5,8 +5,8 @@ from alembic import op
 
 from modemctl.store.tables import UtcMs
 
-revision = "0026"
-down_revision = "0025"
+revision = "0027"
+down_revision = "0026"
 
 
 def upgrade() -> None:
