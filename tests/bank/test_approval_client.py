@@ -44,6 +44,7 @@ MAY = (
     ("sun", "department_manager", "general"),
     ("sun", "manager_in_charge", "sales"),
     ("zhang", "general_manager", "*"),
+    ("zhang", "emergency_approver", "sales"),
 )
 OPERATORS = (("zhou", "sales", "wang", "sun"), ("chen", "general", "sun", "wang"))
 
@@ -247,6 +248,25 @@ def test_what_was_withdrawn_or_signed_away_is_over(office) -> None:
     client.confirm(office.ways["li"], no)
     ended = client.approve(system, no, signed(office, no, decision="reject"))
     assert ended["state"] == "rejected"
+
+
+def test_an_emergency_is_let_go_by_one_and_signed_by_its_chain_afterwards(office) -> None:
+    system = office.ways["oa"]
+
+    def listed() -> list:
+        return [one["batch_id"] for one in system.ask("GET", "/v1/emergencies")]
+
+    batch_id = submitted(office, emergency="the branch in the east is flooded")
+    client.confirm(office.ways["li"], batch_id)
+    assert client.read_sheet(sheet_of(office, batch_id))["emergency"].endswith("is flooded")
+    assert refused(client.approve, system, batch_id, signed(office, batch_id)).status == 403
+    word = signed(office, batch_id, "zhang")
+    assert client.approve(system, batch_id, word)["state"] == "approved"
+    client.start(office.ways["zhou"], batch_id)
+    assert [one["state"] for one in client.follow(system, batch_id, pause=0.05)][-1] == "done"
+    assert listed() == [batch_id]
+    assert client.approve(system, batch_id, signed(office, batch_id))["state"] == "done"
+    assert listed() == []
 
 
 def test_refusals_say_what_the_page_says(office) -> None:
