@@ -94,6 +94,9 @@ def _judge(subject: Subject, path: Path, condition: Condition) -> Iterator[Findi
         yield from judge_pins(condition.pins)
     if condition.locks:
         yield judge_locks(condition.locks)
+    if condition.n_emergencies:
+        seen = f"let go, and not signed by their chain yet: {condition.n_emergencies}"
+        yield warn("emergencies", seen, "modemctl batch emergencies; their approvers sign")
 
 
 def _judge_journal(subject: Subject, condition: Condition) -> Finding:

@@ -20,6 +20,7 @@ from sqlalchemy.pool import StaticPool
 from modemctl.clock import Clock
 from modemctl.errors import StoreError
 from modemctl.store.card_locks import LockRow, find
+from modemctl.store.emergencies import unreviewed
 from modemctl.store.tables import meta, pin_import, sim
 
 _WAL: Final = 2  # octets 18 and 19 of the file: 1 roll-back journal, 2 write-ahead log
@@ -28,6 +29,8 @@ _FAULTS: Final = 5  # that are told: one is enough to restore a copy
 _NO_PIN: Final = "none"
 LOCKS_MAX: Final = 100_000
 """Cards whose locks are read at most."""
+EMERGENCIES_MAX: Final = 100
+"""Emergencies that are counted at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,8 @@ class Condition:
     pins: PinCensus | None
     locks: Sequence[LockRow] | None
     """Cards in use or in a bay, up to `LOCKS_MAX`."""
+    n_emergencies: int
+    """Batches that were let go before their chain has signed, up to `EMERGENCIES_MAX`."""
 
 
 def peek(path: Path, *, is_in_use: bool, clock: Clock, patience: float) -> Condition:
@@ -83,6 +88,7 @@ def peek(path: Path, *, is_in_use: bool, clock: Clock, patience: float) -> Condi
                 site_id=words.get("site_id"),
                 pins=_pins(conn) if {"sim", "pin_import"} <= tables else None,
                 locks=find(conn, limit=LOCKS_MAX) if "card_lock" in tables else None,
+                n_emergencies=_emergencies(conn) if "audit_entry" in tables else 0,
             )
     except DBAPIError as error:
         raise StoreError(str(error.orig)) from None
@@ -145,6 +151,10 @@ def _check_pages(raw: sqlite3.Connection, clock: Clock, deadline: float) -> Sequ
 def _revision(conn: Connection) -> str | None:
     row = conn.exec_driver_sql("SELECT version_num FROM alembic_version").first()
     return None if row is None else str(row[0])
+
+
+def _emergencies(conn: Connection) -> int:
+    return len(unreviewed(conn, limit=EMERGENCIES_MAX))
 
 
 def _meta(conn: Connection) -> Mapping[str, str]:

@@ -124,6 +124,18 @@ async def test_database_in_use_is_read_beside_its_writer(tmp_path: Path) -> None
     assert seen.pins == PinCensus(cards={"unproved": 3, "none": 2}, n_waiting=0, stopped=[])
 
 
+def test_emergencies_whose_chain_has_not_signed_are_told(site: Site) -> None:
+    assert "emergencies" not in look(site)
+    site.write(
+        lambda tx: tx.audit("zhang", "batch.emergency", "b-1", {}),
+        lambda tx: tx.audit("zhang", "batch.emergency", "b-2", {}),
+        lambda tx: tx.audit("wang", "batch.emergency_reviewed", "b-2", {}),
+    )
+    found = look(site)["emergencies"]
+    assert found.verdict is Verdict.WARN
+    assert found.seen == "let go, and not signed by their chain yet: 1"
+
+
 def test_large_database_is_not_read_for_ever(site: Site) -> None:
     with sqlite3.connect(site.database) as db:
         db.execute("CREATE TABLE filler (a TEXT)")
