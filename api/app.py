@@ -21,6 +21,7 @@ from api.routes import (
     duties,
     elevations,
     events,
+    exports,
     health,
     inbox,
     incidents,
@@ -76,6 +77,7 @@ _ROUTERS = (
     events.router,
     audit.router,
     reports.router,
+    exports.router,
     health.router,
 )
 _ABOUT = """\

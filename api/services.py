@@ -22,6 +22,7 @@ from modemctl.service.dual import Dual
 from modemctl.service.elevations import Elevations
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
+from modemctl.service.exports import Exports
 from modemctl.service.freezing import Freezing
 from modemctl.service.gate import Gate
 from modemctl.service.grants import Grants
@@ -93,6 +94,7 @@ class Services:
     events: Events
     audits: Audits
     papers: Papers
+    exports: Exports
     health: Health
     holds: Holds
     purges: Purges

@@ -56,6 +56,7 @@ from modemctl.service.doubt import Doubts
 from modemctl.service.dual import DualKind
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
+from modemctl.service.exports import Exports
 from modemctl.service.health import Health
 from modemctl.service.histories import Histories
 from modemctl.service.holds import Holds
@@ -248,6 +249,12 @@ def make_services(
         audit_public_key=audit_key.public_octets(),
         head_file=settings.paths.state_dir / "audit.head",
     )
+    papers = Papers(
+        store,
+        PaperRules.of(settings),
+        folder=settings.paths.state_dir / "reports",
+        audits=audits,
+    )
     policies = Policies(store, settings.policy())
     people = open_people(
         store,
@@ -305,11 +312,12 @@ def make_services(
         qualifications=people.qualifications,
         events=Events(store, keep_days=settings.retention.events_days, general_department=general),
         audits=audits,
-        papers=Papers(
+        papers=papers,
+        exports=Exports(
             store,
-            PaperRules.of(settings),
-            folder=settings.paths.state_dir / "reports",
-            audits=audits,
+            papers,
+            bulk_rows=settings.exports.bulk_rows,
+            review_every=timedelta(days=settings.exports.review_days),
         ),
         health=Health(store),
         holds=Holds(store, numbers=numbers),

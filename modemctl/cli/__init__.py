@@ -53,6 +53,7 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "incidents",
             "Incidents: opened, told to whom they concern, corrected, closed.",
         ),
+        "export": ("exports", "Exports: data that leave, encrypted and on a ledger."),
         "inbox": ("traffic", "Messages that came in."),
         "key": ("keys", "Keys: of the database, of the API, of approvers."),
         "limits": ("limits", "Limits, and how much of each is used."),

@@ -84,7 +84,7 @@ def make(
     with connection.client() as client:
         made = client.post("/v1/reports", body)
         if target is not None:
-            made = _wait(client, text_of(made, "report_id"), target)
+            made = save_when_done(client, text_of(made, "report_id"), target)
     if as_json:
         show_json(made)
     elif target is None:
@@ -131,7 +131,7 @@ def show(connection: Connection, report_id: str, *, as_json: bool) -> None:
 def fetch(connection: Connection, report_id: str, target: Path, *, as_json: bool) -> None:
     """Save a report's file; it is on record who took it."""
     with connection.client() as client:
-        made = _wait(client, report_id, target)
+        made = save_when_done(client, report_id, target)
     show_done(made, f"{target}: digest {made.get('digest')}", as_json=as_json)
 
 
@@ -188,7 +188,7 @@ def verify(connection: Connection, path: Path, *, as_json: bool) -> int:
     return 0 if is_ours else EXIT_REFUSED
 
 
-def _wait(client: Client, report_id: str, target: Path) -> Record:
+def save_when_done(client: Client, report_id: str, target: Path) -> Record:
     """Save a report once it is done.
 
     Raises:

@@ -55,3 +55,14 @@ class CostsSettings(Slice):
         description="Carrier as the register names it, or `default` → a table of its prices: "
         "`segment` (of one SMS segment), `minute` (begun, of an outgoing call), `rent` (a month).",
     )
+
+
+class ExportsSettings(Slice):
+    """Data that leave the controller (SEC-09)."""
+
+    bulk_rows: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=100, description="From so many rows on a second person agrees to an export."
+    )
+    review_days: Days = Field(
+        default=90, description="Days after which an export is looked at again."
+    )

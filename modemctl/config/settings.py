@@ -22,7 +22,7 @@ from modemctl.config.evidence import EvidenceSettings
 from modemctl.config.limits import LimitsSettings
 from modemctl.config.people import PeopleSettings
 from modemctl.config.policy import POLICY, digest_of, flat
-from modemctl.config.reports import CostsSettings, ReportsSettings
+from modemctl.config.reports import CostsSettings, ExportsSettings, ReportsSettings
 from modemctl.config.retention import RetentionSettings
 from modemctl.config.slices import Count, Word
 from modemctl.config.slices import Slice as _Slice
@@ -406,6 +406,7 @@ class Settings(_Slice):
     sims: SimsSettings = Field(default_factory=SimsSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     reports: ReportsSettings = Field(default_factory=ReportsSettings)
+    exports: ExportsSettings = Field(default_factory=ExportsSettings)
     costs: CostsSettings = Field(default_factory=CostsSettings)
     evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)

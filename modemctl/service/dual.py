@@ -71,7 +71,7 @@ DUTIES: Final[Mapping[DualKind, Duty]] = {
     DualKind.PIN_REVEAL: Duty(ask=Scope.SIMS_WRITE, confirm=Scope.SIMS_WRITE),
     DualKind.KEY_ROTATION: Duty(ask=Scope.ACCOUNTS_WRITE, confirm=Scope.ACCOUNTS_WRITE),
     DualKind.POLICY_CHANGE: Duty(ask=Scope.ACCOUNTS_WRITE, confirm=Scope.ACCOUNTS_WRITE),
-    DualKind.EXPORT: Duty(ask=Scope.AUDIT_READ, confirm=Scope.AUDIT_READ),
+    DualKind.EXPORT: Duty(ask=Scope.EXPORTS_MAKE, confirm=Scope.AUDIT_READ),
     DualKind.PURGE: Duty(ask=Scope.RECORDS_WRITE, confirm=Scope.RECORDS_WRITE),
     DualKind.ERASURE: Duty(ask=Scope.RECORDS_WRITE, confirm=Scope.RECORDS_WRITE),
     DualKind.EVIDENCE_PACKAGE: Duty(ask=Scope.AUDIT_READ, confirm=Scope.AUDIT_READ),

@@ -1,4 +1,4 @@
-"""Which reports are overdue: the quarter's summary, the screening of the log, the stock-take."""
+"""Which reports are overdue: the quarter's summary, the log's screening, stock-take, exports."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from modemctl.errors import StoreError, TamperedError
 from modemctl.model import EventKind
 from modemctl.policy.paper_periods import quarter_before, quarter_of
 from modemctl.service.paper_orders import PaperRules
-from modemctl.store import Connection, Store, Tx, figures
+from modemctl.store import Connection, Store, Tx, exports, figures
 from modemctl.store.papers import PaperKind, last_filed
 
 DUTY_WORDS: Final[Mapping[PaperKind, str]] = {
     PaperKind.QUARTER: "duty_quarter",
     PaperKind.ACCESS: "duty_access",
     PaperKind.STOCKTAKE: "duty_stocktake",
+    PaperKind.EXPORT: "duty_export",
 }
 """Each duty's word in reports."""
 POLICIES: Final[Mapping[PaperKind, str]] = {
     PaperKind.QUARTER: "SMS-05",
     PaperKind.ACCESS: "SEC-05",
     PaperKind.STOCKTAKE: "SIM-11",
+    PaperKind.EXPORT: "SEC-09",
 }
 """The rule that each duty serves."""
 
@@ -87,7 +89,8 @@ def overdue(
         and _is_late(conn, store, PaperKind.STOCKTAKE, now - rules.stocktake_every),
     }
     found = {kind: int(late) for kind, late in is_late.items()}
-    return {PaperKind.QUARTER: _unfiled_quarters(conn, store, rules, now), **found}
+    found[PaperKind.QUARTER] = _unfiled_quarters(conn, store, rules, now)
+    return {**found, PaperKind.EXPORT: exports.count_due(conn, now)}
 
 
 def _unfiled_quarters(conn: Connection, store: Store, rules: PaperRules, now: datetime) -> int:

@@ -12,6 +12,7 @@ from modemctl.policy.costs import Tariff
 from modemctl.policy.paper_periods import Period
 from modemctl.policy.papers import Boxes, Cover
 from modemctl.policy.stocktake import IdleRules
+from modemctl.service.export_plans import ExportPlan
 from modemctl.service.paper_words import Words
 from modemctl.service.principal import Principal
 from modemctl.store.papers import Paper
@@ -61,13 +62,17 @@ class PaperRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A report that is being made. `period` is None where it is about now, or about a batch."""
+    """A report that is being made. `period` is None where it is about now, or about a batch.
+
+    `plan` is there where it is an export.
+    """
 
     paper: Paper
     who: Principal
     period: Period | None
     rules: PaperRules
     words: Words
+    plan: ExportPlan | None = None
 
     @property
     def span(self) -> Period:

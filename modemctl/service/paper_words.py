@@ -38,6 +38,12 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "title_costs": ("SIM 卡费用与用量表 {period}", "Cost and use of SIM cards, {period}"),
     "title_access": ("操作日志审查表 {period}", "Access log, {period}"),
     "title_inspection": ("合规检查报告 {period}", "Inspection report, {period}"),
+    "title_export": ("数据导出", "Export of data"),
+    "ledger": ("导出台账", "Ledger of exports"),
+    "recipient": ("接收人", "Recipient"),
+    "purpose": ("用途", "Purpose"),
+    "content": ("内容", "Content"),
+    "duty_export": ("导出复查 (SEC-09)", "Exports looked at again (SEC-09)"),
     "title_stocktake": ("SIM 卡盘点表", "Stock-take of SIM cards"),
     # quarter and batch
     "summary": ("汇总", "Summary"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
@@ -24,10 +24,12 @@ from modemctl.errors import (
     StoreError,
     TamperedError,
 )
+from modemctl.model import AccountId
 from modemctl.policy.paper_periods import Period, read_period
 from modemctl.policy.papers import Block, Lang, PaperFormat
-from modemctl.service import paper_audits, paper_batches, paper_cards
+from modemctl.service import export_rows, paper_audits, paper_batches, paper_cards
 from modemctl.service.audits import Audits
+from modemctl.service.export_plans import ExportPlan
 from modemctl.service.pages import Page, decode_text, encode_cursor
 from modemctl.service.paper_duties import DUTY_WORDS, DutyWatch, overdue
 from modemctl.service.paper_files import PaperFiles
@@ -43,6 +45,7 @@ from modemctl.store.papers import Paper, PaperKind, PaperState
 __all__ = ["Lang", "PaperAsk", "PaperFile", "PaperFormat", "PaperKind", "PaperProof", "PaperState",
            "PaperView", "Papers"]  # fmt: skip
 
+NoteT = TypeVar("NoteT")
 ResultT = TypeVar("ResultT")
 
 _SCOPES: Final[Mapping[PaperKind, Scope]] = {
@@ -52,6 +55,7 @@ _SCOPES: Final[Mapping[PaperKind, Scope]] = {
     PaperKind.STOCKTAKE: Scope.SIMS_READ,
     PaperKind.ACCESS: Scope.AUDIT_READ,
     PaperKind.INSPECTION: Scope.AUDIT_READ,
+    PaperKind.EXPORT: Scope.AUDIT_READ,  # who made it sees it, too
 }
 _OF_A_PERIOD: Final = frozenset({PaperKind.QUARTER, PaperKind.COSTS, PaperKind.ACCESS})
 _MEDIA: Final = {
@@ -106,10 +110,8 @@ class Papers:
         if ask.is_unmasked:
             who.require(Scope.PII_READ)
         period, subject = self._subject(ask)
-        if self._queue.full():
-            raise Conflict("other reports are being made", cure="try again later")
 
-        def act(tx: Tx) -> Paper:
+        def act(tx: Tx) -> tuple[Paper, None]:
             new = rows.add(
                 tx,
                 kind=ask.kind,
@@ -122,13 +124,45 @@ class Papers:
                 name=who.name,
             )
             _audit(tx, who, "report.ask", new)
-            return new
+            return new, None
 
-        new = await self._store.write(act)
-        order = Order(paper=new, who=who, period=period, rules=self._rules, words=Words(ask.lang))
+        new, _ = await self.begin(who, act, period=period)
+        return self.view_of(new)
+
+    async def begin(
+        self,
+        who: Principal,
+        act: Callable[[Tx], tuple[Paper, NoteT]],
+        *,
+        period: Period | None = None,
+        plan: ExportPlan | None = None,
+    ) -> tuple[Paper, NoteT]:
+        """Make the report whose row `act` adds.
+
+        Raises:
+            Conflict: too many wait.
+            RequestError, StoreError: the act's.
+        """
+        if self._queue.full():
+            raise Conflict("other reports are being made", cure="try again later")
+        new, note = await self._store.write(act)
+        words = Words(new.lang)
+        order = Order(paper=new, who=who, period=period, rules=self._rules, words=words, plan=plan)
         self._shares[new.paper_id] = 0.0
         await self._queue.put(order)
-        return self._view(new)
+        return new, note
+
+    async def exports_of(self, who: Principal, *, cursor: str | None, limit: int) -> Page[Paper]:
+        """Exports, newest first: one's own; for an auditor those of what he sees.
+
+        Raises:
+            InvalidRequest: a cursor that is not ours.
+        """
+        asked_by = None if Scope.AUDIT_READ in who.scopes else who.account_id
+        found, more = await self._page(
+            kind=PaperKind.EXPORT, asked_by=asked_by, cursor=cursor, limit=limit
+        )
+        return Page(items=[one for one in found if _may_see(who, one)], next=more)
 
     async def list_papers(
         self,
@@ -144,16 +178,26 @@ class Papers:
             NotPermitted, InvalidRequest: without `reports:make`; a cursor that is not ours.
         """
         who.require(Scope.REPORTS_MAKE)
+        found, more = await self._page(kind=kind, asked_by=None, cursor=cursor, limit=limit)
+        return Page(items=[self.view_of(one) for one in found if _may_see(who, one)], next=more)
+
+    async def _page(
+        self,
+        *,
+        kind: PaperKind | None,
+        asked_by: AccountId | None,
+        cursor: str | None,
+        limit: int,
+    ) -> tuple[Sequence[Paper], str | None]:
         before = _before(cursor)
         found = await self._read(
             lambda conn: rows.find_many(
-                conn, self._store.vault, asked_by=None, kind=kind, before=before, limit=limit
+                conn, self._store.vault, asked_by=asked_by, kind=kind, before=before, limit=limit
             )
         )
-        more = None
-        if len(found) == limit:
-            more = encode_cursor(f"{found[-1].asked_at.isoformat()} {found[-1].paper_id}")
-        return Page(items=[self._view(one) for one in found if _may_see(who, one)], next=more)
+        if len(found) < limit:
+            return found, None
+        return found, encode_cursor(f"{found[-1].asked_at.isoformat()} {found[-1].paper_id}")
 
     async def show(self, who: Principal, paper_id: str) -> PaperView:
         """One report.
@@ -161,7 +205,7 @@ class Papers:
         Raises:
             NotPermitted, NotFound: without `reports:make`; no such report, or none of one's own.
         """
-        return self._view(await self._find(who, paper_id))
+        return self.view_of(await self._find(who, paper_id))
 
     async def file(self, who: Principal, paper_id: str) -> PaperFile:
         """A report's file; who took it is on record.
@@ -175,6 +219,8 @@ class Papers:
         found = await self._find(who, paper_id)
         if not found.is_masked:
             who.require(Scope.PII_READ)
+        if found.kind is PaperKind.EXPORT and found.asked_by != who.account_id:
+            raise NotFound("an export is fetched by who made it", policy="SEC-09")
         _require_done(found)
         try:
             octets = await self._files.read(paper_id, sha256=found.sha256)
@@ -207,7 +253,7 @@ class Papers:
             _audit(tx, who, "report.cancel", after)
             return rows.keep(tx, after)
 
-        return self._view(await self._store.write(act))
+        return self.view_of(await self._store.write(act))
 
     async def acknowledge(self, who: Principal, paper_id: str, reference: str) -> PaperView:
         """Note that a report was handed in and filed under `reference` (SMS-05).
@@ -236,7 +282,7 @@ class Papers:
             _audit(tx, who, "report.file", after)
             return rows.keep(tx, after)
 
-        return self._view(await self._store.write(act))
+        return self.view_of(await self._store.write(act))
 
     async def prove(self, who: Principal, *, sha256: str, digest: str | None) -> PaperProof:
         """Which report a file is, by the digest of its octets or of its content.
@@ -251,7 +297,7 @@ class Papers:
         )
         if found is None or not _may_see(who, found):
             return PaperProof(report=None, is_same_file=False)
-        return PaperProof(report=self._view(found), is_same_file=found.sha256 == sha256)
+        return PaperProof(report=self.view_of(found), is_same_file=found.sha256 == sha256)
 
     async def _make(self, order: Order) -> None:
         paper_id = order.paper.paper_id
@@ -263,6 +309,7 @@ class Papers:
                     order.paper.paper_format,
                     blocks,
                     tell=lambda share: self._tell(paper_id, share),
+                    passphrase=None if order.plan is None else order.plan.passphrase,
                 )
             await self._files.seal(paper_id)
             await self._end(order, written)
@@ -292,6 +339,9 @@ class Papers:
                 source = paper_audits.inspection(
                     self._store, order, audits=self._audits, duties=duties
                 )
+            case PaperKind.EXPORT:
+                assert order.plan is not None
+                source = export_rows.export(self._store, order, order.plan)
         async for block in source:
             yield block
 
@@ -347,6 +397,9 @@ class Papers:
 
     def _require(self, who: Principal, kind: PaperKind) -> None:
         who.require(Scope.REPORTS_MAKE)
+        if kind is PaperKind.EXPORT:
+            cure = "modemctl export make"
+            raise InvalidRequest("an export is asked for as such", field="kind", cure=cure)
         who.require(_SCOPES[kind])
         if _SCOPES[kind] is Scope.AUDIT_READ:
             who.require_all_departments()
@@ -392,7 +445,13 @@ class Papers:
                 "SEC-05", str(error), cure="it is an incident; run: modemctl audit verify"
             ) from None
 
-    def _view(self, one: Paper) -> PaperView:
+    @property
+    def general_department(self) -> str:
+        """The department (综合部) that sees promotions of others."""
+        return self._rules.general_department
+
+    def view_of(self, one: Paper) -> PaperView:
+        """A report as people see it."""
         is_kept = self._store.clock.now() - one.asked_at < self._rules.keep
         return view(one, share=self._shares.get(one.paper_id, 0.0), is_kept=is_kept)
 

@@ -46,6 +46,7 @@ class Scope(StrEnum):
     AUDIT_READ = "audit:read"
     RECORDS_WRITE = "records:write"  # legal holds, purge, erasure
     METRICS_READ = "metrics:read"
+    EXPORTS_MAKE = "exports:make"  # SEC-09: no role of the working day holds it
     REPORTS_MAKE = "reports:make"  # of what one may read (SMS-05, SIM-15, SEC-05)
     REQUESTS_USE = "requests:use"  # acts of two persons: ask, decide; each kind has its own scope
     PII_READ = "pii:read"  # unmasked numbers and texts (TEL-11)
@@ -91,6 +92,7 @@ ROLES: Final[Mapping[str, frozenset[Scope]]] = {
         {Scope.RECORDS_WRITE, Scope.REQUESTS_USE, Scope.AUDIT_READ, Scope.BATCHES_READ,
          Scope.EVENTS_READ}
     ),
+    "exporter": frozenset({Scope.EXPORTS_MAKE, Scope.REPORTS_MAKE, Scope.REQUESTS_USE}),
     "auditor": _READ
     | {Scope.ACCOUNTS_READ, Scope.AUDIT_READ, Scope.INBOX_READ, Scope.REQUESTS_USE,
        Scope.CASES_READ, Scope.CASES_WRITE},

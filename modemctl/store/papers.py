@@ -26,6 +26,7 @@ class PaperKind(StrEnum):
     ACCESS = "access"  # SEC-05
     INSPECTION = "inspection"  # SIM-16
     STOCKTAKE = "stocktake"  # SIM-11
+    EXPORT = "export"  # SEC-09
 
 
 class PaperState(StrEnum):

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -28,6 +29,7 @@ from modemctl.service.doubt import Doubts
 from modemctl.service.dual import DualKind, DualState
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
+from modemctl.service.exports import Exports
 from modemctl.service.health import Health
 from modemctl.service.histories import Histories
 from modemctl.service.holds import Holds
@@ -172,6 +174,12 @@ def make_services(
         audit_public_key=AuditKey(AUDIT_SEED).public_octets(),
         head_file=folder / "audit-head.json",
     )
+    papers = Papers(
+        store,
+        PaperRules.of(Settings(api=settings)),
+        folder=folder / "reports",
+        audits=audits,
+    )
     policies = Policies(store, Settings(api=settings).policy())
     people = open_people(
         store,
@@ -222,11 +230,12 @@ def make_services(
         authorities=office.authorities,
         events=Events(store, keep_days=7, general_department="general"),
         audits=audits,
-        papers=Papers(
+        papers=papers,
+        exports=Exports(
             store,
-            PaperRules.of(Settings(api=settings)),
-            folder=folder / "reports",
-            audits=audits,
+            papers,
+            bulk_rows=4,
+            review_every=timedelta(days=90),
         ),
         health=Health(store),
         holds=Holds(store, numbers=numbers),

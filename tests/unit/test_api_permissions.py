@@ -69,6 +69,10 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/vault/master": {},
     "POST /v1/erasures": {"number": "13800138000", "reason": "test"},
     "POST /v1/erasures/preview": {"number": "13800138000"},
+    "POST /v1/exports": {
+        "content": "cards", "columns": ["iccid"], "recipient": "anna", "purpose": "test",
+    },
+    "POST /v1/exports/{export_id}/review": {"note": "gone"},
     "POST /v1/reports": {"kind": "stocktake"},
     "POST /v1/reports/verify": {"sha256": "0" * 64},
     "POST /v1/reports/{report_id}/receipt": {"reference": "41"},

@@ -34,6 +34,7 @@ from modemctl.store.tables.cards import (
 )
 from modemctl.store.tables.duties import card_number, duty, register_confirmation, self_test
 from modemctl.store.tables.evidence import audit_entry, event, meta, node
+from modemctl.store.tables.exports import export_note
 from modemctl.store.tables.incidents import incident, incident_note
 from modemctl.store.tables.incoming import call, inbox, report
 from modemctl.store.tables.keys import data_key
@@ -80,6 +81,7 @@ __all__ = [
     "elevation",
     "erasure",
     "event",
+    "export_note",
     "from_ms",
     "inbox",
     "incident",
