@@ -56,6 +56,13 @@ class KeyPlaces(Body):
     )
 
 
+class KeyLoss(Body):
+    """What the department has certified of a loss; `stolen` raises an alarm."""
+
+    certificate: str = Field(max_length=200, description="The department's certificate.")
+    stolen: bool = False
+
+
 @router.get("/whoami", responses=problems(), openapi_extra=needs("any"))
 async def whoami(who: Who) -> Whoami:
     """Who asks, as the daemon sees it."""
@@ -177,6 +184,20 @@ async def issue_key(who: Who, of: Of, account_id: str, body: KeyPlaces | None = 
     """A new API key; `token` is shown this once."""
     addresses = [] if body is None else body.addresses
     return await of.accounts.issue_key(who, account_id, addresses=addresses)
+
+
+@router.post(
+    "/accounts/{account_id}/keys/reissue",
+    status_code=201,
+    tags=["keys"],
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.ACCOUNTS_WRITE),
+)
+async def reissue_key(who: Who, of: Of, account_id: str, body: KeyLoss) -> IssuedKey:
+    """End all keys of an account that lost them, and issue one; `token` is shown this once."""
+    return await of.accounts.reissue(
+        who, account_id, certificate=body.certificate, is_stolen=body.stolen
+    )
 
 
 @router.post(

@@ -167,6 +167,37 @@ def issue(
     show_done(kept, f"API key of {account} written to {out}", as_json=as_json)
 
 
+@key.command(epilog="Example: modemctl key reissue wang --certificate 'form 31' --out wang2.key")
+@click.argument("account")
+@click.option("--certificate", required=True, help="The department's certificate of the loss.")
+@click.option("--stolen", is_flag=True, help="It was stolen: an alarm tells of it at once.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, readable=False),
+    required=True,
+    help="File for the new key.",
+)
+@as_json_option
+@click.pass_obj
+def reissue(
+    connection: Connection,
+    account: str,
+    certificate: str,
+    out: Path,
+    *,
+    stolen: bool,
+    as_json: bool,
+) -> None:
+    """End all API keys of an account that lost them, and give it one new key."""
+    with connection.client() as client:
+        path = f"/v1/accounts/{account_id_of(client, account)}/keys/reissue"
+        with _new_secret(out) as write:
+            issued = client.post(path, {"certificate": certificate, "stolen": stolen})
+            write(text_of(issued, "token"))
+    kept = {name: value for name, value in issued.items() if name != "token"}
+    show_done(kept, f"the old keys are dead; the new one of {account} is in {out}", as_json=as_json)
+
+
 @key.command("list", epilog="Example: modemctl key list wang")
 @click.argument("account")
 @as_json_option

@@ -6,13 +6,14 @@ import base64
 import logging
 import re
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from modemctl.errors import (
     Conflict,
+    InvalidRequest,
     NotFound,
     NotPermitted,
     PolicyRefused,
@@ -58,6 +59,7 @@ MAX_LIVE_KEYS: Final = 2
 
 _TOUCH_EVERY: Final = timedelta(minutes=1)
 _TOKEN: Final = re.compile(r"mk_([a-z2-7]{16})_[a-z2-7]{52}")
+_CERTIFICATE_MAX: Final = 200
 _NEW_KEY: Final = "ask an administrator for a new key"
 
 _log = logging.getLogger(__name__)
@@ -324,6 +326,48 @@ class Accounts:
 
         return await self._store.write(act)
 
+    async def reissue(
+        self, who: Principal, account_id: str, *, certificate: str, is_stolen: bool = False
+    ) -> IssuedKey:
+        """End all keys of an account that lost them and give it one new key, in one act (SMS-10).
+
+        `certificate` names what the department has certified of the loss. `is_stolen` raises an
+        alarm at once (SEC-02). The new key counts where the newest one did.
+
+        Raises:
+            NotPermitted: without `accounts:write`.
+            NotFound: no such account, or of a department that one does not see.
+            InvalidRequest: SMS-10, no certificate.
+            Conflict: the account is not active.
+            PolicyRefused: SEC-01, one's own account.
+        """
+        who.require(Scope.ACCOUNTS_WRITE)
+        _not_oneself(who, account_id)
+        if not 0 < len(certificate.strip()) <= _CERTIFICATE_MAX:
+            raise InvalidRequest(
+                "must name the department's certificate of the loss",
+                field="certificate",
+                policy="SMS-10",
+            )
+        reason = "stolen" if is_stolen else "lost"
+
+        def act(tx: Tx) -> IssuedKey:
+            account = self._visible(tx.conn, who, account_id)
+            if account.state is not AccountState.ACTIVE:
+                raise Conflict(f"account {account.name} is {account.state}", cure="reactivate it")
+            details = {"account": account.name, "reason": reason, "source": who.source}
+            details |= {"certificate": certificate.strip(), "policy": "SMS-10"}
+            held = rows.list_keys(tx.conn, tx.vault, account_id)
+            _end_all(tx, held, by=who.name, details=details)
+            if is_stolen:
+                tx.event(EventKind.ALARM, f"account:{account.name}", {"key": "stolen"})
+            places = held[-1].addresses if held else ()
+            issued = _issue(tx, account, by=who.name, source=who.source, addresses=places)
+            tx.audit(who.name, "key.reissue", issued.key.key_id, details)
+            return issued
+
+        return await self._store.write(act)
+
     def _visible(self, conn: Connection, who: Principal, account_id: str) -> Account:
         account = rows.find_account(conn, self._store.vault, account_id)
         is_own = account_id == who.account_id
@@ -365,6 +409,14 @@ def has_live_key(tx: Tx, account: Account) -> bool:
     """Whether any key of the account opens the door now."""
     keys = rows.list_keys(tx.conn, tx.vault, account.account_id)
     return any(key.state(tx.now) is KeyState.LIVE for key in keys)
+
+
+def _end_all(tx: Tx, held: Sequence[ApiKey], *, by: str, details: Mapping[str, str]) -> None:
+    for one in held:
+        stored = rows.find_key(tx.conn, tx.vault, one.key_id)
+        if stored is not None and one.revoked_at is None:
+            tx.audit(by, "key.revoke", one.key_id, {**details})
+            rows.revoke_key(tx, stored)
 
 
 def _issue(

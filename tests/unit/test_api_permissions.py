@@ -87,6 +87,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/opt-outs/remove": {"number": "13800138001", "reason": "test"},
     "PATCH /v1/accounts/{account_id}": {"roles": []},
     "POST /v1/accounts/{account_id}/keys": {},
+    "POST /v1/accounts/{account_id}/keys/reissue": {"certificate": "form 31"},
     "POST /v1/accounts/{account_id}/approver-keys": {"public_key": "AAAA"},
     "POST /v1/approver-keys/{kid}/revoke": {"reason": "lost"},
     "POST /v1/authorisations": {

@@ -240,6 +240,40 @@ async def test_a_stolen_key_is_dead_and_told_of_at_once(watch):
     assert actions[-1] == "key.revoke"
 
 
+@pytest.mark.parametrize("is_stolen", [False, True])
+async def test_a_lost_key_is_issued_anew_on_a_certificate(watch, tmp_path, is_stolen):
+    second = await watch.accounts.issue_key(watch.admin, watch.anna.account_id)
+    issued = await watch.accounts.reissue(
+        watch.admin, watch.anna.account_id, certificate="form 31", is_stolen=is_stolen
+    )
+    for token in (watch.issued.token, second.token):
+        with pytest.raises(NotAuthenticated, match="revoked"):
+            await watch.come(token=token)
+    assert (await watch.come(token=issued.token)).name == "anna"  # where the old one counted
+    entries = await watch.store.read(
+        lambda conn: [
+            json.loads(row.details)
+            for row in conn.execute(
+                select(audit_entry).where(audit_entry.c.action == "key.reissue")
+            )
+        ]
+    )
+    assert [one["certificate"] for one in entries] == ["form 31"]
+    assert [one for one in await watch.alarms() if "key" in one] == (
+        [{"key": "stolen"}] if is_stolen else []
+    )
+    assert faults(tmp_path) == []
+
+
+async def test_nothing_is_issued_anew_without_a_certificate_or_to_oneself(watch):
+    with pytest.raises(InvalidRequest) as caught:
+        await watch.accounts.reissue(watch.admin, watch.anna.account_id, certificate=" ")
+    assert (caught.value.field, caught.value.policy) == ("certificate", "SMS-10")
+    with pytest.raises(PolicyRefused, match="nobody changes his own account"):
+        await watch.accounts.reissue(watch.admin, watch.admin.account_id, certificate="form 31")
+    assert (await watch.come()).name == "anna"
+
+
 @pytest.mark.parametrize(
     "path", ["/v1/batches/x/removed.csv", "/v1/batches/x/results", "/v1/stops/x/reach.csv"]
 )
