@@ -39,6 +39,7 @@ from modemctl.service.modems import Modems
 from modemctl.service.offboarding import Offboarding
 from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
+from modemctl.service.packages import Packages
 from modemctl.service.papers import Papers
 from modemctl.service.pin_reveals import PinReveals
 from modemctl.service.policies import Policies
@@ -101,6 +102,7 @@ class Services:
     erasures: Erasures
     keyring: Keyring
     pin_reveals: PinReveals
+    packages: Packages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

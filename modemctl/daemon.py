@@ -69,6 +69,7 @@ from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
 from modemctl.service.offboarding import Offboarding
 from modemctl.service.optouts import OptOuts
+from modemctl.service.packages import Packages
 from modemctl.service.paper_orders import PaperRules
 from modemctl.service.papers import Papers
 from modemctl.service.people import open_people
@@ -328,6 +329,7 @@ def make_services(
         ),
         erasures=Erasures(store, numbers=numbers),
         pin_reveals=PinReveals(store),
+        packages=Packages(store, numbers=numbers, site_id=settings.site.id, key=audit_key),
         keyring=Keyring(store, master_key_file=settings.paths.master_key_file),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import AwareDatetime, Field
 
 from api.auth import Who
@@ -13,6 +13,7 @@ from api.problems import problems
 from api.services import Of
 from modemctl.service.erasures import ErasureView
 from modemctl.service.holds import HoldView
+from modemctl.service.packages import PackageView
 from modemctl.service.principal import Scope
 from modemctl.service.purges import PurgePreview, PurgeView
 
@@ -114,3 +115,53 @@ async def preview_erasure(who: Who, of: Of, body: Person) -> ErasureView:
 async def erase_person(who: Who, of: Of, body: Erasure) -> ErasureView:
     """Take a number and what was written to it out of every row; its keyed hash stays."""
     return await of.erasures.erase(who, body.number, reason=body.reason, request_id=body.request_id)
+
+
+class About(Body):
+    """What an evidence package is about: exactly one of card, number, batch, period."""
+
+    iccid: str | None = Field(default=None, max_length=22)
+    number: str | None = Field(default=None, max_length=40)
+    batch_id: str | None = Field(default=None, max_length=36)
+    since: AwareDatetime | None = Field(default=None, description="With `until`: a period.")
+    until: AwareDatetime | None = None
+
+
+class Package(About):
+    """The passphrase that encrypts it, and the permit of a second person."""
+
+    passphrase: str = Field(min_length=12, max_length=200)
+    request_id: str | None = Field(default=None, max_length=80)
+
+
+@router.post(
+    "/evidence-packages/preview",
+    responses=problems(404),
+    openapi_extra=needs(Scope.AUDIT_READ),
+)
+async def preview_package(who: Who, of: Of, body: About) -> PackageView:
+    """How much an evidence package would hold, and the subject that two persons name."""
+    return await of.packages.preview(
+        who,
+        iccid=body.iccid,
+        number=body.number,
+        batch_id=body.batch_id,
+        since=body.since,
+        until=body.until,
+    )
+
+
+@router.post("/evidence-packages", responses=problems(404), openapi_extra=needs(Scope.AUDIT_READ))
+async def make_package(who: Who, of: Of, body: Package, response: Response) -> PackageView:
+    """All that is stored of it, signed and encrypted; kind `evidence_package`."""
+    response.headers["Cache-Control"] = "no-store"
+    return await of.packages.make(
+        who,
+        passphrase=body.passphrase,
+        request_id=body.request_id,
+        iccid=body.iccid,
+        number=body.number,
+        batch_id=body.batch_id,
+        since=body.since,
+        until=body.until,
+    )

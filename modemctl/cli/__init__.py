@@ -47,6 +47,7 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "Roles for a time: the department's head asks, an administrator confirms.",
         ),
         "events": ("overview", "What happened, and what happens."),
+        "evidence": ("evidence", "Evidence packages: signed and encrypted, by two persons."),
         "erase": ("records", "A person's number and texts are taken out; a keyed hash stays."),
         "hold": ("records", "Legal holds: what they keep is neither purged nor erased."),
         "incident": (

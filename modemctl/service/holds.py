@@ -19,7 +19,7 @@ from modemctl.store import holds as rows
 from modemctl.store.batches import find_batch
 from modemctl.store.holds import Hold, NewHold
 
-__all__ = ["HoldKind", "HoldView", "Holds"]
+__all__ = ["HoldKind", "HoldView", "Holds", "wanted_of"]
 
 ResultT = TypeVar("ResultT")
 
@@ -90,7 +90,14 @@ class Holds:
         """
         _require(who)
         _check_reason(reason)
-        wanted = self._wanted(iccid, number, batch_id, since, until)
+        wanted = wanted_of(
+            self._numbers,
+            iccid=iccid,
+            number=number,
+            batch_id=batch_id,
+            since=since,
+            until=until,
+        )
 
         def act(tx: Tx) -> Hold:
             if wanted.iccid is not None and sims.read(tx.conn, tx.vault, wanted.iccid) is None:
@@ -130,39 +137,6 @@ class Holds:
 
         return _view(await self._write(act), who)
 
-    def _wanted(
-        self,
-        iccid: str | None,
-        number: str | None,
-        batch_id: str | None,
-        since: datetime | None,
-        until: datetime | None,
-    ) -> NewHold:
-        kinds = {
-            HoldKind.CARD: iccid,
-            HoldKind.NUMBER: number,
-            HoldKind.BATCH: batch_id,
-            HoldKind.PERIOD: since or until,
-        }
-        named = [kind for kind, value in kinds.items() if value is not None]
-        if len(named) != 1:
-            raise InvalidRequest("names exactly one: card, number, batch or period", field="kind")
-        if named[0] is HoldKind.PERIOD and (since is None or until is None or until < since):
-            raise InvalidRequest("a period has a beginning and a later end", field="until")
-        if number is not None:
-            found = normalise(number, self._numbers)
-            if isinstance(found, Rejection):
-                raise InvalidRequest(f"is no number of a mobile: {found}", field="number")
-            number = found
-        return NewHold(
-            kind=named[0],
-            iccid=iccid,
-            number=number,
-            batch_id=None if batch_id is None else batch_id.lower(),
-            since=since,
-            until=until,
-        )
-
     async def _write(self, act: Callable[[Tx], ResultT]) -> ResultT:
         try:
             return await self._store.write(act)
@@ -172,6 +146,46 @@ class Holds:
                 "the hold's row was altered outside modemctl; it keeps everything",
                 cure="modemctl audit verify; restore the row from a copy",
             ) from None
+
+
+def wanted_of(
+    numbers: NumberRules,
+    *,
+    iccid: str | None = None,
+    number: str | None = None,
+    batch_id: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> NewHold:
+    """What of the records is meant: a card, a number, a batch or a period.
+
+    Raises:
+        InvalidRequest: not exactly one of them, or no number.
+    """
+    kinds = {
+        HoldKind.CARD: iccid,
+        HoldKind.NUMBER: number,
+        HoldKind.BATCH: batch_id,
+        HoldKind.PERIOD: since or until,
+    }
+    named = [kind for kind, value in kinds.items() if value is not None]
+    if len(named) != 1:
+        raise InvalidRequest("names exactly one: card, number, batch or period", field="kind")
+    if named[0] is HoldKind.PERIOD and (since is None or until is None or until < since):
+        raise InvalidRequest("a period has a beginning and a later end", field="until")
+    if number is not None:
+        found = normalise(number, numbers)
+        if isinstance(found, Rejection):
+            raise InvalidRequest(f"is no number of a mobile: {found}", field="number")
+        number = found
+    return NewHold(
+        kind=named[0],
+        iccid=iccid,
+        number=number,
+        batch_id=None if batch_id is None else batch_id.lower(),
+        since=since,
+        until=until,
+    )
 
 
 def _require(who: Principal) -> None:

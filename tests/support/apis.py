@@ -42,6 +42,7 @@ from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
 from modemctl.service.offboarding import Offboarding
 from modemctl.service.optouts import OptOuts
+from modemctl.service.packages import Packages
 from modemctl.service.paper_orders import PaperRules
 from modemctl.service.papers import Papers
 from modemctl.service.people import open_people
@@ -242,6 +243,7 @@ def make_services(
         purges=Purges(store, retention=RETENTION, is_automatic=False),
         erasures=Erasures(store, numbers=numbers),
         pin_reveals=PinReveals(store),
+        packages=Packages(store, numbers=numbers, site_id="test", key=AuditKey(AUDIT_SEED)),
         keyring=Keyring(store, master_key_file=folder / "master.key"),
     )
 

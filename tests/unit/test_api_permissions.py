@@ -64,6 +64,8 @@ BODIES: dict[str, dict[str, object]] = {
     },
     "POST /v1/requests": {"kind": "pin_reveal", "subject": "card", "reason": "test"},
     "POST /v1/purge/runs": {},
+    "POST /v1/evidence-packages/preview": {"iccid": "898600"},
+    "POST /v1/evidence-packages": {"iccid": "898600", "passphrase": "correct horse battery"},
     "POST /v1/sims/{iccid}/pin": {},
     "POST /v1/vault/rotate": {},
     "POST /v1/vault/master": {},
