@@ -54,7 +54,12 @@ def preview(connection: Connection, /, *, as_json: bool, **about: str | None) ->
 @click.option(
     "--request", "request_id", required=True, help="The request that a colleague confirmed."
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path, readable=False))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, readable=False),
+    help="A new file.",
+)
 @as_json_option
 @click.pass_obj
 def make(
