@@ -72,6 +72,7 @@ from modemctl.service.optouts import OptOuts
 from modemctl.service.packages import Packages
 from modemctl.service.paper_orders import PaperRules
 from modemctl.service.papers import Papers
+from modemctl.service.parties import Parties
 from modemctl.service.people import open_people
 from modemctl.service.pin_reveals import PinReveals
 from modemctl.service.policies import Policies
@@ -260,7 +261,10 @@ def make_services(
     people = open_people(
         store,
         settings,
-        performers={DualKind.POLICY_CHANGE: policies.perform},
+        performers={
+            DualKind.POLICY_CHANGE: policies.perform,
+            DualKind.THIRD_PARTY: Parties(own_party=settings.approvals.own_party).perform,
+        },
         on_odd=lambda odd: telemetry.count("modemctl_accounts_frozen_total", reason=odd.value),
     )
     zone = ZoneInfo(settings.site.timezone)

@@ -95,6 +95,7 @@ class ApprovalRules:
     general_department: str
     max_age: timedelta
     emergencies: Emergencies = NO_EMERGENCIES
+    own_party: str = "own"
 
     @classmethod
     def of(cls, site_id: str, settings: ApprovalsSettings) -> ApprovalRules:
@@ -108,6 +109,7 @@ class ApprovalRules:
                 categories=frozenset(settings.emergency_categories),
                 life=timedelta(hours=settings.emergency_hours),
             ),
+            own_party=settings.own_party,
         )
 
     def chain(self, category: str) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ class DualKind(StrEnum):
     ERASURE = "erasure"
     EVIDENCE_PACKAGE = "evidence_package"
     HOLD_LIFT = "hold_lift"
+    THIRD_PARTY = "third_party"  # SMS-09: sending for somebody else
     SUSPENSION_RELEASE = "suspension_release"
 
 

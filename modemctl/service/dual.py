@@ -76,6 +76,7 @@ DUTIES: Final[Mapping[DualKind, Duty]] = {
     DualKind.ERASURE: Duty(ask=Scope.RECORDS_WRITE, confirm=Scope.RECORDS_WRITE),
     DualKind.EVIDENCE_PACKAGE: Duty(ask=Scope.AUDIT_READ, confirm=Scope.AUDIT_READ),
     DualKind.HOLD_LIFT: Duty(ask=Scope.RECORDS_WRITE, confirm=Scope.RECORDS_WRITE),
+    DualKind.THIRD_PARTY: Duty(ask=Scope.BATCHES_APPROVE, confirm=Scope.BATCHES_APPROVE),
     DualKind.SUSPENSION_RELEASE: Duty(ask=Scope.SIMS_WRITE, confirm=Scope.SIMS_WRITE),
 }
 """Who asks and who confirms, by kind."""

@@ -40,7 +40,7 @@ from modemctl.service.submission import (
     new_batch_id,
     priority_of,
 )
-from modemctl.store import Connection, Store, Tx, staging
+from modemctl.store import Connection, Store, Tx, parties, staging
 from modemctl.store import batches as rows
 from modemctl.store.accounts import Account, AccountState, find_account, find_account_named
 from modemctl.store.batches import NewBatch
@@ -161,6 +161,10 @@ class Intake:
                 value=request.department,
                 policy="SEC-01",
             )
+        party = request.party or self._rules.own_party
+        if party != self._rules.own_party:
+            vault, now = self._store.vault, self._store.clock.now()
+            await self._store.read(lambda conn: parties.require(conn, vault, party, at=now))
         drafter = await self._account(request.drafter, "drafter")
         operator = await self._account(request.operator, "operator")
         if drafter.department not in {None, request.department}:
@@ -172,7 +176,7 @@ class Intake:
             category=request.category,
             priority=priority_of(request.category),
             department=request.department,
-            party=request.party or self._rules.own_party,
+            party=party,
             drafter=drafter.account_id,
             operator=operator.account_id,
             submitter=who.account_id,

@@ -140,13 +140,6 @@ class SubmissionRules:
         """
         _check_fields(request)
         self.approvals.chain(request.category)
-        if request.party not in {None, self.own_party}:
-            raise PolicyRefused(
-                "SMS-09",
-                "a batch for a third party needs the company's special approval",
-                field="party",
-                value=request.party,
-            )
         self.content.check(request.text, category=request.category)
         if not variables_of(request.text):
             self._check_length(request.text)

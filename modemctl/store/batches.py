@@ -29,6 +29,7 @@ from modemctl.policy.approvals import (
     require_open,
     verify_batch,
 )
+from modemctl.store import parties
 from modemctl.store.authorities import OPERATOR, is_authorised
 from modemctl.store.evidence import read_evidence, read_lines, state_values
 from modemctl.store.finals import announce
@@ -199,10 +200,14 @@ def verify_now(
     """The batch's approvals, checked at this moment.
 
     Raises:
-        PolicyRefused: SMS-01 … SMS-04, SMS-11, SEC-04; SMS-01 also where a row was tampered with.
+        PolicyRefused: SMS-01 … SMS-04, SMS-09, SMS-11, SEC-04; SMS-01 also where a row was
+            tampered with.
     """
     found = read_evidence(conn, vault, [batch_id]).get(batch_id)
-    return verify_batch(_intact(found), rules=rules, now=now)
+    verified = verify_batch(_intact(found), rules=rules, now=now)
+    if verified.header.party != rules.own_party:
+        parties.require(conn, vault, verified.header.party, at=now)
+    return verified
 
 
 def require_start(

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, String, bindparam, select
 from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.model import BatchId
 from modemctl.policy.approvals import ApprovalRules, VerifiedBatch, verify_batch
+from modemctl.store import parties
 from modemctl.store.evidence import read_evidence
 from modemctl.store.tables import approval, approver_key, authorisation, batch, confirmation
 from modemctl.vault import Vault
@@ -55,6 +56,9 @@ class ProofBook:
         fresh = sorted(set(batch_ids) - found.keys())
         if fresh:
             found.update(self._verify(conn, vault, fresh, rows, now))
+        for batch_id, one in found.items():
+            if isinstance(one, VerifiedBatch) and one.header.party != self._rules.own_party:
+                found[batch_id] = _for_third_party(conn, vault, one, now)
         return found
 
     def _verify(
@@ -82,6 +86,17 @@ class ProofBook:
                 self._known.clear()
             self._known[batch_id] = _Remembered(rows=rows[batch_id], batch=verified)
         return found
+
+
+def _for_third_party(
+    conn: Connection, vault: Vault, batch: VerifiedBatch, now: datetime
+) -> VerifiedBatch | PolicyRefused:
+    """Its party's special approval is asked for each time: it may end before the batch does."""
+    try:
+        parties.require(conn, vault, batch.header.party, at=now)
+    except PolicyRefused as error:
+        return error
+    return batch
 
 
 def _read_rows(conn: Connection, batch_ids: Collection[BatchId]) -> Mapping[BatchId, _Rows]:

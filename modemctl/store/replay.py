@@ -35,6 +35,7 @@ from modemctl.store.tables import (
     legal_hold,
     modem,
     opt_out,
+    party_approval,
     policy_version,
     qualification,
     sim,
@@ -314,6 +315,12 @@ _RULES: Final[Sequence[_Rule]] = (
             "batch.expired": _set(BatchState.EXPIRED.value),
         },
         read=lambda row: (row["state"],),
+    ),
+    _Rule(
+        table=party_approval,
+        subject=lambda row: str(row["approval_id"]),
+        acts={"party.approve": lambda entry: (entry.details["party"], entry.details["until"])},
+        read=lambda row: (row["party"], row["valid_until"].isoformat()),
     ),
     _Rule(
         table=text_use,

@@ -26,6 +26,7 @@ from modemctl.store import (
     incidents,
     optouts,
     papers,
+    parties,
     pins,
     policies,
     purges,
@@ -52,6 +53,7 @@ from modemctl.store.tables import (
     legal_hold,
     opt_out,
     paper,
+    party_approval,
     policy_version,
     puk_request,
     purge_run,
@@ -240,6 +242,11 @@ def _paper(conn: Connection, vault: Vault, key: str) -> bool:
     return papers.find(conn, vault, key) is not None
 
 
+def _party_approval(conn: Connection, vault: Vault, key: str) -> bool:
+    found = select(party_approval).where(party_approval.c.approval_id == key)
+    return parties.is_intact(vault, conn.execute(found).one())
+
+
 SEALED: Final[Mapping[Table, _Check]] = {
     account: _account,
     api_key: _api_key,
@@ -261,6 +268,7 @@ SEALED: Final[Mapping[Table, _Check]] = {
     purge_run: _purge_run,
     erasure: _erasure,
     text_use: _text_use,
+    party_approval: _party_approval,
     policy_version: _policy_version,
     paper: _paper,
 }

@@ -39,6 +39,7 @@ from modemctl.store.tables.incidents import incident, incident_note
 from modemctl.store.tables.incoming import call, inbox, report
 from modemctl.store.tables.keys import data_key
 from modemctl.store.tables.papers import paper
+from modemctl.store.tables.parties import party_approval
 from modemctl.store.tables.people import (
     account,
     api_key,
@@ -94,6 +95,7 @@ __all__ = [
     "node",
     "opt_out",
     "paper",
+    "party_approval",
     "pin_attempt",
     "pin_change",
     "pin_import",
