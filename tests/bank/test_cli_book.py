@@ -28,7 +28,7 @@ department = "sales"
 drafter = "liu"
 operator = "zhou"
 """
-PEOPLE = "手机号,name\n13800000001,王小明\n13800000002,李娜\n12,nobody\n"
+PEOPLE = "手机号,name\n13900000001,王小明\n13900000002,李娜\n12,nobody\n"
 
 
 class Shell:
