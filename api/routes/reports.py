@@ -22,6 +22,7 @@ from modemctl.service.papers import (
     PaperView,
 )
 from modemctl.service.principal import Scope
+from modemctl.service.stocktakes import StockLine, Verdict
 
 router = APIRouter(prefix="/v1", tags=["reports"])
 
@@ -83,6 +84,19 @@ async def list_reports(
 ) -> Page[PaperView]:
     """Reports that were made, newest first."""
     return await of.papers.list_papers(who, kind=kind, cursor=cursor, limit=limit)
+
+
+@router.get("/stocktake", responses=problems(), openapi_extra=needs(Scope.SIMS_READ))
+async def take_stock(
+    who: Who,
+    of: Of,
+    *,
+    verdict: Annotated[Verdict | None, Query(description="Only cards that are so.")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Page[StockLine]:
+    """The register against what the bank sees now (SIM-11); the signed one is a report."""
+    return await of.papers.stock.take(who, verdict=verdict, cursor=cursor, limit=limit)
 
 
 @router.post("/reports/verify", responses=problems(), openapi_extra=needs(Scope.REPORTS_MAKE))

@@ -15,6 +15,7 @@ from modemctl.cli.pins import pin
 from modemctl.cli.puks import puk
 from modemctl.cli.show import as_json_option, show_done, show_record, show_table
 from modemctl.cli.sim_locks import locks
+from modemctl.cli.stock import stocktake
 from modemctl.lifecycle import CardState
 from modemctl.policy.custody import ENDS
 
@@ -225,6 +226,7 @@ def _change(
 
 
 sims.add_command(locks)
+sims.add_command(stocktake)
 sims.add_command(puk)
 for _command in LIFE:
     sims.add_command(_command)

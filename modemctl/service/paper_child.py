@@ -20,7 +20,7 @@ from modemctl.policy.papers import Block
 from modemctl.service.paper_printing import Writing, write
 
 MAX_MEMORY: Final = 2 << 30
-"""Octets of address space; 5,000 rows of pages need 400 MB of memory."""
+"""Octets of address space; pages of 3,000 rows need 500 MB of memory."""
 MAX_CPU: Final = 600
 """Seconds of CPU."""
 

@@ -26,8 +26,8 @@ from modemctl.policy.papers import (
     clean,
 )
 
-MAX_ROWS: Final = 5_000
-"""Of all tables of a PDF together: typst keeps pages in memory (400 MB for these)."""
+MAX_ROWS: Final = 3_000
+"""Of all tables of a PDF together: pages are kept in memory (some 150 KB a row of 8 columns)."""
 _FONTS: Final = Path(__file__).parent / "fonts"
 _TEMPLATE: Final = Path(__file__).parent / "paper_pages.typ"
 _WIDE: Final = 92  # characters that an upright page has room for

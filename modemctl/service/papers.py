@@ -38,6 +38,7 @@ from modemctl.service.paper_views import PaperAsk, PaperFile, PaperProof, PaperV
 from modemctl.service.paper_words import Words
 from modemctl.service.paper_writing import Written, write_paper
 from modemctl.service.principal import Principal, Scope
+from modemctl.service.stocktakes import StockTakes
 from modemctl.store import Connection, Store, Tx
 from modemctl.store import papers as rows
 from modemctl.store.papers import Paper, PaperKind, PaperState
@@ -78,6 +79,7 @@ class Papers:
         self._files = PaperFiles(folder, store.vault)
         self._audits = audits
         self.watch: Final = DutyWatch(store, rules)
+        self.stock: Final = StockTakes(store, rules.idle)
         self._queue: asyncio.Queue[Order] = asyncio.Queue(_MOST_WAITING)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._shares: dict[str, float] = {}

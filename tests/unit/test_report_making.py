@@ -118,8 +118,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("lang", ["zh", "en"])
-async def test_every_kind_is_made_in_both_forms_with_one_digest(bench, tmp_path, lang):
+async def test_every_kind_is_made_in_both_forms_and_languages_and_names_its_digest(bench, tmp_path):
     office = await fill(bench)
     batch_id = (await bench.services.batches.list_batches(bench.admin, limit=1)).items[0].batch_id
     del office
@@ -127,7 +126,7 @@ async def test_every_kind_is_made_in_both_forms_with_one_digest(bench, tmp_path,
     async with bench.client(token) as client:
         for kind, more in KINDS.items():
             body = dict(more) or ({"subject": batch_id} if kind == "batch" else {})
-            for form in ("xlsx", "pdf"):
+            for form, lang in (("xlsx", "zh"), ("pdf", "en")):
                 made = await ask(client, kind, lang=lang, format=form, **body)
                 path = await fetched(client, made, tmp_path)
                 if form == "pdf":
@@ -358,3 +357,16 @@ async def test_an_inspection_names_what_was_altered(bench, tmp_path):
         made = await ask(client, "inspection", lang="en")
         told = text_of(await fetched(client, made, tmp_path))
     assert "entry 2 was changed" in told
+
+
+async def test_the_stock_take_pages_through_cards_by_verdict(bench):
+    await fill(bench)
+    async with bench.client(await bench.token_of("auditor")) as client:
+        first = (await client.get("/v1/stocktake", params={"limit": 2})).json()
+        assert [one["iccid"] for one in first["items"]] == ICCIDS[:2]
+        assert {one["verdicts"][0] for one in first["items"]} == {"missing"}
+        rest = (await client.get("/v1/stocktake", params={"cursor": first["next"]})).json()
+        assert [one["iccid"] for one in rest["items"]] == ICCIDS[2:]
+        assert rest["next"] is None
+        none = await client.get("/v1/stocktake", params={"verdict": "unknown"})
+        assert none.json()["items"] == []
