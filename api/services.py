@@ -26,6 +26,7 @@ from modemctl.service.exports import Exports
 from modemctl.service.freezing import Freezing
 from modemctl.service.gate import Gate
 from modemctl.service.grants import Grants
+from modemctl.service.handovers import Handovers
 from modemctl.service.health import Health
 from modemctl.service.histories import Histories
 from modemctl.service.holds import Holds
@@ -74,6 +75,7 @@ class Services:
     stops: Stops
     incidents: Incidents
     cases: Cases
+    handovers: Handovers
     limits: Limits
     register_checks: RegisterChecks
     self_tests: SelfTests

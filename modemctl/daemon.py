@@ -57,6 +57,7 @@ from modemctl.service.dual import DualKind
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
 from modemctl.service.exports import Exports
+from modemctl.service.handovers import Handovers
 from modemctl.service.health import Health
 from modemctl.service.histories import Histories
 from modemctl.service.holds import Holds
@@ -294,6 +295,7 @@ def make_services(
         offboarding=Offboarding(store),
         stops=office.stops,
         incidents=Incidents(store, office),
+        handovers=Handovers(store),
         cases=Cases(store, WorkingDays.of(settings.hours, zone)),
         limits=Limits(store, rules.quota),
         register_checks=RegisterChecks(

@@ -55,6 +55,10 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "Incidents: opened, told to whom they concern, corrected, closed.",
         ),
         "export": ("exports", "Exports: data that leave, encrypted and on a ledger."),
+        "handover": (
+            "handovers",
+            "Shift hand-over: what is open, made by one shift, taken by the next.",
+        ),
         "inbox": ("traffic", "Messages that came in."),
         "key": ("keys", "Keys: of the database, of the API, of approvers."),
         "limits": ("limits", "Limits, and how much of each is used."),

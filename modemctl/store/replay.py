@@ -31,6 +31,7 @@ from modemctl.store.tables import (
     data_key,
     dual_request,
     elevation,
+    handover,
     incident,
     legal_hold,
     modem,
@@ -430,6 +431,14 @@ _RULES: Final[Sequence[_Rule]] = (
             _case,
         ),
         read=lambda row: (row["state"], row["grade"], row["person_name"]),
+    ),
+    _Rule(
+        table=handover,
+        subject=lambda row: str(row["handover_id"]),
+        acts=dict.fromkeys(
+            ("handover.make", "handover.take"), lambda entry: (entry.details["is_taken"],)
+        ),
+        read=lambda row: (row["taken_by"] is not None,),
     ),
     _Rule(
         table=incident,

@@ -22,6 +22,7 @@ from modemctl.store import (
     custody,
     dual,
     erasures,
+    handovers,
     holds,
     incidents,
     optouts,
@@ -49,6 +50,7 @@ from modemctl.store.tables import (
     bay_tie,
     dual_request,
     erasure,
+    handover,
     incident,
     legal_hold,
     opt_out,
@@ -144,6 +146,10 @@ def _puk_request(conn: Connection, vault: Vault, key: str) -> bool:
 
 def _dual_request(conn: Connection, vault: Vault, key: str) -> bool:
     return dual.find(conn, vault, key) is not None
+
+
+def _handover(conn: Connection, vault: Vault, key: str) -> bool:
+    return handovers.find(conn, vault, key) is not None
 
 
 def _incident(conn: Connection, vault: Vault, key: str) -> bool:
@@ -261,6 +267,7 @@ SEALED: Final[Mapping[Table, _Check]] = {
     dual_request: _dual_request,
     opt_out: _opt_out,
     incident: _incident,
+    handover: _handover,
     violation_case: _violation_case,
     stop: _stop,
     stop_seal: _stop_seal,

@@ -30,6 +30,7 @@ from modemctl.service.dual import DualKind, DualState
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
 from modemctl.service.exports import Exports
+from modemctl.service.handovers import Handovers
 from modemctl.service.health import Health
 from modemctl.service.histories import Histories
 from modemctl.service.holds import Holds
@@ -210,6 +211,7 @@ def make_services(
         endings=Endings(store),
         histories=Histories(store, days=WorkingDays.of(Settings().hours, zone)),
         offboarding=Offboarding(store),
+        handovers=Handovers(store),
         cases=Cases(store, WorkingDays(zone=ZoneInfo("Asia/Shanghai"))),
         limits=Limits(store, rules.quota),
         register_checks=RegisterChecks(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai")),

@@ -85,8 +85,8 @@ EMPTY = {
         NOTHING_SENT,
     ),
     **dict.fromkeys(
-        ("custody", "duty", "erasure", "incident", "incident_note", "legal_hold", "purge_run",
-         "paper", "self_test", "stop", "stop_batch", "stop_flight",
+        ("custody", "duty", "erasure", "handover", "incident", "incident_note", "legal_hold",
+         "purge_run", "paper", "self_test", "stop", "stop_batch", "stop_flight",
          "violation_case", "violation_evidence"),
         ACTS,
     ),

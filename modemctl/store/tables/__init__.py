@@ -35,6 +35,7 @@ from modemctl.store.tables.cards import (
 from modemctl.store.tables.duties import card_number, duty, register_confirmation, self_test
 from modemctl.store.tables.evidence import audit_entry, event, meta, node
 from modemctl.store.tables.exports import export_note
+from modemctl.store.tables.handovers import handover
 from modemctl.store.tables.incidents import incident, incident_note
 from modemctl.store.tables.incoming import call, inbox, report
 from modemctl.store.tables.keys import data_key
@@ -84,6 +85,7 @@ __all__ = [
     "event",
     "export_note",
     "from_ms",
+    "handover",
     "inbox",
     "incident",
     "incident_note",
