@@ -43,6 +43,7 @@ from modemctl.service.submission import (
 from modemctl.store import Connection, Store, Tx, parties, staging
 from modemctl.store import batches as rows
 from modemctl.store.accounts import Account, AccountState, find_account, find_account_named
+from modemctl.store.authorities import may_draft
 from modemctl.store.batches import NewBatch
 from modemctl.store.pools import read_pool
 from modemctl.store.staging import Frozen, Spacing
@@ -171,6 +172,7 @@ class Intake:
             raise PolicyRefused(
                 "SMS-11", "the drafter belongs to another department", field="drafter"
             )
+        await self._require_listed(drafter, request.department)
         return NewBatch(
             batch_id=new_batch_id(request.batch_id),
             category=request.category,
@@ -188,6 +190,21 @@ class Intake:
             salt_nonce=os.urandom(_NONCE_OCTETS),
             request_digest=digest,
         )
+
+    async def _require_listed(self, drafter: Account, department: str) -> None:
+        vault, now, account_id = self._store.vault, self._store.clock.now(), drafter.account_id
+        if not await self._store.read(
+            lambda conn: may_draft(
+                conn, vault, account_id=account_id, department=department, at=now
+            )
+        ):
+            raise PolicyRefused(
+                "SMS-11",
+                f"the drafter is not on the list of department {department}",
+                field="drafter",
+                value=drafter.name,
+                cure="two administrators name a drafter: an authorisation of kind drafter",
+            )
 
     async def _account(self, name: str, field: str) -> Account:
         vault = self._store.vault

@@ -19,6 +19,7 @@ from modemctl.service.grants import Grants
 from modemctl.service.operators import Operators
 from modemctl.service.qualifications import Qualifications
 from modemctl.store import Store
+from modemctl.store.authorities import DRAFTER
 
 __all__ = ["People", "open_people"]
 
@@ -52,7 +53,7 @@ def open_people(
     life = timedelta(hours=settings.people.request_hours)
     longest = timedelta(hours=settings.people.elevation_hours)
     steps = {step for chain in settings.approvals.chains.values() for step in chain}
-    steps.add(EMERGENCY_STEP)
+    steps |= {EMERGENCY_STEP, DRAFTER}
     grants = Grants(store, steps=steps, life=life)
     freezing = Freezing(store, general_department=general, life=life)
     elevations = Elevations(store, general_department=general, life=life, longest=longest)

@@ -21,6 +21,8 @@ from modemctl.vault import Vault
 ALL_DEPARTMENTS: Final = "*"
 """An authorisation for the whole company (a general manager's); never one of an operator."""
 OPERATOR: Final = "operator"
+DRAFTER: Final = "drafter"
+"""Kind of who may draft for a department that keeps such a list (SMS-11)."""
 """The kind of authorisation that lets an account send for a department (SMS-06)."""
 
 
@@ -237,6 +239,24 @@ def list_authorisations(
             query = query.where(column == wanted)
     rows = conn.execute(query.order_by(columns.authorisation_id).limit(limit))
     return [_authorisation(row, vault) for row in rows]
+
+
+def may_draft(
+    conn: Connection, vault: Vault, *, account_id: str, department: str, at: datetime
+) -> bool:
+    """Whether an account may draft for a department (SMS-11).
+
+    A department that never named a drafter keeps no list: there its own people draft.
+    """
+    columns = authorisation_table.c
+    listed = select(columns.authorisation_id).where(
+        columns.kind == DRAFTER, columns.department == department
+    )
+    if conn.execute(listed.limit(1)).first() is None:
+        return True
+    return is_authorised(
+        conn, vault, account_id=account_id, kind=DRAFTER, department=department, at=at
+    )
 
 
 def is_authorised(
