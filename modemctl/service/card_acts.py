@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -13,7 +13,7 @@ from modemctl.policy.custody import Step
 from modemctl.service.principal import Principal
 from modemctl.service.sim_views import SimView, unknown, view
 from modemctl.store import Store, Tx, custody, sims
-from modemctl.store.sims import Card
+from modemctl.store.sims import Card, NewCard
 from modemctl.store.transaction import Json
 
 ResultT = TypeVar("ResultT")
@@ -96,6 +96,28 @@ def note(
             ),
         )
     tx.audit(who.name, action, iccid, told)
+
+
+def register_cards(tx: Tx, who: Principal, cards: Sequence[NewCard]) -> None:
+    """Leave in log and history that these cards were just registered by a list; many at once."""
+    for card in cards:
+        at = card.verified_at
+        details: dict[str, Json] = {"state": card.state.value, "department": card.department}
+        details |= {"verified_at": None if at is None else at.isoformat()}
+        details |= {"verified_by": card.verified_by, "policy": "SIM-01", "source": who.source}
+        details |= {"revision": 0, "step": Step.REGISTERED.value, "custody": 1}
+        tx.audit(who.name, "sim.add", card.iccid, details)
+    acts = [
+        custody.Act(
+            iccid=card.iccid,
+            step=Step.REGISTERED,
+            account_id=who.account_id,
+            by=who.name,
+            reason="by a list",
+        )
+        for card in cards
+    ]
+    custody.begin(tx, acts, {card.iccid: card for card in cards})
 
 
 def required(reason: str) -> str:

@@ -12,7 +12,7 @@ from modemctl.lifecycle import CardState
 from modemctl.model import EventKind, Iccid, Topic
 from modemctl.policy.custody import Step
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
-from modemctl.service.card_acts import change_card, note, required
+from modemctl.service.card_acts import change_card, note, register_cards, required
 from modemctl.service.card_changes import completion, differences, fault
 from modemctl.service.card_lists import CardLine, LineError, Reading, read_cards
 from modemctl.service.pages import Page, decode_text, encode_cursor
@@ -299,13 +299,8 @@ class _Import:
     def _leave_traces(
         self, tx: Tx, added: Sequence[NewCard], fresh: Mapping[Iccid, str], import_id: str | None
     ) -> None:
+        register_cards(tx, self._who, added)
         for card in added:
-            at = card.verified_at
-            details: dict[str, Json] = {"state": card.state.value, "department": card.department}
-            details |= {"verified_at": None if at is None else at.isoformat()}
-            details |= {"verified_by": card.verified_by, "policy": "SIM-01"}
-            step, why = Step.REGISTERED, "by a list"
-            note(tx, self._who, "sim.add", card.iccid, details, step=step, reason=why)
             tx.event(EventKind.SIM, card.iccid, {"added": True})
         if import_id is not None:
             tx.audit(

@@ -18,6 +18,7 @@ from modemctl.errors import TamperedError
 from modemctl.lifecycle import CardState
 from modemctl.model import AccountId, Iccid
 from modemctl.policy.custody import Step
+from modemctl.store.sims import NewCard
 from modemctl.store.tables import audit_entry, custody, sim, to_ms
 from modemctl.store.transaction import Tx
 from modemctl.vault import Vault
@@ -61,27 +62,43 @@ class Line:
     is_intact: bool
 
 
+def begin(tx: Tx, acts: Sequence[Act], cards: Mapping[str, NewCard]) -> None:
+    """The first lines, number 1, of cards that were just registered; many at once."""
+    rows = [
+        _row(tx, act, 1, {name: getattr(cards[act.iccid], name) for name in _WHOSE}) for act in acts
+    ]
+    if rows:
+        tx.conn.execute(insert(custody), rows)
+
+
 def append(tx: Tx, act: Act) -> int:
     """Add a line to a registered card's history, behind the change of its row; the line's number.
 
     State, holder and department are read from the row.
     """
-    card = tx.conn.execute(select(sim).where(sim.c.iccid == act.iccid)).mappings().one()
+    whose = select(*(sim.c[name] for name in _WHOSE)).where(sim.c.iccid == act.iccid)
+    card = tx.conn.execute(whose).mappings().one()
     last = tx.conn.scalar(select(func.max(custody.c.seq)).where(custody.c.iccid == act.iccid))
+    seq = (last or 0) + 1
+    tx.conn.execute(insert(custody).values(_row(tx, act, seq, {**card})))
+    return seq
+
+
+def _row(tx: Tx, act: Act, seq: int, whose: Mapping[str, object]) -> dict[str, object]:
     row: dict[str, object] = {
         "iccid": act.iccid,
-        "seq": (last or 0) + 1,
+        "seq": seq,
         "at": tx.now,
         "step": act.step.value,
         "account_id": act.account_id,
         "by": act.by,
+        **whose,
+        "state": str(whose["state"]),
         "reason": act.reason,
         "reference": act.reference,
         "other_iccid": act.other_iccid,
-        **{name: card[name] for name in ("state", "holder", "user_name", "department")},
     }
-    tx.conn.execute(insert(custody).values({**row, "mac": row_mac(tx.vault, row)}))
-    return (last or 0) + 1
+    return {**row, "mac": row_mac(tx.vault, row)}
 
 
 def row_mac(vault: Vault, row: Mapping[str, object]) -> bytes:
@@ -164,6 +181,7 @@ def _mac_fields(row: Mapping[str, object]) -> tuple[object, ...]:
     return (to_ms(at), *(row[name] for name in _SEALED))
 
 
+_WHOSE: Final = ("state", "holder", "user_name", "department")
 _SEALED: Final = (
     "iccid", "seq", "step", "account_id", "by", "state", "holder", "user_name", "department",
     "reason", "reference", "other_iccid",
