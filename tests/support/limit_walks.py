@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select, update
 from modemctl.lifecycle import ModemState, SegmentState
 from modemctl.model import Category, Iccid
 from modemctl.policy.quotas import Bearer, Cap, Caps, Measure, QuotaRules, ScopeKind, Span
-from modemctl.store import leases, modems, outcomes, quotas, segments, submits, sweeps
+from modemctl.store import leases, modems, outcomes, quotas, segments, sims, submits, sweeps
 from modemctl.store.leases import Leased, LeaseRequest, Nothing
 from modemctl.store.messages import Resolution, resolve_doubts
 from modemctl.store.outcomes import Doubtful, NotSent, Outcome, Took
@@ -66,7 +66,7 @@ def furnish(conn: Connection, at: datetime) -> None:
     add_cards(tx, CARDS)
     for i, card in enumerate(CARDS):
         facts = {"holder": f"holder {i % 2}", "carrier": f"carrier {i // 2}"}
-        conn.execute(update(sim).where(sim.c.iccid == card).values(facts))
+        reseal(conn, card, facts)
     modems.save_changes(
         tx,
         [
@@ -87,6 +87,13 @@ def furnish(conn: Connection, at: datetime) -> None:
             tx, staff, numbers(12), category=category, template=template, priority=i % 2,
             department=SALES, **window,
         )  # fmt: skip
+
+
+def reseal(conn: Connection, card: str, facts: dict[str, str]) -> None:
+    """Change a card's row as modemctl does, with its seal."""
+    row = conn.execute(select(*sim.c).where(sim.c.iccid == card)).mappings().one()
+    mac = sims.row_mac(VAULT, {**row, **facts})
+    conn.execute(update(sim).where(sim.c.iccid == card).values({**facts, "mac": mac}))
 
 
 def random_rules(dice: random.Random) -> QuotaRules:
@@ -299,7 +306,7 @@ class Walk:
         """A card changes hands."""
         card = self.dice.choice(CARDS)
         holder = f"holder {self.dice.randint(0, 2)}"
-        self.conn.execute(update(sim).where(sim.c.iccid == card).values(holder=holder))
+        reseal(self.conn, card, {"holder": holder})
 
     def decide(self) -> None:
         """A person has what is in doubt sent again."""
