@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from modemctl.config import ApiSettings
 from modemctl.service.accounts import Accounts
 from modemctl.service.admissions import Admissions
+from modemctl.service.audit_export import AuditExports
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
@@ -96,6 +97,7 @@ class Services:
     qualifications: Qualifications
     events: Events
     audits: Audits
+    audit_exports: AuditExports
     papers: Papers
     exports: Exports
     health: Health

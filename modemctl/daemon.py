@@ -45,6 +45,7 @@ from modemctl.policy.numbers import NumberRules
 from modemctl.policy.quotas import QuotaRules
 from modemctl.service.accounts import Accounts
 from modemctl.service.admissions import Admissions
+from modemctl.service.audit_export import AuditExports
 from modemctl.service.audit_watch import AuditWatch
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
@@ -325,6 +326,9 @@ def make_services(
             papers,
             bulk_rows=settings.exports.bulk_rows,
             review_every=timedelta(days=settings.exports.review_days),
+        ),
+        audit_exports=AuditExports(
+            store, site_id=settings.site.id, audit_public_key=audit_key.public_octets()
         ),
         health=Health(store),
         holds=Holds(store, numbers=numbers),

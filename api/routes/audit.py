@@ -6,16 +6,39 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, Field
+from starlette.responses import StreamingResponse
 
 from api.auth import Who
-from api.parameters import Cursor, Limit, needs
+from api.parameters import Body, Cursor, Limit, needs
 from api.problems import problems
 from api.services import Of
+from api.streams import NDJSON
+from modemctl.service.audit_export import LEAST, AuditSample
 from modemctl.service.audits import AuditRecord, ChainReport
 from modemctl.service.pages import Page
 from modemctl.service.principal import Scope
 
 router = APIRouter(prefix="/v1", tags=["audit"])
+
+
+class Sampling(Body):
+    """Which entries a spot check looks at."""
+
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    percent: int = Field(default=LEAST, description="Share of the entries, at least 30.")
+    seed: str | None = Field(
+        default=None, min_length=1, max_length=64, description="Of an earlier sample: the same one."
+    )
+
+
+class Exporting(Body):
+    """Which entries go into a file, and the request that two persons agreed on."""
+
+    request_id: str = Field(max_length=36, description="Kind `export`, subject `audit`.")
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
 
 
 @router.get("/audit", responses=problems(), openapi_extra=needs(Scope.AUDIT_READ))
@@ -39,3 +62,27 @@ async def list_audit(
 async def verify_audit(who: Who, of: Of) -> Sequence[ChainReport]:
     """Check chain, signatures, noted head and segment journal; whole where `faults` is empty."""
     return await of.audits.verify(who)
+
+
+@router.post("/audit/sample", responses=problems(), openapi_extra=needs(Scope.AUDIT_READ))
+async def sample_audit(who: Who, of: Of, body: Sampling) -> AuditSample:
+    """Entries chosen at random for a spot check; the same seed chooses the same ones."""
+    return await of.audit_exports.sample(
+        who, since=body.since, until=body.until, percent=body.percent, seed=body.seed
+    )
+
+
+@router.post(
+    "/audit/export",
+    response_class=StreamingResponse,
+    responses={200: {"description": "The signed file (docs/audit.md).", "content": {NDJSON: {}}},
+               **problems()},
+    openapi_extra=needs(Scope.AUDIT_READ),
+)  # fmt: skip
+async def export_audit(who: Who, of: Of, body: Exporting) -> StreamingResponse:
+    """A part of the chain as a signed file; two persons agree on each (SEC-09)."""
+    lines = await of.audit_exports.export(
+        who, since=body.since, until=body.until, request_id=body.request_id
+    )
+    headers = {"Content-Disposition": 'attachment; filename="audit.ndjson"'}
+    return StreamingResponse(lines, media_type=NDJSON, headers=headers)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from modemctl.cli.client import Connection, Record, records
-from modemctl.cli.errors import EXIT_REFUSED
+from modemctl.cli.client import Connection, Json, Record, records
+from modemctl.cli.errors import EXIT_REFUSED, Refusal
 from modemctl.cli.show import as_json_option, show_json, show_table
 
 if TYPE_CHECKING:
@@ -51,11 +52,26 @@ def list_(
     epilog="Example: modemctl audit verify. Exit status 1: something was edited, removed or added."
 )
 @click.option("--offline", is_flag=True, help="Without the daemon, which must be stopped.")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="An exported file in place of the database; needs --public-key and nothing else.",
+)
+@click.option("--public-key", help="The node's audit key, 64 hexadecimal digits (audit key).")
 @as_json_option
 @click.pass_obj
-def verify(connection: Connection, *, offline: bool, as_json: bool) -> int:
-    """Check the chain of every entry, the signatures, the noted head, the segments' journal."""
-    if offline:
+def verify(
+    connection: Connection,
+    *,
+    offline: bool,
+    bundle: Path | None,
+    public_key: str | None,
+    as_json: bool,
+) -> int:
+    """Check the chain of every entry, the signatures, and all rows that they vouch for."""
+    if bundle is not None:
+        reports = [_verify_bundle(bundle, public_key)]
+    elif offline:
         from modemctl.config import load
 
         reports = list(_verify_offline(load(connection.config_path)))
@@ -68,6 +84,97 @@ def verify(connection: Connection, *, offline: bool, as_json: bool) -> int:
         else:
             _tell(report)
     return EXIT_REFUSED if any(report.get("faults") for report in reports) else 0
+
+
+@audit.command(epilog="Example: modemctl audit key")
+@click.pass_obj
+def key(connection: Connection) -> None:
+    """Print this node's public key; give it to who checks exports, by another way than the file."""
+    from modemctl.config import load
+    from modemctl.vault import AuditKey
+
+    settings = load(connection.config_path)
+    click.echo(AuditKey.load(settings.paths.audit_key_file).public_octets().hex())
+
+
+@audit.command(
+    epilog="Example: modemctl audit export --request 6f2c0b5c-5d0b-4d7c-a7f2-0e9f2f1c8f11 --out q4"
+)
+@click.option("--since", help="From this time on (RFC 3339); else from the first entry.")
+@click.option("--until", help="Up to this time; else to the last entry.")
+@click.option(
+    "--request",
+    "request_id",
+    required=True,
+    help="What two persons agreed on: modemctl request ask export audit --reason WHY",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Where the file is written."
+)
+@click.pass_obj
+def export(
+    connection: Connection, since: str | None, until: str | None, request_id: str, out: Path
+) -> None:
+    """A part of the log as a signed file that others can check (docs/audit.md)."""
+    with connection.client() as client:
+        body: dict[str, Json] = {"request_id": request_id, "since": since, "until": until}
+        client.save("/v1/audit/export", out, body=body)
+    click.echo(f"written: {out}; check it with: modemctl audit verify --bundle {out}")
+
+
+@audit.command(epilog="Example: modemctl audit sample --since 2026-11-16T00:00:00Z")
+@click.option("--since", help="From this time on (RFC 3339); else from the first entry.")
+@click.option("--until", help="Up to this time; else to the last entry.")
+@click.option(
+    "--percent",
+    type=click.IntRange(30, 100),
+    default=30,
+    show_default=True,
+    help="Share of the entries.",
+)
+@click.option("--seed", help="Of an earlier sample: chooses the same entries again.")
+@as_json_option
+@click.pass_obj
+def sample(
+    connection: Connection,
+    since: str | None,
+    until: str | None,
+    percent: int,
+    seed: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Entries chosen at random for the weekly spot check (SEC-05)."""
+    body: dict[str, Json] = {"since": since, "until": until, "percent": percent, "seed": seed}
+    with connection.client() as client:
+        found = client.post("/v1/audit/sample", body)
+    items = records(found.get("items"))
+    if not as_json:
+        click.echo(
+            f"seed {found.get('seed')}: {len(items)} of {found.get('n_entries')} entries,"
+            f" numbers {found.get('first')} to {found.get('last')}"
+        )
+    show_table(items, _COLUMNS, as_json=as_json)
+
+
+def _verify_bundle(path: Path, public_key: str | None) -> Record:
+    from modemctl.service.audit_bundle import check
+    from modemctl.vault import public_key as key_of
+
+    try:
+        octets = bytes.fromhex(public_key or "")
+        with path.open("rb") as file:
+            found = check(file, key_of(octets))
+    except ValueError as error:
+        cure = "--public-key takes what modemctl audit key prints on the node's server"
+        raise Refusal(str(error), cure=cure) from None
+    return {
+        "node_id": found.node_id,
+        "n_entries": found.n_entries,
+        "n_transitions": 0,
+        "head": f"{found.first} … {found.last}",
+        "faults": list(found.faults),
+    }
 
 
 def _tell(report: Record) -> None:

@@ -168,15 +168,17 @@ class Client:
                 if line:
                     yield json.loads(line)
 
-    def save(self, path: str, target: Path) -> None:
-        """Save what GET gives in a file, whole or not at all.
+    def save(self, path: str, target: Path, *, body: Mapping[str, Json] | None = None) -> None:
+        """Save what GET gives (POST with a `body`) in a file, whole or not at all.
 
         Raises:
             Refusal: the file cannot be written.
         """
         part = target.with_name(f"{target.name}.part")
+        method = "GET" if body is None else "POST"
+        stream = self._http.stream(method, path, json=body)
         try:
-            with self._open(), self._http.stream("GET", path) as answer, part.open("wb") as out:
+            with self._open(), stream as answer, part.open("wb") as out:
                 if answer.is_error:
                     answer.read()
                     raise _problem(answer)

@@ -88,7 +88,7 @@ class Audits:
         )
         more = len(found) == limit
         return Page(
-            items=[_record(entry) for entry in found],
+            items=[record_of(entry) for entry in found],
             next=encode_cursor(found[-1].seq) if more else None,
         )
 
@@ -241,7 +241,8 @@ def _write_head(head_file: Path, node_id: str, head: Head) -> None:
     draft.replace(head_file)
 
 
-def _record(entry: Entry) -> AuditRecord:
+def record_of(entry: Entry) -> AuditRecord:
+    """An entry, for reading."""
     return AuditRecord(
         node_id=entry.node_id,
         seq=entry.seq,

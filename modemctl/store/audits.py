@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection, Row, func, select
 
@@ -86,6 +88,54 @@ def list_entries(
         if wanted is not None:
             query = query.where(column == wanted)
     return [_entry(row) for row in conn.execute(query.order_by(columns.seq.desc()).limit(limit))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Entries from number `first` to `last`; `prev` is the hash that the first one follows."""
+
+    first: int
+    last: int
+    prev: bytes
+
+
+def span_of(
+    conn: Connection, *, node_id: str, since: datetime | None, until: datetime | None
+) -> Span | None:
+    """The shortest unbroken part of a chain with all entries of a time; None without any."""
+    columns = audit_entry.c
+    query = select(func.min(columns.seq), func.max(columns.seq)).where(columns.node_id == node_id)
+    if since is not None:
+        query = query.where(columns.at >= since)
+    if until is not None:
+        query = query.where(columns.at < until)
+    first, last = conn.execute(query).one()
+    if first is None:
+        return None
+    prev = conn.scalar(select(columns.prev).where(columns.node_id == node_id, columns.seq == first))
+    return Span(first=first, last=last, prev=prev or b"")
+
+
+def acts_of(conn: Connection, *, node_id: str, span: Span) -> Sequence[int]:
+    """The numbers of the entries that tell an act: not those of group commits."""
+    columns = audit_entry.c
+    query = select(columns.seq).where(
+        columns.node_id == node_id,
+        columns.seq.between(span.first, span.last),
+        columns.action != "segments.moved",
+    )
+    return list(conn.scalars(query.order_by(columns.seq)))
+
+
+def read_entries(conn: Connection, *, node_id: str, numbers: Sequence[int]) -> Sequence[Entry]:
+    """Entries by their numbers, in order."""
+    columns = audit_entry.c
+    rows = conn.execute(
+        select(audit_entry)
+        .where(columns.node_id == node_id, columns.seq.in_(numbers))
+        .order_by(columns.seq)
+    )
+    return [_entry(row) for row in rows]
 
 
 def read_moved(conn: Connection, *, after: int, limit: int) -> tuple[Sequence[Moved], int]:

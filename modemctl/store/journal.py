@@ -113,6 +113,11 @@ class Journal:
         return self._head
 
     @property
+    def signer(self) -> AuditKey:
+        """What signs this node's entries, for other words of the node about its log."""
+        return self._audit_key
+
+    @property
     def turns(self) -> int:
         """Grows with every transaction tried; the watchdog looks whether it still turns."""
         return self._turns

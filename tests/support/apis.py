@@ -19,6 +19,7 @@ from modemctl.policy.custody import WorkingDays
 from modemctl.policy.records import RecordClass, Retention
 from modemctl.service.accounts import AccountKind, Accounts, bootstrap
 from modemctl.service.admissions import Admissions
+from modemctl.service.audit_export import AuditExports
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches, SubmissionRules
@@ -239,6 +240,9 @@ def make_services(
             papers,
             bulk_rows=4,
             review_every=timedelta(days=90),
+        ),
+        audit_exports=AuditExports(
+            store, site_id="site", audit_public_key=AuditKey(AUDIT_SEED).public_octets()
         ),
         health=Health(store),
         holds=Holds(store, numbers=numbers),

@@ -42,6 +42,8 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/cases/{case_id}/appeal": {"text": "test"},
     "POST /v1/cases/{case_id}/review": {"is_upheld": True, "text": "test"},
     "POST /v1/handovers": {},
+    "POST /v1/audit/sample": {},
+    "POST /v1/audit/export": {"request_id": NOBODY},
     "POST /v1/stops": {"kind": "fleet", "reason": "test"},
     "POST /v1/accounts": {"name": "a b", "kind": "person", "roles": []},
     "POST /v1/sims/{iccid}/state": {"state": "lost", "reason": "test"},
