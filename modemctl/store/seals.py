@@ -21,7 +21,9 @@ from modemctl.store import (
     authorities,
     custody,
     dual,
+    elevations,
     erasures,
+    exports,
     handovers,
     holds,
     incidents,
@@ -31,6 +33,7 @@ from modemctl.store import (
     pins,
     policies,
     purges,
+    qualifications,
     sims,
     steady,
     stop_book,
@@ -49,7 +52,9 @@ from modemctl.store.tables import (
     batch,
     bay_tie,
     dual_request,
+    elevation,
     erasure,
+    export_note,
     handover,
     incident,
     legal_hold,
@@ -59,6 +64,7 @@ from modemctl.store.tables import (
     policy_version,
     puk_request,
     purge_run,
+    qualification,
     sim,
     stop,
     stop_seal,
@@ -253,6 +259,18 @@ def _party_approval(conn: Connection, vault: Vault, key: str) -> bool:
     return parties.is_intact(vault, conn.execute(found).one())
 
 
+def _elevation(conn: Connection, vault: Vault, key: str) -> bool:
+    return elevations.find(conn, vault, int(key)) is not None
+
+
+def _export_note(conn: Connection, vault: Vault, key: str) -> bool:
+    return bool(exports.find_many(conn, vault, [key]))
+
+
+def _qualification(conn: Connection, vault: Vault, key: str) -> bool:
+    return qualifications.find(conn, vault, key) is not None
+
+
 SEALED: Final[Mapping[Table, _Check]] = {
     account: _account,
     api_key: _api_key,
@@ -278,5 +296,8 @@ SEALED: Final[Mapping[Table, _Check]] = {
     party_approval: _party_approval,
     policy_version: _policy_version,
     paper: _paper,
+    elevation: _elevation,
+    export_note: _export_note,
+    qualification: _qualification,
 }
 """Table → how a row of it is held against its seal."""

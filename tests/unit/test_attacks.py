@@ -85,7 +85,9 @@ EMPTY = {
         NOTHING_SENT,
     ),
     **dict.fromkeys(
-        ("custody", "duty", "erasure", "handover", "incident", "incident_note", "legal_hold",
+        ("card_number", "custody", "elevation", "export_note", "party_approval", "qualification",
+         "register_confirmation", "duty", "erasure", "handover", "incident", "incident_note",
+         "legal_hold",
          "purge_run", "paper", "self_test", "stop", "stop_batch", "stop_flight",
          "violation_case", "violation_evidence"),
         ACTS,
