@@ -18,7 +18,7 @@ from modemctl.errors import (
     NotPermitted,
     PolicyRefused,
 )
-from modemctl.model import EventKind, Topic
+from modemctl.model import AccountId, EventKind, Topic
 from modemctl.service.account_fields import (
     check_addresses,
     check_department,
@@ -295,7 +295,11 @@ class Accounts:
                     cure="revoke one first",
                     policy="SEC-02",
                 )
-            return _issue(tx, account, by=who.name, source=who.source, addresses=places)
+            is_renewal = account_id == who.account_id and held
+            hands = held[-1].issued_by if is_renewal else who.account_id
+            return _issue(
+                tx, account, by=who.name, source=who.source, addresses=places, issued_by=hands
+            )
 
         return await self._store.write(act)
 
@@ -362,7 +366,14 @@ class Accounts:
             if is_stolen:
                 tx.event(EventKind.ALARM, f"account:{account.name}", {"key": "stolen"})
             places = held[-1].addresses if held else ()
-            issued = _issue(tx, account, by=who.name, source=who.source, addresses=places)
+            issued = _issue(
+                tx,
+                account,
+                by=who.name,
+                source=who.source,
+                addresses=places,
+                issued_by=who.account_id,
+            )
             tx.audit(who.name, "key.reissue", issued.key.key_id, details)
             return issued
 
@@ -420,7 +431,13 @@ def _end_all(tx: Tx, held: Sequence[ApiKey], *, by: str, details: Mapping[str, s
 
 
 def _issue(
-    tx: Tx, account: Account, *, by: str, source: str, addresses: Sequence[str] = ()
+    tx: Tx,
+    account: Account,
+    *,
+    by: str,
+    source: str,
+    addresses: Sequence[str] = (),
+    issued_by: AccountId | None = None,
 ) -> IssuedKey:
     key_id = _base32(10)
     token = f"mk_{key_id}_{_base32(32)}"
@@ -431,6 +448,7 @@ def _issue(
         token_hash=tx.vault.token_hash(token),
         expires_at=tx.now + KEY_LIFE,
         addresses=addresses,
+        issued_by=issued_by,
     )
     details = {"account": account.name, "expires": _iso(key.expires_at), "source": source}
     tx.audit(by, "key.issue", key_id, {**details, "addresses": list(addresses)})

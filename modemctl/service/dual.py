@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Final, TypeAlias, TypeVar
 
 from modemctl.errors import Conflict, InvalidRequest, NotFound, PolicyRefused, TamperedError
-from modemctl.model import AccountId
 from modemctl.policy.dual import (
     OPEN,
     DualKind,
@@ -21,12 +20,11 @@ from modemctl.policy.dual import (
     why_not_spend,
 )
 from modemctl.service.pages import Page, decode_text, encode_cursor
-from modemctl.service.principal import Principal, Scope, scopes_of
+from modemctl.service.principal import Principal, Scope
+from modemctl.service.second_persons import require_entitled, require_own_hands
 from modemctl.store import Connection, Store, Tx
 from modemctl.store import dual as rows
-from modemctl.store.accounts import AccountKind, AccountState, find_account
 from modemctl.store.dual import DualRequest
-from modemctl.store.elevations import roles_of
 from modemctl.vault import Vault
 
 __all__ = [
@@ -212,7 +210,8 @@ class Dual:
             _require_open(state)
             if rule := why_not_confirm(state, asker=asked.asked_by, confirmer=who.account_id):
                 raise PolicyRefused("SEC-04", rule, cure="let a colleague confirm")
-            _require_entitled(tx, asked.asked_by, DUTIES[asked.kind].ask)
+            require_entitled(tx, asked.asked_by, DUTIES[asked.kind].ask)
+            require_own_hands(tx, who.account_id, asked.asked_by)
             confirmed = rows.decide(
                 tx, asked, DualState.CONFIRMED, by=who.account_id, name=who.name
             )
@@ -365,7 +364,7 @@ def take_from(tx: Tx, who: Principal, request_id: str, *, kind: DualKind) -> Dua
         raise _no_permit(kind, request_id, "this is no request for it")
     if who.account_id in {permit.asked_by, permit.decided_by}:
         raise PolicyRefused("SEC-04", "a third person files this", cure="ask a colleague")
-    _require_entitled(tx, permit.asked_by, DUTIES[kind].ask)
+    require_entitled(tx, permit.asked_by, DUTIES[kind].ask)
     return _spend(tx, who, permit, spender=permit.asked_by)
 
 
@@ -383,25 +382,11 @@ def _spend(tx: Tx, who: Principal, permit: DualRequest, *, spender: str) -> Dual
     rule = why_not_spend(state, asker=asker, confirmer=confirmer, who=spender)
     if rule is not None or confirmer is None:
         raise _no_permit(permit.kind, permit.subject, rule or "nobody has confirmed it")
-    _require_entitled(tx, confirmer, DUTIES[permit.kind].confirm)
+    require_entitled(tx, confirmer, DUTIES[permit.kind].confirm)
+    require_own_hands(tx, confirmer, permit.asked_by)
     spent = rows.spend(tx, permit)
     _audit(tx, who, "request.spend", spent)
     return spent
-
-
-def _require_entitled(tx: Tx, account_id: AccountId, scope: Scope) -> None:
-    """Refuse a word whose giver is no longer an active person with the scope."""
-    account = find_account(tx.conn, tx.vault, account_id)
-    if (
-        account is None
-        or account.kind is not AccountKind.PERSON
-        or account.state is not AccountState.ACTIVE
-        or scope not in scopes_of(roles_of(tx.conn, tx.vault, account, tx.now))
-    ):
-        name = account_id if account is None else account.name
-        raise PolicyRefused(
-            "SEC-04", f"account {name}, one of the two, no longer may", cure="ask anew"
-        )
 
 
 def _check_reason(reason: str) -> None:

@@ -73,6 +73,9 @@ class ApiKey:
     revoked_at: datetime | None
     addresses: tuple[str, ...] = ()
     """Networks (CIDR) where it counts, `unix` for the socket; none: socket and loopback."""
+    issued_by: AccountId | None = None
+    """Who had it in his hands first; a key that its owner renews hands this on. None: the machine's
+    own administrator, or a time when this was not kept."""
 
     def state(self, now: datetime) -> KeyState:
         """What the key is worth at `now`."""
@@ -211,6 +214,7 @@ def add_key(
     token_hash: bytes,
     expires_at: datetime,
     addresses: Sequence[str] = (),
+    issued_by: AccountId | None = None,
 ) -> ApiKey:
     """Add a key of which only the keyed hash is kept."""
     new = ApiKey(
@@ -221,10 +225,12 @@ def add_key(
         last_used_at=None,
         revoked_at=None,
         addresses=tuple(addresses),
+        issued_by=issued_by,
     )
     tx.conn.execute(
         insert(key_table).values(
             addresses=json.dumps(new.addresses) if addresses else None,
+            issued_by=issued_by,
             key_id=key_id,
             account_id=account_id,
             hash=token_hash,
@@ -332,6 +338,7 @@ def _key_fields(key: ApiKey, token_hash: bytes) -> tuple[str | int | None, ...]:
         to_ms(key.expires_at),
         None if key.revoked_at is None else to_ms(key.revoked_at),
         *key.addresses,
+        *(() if key.issued_by is None else (f"by {key.issued_by}",)),
     )
 
 
@@ -348,6 +355,7 @@ def _stored_key(row: Row[tuple[object, ...]], vault: Vault) -> StoredKey:
         last_used_at=row.last_used_at,
         revoked_at=row.revoked_at,
         addresses=tuple(json.loads(row.addresses or "[]")),
+        issued_by=None if row.issued_by is None else AccountId(row.issued_by),
     )
     vault.check_mac(row.mac, "api_key", *_key_fields(key, row.hash))
     return StoredKey(key=key, hash=row.hash)

@@ -15,7 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from modemctl.errors import ConfigError, StoreError, TamperedError
 from modemctl.store.keys import opens
 
-SCHEMA_REVISION: Final = "0031"
+SCHEMA_REVISION: Final = "0032"
 """The Alembic head that this code speaks (a test compares)."""
 
 _WAL_PATIENCE: Final = 0.2  # seconds: who waits for readers keeps the writer waiting

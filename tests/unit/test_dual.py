@@ -8,6 +8,7 @@ from sqlalchemy import text, update
 
 from modemctl.errors import Conflict, InvalidRequest, NotFound, NotPermitted, PolicyRefused
 from modemctl.policy.dual import DualKind, DualState
+from modemctl.service.accounts import Accounts
 from modemctl.service.dual import Dual, take
 from modemctl.service.principal import Principal, scopes_of
 from modemctl.store import Store
@@ -286,3 +287,30 @@ async def test_a_spent_permit_of_yesterday_is_named_by_the_verifier(tmp_path):
     (fault,) = faults(tmp_path)
     assert fault.startswith(f"dual_request {request_id}: the row was put back or changed")
     assert "(request.spend)" in fault
+
+
+async def key_from(desk: Desk, issuer: Principal, owner: Principal) -> None:
+    accounts = Accounts(desk.store, general_department="general")
+    await accounts.issue_key(issuer, owner.account_id)
+
+
+@pytest.mark.parametrize("is_renewed", [False, True])
+@pytest.mark.parametrize("asks", ["anna", "root"])
+async def test_who_has_held_the_others_key_is_not_two_persons(desk, asks, is_renewed):
+    root = await desk.person("root", "administrator")
+    await key_from(desk, root, desk.anna)
+    if is_renewed:  # by who holds it, whoever that is
+        await key_from(desk, desk.anna, desk.anna)
+    asker, other = (desk.anna, root) if asks == "anna" else (root, desk.anna)
+    request_id = await desk.ask(asker)
+    await refused(desk.dual.confirm(other, request_id), "SEC-04", "issued the other's key")
+    await desk.dual.confirm(desk.bert, request_id)
+    await desk.take(asker, request_id)
+
+
+async def test_a_key_issued_after_the_word_spoils_the_permit(desk):
+    root = await desk.person("root", "administrator")
+    request_id = await desk.ask(root)
+    await desk.dual.confirm(desk.bert, request_id)
+    await key_from(desk, root, desk.bert)
+    await refused(desk.take(root, request_id), "SEC-04", "issued the other's key")

@@ -30,6 +30,7 @@ api_key = Table(
     Column("last_used_at", UtcMs),
     Column("revoked_at", UtcMs),
     Column("addresses", Text),  # JSON list: where it counts
+    Column("issued_by", String(36)),  # whose hands it came from
     Column("mac", LargeBinary, nullable=False),
 )
 
