@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from modemctl.policy.rules import RULES
-from tests.support.rule_proofs import ROOT, Proof, read_proofs
+from tests.support.rule_proofs import LATER, ROOT, Proof, read_proofs
 
 PROOFS = read_proofs()
 
@@ -27,3 +27,8 @@ def test_the_entry_names_a_rule_a_place_and_a_test(proof: Proof) -> None:
     assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse(text)), "the change is a change"
     file, _, name = proof.test.partition("::")
     assert name.partition("[")[0] in names_in(file)
+
+
+def test_no_rule_but_those_that_come_later_is_without_a_proof() -> None:
+    due = {rule for rule in RULES if not rule.startswith("TEL-")} - LATER
+    assert due - {proof.id for proof in PROOFS} == set()
