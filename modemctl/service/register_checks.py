@@ -80,7 +80,7 @@ class RegisterChecks:
 
         def act(tx: Tx, card: Card) -> None:
             if not register_faults.accept_number(tx, card.iccid, by=who.name):
-                raise Conflict("the card tells no other number", cure="modemctl sims faults")
+                raise Conflict("the card tells no other number", cure="modemctl register-faults")
             details = {"reason": why, "source": who.source, "policy": "SIM-17"}
             tx.audit(who.name, "sim.number_accepted", card.iccid, details)
 

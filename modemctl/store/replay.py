@@ -181,13 +181,16 @@ def _admitting(state: AdmissionState) -> _Act:
 
 
 def _admission(row: RowMapping) -> _Row:
-    at = row["decided_at"] or row["requested_at"]
+    is_asked = row["state"] == AdmissionState.REQUESTED  # it may tell who expelled it before
+    at = row["requested_at"] if is_asked else row["decided_at"] or row["requested_at"]
     return row["state"], _ms(at)
 
 
 def _card(entry: _Entry) -> _Row:
     """State and revision of a card; acts before schema 0022 told no revision, and no pause."""
     told = entry.details.get("after", entry.details.get("state"))
+    if entry.action in _CORRECTIONS:
+        told = None  # before and after of a number or a last day
     if told is None and not entry.before:
         return _UNTOLD
     state = CardState(str(told)).value if told is not None else (entry.before or ("",))[0]
@@ -261,10 +264,11 @@ _IN_ORDER: Final = (
 )
 CARD_ACTS: Final = (
     "sim.add", "sim.complete", "sim.state", "sim.verify", "sim.pause", "sim.resume", "sim.request",
-    "sim.carrier", "sim.replace",
+    "sim.carrier", "sim.replace", "sim.number", "sim.lease",
 )  # fmt: skip
 """Acts that change a card's row; each tells the revision that it left."""
 
+_CORRECTIONS: Final = frozenset({"sim.number", "sim.lease"})  # the state stays as it is
 _TYING: Final = frozenset({"bay.learn", "bay.bind"})
 _QUALIFYING: Final = ("hours", "score", "trained_on", "agreement_on", "failed_drills")
 _RULES: Final[Sequence[_Rule]] = (

@@ -8,6 +8,7 @@ import pytest
 from modemctl.errors import Conflict, InvalidRequest, NotPermitted, PolicyRefused
 from modemctl.model import AccountId, EventKind, Iccid
 from modemctl.policy.numbers import NumberRules
+from modemctl.service.card_acts import note
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.register_checks import FaultKind, RegisterChecks
 from modemctl.store import events, register_faults, sims
@@ -16,6 +17,7 @@ from modemctl.store.sims import Ownership
 from tests.support.approved import add_cards
 from tests.support.benches import CARDS, bench
 from tests.support.stores import open_store
+from tests.unit.test_audit_replay import faults
 from tests.unit.test_self_tests import ZONE
 
 CARD, OTHER = CARDS[:2]
@@ -107,6 +109,18 @@ async def test_a_lease_is_told_before_its_end_and_renewed(tmp_path):
             await keep.renew_lease(KEEPER, OTHER, until=date(2028, 1, 1), reason="owned")
         await keep.renew_lease(KEEPER, CARD, until=date(2028, 1, 1), reason="合同续签")
         assert await kinds(store) == []
+
+
+async def test_a_corrected_row_is_no_row_that_was_put_back(tmp_path):
+    async with open_store(tmp_path) as store:
+        await two_cards(store)
+        await store.write(lambda tx: sims.amend(tx, CARD, {"ownership": Ownership.LEASED}))
+        told = {"state": "issued", "verified_at": None}
+        await store.write(lambda tx: note(tx, KEEPER, "sim.add", CARD, {**told}))
+        await checks(store).correct_number(KEEPER, CARD, number="13800000009", reason="typo")
+        assert faults(tmp_path) == []
+        await checks(store).renew_lease(KEEPER, CARD, until=date(2028, 1, 1), reason="合同续签")
+        assert faults(tmp_path) == []
 
 
 async def test_behind_the_last_day_of_its_lease_a_card_sends_nothing(tmp_path):
