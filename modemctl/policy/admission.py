@@ -25,6 +25,9 @@ class AdmissionState(StrEnum):
 class Admission:
     """A modem on the list. Persons stand by their account ids; `reason` is the request's.
 
+    One that was expelled and is asked for again keeps who expelled it as `decided_by`, until a
+    second person admits it.
+
     `bay` is where it was seen last. Build nothing on a row that is not intact: it was altered.
     """
 
@@ -50,13 +53,20 @@ def refusal(mode: ListMode, imei: str | None, admission: Admission | None) -> Un
         return None
     if admission is not None and not admission.is_intact:
         return TAMPERED_CARD
-    if admission is not None and admission.state is AdmissionState.EXPELLED:
+    if admission is not None and is_expelled(admission):
         return EXPELLED
     if mode is ListMode.LEARN:
         return None
     if not imei:
         return NO_IMEI
     return None if admission is not None and _is_by_two(admission) else NOT_ADMITTED
+
+
+def is_expelled(admission: Admission) -> bool:
+    """Whether a person said no, and no two have said yes since."""
+    if admission.state is AdmissionState.REQUESTED:
+        return admission.decided_by is not None
+    return admission.state is AdmissionState.EXPELLED
 
 
 def _is_by_two(admission: Admission) -> bool:

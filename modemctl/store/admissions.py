@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 from modemctl.config.settings import ListMode
 from modemctl.errors import TamperedError
 from modemctl.model import AccountId, Bay, EventKind, Topic
-from modemctl.policy.admission import Admission, AdmissionState, refusal
+from modemctl.policy.admission import Admission, AdmissionState, is_expelled, refusal
 from modemctl.policy.cards import Unfitness
 from modemctl.store.tables import admission, to_ms
 from modemctl.store.transaction import Tx
@@ -62,8 +62,12 @@ def note_seen(tx: Tx, imei: str, bay: Bay, mode: ListMode) -> Unfitness | None:
 
 
 def ask(tx: Tx, imei: str, *, by: AccountId, reason: str) -> Admission:
-    """A person asks for a modem; what an earlier one asked, or an altered row said, is gone."""
+    """A person asks for a modem; what an earlier one asked, or an altered row said, is gone.
+
+    One that was expelled stays so until a second person has admitted it.
+    """
     before = read(tx.conn, tx.vault, imei)
+    no = before if before is not None and before.is_intact and is_expelled(before) else None
     return _set(
         tx,
         Admission(
@@ -71,8 +75,8 @@ def ask(tx: Tx, imei: str, *, by: AccountId, reason: str) -> Admission:
             state=AdmissionState.REQUESTED,
             requested_by=by,
             requested_at=tx.now,
-            decided_by=None,
-            decided_at=None,
+            decided_by=None if no is None else no.decided_by,
+            decided_at=None if no is None else no.decided_at,
             reason=reason,
             bay=None if before is None else before.bay,
             is_intact=True,

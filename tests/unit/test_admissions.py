@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import delete, select, update
@@ -71,10 +72,12 @@ async def events(store: Store, kind: str) -> list[dict]:
         (LEARN, None, None),
         (LEARN, listed(SEEN), None),
         (LEARN, listed(EXPELLED), "expelled"),
+        (LEARN, listed(REQUESTED, decided_by=None), None),
+        (LEARN, listed(REQUESTED), "expelled"),
         (LEARN, listed(ADMITTED, is_intact=False), "tampered"),
         (ENFORCE, None, "not_admitted"),
         (ENFORCE, listed(SEEN), "not_admitted"),
-        (ENFORCE, listed(REQUESTED), "not_admitted"),
+        (ENFORCE, listed(REQUESTED, decided_by=None), "not_admitted"),
         (ENFORCE, listed(EXPELLED), "expelled"),
         (ENFORCE, listed(ADMITTED), None),
         (ENFORCE, listed(ADMITTED, is_intact=False), "tampered"),
@@ -256,6 +259,10 @@ async def test_one_person_expels_and_two_admit_again(tmp_path):
         assert (await desk.expel(bert, IMEI, "again")).decided_by == "anna"
         assert (await desk.expel(bert, ANOTHER, "never came")).state is EXPELLED
         assert (await desk.admit(anna, [IMEI], "back")).items[0].state is REQUESTED
+        for mode in (LEARN, ENFORCE):  # one person does not undo it
+            no = await store.write(partial(admissions.note_seen, imei=IMEI, bay=LEFT, mode=mode))
+            assert no is not None
+            assert no.reason == "expelled"
         assert (await desk.admit(bert, [IMEI], "back")).items[0].state is ADMITTED
 
 

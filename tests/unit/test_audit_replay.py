@@ -104,6 +104,10 @@ async def test_an_admission_of_yesterday_admits_nobody_unseen(tmp_path):
         assert faults(tmp_path) == []
         clock.advance(DAY)
         await desk.expel(anna, IMEI, "not ours")
+        clock.advance(DAY)
+        await desk.admit(anna, [IMEI], "ours after all")
+        assert faults(tmp_path) == []
+        await desk.expel(anna, IMEI, "not ours")
         assert faults(tmp_path) == []
     put_back(tmp_path, admission, yesterday)
     (one,) = faults(tmp_path)
