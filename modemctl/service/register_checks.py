@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import date, tzinfo
 from typing import Final
 
-from modemctl.errors import Conflict, InvalidRequest
+from modemctl.errors import Conflict, InvalidRequest, NotFound
 from modemctl.model import mask_number
 from modemctl.policy.numbers import NumberRules
 from modemctl.service.card_acts import change_card, note, required
 from modemctl.service.card_requests import read_number, require_free_number
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.sim_views import SimView
-from modemctl.store import Store, Tx, register_faults, sims
+from modemctl.store import Store, Tx, departments, register_faults, sims
 from modemctl.store.register_faults import FaultKind, RegisterFault
 from modemctl.store.sims import Card, Ownership
 
@@ -116,7 +116,7 @@ class RegisterChecks:
         Raises:
             NotPermitted: scope, or another department.
             PolicyRefused: SIM-17, a machine's account.
-            InvalidRequest: no department.
+            InvalidRequest, NotFound: no department, or one without cards.
         """
         who.require(Scope.SIMS_READ)
         who.require_person("SIM-17")
@@ -127,6 +127,13 @@ class RegisterChecks:
             who.require_all_departments()
 
         def act(tx: Tx) -> None:
+            if not departments.has_cards(tx.conn, name):
+                raise NotFound(
+                    "no card is of this department",
+                    field="department",
+                    value=name[:40],
+                    cure="modemctl sims list names each card's",
+                )
             register_faults.confirm(tx, name, by=who.name)
             details = {"source": who.source, "policy": "SIM-17"}
             tx.audit(who.name, "register.confirmed", name, details)

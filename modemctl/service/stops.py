@@ -15,7 +15,7 @@ from modemctl.model import BatchId, mask_number
 from modemctl.policy.stops import EVERYTHING, NEEDS_SECOND, StopKind, StopMemory
 from modemctl.service.batch_views import may_see, sight_of
 from modemctl.service.principal import Principal, Scope
-from modemctl.store import Connection, Store, Tx, reach, sims, stop_book
+from modemctl.store import Connection, Store, Tx, departments, nodes, reach, sims, stop_book
 from modemctl.store import batches as batch_rows
 from modemctl.store.reach import Count, Part, Reached
 from modemctl.store.stop_book import Act, NewStop, Stop
@@ -134,6 +134,7 @@ class Stops:
 
         def act(tx: Tx) -> tuple[Stop, int]:
             self._require_target(tx, who, kind, target)
+            self._require_known(tx.conn, who, kind, target)
             new = NewStop(
                 kind=kind,
                 target=target,
@@ -282,6 +283,24 @@ class Stops:
                 who.require_all_departments()
         elif not self._is_in_sight(tx.conn, who, kind, target):
             raise NotFound(f"no such {kind}", field="target", value=target[:40])
+
+    def _require_known(self, conn: Connection, who: Principal, kind: StopKind, target: str) -> None:
+        """Refuse a name that nothing bears: "stopped" would be believed while all goes on.
+
+        Raises:
+            NotFound: no such node or department.
+        """
+        if kind is StopKind.NODE and not (
+            target == self._store.node_id or nodes.is_known(conn, target)
+        ):
+            cure = "modemctl modems show BAY names its node; all at once: modemctl stop fleet"
+        elif kind is StopKind.DEPARTMENT and not (
+            target in {self._general, who.department} or departments.is_known(conn, target)
+        ):
+            cure = "modemctl sims list names departments; all at once: modemctl stop fleet"
+        else:
+            return
+        raise NotFound(f"no such {kind}", field="target", value=target[:40], cure=cure)
 
     def _visible(self, conn: Connection, who: Principal, stop_id: str) -> Stop:
         found = stop_book.find(conn, self._store.vault, stop_id)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from modemctl.store.tables import node
 from modemctl.store.transaction import Tx
+
+
+def is_known(conn: Connection, node_id: str) -> bool:
+    """Whether a daemon of this name ever ran on this database."""
+    found = select(node.c.node_id).where(node.c.node_id == node_id)
+    return conn.scalar(found) is not None
 
 
 def start(tx: Tx) -> None:

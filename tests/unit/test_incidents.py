@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from modemctl.errors import Conflict, InvalidRequest, NotFound, NotPermitted, PolicyRefused
 from modemctl.lifecycle import BatchState, ModemState
@@ -24,7 +24,7 @@ from modemctl.store.accounts import find_key
 from modemctl.store.authorities import find_approver_key
 from modemctl.store.replay import replay
 from modemctl.store.seals import broken_seals
-from modemctl.store.tables import audit_entry, event, incident, modem, segment
+from modemctl.store.tables import audit_entry, event, incident, modem, node, segment
 from tests.support.people import GENERAL, open_office
 from tests.support.stores import TestClock, open_store
 from tests.unit.test_admissions import IMEI
@@ -175,6 +175,11 @@ async def test_level_one_isolates_a_modem_in_one_action(tmp_path):
 async def test_level_one_isolates_a_node_and_keys(tmp_path):
     async with desk(tmp_path) as d:
         vault, key_id = d.store.vault, d.root.key.key_id
+        with pytest.raises(NotFound):
+            await d.incidents.open(d.anna, level=1, title="x", isolate=(Isolation.NODE, "n2"))
+        now = d.store.clock.now()
+        values = {"node_id": "n2", "started_at": now, "heartbeat_at": now}
+        await d.store.write(lambda tx: tx.conn.execute(insert(node).values(values)) and None)
         view = await d.incidents.open(
             d.anna, level=1, title="login", isolate=(Isolation.NODE, "n2")
         )

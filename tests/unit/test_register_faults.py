@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from modemctl.errors import Conflict, InvalidRequest, NotPermitted, PolicyRefused
+from modemctl.errors import Conflict, InvalidRequest, NotFound, NotPermitted, PolicyRefused
 from modemctl.model import AccountId, EventKind, Iccid
 from modemctl.policy.numbers import NumberRules
 from modemctl.service.card_acts import note
@@ -145,6 +145,8 @@ async def test_a_department_says_every_quarter_that_its_cards_are_right(tmp_path
         assert await kinds(store) == []
         with pytest.raises(NotPermitted):
             await checks(store).confirm(replace(KEEPER, department="service"), "sales")
+        with pytest.raises(NotFound):  # a slip of the pen is nobody's word
+            await checks(store).confirm(KEEPER, "Sales")
         store.clock.advance(92 * DAY + 1)
         assert await kinds(store, head) == [(FaultKind.UNCONFIRMED, None, True)]
 

@@ -102,6 +102,15 @@ async def test_other_cards_departments_and_batches_go_on(tmp_path):
         assert await b.lease(CARDS[6]) == [Nothing()]
 
 
+@pytest.mark.parametrize(("kind", "name"), [(StopKind.DEPARTMENT, "Sales"), (StopKind.NODE, "n9")])
+async def test_a_name_that_nothing_bears_is_not_said_to_be_stopped(tmp_path, kind, name):
+    async with stopping(tmp_path) as b:
+        await b.batch(1)
+        with pytest.raises(NotFound, match="no such"):
+            await b.stops.place(ANNA, kind, name, "wrong text")
+        assert await b.stops.list_stops(ANNA) == []
+
+
 async def test_a_department_stop_holds_its_own_batches_and_those_that_its_cards_serve(tmp_path):
     async with stopping(tmp_path) as b:
         await b.batch(2, category=Category.NOTICE, department=SALES)
