@@ -27,6 +27,7 @@ POLICY: Final[Mapping[str, Include]] = {
     "sms": {"on_doubt"},
     "retention": True,
     "reports": True,
+    "exports": True,
     "evidence": True,
 }
 """What decides whether something may be sent, by whom, and what is kept of it."""

@@ -211,7 +211,7 @@ class Dual:
             if rule := why_not_confirm(state, asker=asked.asked_by, confirmer=who.account_id):
                 raise PolicyRefused("SEC-04", rule, cure="let a colleague confirm")
             require_entitled(tx, asked.asked_by, DUTIES[asked.kind].ask)
-            require_own_hands(tx, who.account_id, asked.asked_by)
+            require_own_hands(tx, who.account_id, asked.asked_by, since=asked.asked_at)
             confirmed = rows.decide(
                 tx, asked, DualState.CONFIRMED, by=who.account_id, name=who.name
             )
@@ -383,7 +383,7 @@ def _spend(tx: Tx, who: Principal, permit: DualRequest, *, spender: str) -> Dual
     if rule is not None or confirmer is None:
         raise _no_permit(permit.kind, permit.subject, rule or "nobody has confirmed it")
     require_entitled(tx, confirmer, DUTIES[permit.kind].confirm)
-    require_own_hands(tx, confirmer, permit.asked_by)
+    require_own_hands(tx, confirmer, permit.asked_by, since=permit.asked_at)
     spent = rows.spend(tx, permit)
     _audit(tx, who, "request.spend", spent)
     return spent

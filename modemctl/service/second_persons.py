@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from modemctl.errors import PolicyRefused
 from modemctl.model import AccountId
 from modemctl.service.principal import Scope, scopes_of
 from modemctl.store import Tx
-from modemctl.store.accounts import AccountKind, AccountState, KeyState, find_account, list_keys
+from modemctl.store.accounts import AccountKind, AccountState, find_account, list_keys
 from modemctl.store.elevations import roles_of
 
 
@@ -25,16 +27,20 @@ def require_entitled(tx: Tx, account_id: AccountId, scope: Scope) -> None:
         )
 
 
-def require_own_hands(tx: Tx, one: AccountId, other: AccountId) -> None:
+def require_own_hands(tx: Tx, one: AccountId, other: AccountId, *, since: datetime) -> None:
     """Refuse two of whom one has held the other's key: he could be both.
 
-    A key that its owner renews keeps whose hands the first one came from.
+    What counts is each key that opened the door at any time from `since` on, so that none is
+    revoked between two words. A key that its owner renews keeps whose hands the first came from.
     """
-    for mine, theirs in ((one, other), (other, one)):
-        keys = list_keys(tx.conn, tx.vault, mine)
-        if any(key.issued_by == theirs and key.state(tx.now) is KeyState.LIVE for key in keys):
-            raise PolicyRefused(
-                "SEC-04",
-                "one of the two has issued the other's key",
-                cure="let somebody be the second whose key another administrator issued",
-            )
+    if other in _hands(tx, one, since) or one in _hands(tx, other, since):
+        raise PolicyRefused(
+            "SEC-04",
+            "one of the two has issued the other's key",
+            cure="let somebody be the second whose key another administrator issued",
+        )
+
+
+def _hands(tx: Tx, account_id: AccountId, since: datetime) -> set[AccountId]:
+    keys = list_keys(tx.conn, tx.vault, account_id)
+    return {key.issued_by for key in keys if key.issued_by and key.opened_after(since)}

@@ -87,6 +87,10 @@ class ApiKey:
             return KeyState.FROZEN
         return KeyState.LIVE
 
+    def opened_after(self, at: datetime) -> bool:
+        """Whether it was neither revoked nor expired yet at `at`."""
+        return self.expires_at > at and (self.revoked_at is None or self.revoked_at >= at)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredKey:

@@ -289,9 +289,9 @@ async def test_a_spent_permit_of_yesterday_is_named_by_the_verifier(tmp_path):
     assert "(request.spend)" in fault
 
 
-async def key_from(desk: Desk, issuer: Principal, owner: Principal) -> None:
+async def key_from(desk: Desk, issuer: Principal, owner: Principal) -> str:
     accounts = Accounts(desk.store, general_department="general")
-    await accounts.issue_key(issuer, owner.account_id)
+    return (await accounts.issue_key(issuer, owner.account_id)).key.key_id
 
 
 @pytest.mark.parametrize("is_renewed", [False, True])
@@ -314,3 +314,22 @@ async def test_a_key_issued_after_the_word_spoils_the_permit(desk):
     await desk.dual.confirm(desk.bert, request_id)
     await key_from(desk, root, desk.bert)
     await refused(desk.take(root, request_id), "SEC-04", "issued the other's key")
+
+
+async def test_a_key_that_is_revoked_between_two_words_has_spoken_all_the_same(desk):
+    root = await desk.person("root", "administrator")
+    key_id = await key_from(desk, root, desk.anna)
+    request_id = await desk.ask()  # by root, with anna's new key
+    accounts = Accounts(desk.store, general_department="general")
+    await accounts.revoke_key(root, key_id, reason="nobody needs it")
+    await refused(desk.dual.confirm(root, request_id), "SEC-04", "issued the other's key")
+
+
+async def test_a_key_that_was_revoked_before_a_request_spoils_it_not(desk):
+    root = await desk.person("root", "administrator")
+    key_id = await key_from(desk, root, desk.anna)
+    accounts = Accounts(desk.store, general_department="general")
+    await accounts.revoke_key(root, key_id, reason="nobody needs it")
+    desk.store.clock.advance(1)
+    request_id = await desk.ask()
+    await desk.dual.confirm(root, request_id)
