@@ -223,13 +223,13 @@ def verify_header(evidence: BatchEvidence, *, rules: ApprovalRules) -> BatchHead
         raise PolicyRefused("SMS-01", "the header belongs to another batch or site")
     if stated_by(header) != evidence.stated:
         raise PolicyRefused("SMS-01", "the batch was changed after it was frozen")
-    own = {header.drafter, header.submitter}
+    own = {header.drafter, header.submitter, header.operator}
     others = [one for one in evidence.confirmations if one.account_id not in own]
     if not others:
         raise PolicyRefused(
             "SEC-04",
             "no second person has confirmed text and list",
-            cure="somebody other than drafter and submitter confirms the digest",
+            cure="somebody other than drafter, submitter and operator confirms the digest",
         )
     if header_digest(evidence.header) not in {one.digest for one in others}:
         raise PolicyRefused("SMS-01", "the batch was changed after it was confirmed")
@@ -368,7 +368,8 @@ def _verify_steps(
     """
     chain = rules.chain_of(header)
     steps = chain.steps
-    taken = {header.drafter, header.submitter, header.operator}
+    checkers = {one.account_id for one in evidence.confirmations}
+    taken = {header.drafter, header.submitter, header.operator, *checkers}
     claims: dict[int, Claims] = {}
     for approval in sorted(evidence.approvals, key=lambda one: one.step):
         if approval.step > len(steps):
@@ -415,7 +416,7 @@ def _require_another_person(approver: AccountId, taken: set[AccountId]) -> None:
     if approver in taken:
         raise PolicyRefused(
             "SMS-11",
-            "an approver is neither drafter, submitter, operator nor twice in a chain",
+            "an approver is neither drafter, submitter, checker, operator nor twice in a chain",
             cure="another entitled person approves",
         )
 

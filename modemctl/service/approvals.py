@@ -36,7 +36,8 @@ class Approvals(BatchReading):
         """A second person has checked text and list as the digest (32 octets) stands for them.
 
         Raises:
-            PolicyRefused: SEC-04, drafter, submitter or a machine, or it saw something else.
+            PolicyRefused: SEC-04, drafter, submitter, operator or a machine, or it saw something
+                else.
             NotFound, NotPermitted, Conflict: also.
         """
         who.require(Scope.BATCHES_CONFIRM)
@@ -44,10 +45,11 @@ class Approvals(BatchReading):
 
         def act(tx: Tx) -> None:
             found = self._visible(tx.conn, who, batch_id)
-            if who.account_id in {found.drafter, found.submitter}:
+            if who.account_id in {found.drafter, found.submitter, found.operator}:
                 raise PolicyRefused(
                     "SEC-04",
-                    "text and list are confirmed by somebody other than drafter and submitter",
+                    "text and list are confirmed by another than drafter, submitter and operator",
+                    cure="let a colleague with no other part in it confirm",
                 )
             if found.digest is None or not hmac.compare_digest(found.digest, digest):
                 raise PolicyRefused(

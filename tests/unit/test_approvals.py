@@ -144,6 +144,9 @@ def leaves_of(lines):
     )
 
 
+DIGEST = header_digest(encode_header(header_of()))
+
+
 def stated_by(header):
     return Stated(
         **{field.name: getattr(header, field.name) for field in dataclasses.fields(Stated)}
@@ -408,6 +411,17 @@ def test_an_unregistered_key_proves_nothing():
 )
 def test_a_batch_needs_the_word_of_a_second_person(confirmations):
     assert refusal(evidence_of(confirmations=confirmations)).policy == "SEC-04"
+
+
+def test_the_operator_is_no_checker_of_what_he_sends():
+    confirmed = (Confirmation(account_id=AccountId("operator"), digest=DIGEST),)
+    assert refusal(evidence_of(confirmations=confirmed)).policy == "SEC-04"
+
+
+@pytest.mark.parametrize("names", [("dm",), ("checker", "dm")])
+def test_who_checked_the_list_does_not_approve_it(names):
+    words = (Confirmation(account_id=AccountId(name), digest=DIGEST) for name in names)
+    assert refusal(evidence_of(confirmations=tuple(words))).policy == "SMS-11"
 
 
 def test_a_batch_that_is_not_what_the_second_person_saw_is_refused():
