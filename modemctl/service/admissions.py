@@ -12,6 +12,7 @@ from modemctl.errors import InvalidRequest
 from modemctl.policy.admission import Admission, AdmissionState
 from modemctl.service.pages import Page, decode_text, encode_cursor
 from modemctl.service.principal import Principal, Scope
+from modemctl.service.second_persons import require_own_hands
 from modemctl.store import Connection, Store, Tx
 from modemctl.store import admissions as rows
 from modemctl.store.accounts import find_account
@@ -142,6 +143,8 @@ def _admit(tx: Tx, who: Principal, imei: str, known: Admission | None, reason: s
         return rows.ask(tx, imei, by=who.account_id, reason=reason)
     if state is AdmissionState.ADMITTED or known.requested_by == who.account_id:
         return known
+    if known.requested_by is not None and known.requested_at is not None:
+        require_own_hands(tx, who.account_id, known.requested_by, since=known.requested_at)
     _audit(tx, who, "admission.approve", imei, reason)
     return rows.approve(tx, known, by=who.account_id)
 

@@ -12,6 +12,7 @@ from modemctl.errors import Conflict, InvalidRequest, NotFound, PolicyRefused, T
 from modemctl.model import Bay, Iccid
 from modemctl.policy.puk import PukState
 from modemctl.service.principal import Principal, Scope
+from modemctl.service.second_persons import require_own_hands
 from modemctl.store import Connection, Store, Tx, puks, sims, wishes
 from modemctl.store.puks import PukRequest
 from modemctl.store.sims import Card
@@ -91,6 +92,7 @@ class Puks:
                 raise PolicyRefused(
                     "SEC-04", "who brought the PUK does not confirm it", cure="ask a colleague"
                 )
+            require_own_hands(tx, who.account_id, request.asked_by, since=request.asked_at)
             is_same = puks.confirm(tx, request_id, puk=puk, by=who.account_id, name=who.name)
             action = "puk.confirm" if is_same else "puk.mismatch"
             _audit(tx, who, action, request.iccid, request_id, asked_by=request.asked_name)

@@ -15,6 +15,7 @@ from modemctl.model import BatchId, mask_number
 from modemctl.policy.stops import EVERYTHING, NEEDS_SECOND, StopKind, StopMemory
 from modemctl.service.batch_views import may_see, sight_of
 from modemctl.service.principal import Principal, Scope
+from modemctl.service.second_persons import require_own_hands
 from modemctl.store import Connection, Store, Tx, departments, nodes, reach, sims, stop_book
 from modemctl.store import batches as batch_rows
 from modemctl.store.reach import Count, Part, Reached
@@ -159,8 +160,8 @@ class Stops:
 
         Raises:
             NotPermitted, InvalidRequest, NotFound, Conflict: scope, reason, it does not stand.
-            PolicyRefused: SEC-04, who placed it does not lift it (fleet, department, node), or a
-                machine; SEC-05, the list was altered.
+            PolicyRefused: SEC-04, who placed it, or has held that one's key, does not lift it
+                (fleet, department, node), or a machine; SEC-05, the list was altered.
         """
         who.require(Scope.STOPS_LIFT)
         who.require_person("SEC-04")
@@ -174,6 +175,8 @@ class Stops:
                     f"who stopped the {found.kind} does not let it go on alone",
                     cure="let a second person lift the stop",
                 )
+            if found.kind in NEEDS_SECOND:
+                require_own_hands(tx, who.account_id, found.placed_by, since=found.placed_at)
             self._require_target(tx, who, found.kind, found.target)
             return stop_book.lift(tx, stop_id, reason=reason, act=_act_of(who), memory=self._memory)
 

@@ -109,8 +109,10 @@ class ApiBench:
             timeout=20,
         )
 
-    async def token_of(self, *roles: str, department: str | None = None) -> str:
-        """A new account with these roles; returns its API key."""
+    async def token_of(
+        self, *roles: str, department: str | None = None, by: Principal | None = None
+    ) -> str:
+        """A new account with these roles; returns its API key, which `by` issued, else root."""
         name = f"{'-'.join(roles) or 'nobody'}-{department or 'all'}"
         account = await self.services.accounts.create(
             self.admin,
@@ -122,7 +124,8 @@ class ApiBench:
         if ADMINISTRATOR in roles:
             await self.services.grants.promote(self.admin, account.account_id, reason="test")
             await self.confirm_all()
-        return (await self.services.accounts.issue_key(self.admin, account.account_id)).token
+        issuer = by or self.admin
+        return (await self.services.accounts.issue_key(issuer, account.account_id)).token
 
     async def second(self) -> Principal:
         """Another administrator, who confirms what the first one asks for."""

@@ -451,7 +451,7 @@ async def test_a_modem_that_starts_anew_is_looked_up_anew(tmp_path):
 
 async def test_the_api_admits_and_expels(tmp_path):
     async with open_api(tmp_path) as bench:
-        second = await bench.token_of("technician")
+        second = await bench.token_of("technician", by=await bench.second())
         async with bench.client(bench.admin_token) as one, bench.client(second) as two_:
             body = {"imeis": [IMEI], "reason": "order 7"}
             asked = (await one.post("/v1/admissions", json=body)).json()

@@ -419,7 +419,7 @@ async def test_two_persons_unblock_from_the_shell_and_the_bay_looks_at_once(benc
     note = card_locks.LockNote(iccid=CARD, bay="bay-1", is_locked=True, reason="sim_puk")
     await bench.store.write_in_set(card_locks.note, note)
     key = tmp_path / "bert.key"
-    key.write_text(await bench.token_of("technician"))
+    key.write_text(await bench.token_of("technician", by=await bench.second()))
     key.chmod(0o600)
     at = ("--socket", bench.settings.unix_socket)
     ask = ("sims", "puk", "ask", CARD, "--reason", "test")
