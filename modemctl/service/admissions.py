@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from modemctl.errors import InvalidRequest
+from modemctl.model import AccountId
 from modemctl.policy.admission import Admission, AdmissionState
 from modemctl.service.pages import Page, decode_text, encode_cursor
 from modemctl.service.principal import Principal, Scope
@@ -144,7 +145,8 @@ def _admit(tx: Tx, who: Principal, imei: str, known: Admission | None, reason: s
     if state is AdmissionState.ADMITTED or known.requested_by == who.account_id:
         return known
     if known.requested_by is not None and known.requested_at is not None:
-        require_own_hands(tx, who.account_id, known.requested_by, since=known.requested_at)
+        asker = AccountId(known.requested_by)
+        require_own_hands(tx, who.account_id, asker, since=known.requested_at)
     _audit(tx, who, "admission.approve", imei, reason)
     return rows.approve(tx, known, by=who.account_id)
 
