@@ -84,6 +84,8 @@ FUTURE_LIMIT: Final = timedelta(minutes=5)
 """How far an approver's clock may be ahead of ours."""
 DEPARTMENT_STEP: Final = "department_manager"
 """The step that only the batch's own department may take."""
+_ANEW: Final = "the approver reads the sheet anew and signs it"
+_NEW_KEY: Final = "the approver registers a new key and signs with it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,25 +393,35 @@ def _verify_steps(
 def _signed_claims(evidence: BatchEvidence, approval: SignedApproval) -> Claims:
     key = evidence.keys.get(approval.kid)
     if key is None:
-        raise PolicyRefused("SMS-01", "the approval is signed with a key that is not registered")
+        raise _unsound(
+            "the approval is signed with a key that is not registered",
+            cure="two administrators register its public half: modemctl account approver-key",
+        )
     revoked_before = key.revoked_at is not None and key.revoked_at <= approval.received_at
     if revoked_before or key.is_distrusted:
-        raise PolicyRefused("SMS-01", "the approval is signed with a key that was revoked")
+        raise _unsound("the approval is signed with a key that was revoked", cure=_NEW_KEY)
     claims = open_approval(approval.jws, kid=approval.kid, public_key=key.public_key)
     if not claims.approver == key.account_id == approval.account_id:
-        raise PolicyRefused("SMS-01", "the approval is signed with somebody else's key")
+        raise _unsound(
+            "the approval is signed with somebody else's key",
+            cure="approver is the account id of the owner of the key that kid names",
+        )
     return claims
+
+
+def _unsound(rule: str, *, cure: str) -> PolicyRefused:
+    return PolicyRefused("SMS-01", rule, cure=cure)
 
 
 def _require_same_batch(
     claims: Claims, evidence: BatchEvidence, approval: SignedApproval, *, step: str
 ) -> None:
     if claims.batch_id != evidence.batch_id:
-        raise PolicyRefused("SMS-01", "the approval was given for another batch")
+        raise _unsound("the approval was given for another batch", cure=_ANEW)
     if claims.digest != header_digest(evidence.header):
-        raise PolicyRefused("SMS-01", "the batch is not what the approver signed")
+        raise _unsound("the batch is not what the approver signed", cure=_ANEW)
     if claims.step != approval.step:
-        raise PolicyRefused("SMS-01", f"the approval was given for another step than {step}")
+        raise _unsound(f"the approval was given for another step than {step}", cure=_ANEW)
 
 
 def _require_another_person(approver: AccountId, taken: set[AccountId]) -> None:
@@ -429,11 +441,11 @@ def _require_in_time(
     now: datetime,
 ) -> None:
     if claims.issued_at > min(now, approval.received_at) + FUTURE_LIMIT:
-        raise PolicyRefused("SMS-01", "the approval was issued in the future")
+        raise _unsound("the approval was issued in the future", cure="set the signer's clock")
     if claims.expires_at <= claims.issued_at or approval.received_at >= claims.expires_at:
-        raise PolicyRefused("SMS-01", "the approval had expired when it arrived")
+        raise _unsound("the approval had expired when it arrived", cure=_ANEW)
     if not key.valid_from <= approval.received_at < key.valid_until:
-        raise PolicyRefused("SMS-01", "the approver's key was not valid at receipt")
+        raise _unsound("the approver's key was not valid at receipt", cure=_NEW_KEY)
 
 
 def _require_entitled(

@@ -114,7 +114,8 @@ def open_approval(token: str, *, kid: str, public_key: bytes) -> Claims:
     try:
         jose.deserialize_compact(token, _public(public_key), registry=_REGISTRY)
     except (JoseError, ValueError) as error:
-        raise PolicyRefused("SMS-01", "the approval is wrongly signed") from error
+        cure = "sign header.payload as they are sent, with the key that kid names"
+        raise PolicyRefused("SMS-01", "the approval is wrongly signed", cure=cure) from error
     return _claims(_object(payload))
 
 
@@ -170,36 +171,46 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _claims(payload: Mapping[str, object]) -> Claims:
     if payload.keys() != _MEMBERS:
         _refuse(f"an approval holds exactly the members {', '.join(sorted(_MEMBERS))}")
-    try:
-        return Claims(
-            digest=_digest(_text(payload["digest"])),
-            batch_id=BatchId(_text(payload["batch_id"])),
-            step=_whole(payload["step"]),
-            decision=Decision(_text(payload["decision"])),
-            approver=AccountId(_text(payload["approver"])),
-            issued_at=_EPOCH + timedelta(seconds=_whole(payload["iat"])),
-            expires_at=_EPOCH + timedelta(seconds=_whole(payload["exp"])),
-        )
-    except ValueError as error:
-        raise PolicyRefused("SMS-01", "a member of the approval has a wrong form") from error
+    return Claims(
+        digest=_digest(payload),
+        batch_id=BatchId(_text(payload, "batch_id")),
+        step=_whole(payload, "step"),
+        decision=_decision(payload),
+        approver=AccountId(_text(payload, "approver")),
+        issued_at=_EPOCH + timedelta(seconds=_whole(payload, "iat")),
+        expires_at=_EPOCH + timedelta(seconds=_whole(payload, "exp")),
+    )
 
 
-def _text(value: object) -> str:
+def _text(payload: Mapping[str, object], name: str) -> str:
+    value = payload[name]
     if not isinstance(value, str):
-        raise ValueError("not a string")  # noqa: TRY004 - one kind of error for all members
+        _refuse(f"the approval's {name} must be a text")
     return value
 
 
-def _whole(value: object) -> int:
+def _whole(payload: Mapping[str, object], name: str) -> int:
+    value = payload[name]
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_SECONDS:
-        raise ValueError("not a whole number in range")
+        _refuse(f"the approval's {name} must be a whole number, as JSON writes one")
     return value
 
 
-def _digest(text: str) -> bytes:
-    digest = bytes.fromhex(text)
+def _decision(payload: Mapping[str, object]) -> Decision:
+    try:
+        return Decision(_text(payload, "decision"))
+    except ValueError:
+        _refuse(f"the approval's decision must be one of {', '.join(Decision)}")
+
+
+def _digest(payload: Mapping[str, object]) -> bytes:
+    text = _text(payload, "digest")
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
     if len(digest) != 32 or digest.hex() != text:
-        raise ValueError("not 64 lower-case hex digits")
+        _refuse("the approval's digest must be 64 lower-case hexadecimal digits")
     return digest
 
 
@@ -217,4 +228,4 @@ def _private(seed: bytes) -> OKPKey:
 
 
 def _refuse(rule: str) -> NoReturn:
-    raise PolicyRefused("SMS-01", rule)
+    raise PolicyRefused("SMS-01", rule, cure="docs/approval-client.md says what is signed, and how")

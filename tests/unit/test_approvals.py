@@ -624,27 +624,29 @@ def test_other_headers_are_refused(head):
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "told"),
     [
-        {"digest": ...},
-        {"extra": 1},
-        {"digest": "00"},
-        {"digest": 5},
-        {"digest": "AB" * 32},
-        {"step": "1"},
-        {"step": True},
-        {"step": 1.0},
-        {"decision": "maybe"},
-        {"approver": None},
-        {"iat": -1},
-        {"exp": 10**12},
-        {"exp": int(NOW.timestamp())},
+        ({"digest": ...}, "exactly the members"),
+        ({"extra": 1}, "exactly the members"),
+        ({"digest": "00"}, "digest"),
+        ({"digest": "no hex"}, "digest"),
+        ({"digest": 5}, "digest"),
+        ({"digest": "AB" * 32}, "digest"),
+        ({"step": "1"}, "step"),
+        ({"step": True}, "step"),
+        ({"step": 1.0}, "step must be a whole number"),
+        ({"decision": "maybe"}, "decision must be one of approve, reject"),
+        ({"approver": None}, "approver must be a text"),
+        ({"iat": -1}, "iat"),
+        ({"exp": 10**12}, "exp"),
+        ({"exp": int(NOW.timestamp())}, "had expired"),
     ],
 )
-def test_other_payloads_are_refused(changes):
+def test_other_payloads_are_refused_by_name(changes, told):
     evidence = evidence_of()
     jws = raw_jws({"alg": "EdDSA", "kid": "k-dm"}, payload_of(evidence, **changes))
-    assert refusal(with_approval(evidence, jws=jws)).policy == "SMS-01"
+    found = refusal(with_approval(evidence, jws=jws))
+    assert (found.policy, told in found.rule, bool(found.cure)) == ("SMS-01", True, True), found
 
 
 @pytest.mark.parametrize(
