@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import Final
 
-from modemctl.errors import InvalidRequest, PolicyRefused, TamperedError
+from modemctl.errors import Conflict, InvalidRequest, PolicyRefused, TamperedError
 from modemctl.lifecycle import BATCH, BatchState
 from modemctl.model import AccountId, Decision, EventKind, Topic
 from modemctl.policy.approvals import NextStep, chain_policy, kid_of, verify_next
@@ -20,6 +20,7 @@ from modemctl.store.transaction import Json
 
 _REASON_MAX: Final = 500
 _SIGNED_IN: Final = (BatchState.AWAITING_APPROVAL, BatchState.HELD)
+_UNCONFIRMED: Final = (BatchState.DRAFT, BatchState.CHECKED)
 _REVIEWED_IN: Final = (
     BatchState.APPROVED,
     BatchState.RUNNING,
@@ -88,7 +89,7 @@ class Approvals(BatchReading):
         def act(tx: Tx) -> None:
             found = self._visible(tx.conn, who, batch_id)
             if found.state not in _SIGNED_IN and not _is_reviewed(found):
-                raise wrong_state(found, "only a confirmed batch is approved")
+                raise _not_signed_now(found)
             known = evidence.read_for_next(tx.conn, tx.vault, found.batch_id, kid=kid)
             now = tx.now.replace(microsecond=tx.now.microsecond // 1000 * 1000)  # as it is stored
             step = verify_next(known, jws, kid=kid, rules=rules, now=now)
@@ -123,6 +124,16 @@ class Approvals(BatchReading):
 
         await self._store.write(act)
         return await self.show(who, batch_id)
+
+
+def _not_signed_now(found: Batch) -> Conflict:
+    """What to raise where a signature comes too early, or too late: a repeat, or it is over."""
+    if found.state in _UNCONFIRMED:
+        cure = "let a second person confirm text and list first"
+        return wrong_state(found, "only a confirmed batch is approved", cure=cure)
+    return wrong_state(
+        found, "it takes no signature now", cure="read the batch: its steps name who signed"
+    )
 
 
 def _record(tx: Tx, who: Principal, found: Batch, step: NextStep) -> None:

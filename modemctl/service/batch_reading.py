@@ -218,12 +218,14 @@ def require_move(tx: Tx, found: Batch, to: BatchState, *, reason: str = "") -> N
         Conflict: the table does not allow it from where the batch is.
     """
     if not rows.move(tx, found.batch_id, to, reason=reason):
-        raise wrong_state(found, f"it cannot become {to} now")
+        rule = "that was done before" if found.state is to else f"it cannot become {to} now"
+        raise wrong_state(found, rule, cure="read the batch again")
 
 
-def wrong_state(found: Batch, rule: str) -> Conflict:
+def wrong_state(found: Batch, rule: str, *, cure: str = "") -> Conflict:
     """What to raise where a batch's state does not allow an act."""
-    return Conflict(f"the batch is {found.state}; {rule}", field="state", value=found.state)
+    said = f"the batch is {found.state}; {rule}"
+    return Conflict(said, field="state", value=found.state, cure=cure)
 
 
 # ---------------------------------------------------------------- inside

@@ -350,7 +350,7 @@ def _require_list(staged: StagedList, *, is_strict: bool) -> None:
             cure="correct the list, or submit it leniently to have such lines taken out",
         )
     if not totals.n_messages:
-        why = "" if first is None else f"; line {first.line_no}: {first.reason}"
+        why = f"; line {first.line_no}: {first.reason}" if first else _spared(totals)
         is_unnamed = first is not None and first.reason == Rejection.MISSING_VARIABLE
         raise InvalidRequest(
             f"no recipient is left{why}",
@@ -358,3 +358,8 @@ def _require_list(staged: StagedList, *, is_strict: bool) -> None:
             policy="SMS-07",
             cure=_COLUMN_CURE if is_unnamed else "correct the list",
         )
+
+
+def _spared(totals: Totals) -> str:
+    """Why nobody is left of a list that has no fault of its own."""
+    return "".join(f"; {n} × {reason}" for reason, n in totals.removed_by.items())

@@ -275,6 +275,13 @@ async def test_a_strict_list_is_refused_for_one_bad_line_and_leaves_nothing(tmp_
         assert shown.batch.n_messages == 1
 
 
+async def test_a_repeat_behind_a_broken_line_hears_that_it_was_done(tmp_path):
+    async with office_in(tmp_path) as office:
+        shown = await office.confirm(await office.submit())
+        with pytest.raises(Conflict, match="is awaiting_approval; that was done before"):
+            await office.confirm(shown)
+
+
 async def test_a_list_without_anybody_left_is_refused(tmp_path):
     async with office_in(tmp_path) as office:
         with pytest.raises(InvalidRequest, match="no recipient is left; line 1"):
@@ -510,7 +517,7 @@ async def test_only_the_named_operator_starts_and_only_while_authorised(tmp_path
                 revoke_authorisation(tx, one)
 
         await office.store.write(revoke)
-        with pytest.raises(PolicyRefused, match="SMS-06"):
+        with pytest.raises(PolicyRefused, match=r"which sends each \w+ of .*SMS-06"):
             await office.start(shown)
         again = await office.batches.show(operator, shown.batch.batch_id)
         assert again.batch.state is BatchState.APPROVED

@@ -446,7 +446,7 @@ async def test_people_are_named_and_an_approver_signs_on_a_machine_of_his_own(
     word.write_text(alone.out, encoding="ascii")
     assert "approved" in await site.good("wang", "batch", "approve", batch_id, "--jws", word)
     refused = await site.refused("wang", "batch", "approve", batch_id, "--jws", word)
-    assert "only a confirmed batch" in refused
+    assert "it takes no signature now" in refused
 
 
 def tmp_sheet(site: Site) -> Path:

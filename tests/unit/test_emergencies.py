@@ -164,7 +164,7 @@ async def test_who_let_it_go_does_not_review_it(tmp_path):
 async def test_what_is_no_emergency_is_not_signed_after_it_was_let_go(tmp_path):
     async with office_in(tmp_path) as office:
         shown = await office.approve(await office.submit())
-        with pytest.raises(Exception, match="only a confirmed batch"):
+        with pytest.raises(Exception, match="it takes no signature now"):
             await say(office, shown, "manager", step=2)
 
 
