@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from itertools import pairwise
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -103,6 +104,7 @@ _RULES: Final[Mapping[str, str]] = {
 }
 """By pydantic's name of a fault: what a person reads; the names in braces are its facts."""
 
+_AS_TEXT: Final = "str"  # what pydantic calls the text of "a text or an object"
 _log = logging.getLogger(__name__)
 
 
@@ -218,15 +220,39 @@ def _refusal(error: RequestError) -> Response:
 async def _malformed(request: Request, error: Exception) -> Response:
     del request
     assert isinstance(error, RequestValidationError)
-    return answer_faults([_fault(one) for one in error.errors()])
+    faults: list[Fault] = []
+    for one in error.errors():
+        fault, place = _fault(one), _place(one)
+        if not (place[-1:] == [_AS_TEXT] and isinstance(place[-2], int)):
+            faults.append(fault)
+        # A text or an object would do: of an object only what it lacks is of interest.
+        elif faults and faults[-1].field == fault.field:
+            faults[-1].rule = "must be a text or a JSON object"
+        elif not (faults and (faults[-1].field or "").startswith(f"{fault.field}.")):
+            faults.append(fault)
+    return answer_faults(faults)
+
+
+def _place(one: Mapping[str, object]) -> list[object]:
+    place = one.get("loc")
+    return list(place) if isinstance(place, Sequence) else []
+
+
+def _is_form(word: object) -> bool:
+    return isinstance(word, str) and (word == _AS_TEXT or word[:1].isupper())
 
 
 def _fault(one: Mapping[str, object]) -> Fault:
-    location = one.get("loc")
-    words = [str(word) for word in location] if isinstance(location, Sequence) else []
+    place = _place(one)
     if one.get("type") == "json_invalid":
         return Fault(field=None, rule="must be JSON")
-    names = words[1:]  # the first says where: body, query, path
+    if place == ["body"] and one.get("type") == "missing":
+        return Fault(field="body", rule="is missing: a JSON object", cure="send what the act needs")
+    # The first says where: body, query, path. Behind an entry's number stands which form was tried.
+    pairs = pairwise(place)
+    names = [
+        str(word) for before, word in pairs if not (isinstance(before, int) and _is_form(word))
+    ]
     return Fault(
         field=_writable(".".join(names)) or None,
         rule=_rule(one),

@@ -312,6 +312,25 @@ async def test_times_at_the_ends_of_the_calendar_break_nothing(bench, moment):
     assert all(one.status_code < 500 for one in answers), [one.text for one in answers]
 
 
+async def test_a_fault_of_a_list_names_the_entry_once_and_a_missing_body_itself(bench):
+    token = await bench.token_of("submitter")
+    form = {
+        "batch_id": "00000000-0000-4000-8000-000000000001", "category": "notice", "text": "t",
+        "department": "loans", "drafter": "root", "operator": "root",
+        "recipients": [1, {"to": 5}, {"to": "13800000001", "Extra": 1}, "13800000002"], "Str": 1,
+    }  # fmt: skip
+    async with bench.client(token) as client:
+        answer = (await client.post("/v1/batches", json=form)).json()
+        empty = (await client.post("/v1/batches/x/withdraw")).json()
+    assert [(one["field"], one["rule"]) for one in answer["errors"]] == [
+        ("recipients.0", "must be a text or a JSON object"),
+        ("recipients.1.to", "must be a text"),
+        ("recipients.2.Extra", "is not known here"),
+        ("Str", "is not known here"),
+    ]
+    assert (empty["field"], empty["rule"]) == ("body", "is missing: a JSON object")
+
+
 FOREIGN = re.compile(
     r"(?i)\b(?:input|string|field|value|list|datetime|tuple|object|url) (?:should|required)|inputs"
 )
