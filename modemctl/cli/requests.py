@@ -86,8 +86,12 @@ def confirm(connection: Connection, request_id: str, *, as_json: bool) -> None:
     """Say yes to a colleague's request."""
     with connection.client() as client:
         done = client.post(f"/v1/requests/{in_path(request_id)}/confirm")
-    is_done = done.get("spent_at") is not None
-    what = "confirmed and done" if is_done else f"confirmed; {done.get('asked_by')} may act now"
+    if done.get("spent_at") is not None:
+        what = "confirmed and done"
+    elif done.get("kind") == "operator":
+        what = f"confirmed; the general department now: modemctl operator file {request_id}"
+    else:
+        what = f"confirmed; {done.get('asked_by')} may act now"
     show_done(done, what, as_json=as_json)
 
 

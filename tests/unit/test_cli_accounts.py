@@ -80,6 +80,33 @@ async def test_keys_are_issued_listed_and_revoked(bench: ApiBench, tmp_path: Pat
     assert "2" not in (await good(bench, "key", "issue", "li"))[:2]
 
 
+async def test_who_signs_for_an_operator_hears_who_files_it(
+    bench: ApiBench, tmp_path: Path
+) -> None:
+    for name, step in (("wang", "department_manager"), ("sun", "manager_in_charge")):
+        await good(bench, "account", "create", name, "--role", "approver")
+        what = ("--department", "sales", "--days", "30", "--reference", "form 1")
+        await good(bench, "account", "authorise", name, step, *what)
+        await good(bench, "key", "issue", name, "--out", tmp_path / name)
+    await bench.confirm_all()
+    await good(bench, "account", "create", "zhou", "--role", "operator")
+    form = (
+        "zhou",
+        "--department",
+        "sales",
+        "--days",
+        "9",
+        "--reference",
+        "F",
+        "--undertaking",
+        "1",
+    )
+    asked = await good(bench, "--key-file", tmp_path / "wang", "operator", "apply", *form)
+    number = asked.split()[-1]
+    told = await good(bench, "--key-file", tmp_path / "sun", "request", "confirm", number)
+    assert f"modemctl operator file {number}" in told
+
+
 async def test_approver_key_and_authorisations(bench: ApiBench, tmp_path: Path) -> None:
     await good(bench, "account", "create", "wang", "--role", "approver")
     await good(bench, "key", "signing", tmp_path / "w.pem")
