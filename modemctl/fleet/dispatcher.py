@@ -19,16 +19,25 @@ from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId, Topic
 from modemctl.policy.approvals import LineEvidence, VerifiedBatch, verify_line
 from modemctl.sms import MIN_VALIDITY, Unencodable, encode_submit, submits
 from modemctl.store import Store
+from modemctl.store.engine import UNREAD, UNREADABLE
 from modemctl.store.evidence import read_lines
-from modemctl.store.leases import Leased, LeaseRequest, Nothing, lease
+from modemctl.store.leases import (
+    Leased,
+    LeaseRequest,
+    LeaseResult,
+    Nothing,
+    lease,
+)
 from modemctl.store.segments import Release, SendingRules, release
 from modemctl.store.submits import Refusal, refuse
+from modemctl.store.unreadable import hold_unreadable
 from modemctl.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
 
 _SLOW_POLL: Final = 5.0  # covers a lost wake-up, quiet hours, back-offs of segments
 _LONGEST_WAIT: Final = 60.0  # until a limit or a gate is looked at again
+_CURE: Final = "modemctl audit verify names the row"
 _STORE_PAUSE: Final = 1.0  # between tries while the store fails
 
 
@@ -190,7 +199,7 @@ class Dispatcher:
 
     async def _lease(self, due: Sequence[_Waiting], taken: set[Bay]) -> None:
         requests = [LeaseRequest(bay=one.bay, iccid=one.iccid, rules=self._rules) for one in due]
-        results = await self._store.write(lambda tx: lease(tx, requests))
+        results = await self._lease_set(requests)
         leased: list[tuple[_Waiting, Leased]] = []
         for one, result in zip(due, results, strict=True):
             if isinstance(result, Leased):
@@ -199,6 +208,31 @@ class Dispatcher:
                 self._put_off(one, result)
         if leased:
             await self._hand_over(leased, taken)
+
+    async def _lease_set(self, requests: Sequence[LeaseRequest]) -> Sequence[LeaseResult]:
+        """What each card gets; rows that nobody can read stop their batch, at worst their card."""
+        try:
+            return await self._store.write(lambda tx: lease(tx, requests))
+        except StoreError:
+            raise
+        except UNREADABLE:
+            _log.exception("lease.failed")
+        try:
+            n_held = await self._store.write(lambda tx: hold_unreadable(tx, requests))
+        except UNREADABLE as error:
+            _log.error("lease.batch_not_found", extra={"error": str(error), "cure": _CURE})
+        else:
+            _log.error("lease.held", extra={"n_batches": n_held, "cure": _CURE})
+        return [await self._lease_alone(one) for one in requests]
+
+    async def _lease_alone(self, request: LeaseRequest) -> LeaseResult:
+        try:
+            [result] = await self._store.write(lambda tx: lease(tx, [request]))
+        except UNREADABLE as error:
+            facts = {"bay": request.bay, "error": str(error), "cure": _CURE}
+            _log.error("lease.refused", extra=facts)
+            return Nothing(until=self._store.clock.now() + timedelta(seconds=_LONGEST_WAIT))
+        return result
 
     def _put_off(self, one: _Waiting, nothing: Nothing) -> None:
         wait, one.is_limited = _SLOW_POLL, nothing.until is not None
@@ -262,8 +296,11 @@ class Dispatcher:
         try:
             return self._encode(leased, batch, proofs.lines.get(leased.message_id))
         except PolicyRefused as error:
-            await self._refuse(leased, error, is_whole_batch=False)
-            return None
+            refusal = error
+        except UNREADABLE:
+            refusal = PolicyRefused("SMS-01", UNREAD)
+        await self._refuse(leased, refusal, is_whole_batch=False)
+        return None
 
     def _encode(
         self, leased: Leased, batch: VerifiedBatch, found: LineEvidence | TamperedError | None

@@ -26,15 +26,18 @@ from drivers.interface import (
 from modemctl.errors import StoreError
 from modemctl.fleet.dispatcher import EncodedSegment, Job
 from modemctl.store import Store
+from modemctl.store.engine import UNREAD, UNREADABLE
 from modemctl.store.outcomes import Doubtful, NotSent, Outcome, Took, record_outcome
 from modemctl.store.segments import SendingRules
 from modemctl.store.submits import (
     Clearance,
     Cleared,
     NotYet,
+    Refusal,
     SubmitRequest,
     Withdrawn,
     begin_submit,
+    refuse,
 )
 
 _log = logging.getLogger(__name__)
@@ -165,7 +168,23 @@ async def _clear(store: Store, request: SubmitRequest) -> tuple[Clearance | Stor
         clearance = await store.write_in_set(begin_submit, request)
     except StoreError as error:
         clearance = error
+    except UNREADABLE:
+        _log.exception("clearance.failed")
+        clearance = await _hold(store, request)
     return clearance, asyncio.get_running_loop().time()
+
+
+async def _hold(store: Store, request: SubmitRequest) -> Withdrawn | StoreError:
+    """Nobody can read what the clearance asks for: the batch waits for a person."""
+    refusal = Refusal(
+        token=request.token, batch_id=request.batch_id, policy="SEC-05", rule=UNREAD,
+        is_whole_batch=True, rules=request.rules,
+    )  # fmt: skip
+    try:
+        await store.write_in_set(refuse, refusal)
+    except UNREADABLE as error:
+        return StoreError(f"{UNREAD}: {error}")
+    return Withdrawn(reason=UNREAD, policy="SEC-05")
 
 
 def _result(

@@ -9,6 +9,7 @@ from typing import Final
 from modemctl.errors import StoreError
 from modemctl.model import BatchId, Topic
 from modemctl.store import Store, Tx, nodes, quotas, sweeps
+from modemctl.store.engine import UNREADABLE
 from modemctl.store.segments import SendingRules
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,9 @@ class Sweeper:
                     await self._turn()
                 except StoreError as error:
                     _log.warning("sweeper.store_failed", extra={"error": str(error)})
+                except UNREADABLE as error:
+                    facts = {"error": str(error), "cure": "modemctl audit verify names the row"}
+                    _log.error("sweeper.failed", extra=facts)
                 if self._progress:
                     await asyncio.sleep(_INTERVAL)
                 else:

@@ -10,9 +10,10 @@ from typing import Final
 from modemctl.audit import Entry, Head, verify
 from modemctl.store import Connection, count_seal
 from modemctl.store import audits as rows
+from modemctl.store.engine import UNREADABLE
 from modemctl.store.moved import vouches
 from modemctl.store.replay import replay
-from modemctl.store.seals import UNREADABLE, broken_seals, named
+from modemctl.store.seals import broken_seals, named
 from modemctl.store.segment_replay import SegmentReplay
 from modemctl.vault import Vault, public_key
 

@@ -9,9 +9,8 @@ from datetime import datetime
 from sqlalchemy import Connection, Row, func, select
 
 from modemctl.audit import Draft, Entry
-from modemctl.store.engine import readable_cells
+from modemctl.store.engine import UNREADABLE, readable_cells
 from modemctl.store.moved import Moved
-from modemctl.store.seals import UNREADABLE
 from modemctl.store.tables import audit_entry, segment_journal, to_ms
 
 

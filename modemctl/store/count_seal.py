@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 from sqlalchemy import Connection, Table, bindparam, select
 
+from modemctl.errors import TamperedError
 from modemctl.store.tables import audit_entry, quota, quota_contact
 from modemctl.vault import Vault
 
@@ -82,13 +83,21 @@ def last_told(conn: Connection, node_id: str) -> Told | None:
 
 
 def read_counts(conn: Connection, keys: Iterable[tuple[str, str, int]]) -> dict[CountRow, CountRow]:
-    """Rows of `quota` by scope, span and bucket, as they stand."""
+    """Rows of `quota` by scope, span and bucket, as they stand.
+
+    Raises:
+        TamperedError: a count is no number.
+    """
     wanted = set(keys)
     if not wanted:
         return {}
     scopes, spans, buckets = (sorted(set(part)) for part in zip(*wanted, strict=True))
     rows = conn.execute(_COUNTS, {"scopes": scopes, "spans": spans, "buckets": buckets})
-    return {tuple(row[:3]): tuple(row) for row in rows if tuple(row[:3]) in wanted}
+    found = {tuple(row[:3]): tuple(row) for row in rows if tuple(row[:3]) in wanted}
+    for (scope, span, bucket), row in found.items():
+        if not isinstance(row[3], int):
+            raise TamperedError(f"quota {scope} {span} {bucket}: the count is no number")
+    return found
 
 
 def read_contacts(

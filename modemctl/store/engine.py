@@ -5,19 +5,30 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    ExceptionContext,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from modemctl.errors import ConfigError, StoreError, TamperedError
+from modemctl.errors import ConfigError, ModemctlError, StoreError, TamperedError
 from modemctl.store.keys import opens
 
 SCHEMA_REVISION: Final = "0032"
 """The Alembic head that this code speaks (a test compares)."""
 
+_lenient_text: Final = partial(str, encoding="utf-8", errors="replace")
 _WAL_PATIENCE: Final = 0.2  # seconds: who waits for readers keeps the writer waiting
 
 
@@ -81,6 +92,20 @@ def readable(url: URL | str) -> Iterator[None]:
             raise StoreError(f"database {shown} is held by another program") from None
         cure = "restore a copy of it"
         raise ConfigError([f"database {shown} cannot be read: {error.orig}; {cure}"]) from None
+
+
+UNREADABLE: Final = (
+    ModemctlError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    AssertionError,
+)
+"""What comes of cells that hold something else than modemctl ever writes."""
+UNREAD: Final = "a row of it holds what modemctl never wrote; modemctl audit verify names it"
+"""Why a batch is held, or a message refused, that has such a cell."""
 
 
 @contextmanager
@@ -166,6 +191,13 @@ def _tune_sqlite(engine: Engine, *, begin: str, query_only: bool, cache_kib: int
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+    @event.listens_for(engine, "handle_error")
+    def on_error(context: ExceptionContext) -> None:
+        """Octets that are no UTF-8 are met once: from then on they read as U+FFFD, no MAC fits."""
+        if context.connection is not None and "UTF-8" in str(context.original_exception):
+            opened = context.connection.connection.dbapi_connection
+            setattr(opened, "text_factory", _lenient_text)  # noqa: B010 - SQLite's own
 
     @event.listens_for(engine, "begin")
     def on_begin(conn: Connection) -> None:

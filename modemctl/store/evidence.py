@@ -29,6 +29,7 @@ from modemctl.store.authorities import (
     list_authorisations,
     read_approver_keys,
 )
+from modemctl.store.engine import UNREAD, UNREADABLE
 from modemctl.store.tables import approval as approval_table
 from modemctl.store.tables import batch as batch_table
 from modemctl.store.tables import batch_chunk, to_ms
@@ -79,6 +80,8 @@ def read_evidence(
             )
         except TamperedError as error:
             evidence[batch_id] = error
+        except UNREADABLE:
+            evidence[batch_id] = TamperedError(f"batch {batch_id}: {UNREAD}")
     return evidence
 
 
@@ -159,14 +162,18 @@ def read_lines(
         .join(batch_table, batch_table.c.batch_id == message_table.c.batch_id)
         .where(message_table.c.message_id.in_(message_ids))
     ).all()
-    leaves = _chunks(conn, {(row.batch_id, chunk_of(row.line_no)) for row in rows})
+    own = [row for row in rows if isinstance(row.line_no, int)]
+    leaves = _chunks(conn, {(row.batch_id, chunk_of(row.line_no)) for row in own})
     salts = {
         row.batch_id: vault.batch_salt(row.batch_id, row.salt_nonce)
         for row in rows
         if row.salt_nonce is not None
     }
-    lines: dict[MessageId, LineEvidence | TamperedError] = {}
-    for row in rows:
+    odd = {MessageId(row.message_id) for row in rows} - {MessageId(row.message_id) for row in own}
+    lines: dict[MessageId, LineEvidence | TamperedError] = {
+        message_id: TamperedError(f"message {message_id}: {UNREAD}") for message_id in odd
+    }
+    for row in own:
         message_id = MessageId(row.message_id)
         try:
             octets = open_line(vault, row.batch_id, row.line_no, row.line_enc)

@@ -73,6 +73,7 @@ LeaseResult: TypeAlias = Leased | Nothing
 
 RECIPIENT_FULL: Final = "the recipient has got as much as one may (policy: SIM-08)"
 """Why a message waits that could leave but for whom it goes to."""
+_LAST_TURN: Final = 1 << 62
 
 
 def lease(tx: Tx, requests: Sequence[LeaseRequest]) -> Sequence[LeaseResult]:
@@ -89,6 +90,13 @@ def lease(tx: Tx, requests: Sequence[LeaseRequest]) -> Sequence[LeaseResult]:
     results = {id(request): round_.serve(request) for request in round_.in_order(requests)}
     round_.save()
     return [results[id(request)] for request in requests]
+
+
+def probe(tx: Tx, requests: Sequence[LeaseRequest], batch_id: str) -> None:
+    """Do all of `lease` for one batch but write; raises `UNREADABLE` where a row of it is odd."""
+    round_ = _Round(tx, requests, requests[0].rules, only=batch_id)
+    for request in requests:
+        round_.serve(request)
 
 
 # ---------------------------------------------------------------- one round of leasing
@@ -129,12 +137,19 @@ class _Queue:
 class _Round:
     """Picks for all cards of one set, then writes all picks with a few statements."""
 
-    def __init__(self, tx: Tx, requests: Sequence[LeaseRequest], rules: SendingRules) -> None:
+    def __init__(
+        self,
+        tx: Tx,
+        requests: Sequence[LeaseRequest],
+        rules: SendingRules,
+        *,
+        only: str | None = None,
+    ) -> None:
         self._tx, self._rules, self._book = tx, rules, Book(tx, rules.quota)
         self._iccids = [request.iccid for request in requests]
         self._cards = read_cards(tx, self._iccids, rules.quota.zone)
         self._stops = standing(tx.conn, tx.vault, rules.stops)
-        queues = _running(tx, rules, self._stops)
+        queues = _running(tx, rules, self._stops, only)
         self._card_scopes = {
             card.iccid: rules.quota.scopes(card.bearer(None, None, None))
             for card in self._cards.values()
@@ -149,8 +164,9 @@ class _Round:
         self._rotations = [
             deque(same) for _, same in groupby(queues, key=lambda queue: queue.priority)
         ]
-        # grows also where the clock stands or ran back
-        self._next_turn = max([to_ms(tx.now) * 1_000, *(queue.served_at + 1 for queue in queues)])
+        # grows also where the clock stands or ran back; a row holds none beyond the last
+        turns = [one.served_at + 1 for one in queues if one.served_at < _LAST_TURN]
+        self._next_turn = max([to_ms(tx.now) * 1_000, *turns])
         self._served: dict[BatchId, int] = {}
         self._picks: list[tuple[Leased, str]] = []
         self._charges: dict[SegmentId, Charge] = {}
@@ -344,7 +360,7 @@ def _kinds(card: CardFacts) -> tuple[tuple[str | None, str | None], ...]:
     return (own,) if card.card_group is None else (own, (card.department, card.card_group))
 
 
-def _running(tx: Tx, rules: SendingRules, stops: Standing) -> list[_Queue]:
+def _running(tx: Tx, rules: SendingRules, stops: Standing, only: str | None) -> list[_Queue]:
     if stops.on_node(tx.node_id):
         return []
     return [
@@ -364,7 +380,8 @@ def _running(tx: Tx, rules: SendingRules, stops: Standing) -> list[_Queue]:
             ),
         )
         for row in tx.conn.execute(_RUNNING, {"now": tx.now})
-        if rules.is_open(row.category, tx.now)
+        if only in {None, row.batch_id}
+        and rules.is_open(row.category, tx.now)
         and not stops.on_batch(
             row.batch_id,
             {row.department, rules.approvals.operating_department(row.category, row.department)},

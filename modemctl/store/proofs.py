@@ -17,6 +17,7 @@ from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.model import BatchId
 from modemctl.policy.approvals import ApprovalRules, VerifiedBatch, verify_batch
 from modemctl.store import parties
+from modemctl.store.engine import UNREAD, UNREADABLE
 from modemctl.store.evidence import read_evidence
 from modemctl.store.tables import approval, approver_key, authorisation, batch, confirmation
 from modemctl.vault import Vault
@@ -80,6 +81,9 @@ class ProofBook:
                 verified = verify_batch(one, rules=self._rules, now=now)
             except PolicyRefused as error:
                 found[batch_id] = error
+                continue
+            except UNREADABLE:
+                found[batch_id] = PolicyRefused("SMS-01", UNREAD)
                 continue
             found[batch_id] = verified
             if len(self._known) >= _REMEMBERED:

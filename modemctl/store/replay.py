@@ -18,7 +18,8 @@ from modemctl.policy.admission import AdmissionState
 from modemctl.policy.dual import DualState
 from modemctl.store import custody
 from modemctl.store.accounts import AccountState
-from modemctl.store.seals import UNREADABLE, named
+from modemctl.store.engine import UNREADABLE
+from modemctl.store.seals import named
 from modemctl.store.tables import (
     account,
     admission,

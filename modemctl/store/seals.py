@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from sqlalchemy import Connection, Select, Table, select
 
-from modemctl.errors import ModemctlError, TamperedError
+from modemctl.errors import TamperedError
 from modemctl.model import Bay
 from modemctl.policy.approvals import stated_by
 from modemctl.policy.digest import decode_header, header_digest
@@ -40,7 +40,7 @@ from modemctl.store import (
     ties,
     violations,
 )
-from modemctl.store.engine import readable_cells
+from modemctl.store.engine import UNREADABLE, readable_cells
 from modemctl.store.evidence import read_evidence
 from modemctl.store.puks import is_intact as is_puk_intact
 from modemctl.store.tables import (
@@ -77,9 +77,6 @@ from modemctl.vault import Vault
 
 _Check: TypeAlias = Callable[[Connection, Vault, str], bool]
 """Whether the row of this key is as modemctl wrote it; may raise TamperedError instead."""
-
-UNREADABLE: Final = (ModemctlError, TypeError, ValueError, KeyError, OverflowError, AssertionError)
-"""What comes of cells that hold something else than modemctl ever writes."""
 
 
 def broken_seals(conn: Connection, vault: Vault) -> Iterator[str]:

@@ -23,9 +23,8 @@ from modemctl.policy.digest import (
     leaf_in_chunk,
     read_line,
 )
-from modemctl.store.engine import readable_cells
+from modemctl.store.engine import UNREADABLE, readable_cells
 from modemctl.store.evidence import ERASED_LINE, read_lines
-from modemctl.store.seals import UNREADABLE
 from modemctl.store.tables import (
     audit_entry,
     batch,

@@ -7,6 +7,7 @@ The lease stands in `store.leases`, what follows it in `store.submits`, what tim
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
@@ -105,7 +106,9 @@ def read_fitness(tx: Tx, bays: Collection[Bay]) -> Mapping[Bay, tuple[int | None
         return {}
     rows = tx.conn.execute(_FITNESS, {"bays": sorted(set(bays))})
     return {
-        Bay(bay): (signal, breakers.count(",") + (breakers != "")) for bay, signal, breakers in rows
+        Bay(bay): (signal, breakers.count(",") + (breakers != ""))
+        for bay, signal, breakers in rows
+        if isinstance(signal, int | None) and isinstance(breakers, str)
     }
 
 
@@ -231,7 +234,8 @@ def refund(tx: Tx, rows: Sequence[RowMapping], rules: QuotaRules) -> None:
     book.read_charges(charges)
     for charge in charges:
         book.refund(charge)
-    book.save()
+    with suppress(TamperedError):  # a count that is no number: what it holds stays counted
+        book.save()
 
 
 def postpone(tx: Tx, until: Mapping[MessageId, datetime], why: str) -> None:

@@ -11,7 +11,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     String,
     Table,
     Text,
@@ -21,7 +20,7 @@ from sqlalchemy import (
 )
 
 from modemctl.lifecycle import BatchState, SegmentState
-from modemctl.store.tables.schema import KEY, UtcMs, metadata, one_of
+from modemctl.store.tables.schema import KEY, Octets, UtcMs, metadata, one_of
 
 batch = Table(
     "batch",
@@ -41,17 +40,17 @@ batch = Table(
     Column("starts_itself", Boolean, nullable=False),
     Column("not_before", UtcMs, nullable=False),
     Column("not_after", UtcMs, nullable=False),
-    Column("salt_nonce", LargeBinary),  # purging NULLs it: leaves no longer tell their lines
+    Column("salt_nonce", Octets),  # purging NULLs it: leaves no longer tell their lines
     Column("purged_at", UtcMs),  # when the last of its rows was gone
-    Column("header", LargeBinary),  # RFC 8785 octets, frozen at CHECKED
-    Column("digest", LargeBinary),  # SHA-256 of header
-    Column("request_digest", LargeBinary, nullable=False),  # same id, other content → 409
+    Column("header", Octets),  # RFC 8785 octets, frozen at CHECKED
+    Column("digest", Octets),  # SHA-256 of header
+    Column("request_digest", Octets, nullable=False),  # same id, other content → 409
     Column("n_lines", Integer, nullable=False),
     Column("n_removed", Integer, nullable=False),
     Column("n_segments", Integer, nullable=False),
     Column("created_at", UtcMs, nullable=False),
     Column("state_at", UtcMs, nullable=False),
-    Column("state_mac", LargeBinary),  # NULL: a state that was not set by us
+    Column("state_mac", Octets),  # NULL: a state that was not set by us
     Column("served_at", BigInteger, nullable=False, server_default=text("0")),  # round robin
     one_of("state", BatchState),
 )
@@ -61,7 +60,7 @@ batch_chunk = Table(
     metadata,
     Column("batch_id", ForeignKey("batch.batch_id"), primary_key=True),
     Column("chunk_no", Integer, primary_key=True),
-    Column("leaves", LargeBinary, nullable=False),  # up to 1,024 × 32 octets
+    Column("leaves", Octets, nullable=False),  # up to 1,024 × 32 octets
 )
 
 batch_removed = Table(
@@ -80,8 +79,8 @@ confirmation = Table(
     Column("batch_id", ForeignKey("batch.batch_id"), primary_key=True),
     Column("account_id", ForeignKey("account.account_id"), primary_key=True),
     Column("at", UtcMs, nullable=False),
-    Column("digest", LargeBinary, nullable=False),
-    Column("mac", LargeBinary, nullable=False),
+    Column("digest", Octets, nullable=False),
+    Column("mac", Octets, nullable=False),
 )
 
 approval = Table(
@@ -94,7 +93,7 @@ approval = Table(
     Column("decision", String(16), nullable=False),
     Column("jws", Text, nullable=False),
     Column("received_at", UtcMs, nullable=False),
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )
 
 message = Table(
@@ -103,8 +102,8 @@ message = Table(
     Column("message_id", KEY, primary_key=True),
     Column("batch_id", ForeignKey("batch.batch_id"), nullable=False),
     Column("line_no", Integer, nullable=False),
-    Column("recipient_bidx", LargeBinary, nullable=False),  # found by way of `recipient`
-    Column("line_enc", LargeBinary, nullable=False),  # RFC 8785 octets of the line, sealed
+    Column("recipient_bidx", Octets, nullable=False),  # found by way of `recipient`
+    Column("line_enc", Octets, nullable=False),  # RFC 8785 octets of the line, sealed
     Column("n_segments", Integer, nullable=False),
     Column("iccid", String(22)),  # chosen with the first lease; kept once a segment left
     Column("choice", Text),  # why this card
@@ -114,7 +113,7 @@ message = Table(
 recipient = Table(  # a table of its own: an index that a long list fills in order, not at random
     "recipient",
     metadata,
-    Column("recipient_bidx", LargeBinary, primary_key=True),
+    Column("recipient_bidx", Octets, primary_key=True),
     Column("batch_id", ForeignKey("batch.batch_id"), primary_key=True),
     Column("line_no", Integer, nullable=False),
     sqlite_with_rowid=False,
@@ -200,8 +199,8 @@ quota_contact = Table(  # whom a scope wrote to, where distinct recipients are c
 opt_out = Table(
     "opt_out",
     metadata,
-    Column("number_bidx", LargeBinary, primary_key=True),
-    Column("number_enc", LargeBinary, nullable=False),
+    Column("number_bidx", Octets, primary_key=True),
+    Column("number_enc", Octets, nullable=False),
     Column("at", UtcMs, nullable=False),
     Column("source", String(32), nullable=False),  # sms, api
     Column("keyword", String(32)),

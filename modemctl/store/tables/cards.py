@@ -5,9 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     Boolean,
     Column,
-    Date,
     Integer,
-    LargeBinary,
     String,
     Table,
     Text,
@@ -16,14 +14,14 @@ from sqlalchemy import (
 )
 
 from modemctl.lifecycle import CardState
-from modemctl.store.tables.schema import KEY, UtcMs, metadata, one_of
+from modemctl.store.tables.schema import KEY, Day, Octets, UtcMs, metadata, one_of
 
 sim = Table(
     "sim",
     metadata,
     Column("iccid", String(22), primary_key=True),
-    Column("number_enc", LargeBinary),
-    Column("number_bidx", LargeBinary, index=True),
+    Column("number_enc", Octets),
+    Column("number_bidx", Octets, index=True),
     Column("holder", String(128)),
     Column("department", String(128)),
     Column("user_name", String(128)),  # who has it in use, where that is not the holder
@@ -32,16 +30,16 @@ sim = Table(
     Column("ownership", String(16), nullable=False),  # owned, leased, personal
     Column("lessor", String(128)),
     Column("contract", String(128)),
-    Column("lease_from", Date),
-    Column("lease_until", Date),
+    Column("lease_from", Day),
+    Column("lease_until", Day),
     Column("carrier", String(64)),
     Column("card_group", String(64)),
     Column("state", String(24), nullable=False),
     Column("is_reserved", Boolean, nullable=False, server_default=text("0")),
     Column("verified_at", UtcMs),
     Column("verified_by", String(128)),
-    Column("pin_enc", LargeBinary),
-    Column("pin_pending_enc", LargeBinary),
+    Column("pin_enc", Octets),
+    Column("pin_pending_enc", Octets),
     Column("pin_import_id", String(36)),
     Column("pin_state", String(24), nullable=False, server_default="unproved"),
     Column("is_paused", Boolean, nullable=False, server_default=text("0")),
@@ -56,7 +54,7 @@ sim = Table(
     Column("revision", Integer, nullable=False, server_default=text("0")),  # counts changes
     Column("created_at", UtcMs, nullable=False),
     Column("updated_at", UtcMs, nullable=False),
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
     one_of("state", CardState),
 )
 
@@ -77,7 +75,7 @@ custody = Table(
     Column("reason", Text, nullable=False),
     Column("reference", String(128)),
     Column("other_iccid", String(22)),
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
     UniqueConstraint("iccid", "seq"),
 )
 
@@ -100,7 +98,7 @@ pin_attempt = Table(
     Column("attempt_id", KEY, primary_key=True),
     Column("iccid", String(22), nullable=False, index=True),
     Column("import_id", String(36), index=True),
-    Column("fingerprint", LargeBinary, nullable=False),
+    Column("fingerprint", Octets, nullable=False),
     Column("command", String(8), nullable=False),  # CPIN, CLCK, CPWD
     Column("bay", String(128), nullable=False),
     Column("node_id", String(64), nullable=False),
@@ -141,7 +139,7 @@ bay_tie = Table(
     Column("is_firm", Boolean, nullable=False),  # said by a person, not learned
     Column("tied_by", String(128), nullable=False),  # account or node
     Column("tied_at", UtcMs, nullable=False),
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )
 
 admission = Table(
@@ -155,7 +153,7 @@ admission = Table(
     Column("decided_at", UtcMs),
     Column("reason", Text, nullable=False),
     Column("bay", String(128)),  # where it was seen last
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )
 
 wish = Table(
@@ -164,11 +162,11 @@ wish = Table(
     Column("wish_id", String(36), primary_key=True),
     Column("kind", String(16), nullable=False),  # at, reset, rescan, release, retry
     Column("bay", String(128), nullable=False, index=True),
-    Column("body_enc", LargeBinary),
+    Column("body_enc", Octets),
     Column("requested_by", String(36), nullable=False),
     Column("at", UtcMs, nullable=False),
     Column("taken_at", UtcMs),
     Column("done_at", UtcMs),
-    Column("result_enc", LargeBinary),
+    Column("result_enc", Octets),
     Column("error", Text),
 )

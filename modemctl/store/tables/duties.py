@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import Column, Index, Integer, String, Table, Text
 
-from modemctl.store.tables.schema import KEY, UtcMs, metadata
+from modemctl.store.tables.schema import KEY, Octets, UtcMs, metadata
 
 duty = Table(
     "duty",
@@ -18,7 +18,7 @@ card_number = Table(
     "card_number",
     metadata,
     Column("iccid", String(22), primary_key=True),
-    Column("number_bidx", LargeBinary, nullable=False),  # as it stands on the card
+    Column("number_bidx", Octets, nullable=False),  # as it stands on the card
     Column("told", String(32), nullable=False),  # masked
     Column("since", UtcMs, nullable=False),
     Column("accepted_by", String(128)),  # who said that the register is right all the same

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Column, String, Table, Text
 
-from modemctl.store.tables.schema import KEY, UtcMs, metadata
+from modemctl.store.tables.schema import KEY, Octets, UtcMs, metadata
 
 meta = Table(
     "meta",
@@ -41,7 +41,7 @@ audit_entry = Table(
     Column("action", String(64), nullable=False),
     Column("subject", String(255), nullable=False),
     Column("details", Text, nullable=False),  # JSON, masked
-    Column("prev", LargeBinary, nullable=False),
-    Column("hash", LargeBinary, nullable=False),
-    Column("signature", LargeBinary, nullable=False),
+    Column("prev", Octets, nullable=False),
+    Column("hash", Octets, nullable=False),
+    Column("signature", Octets, nullable=False),
 )

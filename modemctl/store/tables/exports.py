@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, LargeBinary, String, Table, Text
+from sqlalchemy import Column, String, Table, Text
 
-from modemctl.store.tables.schema import UtcMs, metadata
+from modemctl.store.tables.schema import Octets, UtcMs, metadata
 
 export_note = Table(
     "export_note",
@@ -18,5 +18,5 @@ export_note = Table(
     Column("reviewed_by", String(128)),
     Column("reviewed_at", UtcMs),
     Column("review_note", Text),
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )

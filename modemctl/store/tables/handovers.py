@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, LargeBinary, String, Table, Text
+from sqlalchemy import Column, String, Table, Text
 
-from modemctl.store.tables.schema import UtcMs, metadata
+from modemctl.store.tables.schema import Octets, UtcMs, metadata
 
 handover = Table(
     "handover",
@@ -19,5 +19,5 @@ handover = Table(
     Column("taken_by", String(36)),
     Column("taken_name", String(128)),
     Column("taken_at", UtcMs),
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import Column, ForeignKey, Integer, String, Table, Text
 
-from modemctl.store.tables.schema import KEY, UtcMs, metadata
+from modemctl.store.tables.schema import KEY, Octets, UtcMs, metadata
 
 incident = Table(
     "incident",
@@ -29,7 +29,7 @@ incident = Table(
     Column("closed_at", UtcMs),
     Column("cause", Text),
     Column("lessons", Text),
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )
 
 incident_note = Table(  # the timeline; each line stands in the audit log too

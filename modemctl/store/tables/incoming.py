@@ -8,13 +8,12 @@ from sqlalchemy import (
     Column,
     Index,
     Integer,
-    LargeBinary,
     String,
     Table,
     Text,
 )
 
-from modemctl.store.tables.schema import KEY, UtcMs, metadata
+from modemctl.store.tables.schema import KEY, Octets, UtcMs, metadata
 
 inbox = Table(
     "inbox",
@@ -23,12 +22,12 @@ inbox = Table(
     Column("iccid", String(22), index=True),
     Column("bay", String(128), nullable=False),
     Column("received_at", UtcMs, nullable=False, index=True),
-    Column("sender_bidx", LargeBinary, index=True),
-    Column("sender_enc", LargeBinary),
+    Column("sender_bidx", Octets, index=True),
+    Column("sender_enc", Octets),
     Column("scts", String(32)),  # ISO 8601 with the service centre's own offset
-    Column("body_enc", LargeBinary),  # text where it decodes
-    Column("tpdu_enc", LargeBinary, nullable=False),
-    Column("fingerprint", LargeBinary, nullable=False, index=True),
+    Column("body_enc", Octets),  # text where it decodes
+    Column("tpdu_enc", Octets, nullable=False),
+    Column("fingerprint", Octets, nullable=False, index=True),
     Column("is_repeat", Boolean, nullable=False),
     Column("concat_ref", Integer),
     Column("concat_total", Integer),
@@ -45,12 +44,12 @@ report = Table(
     Column("iccid", String(22), nullable=False),
     Column("bay", String(128), nullable=False),
     Column("received_at", UtcMs, nullable=False),
-    Column("recipient_bidx", LargeBinary, nullable=False),
+    Column("recipient_bidx", Octets, nullable=False),
     Column("mr", Integer, nullable=False),
     Column("st", Integer, nullable=False),
     Column("scts", String(32)),
     Column("discharged", String(32)),
-    Column("fingerprint", LargeBinary, nullable=False, unique=True),
+    Column("fingerprint", Octets, nullable=False, unique=True),
     Column("segment_id", BigInteger, index=True),
     Column("matching", String(16), nullable=False),  # matched, unmatched, ambiguous
 )
@@ -71,8 +70,8 @@ call = Table(
     Column("iccid", String(22), index=True),
     Column("bay", String(128), nullable=False),
     Column("is_incoming", Boolean, nullable=False),
-    Column("number_enc", LargeBinary),
-    Column("number_bidx", LargeBinary, index=True),
+    Column("number_enc", Octets),
+    Column("number_bidx", Octets, index=True),
     Column("holder", String(128)),
     Column("department", String(128)),
     Column("started_at", UtcMs, nullable=False, index=True),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, LargeBinary, String, Table
+from sqlalchemy import Column, String, Table
 
-from modemctl.store.tables.schema import KEY, UtcMs, metadata
+from modemctl.store.tables.schema import KEY, Octets, UtcMs, metadata
 
 party_approval = Table(
     "party_approval",
@@ -18,5 +18,5 @@ party_approval = Table(
     Column("confirmed_by", String(36), nullable=False),
     Column("request_id", String(36), nullable=False),
     Column("at", UtcMs, nullable=False),
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )

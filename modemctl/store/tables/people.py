@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import Column, ForeignKey, Integer, String, Table, Text
 
-from modemctl.store.tables.schema import KEY, UtcMs, metadata
+from modemctl.store.tables.schema import KEY, Octets, UtcMs, metadata
 
 account = Table(
     "account",
@@ -16,7 +16,7 @@ account = Table(
     Column("roles", Text, nullable=False),  # JSON list, sorted
     Column("state", String(16), nullable=False),  # pending, active, frozen, revoked
     Column("created_at", UtcMs, nullable=False),
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )
 
 api_key = Table(
@@ -24,14 +24,14 @@ api_key = Table(
     metadata,
     Column("key_id", String(16), primary_key=True),  # the visible prefix
     Column("account_id", ForeignKey("account.account_id"), nullable=False, index=True),
-    Column("hash", LargeBinary, nullable=False),
+    Column("hash", Octets, nullable=False),
     Column("created_at", UtcMs, nullable=False),
     Column("expires_at", UtcMs, nullable=False),
     Column("last_used_at", UtcMs),
     Column("revoked_at", UtcMs),
     Column("addresses", Text),  # JSON list: where it counts
     Column("issued_by", String(36)),  # whose hands it came from
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )
 
 approver_key = Table(
@@ -39,12 +39,12 @@ approver_key = Table(
     metadata,
     Column("kid", String(64), primary_key=True),
     Column("account_id", ForeignKey("account.account_id"), nullable=False, index=True),
-    Column("public_key", LargeBinary, nullable=False),  # 32 octets, Ed25519
+    Column("public_key", Octets, nullable=False),  # 32 octets, Ed25519
     Column("valid_from", UtcMs, nullable=False),
     Column("valid_until", UtcMs, nullable=False),
     Column("revoked_at", UtcMs),
     Column("revoke_reason", Text),
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )
 
 authorisation = Table(
@@ -59,7 +59,7 @@ authorisation = Table(
     Column("granted_by", String(36), nullable=False),
     Column("revoked_at", UtcMs),
     Column("request_id", String(36)),  # whose two signatures granted it
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )
 
 elevation = Table(
@@ -72,7 +72,7 @@ elevation = Table(
     Column("valid_until", UtcMs, nullable=False),
     Column("request_id", String(36), nullable=False),  # whose two agreed on it
     Column("ended_at", UtcMs),
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )
 
 qualification = Table(
@@ -85,5 +85,5 @@ qualification = Table(
     Column("agreement_on", String(10), nullable=False),  # a day
     Column("reference", String(200), nullable=False),
     Column("failed_drills", Integer, nullable=False),  # in a row
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )

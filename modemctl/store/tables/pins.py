@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import Boolean, Column, Integer, String, Table, Text
 
-from modemctl.store.tables.schema import UtcMs, metadata
+from modemctl.store.tables.schema import Octets, UtcMs, metadata
 
 pin_change = Table(
     "pin_change",
@@ -35,8 +35,8 @@ puk_request = Table(
     Column("iccid", String(22), nullable=False, index=True),
     Column("state", String(16), nullable=False),
     Column("reason", Text, nullable=False),  # why it was asked
-    Column("puk_enc", LargeBinary),  # NULL once it is of no use any more
-    Column("fingerprint", LargeBinary, nullable=False),
+    Column("puk_enc", Octets),  # NULL once it is of no use any more
+    Column("fingerprint", Octets, nullable=False),
     Column("asked_by", String(36), nullable=False),
     Column("asked_name", String(128), nullable=False),
     Column("asked_at", UtcMs, nullable=False),
@@ -49,5 +49,5 @@ puk_request = Table(
     Column("tries_before", Integer),
     Column("tried_at", UtcMs),
     Column("outcome", String(16)),  # of the try
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )

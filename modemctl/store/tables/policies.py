@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, LargeBinary, String, Table, Text
+from sqlalchemy import Column, String, Table, Text
 
-from modemctl.store.tables.schema import KEY, UtcMs, metadata
+from modemctl.store.tables.schema import KEY, Octets, UtcMs, metadata
 
 policy_version = Table(
     "policy_version",
@@ -15,5 +15,5 @@ policy_version = Table(
     Column("settings", Text, nullable=False),  # JSON: section.key → value
     Column("asked_by", String(128), nullable=False),
     Column("confirmed_by", String(128), nullable=False),
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )

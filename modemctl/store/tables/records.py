@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Integer, LargeBinary, String, Table, Text, text
+from sqlalchemy import Column, Integer, String, Table, Text, text
 
-from modemctl.store.tables.schema import UtcMs, metadata
+from modemctl.store.tables.schema import Octets, UtcMs, metadata
 
 legal_hold = Table(
     "legal_hold",
@@ -12,7 +12,7 @@ legal_hold = Table(
     Column("hold_id", String(36), primary_key=True),
     Column("kind", String(16), nullable=False),  # card, number, batch, period
     Column("subject", String(64), nullable=False),  # ICCID, blind index, batch id; empty: period
-    Column("number_enc", LargeBinary),  # the number itself, to be shown
+    Column("number_enc", Octets),  # the number itself, to be shown
     Column("since", UtcMs),
     Column("until", UtcMs),
     Column("reason", Text, nullable=False),
@@ -23,7 +23,7 @@ legal_hold = Table(
     Column("lifted_name", String(128)),
     Column("lifted_at", UtcMs),
     Column("lift_reason", Text),
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )
 
 purge_run = Table(
@@ -37,18 +37,18 @@ purge_run = Table(
     Column("finished_at", UtcMs),
     Column("n_batches", Integer, nullable=False, server_default=text("0")),
     Column("n_rows", Integer, nullable=False, server_default=text("0")),
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )
 
 erasure = Table(
     "erasure",
     metadata,
     Column("erasure_id", String(36), primary_key=True),
-    Column("number_bidx", LargeBinary, nullable=False, index=True),
+    Column("number_bidx", Octets, nullable=False, index=True),
     Column("at", UtcMs, nullable=False),
     Column("by", String(128), nullable=False),
     Column("request_id", String(36), nullable=False),
     Column("reason", Text, nullable=False),
     Column("n_rows", Integer, nullable=False),
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )

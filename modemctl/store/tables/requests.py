@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, LargeBinary, String, Table, Text
+from sqlalchemy import Column, String, Table, Text
 
-from modemctl.store.tables.schema import UtcMs, metadata
+from modemctl.store.tables.schema import Octets, UtcMs, metadata
 
 dual_request = Table(
     "dual_request",
@@ -24,5 +24,5 @@ dual_request = Table(
     Column("decided_name", String(128)),
     Column("decided_at", UtcMs),
     Column("spent_at", UtcMs),
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Dialect, Integer, MetaData
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Date,
+    Dialect,
+    Integer,
+    LargeBinary,
+    MetaData,
+)
 from sqlalchemy.types import TypeDecorator
 
 from modemctl.lifecycle import BatchState, CardState, SegmentState
@@ -38,6 +47,43 @@ class UtcMs(TypeDecorator[datetime]):
             return _EPOCH + value * _MS
         except (TypeError, OverflowError):
             return _NO_TIME
+
+
+class Octets(LargeBinary):
+    """Octets; a cell that holds something else reads as none, which no MAC and no key fits."""
+
+    def result_processor(
+        self, dialect: Dialect, coltype: object
+    ) -> Callable[[object], bytes | None]:
+        """What reads a cell."""
+        del dialect, coltype
+        return _octets
+
+
+def _octets(value: object) -> bytes | None:
+    return value if value is None or isinstance(value, bytes) else b""
+
+
+class Day(TypeDecorator[date]):
+    """A date; a cell that holds none reads as the first of all, which no MAC fits."""
+
+    impl = Date
+    cache_ok = True
+
+    def result_processor(
+        self, dialect: Dialect, coltype: object
+    ) -> Callable[[object], date | None]:
+        """What reads a cell."""
+        inner = self.impl_instance.result_processor(dialect, coltype)
+
+        def read(value: object) -> date | None:
+            try:
+                day = value if inner is None else inner(value)
+            except (TypeError, ValueError):
+                return date.min
+            return day if day is None or isinstance(day, date) else date.min
+
+        return read
 
 
 def to_ms(at: datetime) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, String, Table, Text
 
-from modemctl.store.tables.schema import UtcMs, metadata
+from modemctl.store.tables.schema import Octets, UtcMs, metadata
 
 stop = Table(
     "stop",
@@ -21,7 +21,7 @@ stop = Table(
     Column("lifted_at", UtcMs, index=True),  # NULL: it stands
     Column("lift_reason", Text),
     Column("journal_mark", BigInteger),  # last journal row before the lift; NULL: it stands
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )
 
 stop_seal = Table(  # one row: which stops stand, so that a deleted one is missed
@@ -29,7 +29,7 @@ stop_seal = Table(  # one row: which stops stand, so that a deleted one is misse
     metadata,
     Column("seal_id", Integer, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),  # grows with each stop placed or lifted
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )
 
 stop_batch = Table(  # what ran, or was held, when the stop was placed

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, String, Table, Text
 
-from modemctl.store.tables.schema import UtcMs, metadata
+from modemctl.store.tables.schema import Octets, UtcMs, metadata
 
 violation_case = Table(
     "violation_case",
@@ -18,7 +18,7 @@ violation_case = Table(
     Column("person_name", String(128), nullable=False),
     Column("department", String(128)),
     Column("summary", Text, nullable=False),
-    Column("evidence_digest", LargeBinary, nullable=False),  # over its rows of violation_evidence
+    Column("evidence_digest", Octets, nullable=False),  # over its rows of violation_evidence
     Column("opened_by", String(36), nullable=False),
     Column("opened_name", String(128), nullable=False),
     Column("opened_at", UtcMs, nullable=False, index=True),
@@ -36,7 +36,7 @@ violation_case = Table(
     Column("reviewed_at", UtcMs),
     Column("review", Text),
     Column("overdue_at", UtcMs),  # when it was told that this step is late
-    Column("mac", LargeBinary, nullable=False),
+    Column("mac", Octets, nullable=False),
 )
 
 violation_evidence = Table(
@@ -45,5 +45,5 @@ violation_evidence = Table(
     Column("case_id", ForeignKey("violation_case.case_id"), primary_key=True),
     Column("node_id", String(64), primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("hash", LargeBinary, nullable=False),  # of the audit entry
+    Column("hash", Octets, nullable=False),  # of the audit entry
 )
