@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from modemctl.lifecycle import CardState
 from modemctl.model import Iccid
+from modemctl.policy.custody import SUSPENDED
 from modemctl.service.card_lists import CardLine, LineError
 from modemctl.store.sims import Card
+
+_IN_USE: Final = frozenset({CardState.ISSUED, *SUSPENDED})
 
 
 def completion(line: CardLine, known: Mapping[Iccid, Card]) -> frozenset[str]:
@@ -42,6 +46,18 @@ def differences(line: CardLine, card: Card) -> Sequence[LineError]:
         fault(line, name, rule, "SIM-05", cure=cure)
         for name, (wanted, stored) in pairs.items()
         if name in line.given - brought and wanted != stored
+    ]
+
+
+def handed_out(lines: Sequence[CardLine], known: Mapping[Iccid, Card]) -> Sequence[LineError]:
+    """Lines that put a card into use without request and approval (SIM-02)."""
+    rule = "cards are asked for, approved and issued one by one here"
+    cure = "leave it in stock (provisioned); then: modemctl sims request ICCID"
+    return [
+        fault(line, "state", rule, "SIM-02", cure=cure)
+        for line in lines
+        if line.card.state in _IN_USE
+        and (line.card.iccid not in known or "state" in completion(line, known))
     ]
 
 

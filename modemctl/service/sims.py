@@ -13,13 +13,13 @@ from modemctl.model import EventKind, Iccid, Topic
 from modemctl.policy.custody import Step
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
 from modemctl.service.card_acts import change_card, note, register_cards, required
-from modemctl.service.card_changes import completion, differences, fault
+from modemctl.service.card_changes import completion, differences, fault, handed_out
 from modemctl.service.card_lists import CardLine, LineError, Reading, read_cards
 from modemctl.service.pages import Page, decode_text, encode_cursor
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.recipients import ListFormat, Spooled
 from modemctl.service.sim_views import SimView, unknown, view
-from modemctl.store import Store, Tx, pin_changes, pins
+from modemctl.store import Store, Tx, custody, pin_changes, pins
 from modemctl.store import sims as rows
 from modemctl.store.pins import PinImport
 from modemctl.store.sims import Card, NewCard, Ownership
@@ -68,7 +68,8 @@ class Sims:
     ) -> CardImport:
         """Register the cards of a list and put their PINs into the vault; all or none.
 
-        A card that is registered already gets a new PIN at most. `is_trial` changes nothing.
+        A card that is registered already gets a new PIN at most. Once a card was issued step by
+        step, no list hands cards out any more (SIM-02). `is_trial` changes nothing.
 
         Raises:
             NotPermitted: the scope is missing.
@@ -242,6 +243,8 @@ class _Import:
     def __call__(self, tx: Tx) -> CardImport:
         known = rows.read_many(tx.conn, tx.vault, [line.card.iccid for line in self._lines])
         self._errors += self._clashes(tx, known)
+        if custody.is_open(tx.conn):
+            self._errors += handed_out(self._lines, known)
         new = [line.card for line in self._lines if line.card.iccid not in known]
         given = {line.card.iccid: line.pin for line in self._lines if line.pin is not None}
         made = pin_changes.kept_by_vault(tx.conn, given)

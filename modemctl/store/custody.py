@@ -112,6 +112,12 @@ def read(conn: Connection, vault: Vault, iccid: str) -> Sequence[Line]:
     return [_line(vault, row) for row in conn.execute(lines).mappings()]
 
 
+def is_open(conn: Connection) -> bool:
+    """Whether any card was issued step by step: from then on lists are no initial stock."""
+    found = select(custody.c.custody_id).where(custody.c.step == Step.ISSUED.value).limit(1)
+    return conn.scalar(found) is not None
+
+
 def is_intact(conn: Connection, vault: Vault, custody_id: int) -> bool:
     """Whether a line is as modemctl wrote it."""
     line = select(custody).where(custody.c.custody_id == custody_id)

@@ -244,6 +244,29 @@ async def test_no_list_hands_out_what_was_approved_for_another_or_came_back(benc
     assert (await desk.clients["sun"].get("/v1/sim-requests")).json() == []
 
 
+@pytest.mark.parametrize("state", ["issued", "suspended_arrears", "停机"])
+async def test_a_list_is_initial_stock_until_a_card_was_issued_step_by_step(bench, desk, state):
+    async def give(iccid: str, state: str, holder: str = "王芳", trial: bool = False):
+        line = f"iccid,holder,department,verified,state\n{iccid},{holder},retail,yes,{state}\n"
+        async with bench.client(bench.admin_token) as client:
+            return await client.post(
+                "/v1/sims/import", params={"form": "csv", "dry_run": trial},
+                content=line.encode(), headers={"content-type": "text/csv"},
+            )  # fmt: skip
+
+    assert (await give(NEW, state, trial=True)).status_code == 200
+    await desk.issue(OLD)
+    for iccid in (NEW, THIRD):
+        answer = await give(iccid, state)
+        assert answer.status_code == 422, answer.text
+        (error,) = answer.json()["errors"]
+        assert (error["field"], error["policy"]) == ("line 2: state", "SIM-02")
+    assert (await give(NEW, "provisioned", holder="")).status_code == 200
+    if state == "issued":  # nor by completing what lies in stock
+        assert (await give(NEW, state)).status_code == 422
+    assert (await desk.request("anna", NEW, number="13800000009")).status_code == 201
+
+
 async def test_two_cards_do_not_have_one_number(desk):
     assert (await desk.request("anna", OLD)).status_code == 201
     assert refusal(await desk.request("anna", NEW)) == (409, "SIM-01")
