@@ -11,7 +11,7 @@ from modemctl.cli.client import Connection, records
 from modemctl.cli.show import as_json_option, show_done, show_table
 
 _COLUMNS: Final = (
-    "elevation_id", "account_id", "roles", "valid_from", "valid_until", "ended_at",
+    "elevation_id", "account", "roles", "valid_from", "valid_until", "ended_at",
 )  # fmt: skip
 
 
@@ -38,7 +38,10 @@ def ask(
     *,
     as_json: bool,
 ) -> None:
-    """As head of NAME's department, ask that it has more roles; it begins when confirmed."""
+    """Ask that NAME has more roles, from its confirmation on.
+
+    Who asks is authorised as department_manager of NAME's department.
+    """
     with connection.client() as client:
         asked = client.post(
             "/v1/elevations",
@@ -54,6 +57,10 @@ def list_(connection: Connection, *, as_json: bool) -> None:
     """The latest elevations, newest first, also ended ones."""
     with connection.client() as client:
         found = records(client.get("/v1/elevations").get("items"))
+        accounts = [] if as_json or not found else client.pages("/v1/accounts")
+        names = {one["account_id"]: one["name"] for one in accounts}
+    if not as_json:
+        found = [{**one, "account": names.get(one["account_id"])} for one in found]
     show_table(found, _COLUMNS, as_json=as_json, empty="no elevations", spare=("valid_from",))
 
 

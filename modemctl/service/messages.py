@@ -76,7 +76,10 @@ class MessageView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """One thing that happened to a message; `policy` names the rule that it serves."""
+    """One thing that happened to a message; `policy` names the rule that it serves.
+
+    `actor` is the name of an account or a node.
+    """
 
     at: datetime
     what: str
@@ -216,7 +219,7 @@ class Messages:
             Moment(
                 at=batch.created_at,
                 what=f"submitted in batch {batch.batch_id}, drafted by {drafter}",
-                actor=batch.submitter,
+                actor=self._name(conn, batch.submitter),
                 policy="SMS-01",
             )
         ]
@@ -229,13 +232,13 @@ class Messages:
         moments += [
             Moment(
                 at=one.received_at,
-                what=f"signed by {self._name(conn, one.account_id)} as {chain[one.step - 1]}"
-                f" with key {one.kid}",
-                actor=one.account_id,
+                what=f"signed by {name} as {chain[one.step - 1]} with key {one.kid}",
+                actor=name,
                 policy="SMS-01",
             )
             for one in known.approvals
             if one.step <= len(chain)
+            for name in [self._name(conn, one.account_id)]
         ]
         return moments
 

@@ -119,7 +119,7 @@ async def test_a_message_explains_itself_in_order(tmp_path):
             "segment 2 of 2: cleared; being handed to the modem (no answer within 180 s)",
             "segment 2 of 2: no answer that tells whether it left (no answer within 180 s)",
         ]
-        assert found.moments[1].actor == office.who["dm"].account_id
+        assert found.moments[1].actor == office.who["dm"].name
         assert [one.at for one in found.moments] == sorted(one.at for one in found.moments)
 
 
