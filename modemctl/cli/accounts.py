@@ -73,8 +73,9 @@ def create(
 ) -> None:
     """Make an account.
 
-    Roles: submitter, checker, approver, operator, maintainer, technician, auditor,
-    monitor; administrators: `account promote`.
+    Roles: submitter, checker, approver, operator, maintainer, technician, card_requester,
+    sales, department_head, records, exporter, auditor, code_reader, monitor;
+    administrators: `account promote`.
     """
     body: dict[str, Json] = {
         "name": name,

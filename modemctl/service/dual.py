@@ -84,6 +84,11 @@ _BY_COMMAND: Final = frozenset(
 )
 """Kinds that only the service of the act itself asks for, since it knows the details."""
 
+_COMMANDS: Final[Mapping[DualKind, str]] = {
+    DualKind.OPERATOR: "modemctl operator apply, by the department's manager",
+}
+"""What asks for a kind, where `request ask` does not."""
+
 Performer: TypeAlias = Callable[[Tx, DualRequest], None]
 """Does what a request asks for, in the transaction that confirms it."""
 
@@ -209,7 +214,9 @@ class Dual:
             state = state_at(asked.state, asked.expires_at, tx.now)
             _require_open(state)
             if rule := why_not_confirm(state, asker=asked.asked_by, confirmer=who.account_id):
-                raise PolicyRefused("SEC-04", rule, cure="let a colleague confirm")
+                is_own = asked.asked_by == who.account_id
+                cure = "let a colleague confirm" if is_own else "nothing is left to confirm"
+                raise PolicyRefused("SEC-04", rule, cure=cure)
             require_entitled(tx, asked.asked_by, DUTIES[asked.kind].ask)
             require_own_hands(tx, who.account_id, asked.asked_by, since=asked.asked_at)
             confirmed = rows.decide(
@@ -415,6 +422,8 @@ def _may_see(who: Principal, one: DualRequest) -> bool:
     if one.asked_by == who.account_id:
         return True
     decides = {DUTIES[one.kind].confirm, Scope.AUDIT_READ}
+    if one.kind is DualKind.OPERATOR:
+        decides.add(Scope.ACCOUNTS_WRITE)  # who files what both managers have signed
     return who.sees(one.department) and bool(decides & who.scopes)
 
 
@@ -435,11 +444,12 @@ def _altered() -> PolicyRefused:
 
 
 def _no_permit(kind: DualKind, subject: str, rule: str) -> PolicyRefused:
+    default = f"modemctl request ask {kind} {subject[:80]} --reason WHY"
     return PolicyRefused(
         "SEC-04",
         rule,
         field="request_id",
-        cure=f"modemctl request ask {kind} {subject[:80]} --reason WHY; let a colleague confirm it",
+        cure=f"{_COMMANDS.get(kind, default)}; let a colleague confirm it",
     )
 
 

@@ -12,6 +12,7 @@ from modemctl.cli.client import Connection
 from modemctl.cli.errors import ApiProblem, Refusal, explain, printable
 from modemctl.cli.show import cell, show_record, show_table
 from modemctl.errors import InvalidRequest, PolicyRefused
+from modemctl.service.principal import ADMINISTRATOR, ROLES
 from tests.support.commands import Done, call, spawn
 
 
@@ -36,6 +37,11 @@ def test_table_of_commands_tells_what_the_commands_tell() -> None:
         if (name,) in COMMANDS:
             command = COMMANDS[name,]
             assert " ".join((command.help or "").split()).startswith(words.rstrip(".")), name
+
+
+def test_every_role_is_named_where_accounts_are_made() -> None:
+    told = COMMANDS["account", "create"].help or ""
+    assert [role for role in ROLES if role not in told and role != ADMINISTRATOR] == []
 
 
 PASSED_ON = {("simulate",), ("sim",), ("record",), ("replay",), ("conformance",)}

@@ -95,6 +95,13 @@ async def test_nobody_confirms_his_own_request(desk):
     await refused(desk.take(desk.anna, request_id), "SEC-04", "nobody has confirmed it yet")
 
 
+async def test_who_comes_second_is_not_sent_for_a_colleague(desk):
+    request_id = await desk.permit()
+    with pytest.raises(PolicyRefused, match="the request is confirmed") as caught:
+        await desk.dual.confirm(await desk.person("carl", "technician"), request_id)
+    assert caught.value.cure == "nothing is left to confirm"
+
+
 async def test_who_lacks_the_kinds_scope_neither_asks_nor_confirms(desk):
     operator = await desk.person("olga", "operator")
     auditor = await desk.person("alf", "auditor")

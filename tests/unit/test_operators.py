@@ -137,7 +137,12 @@ async def test_the_general_department_files_and_neither_signer_nor_operator(desk
     await refused(desk.operators.file(signer, request_id), "a third person", "SEC-04")
     himself = replace(desk.who["drafter"], scopes=scopes, department=None)
     await refused(desk.operators.file(himself, request_id), "makes himself an operator")
+    shown = await desk.dual.list(desk.admin)  # who files it finds it
+    assert [one.request_id for one in shown.items] == [request_id]
     await desk.operators.file(desk.admin, request_id)
+    with pytest.raises(PolicyRefused, match="it is spent") as caught:
+        await desk.operators.file(desk.admin, request_id)
+    assert "operator apply" in caught.value.cure
 
 
 async def test_nobody_applies_for_himself(desk):
