@@ -25,14 +25,15 @@ _MOST_DOUBTS: Final = 1_000
 def status(connection: Connection, *, as_json: bool) -> int:
     """Whether the daemon is well, and what it has to do.
 
-    Its checks, modems by state, live batches, doubts; what your account may not see is left out.
+    Its checks, stops, open incidents, modems by state, live batches, doubts; what your account may not see is left out.
     """
     with connection.client() as client:
         found = client.readiness()
         found["modems"] = _counted(client, "/v1/modems")
         found["batches"] = _counted(client, "/v1/batches", _LIVE)
         found["in_doubt"] = _number_in_doubt(client)
-        found["stops"] = _stops(client)
+        found["stops"] = _all(client, "/v1/stops")
+        found["incidents"] = _all(client, "/v1/incidents")
     if as_json:
         show_json(found)
     else:
@@ -52,10 +53,10 @@ def _counted(client: Client, path: str, states: list[str] | None = None) -> Json
     return dict(sorted(counts.items()))
 
 
-def _stops(client: Client) -> Json:
-    """The stops that stand; null where the account may not look."""
+def _all(client: Client, path: str) -> Json:
+    """All items of a list; null where the account may not look."""
     try:
-        return list(client.pages("/v1/stops"))
+        return list(client.pages(path))
     except ApiProblem as problem:
         if problem.status != _FORBIDDEN:
             raise
@@ -83,6 +84,8 @@ def _tell(found: Record) -> None:
             printable(f"STOPPED: {what} since {since} by {stop.get('placed_by')}")
             + printable(f" ({stop.get('reason')}); {stop.get('stop_id')}")
         )
+    for one in records(found.get("incidents")):
+        _tell_incident(one)
     for name in ("modems", "batches"):
         counts = found.get(name)
         if isinstance(counts, dict):
@@ -93,6 +96,17 @@ def _tell(found: Record) -> None:
         more = " or more" if n_doubts == _MOST_DOUBTS else ""
         cure = "; decide: modemctl doubt list" if n_doubts else ""
         click.echo(f"in doubt: {n_doubts}{more} segments{cure}")
+
+
+def _tell_incident(one: Record) -> None:
+    """Level, title, and until when its route has to hear of it."""
+    heard, due = one.get("acknowledged_by"), one.get("due_at")
+    word = f"acknowledged by {heard}" if heard else str(one.get("state"))
+    if isinstance(due, str) and not heard:
+        word = f"to be heard of by {local_time(due)}"
+    late = ", LATE" if one.get("is_overdue") else ""
+    what = f"INCIDENT: level {one.get('level')}, {one.get('title')}; {word}{late}"
+    click.echo(printable(f"{what}; modemctl incident show {one.get('incident_id')}"))
 
 
 @click.command(epilog="Example: modemctl events --follow --kind alarm")

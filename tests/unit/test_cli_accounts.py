@@ -198,6 +198,11 @@ async def test_status_is_ready_and_counts(bench: ApiBench) -> None:
     text = await good(bench, "status")
     assert text.startswith("ready\n")
     assert "store_write: ok" in text
+    assert "INCIDENT" not in text
+    await good(bench, "incident", "open", "--level", "3", "名单错误")
+    record = json.loads(await good(bench, "status", "--json"))
+    assert [one["title"] for one in record["incidents"]] == ["名单错误"]
+    assert "INCIDENT: level 3, 名单错误; " in await good(bench, "status")
 
 
 async def test_opt_outs_come_and_go(bench: ApiBench, tmp_path: Path) -> None:
