@@ -97,6 +97,7 @@ from modemctl.store import (
     sweeps,
 )
 from modemctl.store.engine import sqlite_path
+from modemctl.store.key_files import load_audit_key, load_vault
 from modemctl.store.lock import state_lock
 from modemctl.store.proofs import ProofBook
 from modemctl.store.segments import SendingRules
@@ -127,8 +128,8 @@ async def run(settings: Settings) -> int:
     setup_logging(settings.logging.level, wire_log=settings.logging.wire_log)
     families = known_families(settings.bank.families)
     with state_lock(settings.paths.state_dir):
-        vault = Vault.load(settings.paths.master_key_file)
-        audit_key = AuditKey.load(settings.paths.audit_key_file)
+        vault = load_vault(settings.paths)
+        audit_key = load_audit_key(settings.paths)
         telemetry = Telemetry(version=version("modemctl"))
         async with open_store(settings, vault, audit_key, telemetry) as store:
             is_clean = await _run_on(store, settings, telemetry, audit_key, families)

@@ -81,13 +81,13 @@ class Vault:
         self.adopt(self.first_keys)
 
     @classmethod
-    def load(cls, path: Path) -> Vault:
-        """Read the master key file (base64 of 32 octets, one line).
+    def load(cls, path: Path, *, has_data: bool = False) -> Vault:
+        """Read the master key file (base64 of 32 octets, one line); `has_data`: see `read_key`.
 
         Raises:
             ConfigError: missing, unreadable, too open or not a key.
         """
-        return cls(read_key(path, "master key"))
+        return cls(read_key(path, "master key", has_data=has_data))
 
     @property
     def generation(self) -> int:
@@ -227,13 +227,13 @@ class AuditKey:
         self.public: Final = self._private.public_key()
 
     @classmethod
-    def load(cls, path: Path) -> AuditKey:
-        """Read the key file (base64 of the 32-octet seed).
+    def load(cls, path: Path, *, has_data: bool = False) -> AuditKey:
+        """Read the key file (base64 of the 32-octet seed); `has_data`: see `read_key`.
 
         Raises:
             ConfigError: missing, unreadable, too open or not a key.
         """
-        return cls(read_key(path, "audit key"))
+        return cls(read_key(path, "audit key", has_data=has_data))
 
     def sign(self, message: bytes) -> bytes:
         """64 octets."""
@@ -260,8 +260,10 @@ def create_key(path: Path) -> None:
         out.write(base64.b64encode(os.urandom(_KEY_OCTETS)) + b"\n")
 
 
-def read_key(path: Path, what: str) -> bytes:
+def read_key(path: Path, what: str, *, has_data: bool = False) -> bytes:
     """The 32 octets of a key file.
+
+    `has_data`: a database is there that was made with it, so that no new key takes its place.
 
     Raises:
         ConfigError: missing, unreadable, too open or not a key.
@@ -270,8 +272,10 @@ def read_key(path: Path, what: str) -> bytes:
         mode = path.stat().st_mode
         text = _key_text(path) if stat.S_ISREG(mode) else b""  # a pipe would be waited for
     except FileNotFoundError:
-        cure = "create it with: modemctl key create"
-        raise ConfigError([f"{what} file {path} does not exist; {cure} {path}"]) from None
+        cure = f"create it with: modemctl key create {path}"
+        if has_data:
+            cure = f"restore it from its copy: the database stands on the {what} of its time"
+        raise ConfigError([f"{what} file {path} does not exist; {cure}"]) from None
     except OSError as error:
         raise ConfigError([f"{what} file {path} cannot be read: {error.strerror}"]) from None
     if mode & 0o037:  # group may read: systemd grants a credential by an ACL, shown as 0440

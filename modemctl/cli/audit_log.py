@@ -91,10 +91,10 @@ def verify(
 def key(connection: Connection) -> None:
     """Print this node's public key; give it to who checks exports, by another way than the file."""
     from modemctl.config import load
-    from modemctl.vault import AuditKey
+    from modemctl.store.key_files import load_audit_key
 
     settings = load(connection.config_path)
-    click.echo(AuditKey.load(settings.paths.audit_key_file).public_octets().hex())
+    click.echo(load_audit_key(settings.paths).public_octets().hex())
 
 
 @audit.command(
@@ -192,8 +192,8 @@ def _tell(report: Record) -> None:
 def _verify_offline(settings: Settings) -> Iterator[Record]:
     from modemctl.cli.local import require_database
     from modemctl.service.audits import verify_offline
+    from modemctl.store.key_files import load_audit_key, load_vault
     from modemctl.store.lock import state_lock
-    from modemctl.vault import AuditKey, Vault
 
     paths = settings.paths
     with state_lock(paths.state_dir):
@@ -201,9 +201,9 @@ def _verify_offline(settings: Settings) -> Iterator[Record]:
         reports = verify_offline(
             paths.database_url,
             node_id=settings.site.node,
-            audit_public_key=AuditKey.load(paths.audit_key_file).public_octets(),
+            audit_public_key=load_audit_key(paths).public_octets(),
             head_file=paths.state_dir / HEAD_FILE,
-            vault=Vault.load(paths.master_key_file),
+            vault=load_vault(paths),
         )
     for report in reports:
         shown: Record = {

@@ -77,13 +77,13 @@ async def _bootstrap(settings: Settings, name: str) -> str:
     from modemctl.clock import SystemClock
     from modemctl.service.accounts import bootstrap as first_account
     from modemctl.store import Store
-    from modemctl.vault import AuditKey, Vault
+    from modemctl.store.key_files import load_audit_key, load_vault
 
     paths = settings.paths
     async with Store(
         paths.database_url,
-        vault=Vault.load(paths.master_key_file),
-        audit_key=AuditKey.load(paths.audit_key_file),
+        vault=load_vault(paths),
+        audit_key=load_audit_key(paths),
         clock=SystemClock(),
         node_id=settings.site.node,
     ) as store:

@@ -24,6 +24,7 @@ from modemctl.doctor.people import (
 from modemctl.doctor.ports import usb_terminals
 from modemctl.doctor.subject import Subject
 from modemctl.errors import ConfigError
+from modemctl.store.engine import sqlite_path
 from modemctl.vault import read_key
 
 _GROUP: Final = "dialout"
@@ -133,7 +134,7 @@ def check_keys(subject: Subject) -> Iterator[Finding]:
             yield warn(what, seen, "sudo modemctl doctor")
             continue
         try:
-            keys.append(read_key(path, what))
+            keys.append(read_key(path, what, has_data=_has_data(subject)))
         except ConfigError as error:
             seen, _, cure = error.problems[0].partition("; ")
             yield fail(what, _shorter(seen, what, path, file), _told(cure, path, file))
@@ -142,6 +143,12 @@ def check_keys(subject: Subject) -> Iterator[Finding]:
     if len(keys) == 2 and keys[0] == keys[1]:
         cure = "before the first start: modemctl key create for one of them"
         yield fail("keys", "master key and audit key are the same", cure)
+
+
+def _has_data(subject: Subject) -> bool:
+    path = sqlite_path(subject.settings.paths.database_url)
+    found = None if path is None else subject.facts.stat(path)
+    return found is not None and found.st_size > 0
 
 
 def _is_closed(subject: Subject, file: Path) -> bool:
@@ -155,7 +162,10 @@ def _handed_over(subject: Subject, what: str, file: Path) -> Finding:
     if subject.facts.stat(file) is None and may(
         subject.facts, asker(subject.facts), file.parent, PASS
     ):
-        return fail(what, f"{file} does not exist", f"modemctl key create {file}")
+        cure = f"modemctl key create {file}"
+        if _has_data(subject):
+            cure = f"restore it from its copy: the database stands on the {what} of its time"
+        return fail(what, f"{file} does not exist", cure)
     return ok(what, f"{file}: closed to this user; systemd hands it to the daemon")
 
 

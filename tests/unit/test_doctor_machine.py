@@ -232,6 +232,9 @@ def test_wrong_keys_are_told_and_never_shown(tmp_path: Path) -> None:
     (folder / "master.key").unlink()
     found += check_keys(subject)
     assert "modemctl key create /etc/modemctl/master.key" in [one.cure for one in found]
+    write(tmp_path, "var/lib/modemctl/modemctl.db", "data")
+    (told,) = [one.cure for one in check_keys(subject) if one.check == "master key"]
+    assert told.startswith("restore it from its copy"), "a new key opens nothing"
     assert secret[:12] not in repr(found)
     assert str(tmp_path) not in repr(found)
 
