@@ -25,7 +25,8 @@ _MOST_DOUBTS: Final = 1_000
 def status(connection: Connection, *, as_json: bool) -> int:
     """Whether the daemon is well, and what it has to do.
 
-    Its checks, stops, open incidents, modems by state, live batches, doubts; what your account may not see is left out.
+    Its checks, stops, open incidents, modems by state, live batches, doubts; what your account
+    may not see is left out.
     """
     with connection.client() as client:
         found = client.readiness()
