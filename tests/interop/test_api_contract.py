@@ -28,6 +28,7 @@ from modemctl.policy.incoming import InboxKind
 from modemctl.service.accounts import AccountKind
 from modemctl.service.principal import ROLES
 from modemctl.store import inbox, modems, optouts
+from modemctl.store.accounts import change_account
 from modemctl.store.transaction import Tx
 from tests.support import approved
 from tests.support.apis import ApiBench, free_port, open_api, serving
@@ -158,8 +159,9 @@ async def a_key(bench: ApiBench, name: str) -> str:
     """The key of a new account that may do everything."""
     accounts = bench.services.accounts
     made = await accounts.create(
-        bench.admin, name=name, kind=AccountKind.PERSON, department=None, roles=tuple(ROLES)
+        bench.admin, name=name, kind=AccountKind.PERSON, department=None, roles=()
     )
+    await bench.store.write(lambda tx: change_account(tx, made, roles=sorted(ROLES)))
     return (await accounts.issue_key(bench.admin, made.account_id)).token
 
 

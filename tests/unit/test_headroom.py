@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
 
 from modemctl.config import LimitsSettings, Settings
 from modemctl.config.limits import (
@@ -22,9 +21,8 @@ from modemctl.service.principal import Principal, Scope
 from modemctl.service.submission import SubmissionRules
 from modemctl.store import headroom, sims
 from modemctl.store.leases import Leased
-from modemctl.store.tables import sim
 from modemctl.telemetry import BankSnapshot, Telemetry
-from tests.support.approved import GENERAL, SALES, numbers
+from tests.support.approved import GENERAL, SALES, amend_cards, numbers
 from tests.support.benches import CARDS, bench
 
 ALL = frozenset(Scope)
@@ -66,8 +64,7 @@ async def test_explain_names_the_limit_that_a_message_waits_for(tmp_path, settin
         def leave_one_card(tx):
             for card in CARDS[1:6]:
                 sims.set_paused(tx, card, is_paused=True)
-            facts = {"holder": "王芳", "carrier": "CMCC"}
-            tx.conn.execute(update(sim).values(facts))
+            amend_cards(tx, CARDS, holder="王芳", carrier="CMCC")
 
         await b.store.write(leave_one_card)
         await b.batch(2)
@@ -135,8 +132,7 @@ async def test_the_list_shows_what_is_used_of_each_limit(tmp_path):
 async def test_the_list_is_paged_and_keeps_to_the_department(tmp_path):
     rules = rules_of(carrier=CarrierCaps(messages_per_day=3), holder=HolderCaps(messages_per_day=3))
     async with bench(tmp_path, quota=rules.quota) as b:
-        facts = {"holder": "王芳", "carrier": "CMCC"}
-        await b.store.write(lambda tx: tx.conn.execute(update(sim).values(facts)) and None)
+        await b.store.write(lambda tx: amend_cards(tx, CARDS, holder="王芳", carrier="CMCC"))
         limits, seen, cursor = Limits(b.store, rules.quota), [], None
         while True:
             page = await limits.list_limits(who(), cursor=cursor, limit=5)
@@ -156,7 +152,7 @@ async def test_the_pressure_names_departments_and_carriers_alone(tmp_path):
         segments_per_day=2,
     )
     async with bench(tmp_path, quota=rules.quota) as b:
-        await b.store.write(lambda tx: tx.conn.execute(update(sim).values(carrier="CMCC")) and None)
+        await b.store.write(lambda tx: amend_cards(tx, CARDS, carrier="CMCC"))
         await b.batch(5)
         await b.lease(CARDS[0])
         found = await b.store.read(lambda conn: headroom.pressure(b.store.view(conn), rules.quota))

@@ -5,7 +5,6 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import update
 from sqlalchemy.dialects import sqlite
 
 from modemctl.config import Settings
@@ -27,8 +26,7 @@ from modemctl.store.leases import Leased, LeaseRequest, Nothing
 from modemctl.store.outcomes import Doubtful, NotSent, Took
 from modemctl.store.segments import Release
 from modemctl.store.submits import Cleared, NotYet
-from modemctl.store.tables import sim
-from tests.support.approved import SALES, numbers
+from tests.support.approved import SALES, amend_cards, numbers
 from tests.support.benches import CARDS, bench, used
 from tests.support.stores import TestClock, open_store
 
@@ -50,8 +48,7 @@ async def leased(b, *cards) -> list[bool]:
 
 async def name_cards(b, **facts) -> None:
     """Give the first two cards these facts in the register."""
-    change = update(sim).where(sim.c.iccid.in_(CARDS[:2])).values(facts)
-    await b.store.write(lambda tx: tx.conn.execute(change) and None)
+    await b.store.write(lambda tx: amend_cards(tx, CARDS[:2], **facts))
 
 
 # ---------------------------------------------------------------- on whom caps fall
