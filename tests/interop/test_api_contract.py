@@ -47,7 +47,7 @@ JUDGES = [
 ENDLESS = "/v1/events/stream"
 MESSAGES = "/v1/messages"  # of a batch or a number
 CARDS = "iccid,number,holder,department,ownership,verified,state,pin\n" + "\n".join(
-    f"8986001234567890{n:04d},1380000000{n},王芳,retail,owned,yes,issued,7391468{n}"
+    f"8986001234567890{n:04d},1391111000{n},王芳,retail,owned,yes,issued,7391468{n}"
     for n in range(1, 4)
 )
 
