@@ -105,7 +105,7 @@ async def renew_sim_lease(who: Who, of: Of, iccid: str, body: RenewedLease) -> S
 @router.post(
     "/register-confirmations",
     status_code=204,
-    responses=problems(),
+    responses=problems(404),
     openapi_extra=needs(Scope.SIMS_READ),
 )
 async def confirm_register(who: Who, of: Of, body: ConfirmedDepartment) -> None:

@@ -35,7 +35,7 @@ from tests.support.apis import ApiBench, free_port, open_api, serving
 
 LONG = os.environ.get("MODEMCTL_LONG") == "1"
 SEED = int(os.environ.get("MODEMCTL_SEED", "20261122"))
-EXAMPLES = 200 if LONG else 8
+EXAMPLES = 200 if LONG else 6
 JUDGES = [
     "not_a_server_error",
     "status_code_conformance",
