@@ -145,7 +145,9 @@ def _employ(world: World, admin: Client, name: str, role: Role) -> str:
         "roles": list(role.roles),
     }
     account_id = _text(admin.post("/v1/accounts", body), "account_id")
-    token = _text(admin.post(f"/v1/accounts/{account_id}/keys"), "token")
+    by = ADMINISTRATORS["manager_in_charge" in (step for step, _ in role.authorisations)]
+    with world.client(by) as issuer:  # who has held two persons' keys could be both (SEC-04)
+        token = _text(issuer.post(f"/v1/accounts/{account_id}/keys"), "token")
     path = world.folder / "keys" / name
     path.touch(mode=0o600)
     path.write_text(token + "\n", encoding="ascii")

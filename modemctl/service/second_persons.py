@@ -28,17 +28,20 @@ def require_entitled(tx: Tx, account_id: AccountId, scope: Scope) -> None:
 
 
 def require_own_hands(tx: Tx, one: AccountId, other: AccountId, *, since: datetime) -> None:
-    """Refuse two of whom one has held the other's key: he could be both.
+    """Refuse two whom one person could be: with a key of the other's, or of both.
 
     What counts is each key that opened the door at any time from `since` on, so that none is
     revoked between two words. A key that its owner renews keeps whose hands the first came from.
     """
-    if other in _hands(tx, one, since) or one in _hands(tx, other, since):
-        raise PolicyRefused(
-            "SEC-04",
-            "one of the two has issued the other's key",
-            cure="let somebody be the second whose key another administrator issued",
-        )
+    mine, theirs = _hands(tx, one, since), _hands(tx, other, since)
+    if other in mine or one in theirs:
+        rule = "one of the two has issued the other's key"
+    elif mine & theirs:
+        rule = "one administrator has issued the keys of both"
+    else:
+        return
+    cure = "let another administrator give one of them a new key (key reissue), then ask anew"
+    raise PolicyRefused("SEC-04", rule, cure=cure)
 
 
 def _hands(tx: Tx, account_id: AccountId, since: datetime) -> set[AccountId]:

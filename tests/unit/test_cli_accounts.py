@@ -83,11 +83,14 @@ async def test_keys_are_issued_listed_and_revoked(bench: ApiBench, tmp_path: Pat
 async def test_who_signs_for_an_operator_hears_who_files_it(
     bench: ApiBench, tmp_path: Path
 ) -> None:
-    for name, step in (("wang", "department_manager"), ("sun", "manager_in_charge")):
-        await good(bench, "account", "create", name, "--role", "approver")
-        what = ("--department", "sales", "--days", "30", "--reference", "form 1")
-        await good(bench, "account", "authorise", name, step, *what)
-        await good(bench, "key", "issue", name, "--out", tmp_path / name)
+    await good(bench, "account", "create", "wang", "--role", "approver")
+    await good(bench, "key", "issue", "wang", "--out", tmp_path / "wang")
+    sun = tmp_path / "sun"  # whose key another administrator issued
+    sun.write_text(await bench.token_of("approver", by=await bench.second()))
+    sun.chmod(0o600)
+    what = ("--department", "sales", "--days", "30", "--reference", "form 1")
+    await good(bench, "account", "authorise", "wang", "department_manager", *what)
+    await good(bench, "account", "authorise", "approver-all", "manager_in_charge", *what)
     await bench.confirm_all()
     await good(bench, "account", "create", "zhou", "--role", "operator")
     form = (
@@ -103,7 +106,7 @@ async def test_who_signs_for_an_operator_hears_who_files_it(
     )
     asked = await good(bench, "--key-file", tmp_path / "wang", "operator", "apply", *form)
     number = asked.split()[-1]
-    told = await good(bench, "--key-file", tmp_path / "sun", "request", "confirm", number)
+    told = await good(bench, "--key-file", sun, "request", "confirm", number)
     assert f"modemctl operator file {number}" in told
 
 

@@ -340,3 +340,15 @@ async def test_a_key_that_was_revoked_before_a_request_spoils_it_not(desk):
     desk.store.clock.advance(1)
     request_id = await desk.ask()
     await desk.dual.confirm(root, request_id)
+
+
+async def test_who_has_held_the_keys_of_both_is_not_two_persons(desk):
+    root, other = [await desk.person(name, "administrator") for name in ("root", "rita")]
+    for owner in (desk.anna, desk.bert):
+        await key_from(desk, root, owner)
+    request_id = await desk.ask()
+    await refused(desk.dual.confirm(desk.bert, request_id), "SEC-04", "the keys of both")
+    carl = await desk.person("carl", "technician")
+    await key_from(desk, other, carl)
+    await desk.dual.confirm(carl, request_id)
+    await desk.take(desk.anna, request_id)

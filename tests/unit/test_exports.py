@@ -50,7 +50,9 @@ async def confirmed(bench: ApiBench, client: httpx2.AsyncClient, **details: str)
     asked = await client.post("/v1/requests", json=body)
     assert asked.status_code in {200, 201}, asked.text
     request_id = asked.json()["request_id"]
-    async with bench.client(await bench.token_of("auditor", "records")) as other:
+    async with bench.client(
+        await bench.token_of("auditor", "records", by=await bench.second())
+    ) as other:
         done = await other.post(f"/v1/requests/{request_id}/confirm")
         assert done.status_code == 200, done.text
     return request_id

@@ -29,14 +29,12 @@ class Desk:
 
     async def hire(self) -> "Desk":
         self.people, self.tokens = [], []
-        for name in ("tina", "tom"):
+        for name, by in (("tina", self.bench.admin), ("tom", await self.bench.second())):
             account = await self.bench.services.accounts.create(
                 self.bench.admin, name=name, kind=AccountKind.PERSON, department=None,
                 roles=["technician"],
             )  # fmt: skip
-            issued = await self.bench.services.accounts.issue_key(
-                self.bench.admin, account.account_id
-            )
+            issued = await self.bench.services.accounts.issue_key(by, account.account_id)
             self.tokens.append(issued.token)
             self.people.append(await self.bench.services.gate.authenticate(issued.token, "test"))
         await self.bench.store.write(lambda tx: add_cards(tx, CARDS, pin=PIN))
