@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from modemctl.config import PurgeMode
 from modemctl.doctor.findings import Finding, fail, ok, some, warn
 from modemctl.doctor.people import READ, asker, may
 from modemctl.doctor.rights import key_of
 from modemctl.doctor.subject import Subject
 from modemctl.errors import StoreError
 from modemctl.service.locks import LockState
+from modemctl.service.purges import retention
 from modemctl.store.card_locks import LockRow
 from modemctl.store.engine import SCHEMA_REVISION, sqlite_path
 from modemctl.store.peek import Condition, PinCensus, peek
@@ -56,6 +58,7 @@ def check_database(subject: Subject) -> Iterator[Finding]:
             is_in_use=subject.daemon is not None,
             clock=facts.clock,
             patience=_PATIENCE,
+            cutoffs=retention(subject.settings.retention).cutoffs(facts.clock.now()),
         )
     except StoreError as error:
         yield fail("database", f"{path}: {error}", _cure_of(path, str(error)))
@@ -94,6 +97,8 @@ def _judge(subject: Subject, path: Path, condition: Condition) -> Iterator[Findi
         yield from judge_pins(condition.pins)
     if condition.locks:
         yield judge_locks(condition.locks)
+    if condition.n_holds is not None:
+        yield _judge_retention(subject, condition, condition.n_holds)
     if condition.n_emergencies:
         seen = f"let go, and not signed by their chain yet: {condition.n_emergencies}"
         yield warn("emergencies", seen, "modemctl batch emergencies; their approvers sign")
@@ -123,6 +128,19 @@ def _judge_owner(subject: Subject, condition: Condition) -> Iterator[Finding]:
     if condition.site_id != site:
         seen = f"the database is of site {condition.site_id}, the settings name {site}"
         yield warn("site", seen, "correct site.id, or name this site's database")
+
+
+def _judge_retention(subject: Subject, condition: Condition, n_holds: int) -> Finding:
+    """Who removes what was kept long enough, when that was last, how many holds keep from it."""
+    is_by_hand = subject.settings.retention.purge is PurgeMode.BY_HAND
+    last = condition.purged_at
+    day = "none yet" if last is None else f"last on {last.date().isoformat()}"
+    holds = f"legal holds in force: {n_holds}"
+    seen = f"purged {'by two persons' if is_by_hand else 'by itself'}, {day}; {holds}"
+    if is_by_hand and condition.has_old:
+        cure = "modemctl purge preview tells what, and what holds keep; two persons purge"
+        return warn("retention", f"{seen}; some rows are due", cure)
+    return ok("retention", seen)
 
 
 def judge_locks(rows: Sequence[LockRow]) -> Finding:

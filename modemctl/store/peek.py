@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -19,14 +20,17 @@ from sqlalchemy.pool import StaticPool
 
 from modemctl.clock import Clock
 from modemctl.errors import StoreError
+from modemctl.policy.records import RecordClass
 from modemctl.store.card_locks import LockRow, find
 from modemctl.store.emergencies import unreviewed
-from modemctl.store.tables import meta, pin_import, sim
+from modemctl.store.purges import has_old
+from modemctl.store.tables import legal_hold, meta, pin_import, purge_run, sim
 
 _WAL: Final = 2  # octets 18 and 19 of the file: 1 roll-back journal, 2 write-ahead log
 _STEPS: Final = 20_000  # of SQLite's machine between two looks at the clock
 _FAULTS: Final = 5  # that are told: one is enough to restore a copy
 _NO_PIN: Final = "none"
+_NO_CUTOFFS: Final[Mapping[RecordClass, datetime]] = {}
 LOCKS_MAX: Final = 100_000
 """Cards whose locks are read at most."""
 EMERGENCIES_MAX: Final = 100
@@ -60,12 +64,27 @@ class Condition:
     pins: PinCensus | None
     locks: Sequence[LockRow] | None
     """Cards in use or in a bay, up to `LOCKS_MAX`."""
+    n_holds: int | None
+    """Legal holds that nobody lifted; None where the database knows none yet."""
+    purged_at: datetime | None
+    """When the last purge ended; one that goes on, or a first that never came, is None."""
+    has_old: bool
+    """Whether anything was kept for longer than `cutoffs` say."""
     n_emergencies: int
     """Batches that were let go before their chain has signed, up to `EMERGENCIES_MAX`."""
 
 
-def peek(path: Path, *, is_in_use: bool, clock: Clock, patience: float) -> Condition:
+def peek(
+    path: Path,
+    *,
+    is_in_use: bool,
+    clock: Clock,
+    patience: float,
+    cutoffs: Mapping[RecordClass, datetime] = _NO_CUTOFFS,
+) -> Condition:
     """Look at a database; `is_in_use`: a daemon has it open. `patience` limits the page check.
+
+    `cutoffs`: what is older has been kept long enough.
 
     Raises:
         StoreError: it cannot be opened or read, or its log has no index yet.
@@ -88,6 +107,9 @@ def peek(path: Path, *, is_in_use: bool, clock: Clock, patience: float) -> Condi
                 site_id=words.get("site_id"),
                 pins=_pins(conn) if {"sim", "pin_import"} <= tables else None,
                 locks=find(conn, limit=LOCKS_MAX) if "card_lock" in tables else None,
+                n_holds=_holds(conn) if "legal_hold" in tables else None,
+                purged_at=_purged_at(conn) if "purge_run" in tables else None,
+                has_old="purge_run" in tables and has_old(conn, cutoffs),
                 n_emergencies=_emergencies(conn) if "audit_entry" in tables else 0,
             )
     except DBAPIError as error:
@@ -155,6 +177,16 @@ def _revision(conn: Connection) -> str | None:
 
 def _emergencies(conn: Connection) -> int:
     return len(unreviewed(conn, limit=EMERGENCIES_MAX))
+
+
+def _holds(conn: Connection) -> int:
+    is_there = legal_hold.c.lifted_at.is_(None)
+    return conn.scalar(select(func.count()).select_from(legal_hold).where(is_there)) or 0
+
+
+def _purged_at(conn: Connection) -> datetime | None:
+    latest = select(purge_run.c.finished_at).order_by(purge_run.c.started_at.desc())
+    return conn.scalar(latest.limit(1))
 
 
 def _meta(conn: Connection) -> Mapping[str, str]:

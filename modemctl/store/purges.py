@@ -126,6 +126,14 @@ def preview(
     return found
 
 
+def has_old(conn: Connection, cutoffs: Mapping[RecordClass, datetime]) -> bool:
+    """Whether anything was kept for longer than that; a hold may keep it."""
+    return any(
+        conn.execute(select(_source(of)[1]).where(_is_old(of, before)).limit(1)).first() is not None
+        for of, before in cutoffs.items()
+    )
+
+
 def begin(
     tx: Tx, *, by: str, request_id: str | None, cutoffs: Mapping[RecordClass, datetime]
 ) -> Run:

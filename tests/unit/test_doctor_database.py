@@ -7,25 +7,31 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from modemctl.clock import SystemClock
-from modemctl.config import PathsSettings, Settings, SiteSettings
+from modemctl.config import PathsSettings, PurgeMode, Settings, SiteSettings
+from modemctl.config.retention import RetentionSettings
 from modemctl.doctor.database import check_database, judge_locks, judge_pins
 from modemctl.doctor.findings import Finding, Verdict
 from modemctl.doctor.subject import Subject
 from modemctl.errors import StoreError
 from modemctl.lifecycle import CardState
-from modemctl.model import Iccid
-from modemctl.store import card_locks, pins, sims
+from modemctl.model import AccountId, Iccid
+from modemctl.policy.records import HoldKind
+from modemctl.store import card_locks, holds, inbox, pins, sims
 from modemctl.store.peek import PinCensus, peek
+from modemctl.store.tables import inbox as inbox_table
 from modemctl.store.transaction import Tx
 from modemctl.vault import create_key
 from tests.support.banks import Site
 from tests.support.doctors import facts_of
 from tests.support.stores import open_store
+from tests.unit.test_records import incoming
 
 CARDS = [Iccid(f"8986001234567890{n:04}") for n in range(5)]
 KILLED = """
@@ -71,6 +77,12 @@ def register(tx: Tx) -> None:
     known = {"state": CardState.ISSUED, "verified_at": tx.now, "verified_by": "x"}
     sims.add(tx, [sims.NewCard(iccid=one, **known) for one in CARDS])
     pins.add_import(tx, "import", dict.fromkeys(CARDS[:3], "4711"))
+
+
+def old_message(tx: Tx) -> None:
+    inbox.add(tx, [incoming("+8613900000001", "hello")])
+    before = tx.now - timedelta(days=3)
+    tx.conn.execute(update(inbox_table).values(received_at=before))
 
 
 def leave_by_kill(database: Path) -> None:
@@ -134,6 +146,24 @@ def test_emergencies_whose_chain_has_not_signed_are_told(site: Site) -> None:
     found = look(site)["emergencies"]
     assert found.verdict is Verdict.WARN
     assert found.seen == "let go, and not signed by their chain yet: 1"
+
+
+def test_retention_and_holds_are_told(site: Site) -> None:
+    seen = look(site)["retention"]
+    assert (seen.verdict, seen.seen) == (
+        Verdict.OK, "purged by itself, none yet; legal holds in force: 0",
+    )  # fmt: skip
+    new = holds.NewHold(kind=HoldKind.NUMBER, number="+8613800000001")
+    keeper = {"by": AccountId("guo"), "name": "guo"}
+    site.write(lambda tx: holds.add(tx, new, reason="case 12", **keeper))
+    by_hand = RetentionSettings(purge=PurgeMode.BY_HAND, inbox_days=1)
+    assert look(site, retention=by_hand)["retention"].verdict is Verdict.OK
+    site.write(old_message)
+    seen = look(site, retention=by_hand)["retention"]
+    assert seen.verdict is Verdict.WARN
+    told = "purged by two persons, none yet; legal holds in force: 1; some rows are due"
+    assert seen.seen == told
+    assert seen.cure.startswith("modemctl purge preview")
 
 
 def test_large_database_is_not_read_for_ever(site: Site) -> None:
