@@ -83,7 +83,10 @@ def number(
     body: dict[str, Json] = {"reason": reason}
     if number is not None:
         body["number"] = number
-    _change(connection, iccid, step, body, as_json=as_json)
+    said = f"the register is right about card {iccid}"
+    if not accept:
+        said = f"card {iccid} has its new number"
+    _change(connection, iccid, step, body, said=said, as_json=as_json)
 
 
 @sims.command(
@@ -96,7 +99,9 @@ def number(
 @click.pass_obj
 def lease(connection: Connection, iccid: str, until: str, reason: str, *, as_json: bool) -> None:
     """Renew the lease of a leased card (SIM-17); behind its last day a card sends nothing."""
-    _change(connection, iccid, "lease", {"until": until, "reason": reason}, as_json=as_json)
+    body: dict[str, Json] = {"until": until, "reason": reason}
+    said = f"the lease of card {iccid} lasts until {until}"
+    _change(connection, iccid, "lease", body, said=said, as_json=as_json)
 
 
 @sims.command(epilog="Example: modemctl sims confirm sales")
@@ -217,12 +222,18 @@ def resume_import(connection: Connection, import_id: str, reason: str, *, as_jso
 
 
 def _change(
-    connection: Connection, iccid: str, verb: str, body: dict[str, Json], *, as_json: bool
+    connection: Connection,
+    iccid: str,
+    verb: str,
+    body: dict[str, Json],
+    *,
+    as_json: bool,
+    said: str | None = None,
 ) -> None:
     with connection.client() as client:
         done = client.post(f"/v1/sims/{in_path(iccid)}/{verb}", body)
     is_paused = ", paused" if done.get("is_paused") else ""
-    show_done(done, f"card {iccid} is {done.get('state')}{is_paused}", as_json=as_json)
+    show_done(done, said or f"card {iccid} is {done.get('state')}{is_paused}", as_json=as_json)
 
 
 sims.add_command(locks)
