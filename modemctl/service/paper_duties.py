@@ -8,10 +8,12 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
-from modemctl.errors import StoreError, TamperedError
+from modemctl.errors import PolicyRefused, StoreError, TamperedError
 from modemctl.model import EventKind
 from modemctl.policy.paper_periods import quarter_before, quarter_of
 from modemctl.service.paper_orders import PaperRules
+from modemctl.service.principal import Principal, Scope
+from modemctl.service.self_tests import DutyView
 from modemctl.store import Connection, Store, Tx, exports, figures
 from modemctl.store.papers import PaperKind, last_filed
 
@@ -29,6 +31,13 @@ POLICIES: Final[Mapping[PaperKind, str]] = {
     PaperKind.EXPORT: "SEC-09",
 }
 """The rule that each duty serves."""
+
+_NAMES: Final[Mapping[PaperKind, str]] = {
+    PaperKind.QUARTER: "report_quarter",
+    PaperKind.ACCESS: "report_access",
+    PaperKind.STOCKTAKE: "report_stocktake",
+    PaperKind.EXPORT: "export_review",
+}
 
 _EVERY: Final = 3_600.0  # seconds between two looks
 _QUARTERS_BACK: Final = 4
@@ -63,6 +72,21 @@ class DutyWatch:
             await self._store.write(lambda tx: _tell(tx, new))
         self.late = late
 
+    async def list_duties(self, who: Principal) -> Sequence[DutyView]:
+        """The reports that are filed regularly, and the exports that are looked at again.
+
+        Raises:
+            NotPermitted: without `modems:read`, as other duties.
+            PolicyRefused: SEC-05, a report's row was altered.
+        """
+        who.require(Scope.MODEMS_READ)
+        store, now = self._store, self._store.clock.now()
+        try:
+            return await store.read(lambda conn: _duties(conn, store, self._rules, now))
+        except TamperedError as error:
+            cure = "modemctl audit verify"
+            raise PolicyRefused("SEC-05", str(error), cure=cure) from None
+
     def counts(self) -> Mapping[str, int]:
         """How many of each kind are overdue, for metrics; from any thread."""
         return {kind.value: n for kind, n in self.late.items()}
@@ -91,6 +115,30 @@ def overdue(
     found = {kind: int(late) for kind, late in is_late.items()}
     found[PaperKind.QUARTER] = _unfiled_quarters(conn, store, rules, now)
     return {**found, PaperKind.EXPORT: exports.count_due(conn, now)}
+
+
+def _duties(conn: Connection, store: Store, rules: PaperRules, now: datetime) -> Sequence[DutyView]:
+    """Each duty, by whom its report was filed last, and whether one is overdue.
+
+    Raises:
+        TamperedError: a report's row was altered.
+    """
+    late = overdue(conn, store, rules, now)
+    found = []
+    for kind, policy in POLICIES.items():
+        filed = last_filed(conn, store.vault, kind, None)
+        found.append(
+            DutyView(
+                duty=_NAMES[kind],
+                policy=policy,
+                done_at=None if filed is None else filed.filed_at,
+                done_by=None if filed is None else filed.filed_by,
+                turn_from=None,
+                is_due=bool(late[kind]),
+                is_overdue=bool(late[kind]),
+            )
+        )
+    return found
 
 
 def _unfiled_quarters(conn: Connection, store: Store, rules: PaperRules, now: datetime) -> int:

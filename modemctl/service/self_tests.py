@@ -61,13 +61,16 @@ class SelfTestView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DutyView:
-    """A regular duty. `turn_from` is when the present turn began; `done_by` null: never yet."""
+    """A regular duty. `done_by` null: never yet.
 
-    duty: Duty
+    `turn_from` is when the present turn began; null for one that counts from when it was done.
+    """
+
+    duty: str
     policy: str
     done_at: datetime | None
     done_by: str | None
-    turn_from: datetime
+    turn_from: datetime | None
     is_due: bool
     is_overdue: bool
 
@@ -134,7 +137,7 @@ class SelfTests:
             is_first = row is None or not row.done_by
             views.append(
                 DutyView(
-                    duty=duty,
+                    duty=duty.value,
                     policy=turn.policy,
                     done_at=None if is_first else done_at,
                     done_by=None if row is None or is_first else row.done_by,

@@ -190,6 +190,15 @@ async def test_the_form_of_a_batch_shows_text_approvals_and_filing(bench, tmp_pa
     del office
 
 
+async def duty_of(client):
+    """The quarter's summary in the one list of all duties, beside the self-test."""
+    found = (await client.get("/v1/duties")).json()
+    assert [one["duty"] for one in found] == [
+        "self_test", "report_quarter", "report_access", "report_stocktake", "export_review",
+    ]  # fmt: skip
+    return found[1]
+
+
 async def test_a_quarter_is_overdue_until_somebody_else_received_its_summary(bench, tmp_path):
     await fill(bench)
     papers = bench.services.papers
@@ -208,7 +217,10 @@ async def test_a_quarter_is_overdue_until_somebody_else_received_its_summary(ben
         assert refused.json()["policy"] == "SMS-05"
         assert (await papers.overdue())["quarter"] == 1
     async with bench.client(other) as client:
+        assert (await duty_of(client))["is_overdue"]
         assert (await client.post(path, json={"reference": "41"})).status_code == 200
+        done = await duty_of(client)
+        assert (done["is_overdue"], done["done_by"]) == (False, "auditor-all")
     assert (await papers.overdue())["quarter"] == 0
     alarms = await bench.store.read(
         lambda conn: conn.exec_driver_sql(
