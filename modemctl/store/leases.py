@@ -147,7 +147,7 @@ class _Round:
     ) -> None:
         self._tx, self._rules, self._book = tx, rules, Book(tx, rules.quota)
         self._iccids = [request.iccid for request in requests]
-        self._cards = read_cards(tx, self._iccids, rules.quota.zone)
+        self._cards = read_cards(tx, self._iccids, rules)
         self._stops = standing(tx.conn, tx.vault, rules.stops)
         queues = _running(tx, rules, self._stops, only)
         self._card_scopes = {

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from sqlalchemy import Connection, String, bindparam, select
+from sqlalchemy import Connection, RowMapping, String, bindparam, select
 
 from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.model import BatchId
 from modemctl.policy.approvals import ApprovalRules, VerifiedBatch, verify_batch
-from modemctl.store import parties
+from modemctl.store import parties, sims
 from modemctl.store.engine import UNREAD, UNREADABLE
 from modemctl.store.evidence import read_evidence
 from modemctl.store.tables import approval, approver_key, authorisation, batch, confirmation
@@ -25,6 +25,7 @@ from modemctl.vault import Vault
 _Rows: TypeAlias = tuple[tuple[object, ...], ...]
 
 _REMEMBERED: Final = 256  # batches; more than ever run at the same time
+_REMEMBERED_CARDS: Final = 1_024  # two for each bay of the largest bank
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,21 @@ class ProofBook:
     def __init__(self, rules: ApprovalRules) -> None:
         self._rules = rules
         self._known: dict[BatchId, _Remembered] = {}
+        self._cards: dict[object, tuple[object, ...]] = {}
+
+    def check_card(self, vault: Vault, row: RowMapping) -> None:
+        """As `sims.check_row`, once for the same words of a card's row.
+
+        Raises:
+            TamperedError: the row was not written by this controller.
+        """
+        words = tuple(row.values())
+        if self._cards.get(row["iccid"]) == words:
+            return
+        sims.check_row(vault, row)
+        if len(self._cards) >= _REMEMBERED_CARDS:
+            self._cards.clear()
+        self._cards[row["iccid"]] = words
 
     def verified(
         self, conn: Connection, vault: Vault, batch_ids: Collection[BatchId], *, now: datetime

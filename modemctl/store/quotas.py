@@ -107,10 +107,13 @@ class Book:
 
     def read_charges(self, charges: Iterable[Charge]) -> None:
         """Read what is needed to give these back."""
-        for charge in charges:
-            self._read_keys(charge.keys)
-            if charge.recipient is not None:
-                self._read_contacts(charge.keys, [charge.recipient])
+        met: dict[str, set[str | None]] = {}
+        for key, recipient in ((key, one.recipient) for one in charges for key in one.keys):
+            met.setdefault(key, set()).add(recipient)
+        self._read_keys(met)
+        for key, some in met.items():
+            if any(cap.measure is Measure.RECIPIENTS for cap in self._rules.caps_of_key(key)):
+                self._read_contacts([key], sorted(filter(None, some)))
 
     def lacks(
         self, scopes: Iterable[Scope], load: Load, *, without: Charge | None = None
@@ -205,8 +208,7 @@ class Book:
 
     def save(self) -> None:
         """Write all changes; call once, at the end."""
-        changes = [(key, n) for key, n in sorted(self._deltas.items()) if n]
-        if changes:
+        if changes := [(key, n) for key, n in sorted(self._deltas.items()) if n]:
             self._save_counts(changes)
         if self._changed:
             self._save_contacts()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import RowMapping, bindparam, literal_column, select, update
@@ -84,7 +84,7 @@ class CardFacts:
         )
 
 
-def read_cards(tx: Tx, iccids: Collection[Iccid], zone: tzinfo) -> Mapping[Iccid, CardFacts]:
+def read_cards(tx: Tx, iccids: Collection[Iccid], rules: SendingRules) -> Mapping[Iccid, CardFacts]:
     """The cards that the register knows of these; a row that was altered is not usable."""
     rows = tx.conn.execute(_CARDS, {"ids": sorted(set(iccids))}).mappings()
     return {
@@ -94,7 +94,7 @@ def read_cards(tx: Tx, iccids: Collection[Iccid], zone: tzinfo) -> Mapping[Iccid
             department=row["department"],
             carrier=row["carrier"],
             card_group=row["card_group"],
-            is_usable=_is_usable(tx, row, zone),
+            is_usable=_is_usable(tx, row, rules),
         )
         for row in rows
     }
@@ -112,14 +112,14 @@ def read_fitness(tx: Tx, bays: Collection[Bay]) -> Mapping[Bay, tuple[int | None
     }
 
 
-def _is_usable(tx: Tx, row: RowMapping, zone: tzinfo) -> bool:
+def _is_usable(tx: Tx, row: RowMapping, rules: SendingRules) -> bool:
     try:
-        sims.check_row(tx.vault, row)
+        rules.proofs.check_card(tx.vault, row)
     except TamperedError:
         return False
     state, until = CardState(row["state"]), row["lease_until"]
-    is_fit = (unfitness(state, row["verified_at"]) or lease_fault(until, tx.now, zone)) is None
-    return is_fit and not row["is_paused"] and not row["is_reserved"]
+    fault = unfitness(state, row["verified_at"]) or lease_fault(until, tx.now, rules.quota.zone)
+    return fault is None and not row["is_paused"] and not row["is_reserved"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,7 +106,7 @@ class _Gate:
         self._batches = self._rules.proofs.verified(
             tx.conn, tx.vault, {one.batch_id for one in requests}, now=tx.now
         )
-        self._cards = read_cards(tx, iccids, self._rules.quota.zone)
+        self._cards = read_cards(tx, iccids, self._rules)
         self._shut = why_shut(tx, self._rules)
         self._stops = standing(tx.conn, tx.vault, self._rules.stops)
         indexes = sorted({one.recipient_bidx for one in requests})

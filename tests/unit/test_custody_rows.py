@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Boolean, Date, Integer, LargeBinary, delete, insert, select, update
+from sqlalchemy import Boolean, Integer, LargeBinary, delete, insert, select, update
 
 from modemctl.config.settings import HoursSettings, Weekday
 from modemctl.lifecycle import CardState
@@ -14,9 +14,10 @@ from modemctl.policy.custody import WorkingDays
 from modemctl.store import custody as rows
 from modemctl.store import segments, sims
 from modemctl.store.tables import custody, sim, to_ms
-from modemctl.store.tables.schema import UtcMs
+from modemctl.store.tables.schema import Day, UtcMs
 from modemctl.vault import Vault
 from tests.support.apis import open_api
+from tests.support.benches import rules
 from tests.support.card_people import open_desk
 from tests.support.stores import MASTER_KEY, open_store, take_back
 from tests.unit.test_audits import check, tamper
@@ -60,7 +61,7 @@ def other_value(column, value: object) -> object:
             return not value
         case Integer():
             return int(value or 0) + 1
-        case Date():
+        case Day():
             return (value or date(2026, 1, 1)) + timedelta(days=1)
         case UtcMs():
             return (value or datetime(2026, 1, 1, tzinfo=UTC)) + timedelta(milliseconds=1)
@@ -71,17 +72,18 @@ def other_value(column, value: object) -> object:
 
 @pytest.mark.parametrize("name", [one.name for one in sims.SEALED if one.name != "iccid"])
 async def test_a_card_of_which_one_column_was_changed_carries_nothing(tmp_path, name):
-    column = sim.c[name]
+    """Also by who remembers the row as it was."""
+    column, known = sim.c[name], rules()
     async with open_store(tmp_path) as store:
         await whole_card(store)
         before = (await rows_of(store, sim))[0][name]
-        facts = await store.write(lambda tx: segments.read_cards(tx, [CARD], UTC))
+        facts = await store.write(lambda tx: segments.read_cards(tx, [CARD], known))
         assert name in {"is_reserved", "is_paused"} or facts[CARD].is_usable
     after = {"state": "returned", "ownership": "owned"}.get(name, other_value(column, before))
     tamper(tmp_path, update(sim).values({name: after}))
     async with open_store(tmp_path) as store:
         shown = await store.read(lambda conn: sims.read(conn, store.vault, CARD))
-        facts = await store.write(lambda tx: segments.read_cards(tx, [CARD], UTC))
+        facts = await store.write(lambda tx: segments.read_cards(tx, [CARD], known))
     assert not shown.is_intact
     assert not facts[CARD].is_usable
 

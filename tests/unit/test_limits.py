@@ -5,6 +5,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.dialects import sqlite
 
 from modemctl.config import Settings
@@ -22,8 +23,10 @@ from modemctl.policy.quotas import (
     setting_of,
 )
 from modemctl.store import leases, quotas, segments, sweeps
+from modemctl.store.charges import Charge
 from modemctl.store.leases import Leased, LeaseRequest, Nothing
 from modemctl.store.outcomes import Doubtful, NotSent, Took
+from modemctl.store.quotas import Book
 from modemctl.store.segments import Release
 from modemctl.store.submits import Cleared, NotYet
 from tests.support.approved import SALES, amend_cards, numbers
@@ -146,6 +149,30 @@ async def test_known_recipients_are_found_by_their_whole_key(tmp_path):
         query = f"EXPLAIN QUERY PLAN {compiled}"
         plan = await store.read(lambda conn: conn.exec_driver_sql(query).all())
     assert [row[3].rpartition(" (")[2] for row in plan] == ["scope=? AND span=? AND recipient=?)"]
+
+
+@pytest.mark.parametrize("measure", [Measure.MESSAGES, Measure.RECIPIENTS])
+async def test_whom_a_scope_knows_is_asked_once_for_a_set_where_recipients_count(tmp_path, measure):
+    """A query a charge was a tenth of what a message costs."""
+    asked: list[str] = []
+    async with bench(tmp_path, quota=limits(ScopeKind.DEPARTMENT, 9, measure)) as b:
+        await b.batch(4)
+        leases_ = await b.lease(*CARDS[:4])
+        engine = b.store._writer_engine
+
+        @event.listens_for(engine, "before_cursor_execute")
+        def note(conn, cursor, statement, *_) -> None:
+            if statement.startswith("SELECT quota_contact"):
+                asked.append(statement)
+
+        charges = [Charge.of(b.store.vault, await charge_row(b, one)) for one in leases_]
+        await b.store.write(lambda tx: Book(tx, b.rules.quota).read_charges(charges))
+    assert len(asked) == (measure is Measure.RECIPIENTS)
+
+
+async def charge_row(b, one: Leased):
+    row = await b.row(one.segments[0][0])
+    return row._mapping
 
 
 async def test_the_last_recipient_of_a_day_leaves_where_the_clocks_differ(tmp_path):
