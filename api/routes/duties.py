@@ -113,7 +113,7 @@ async def confirm_register(who: Who, of: Of, body: ConfirmedDepartment) -> None:
     await of.register_checks.confirm(who, body.department)
 
 
-@router.get("/duties", responses=problems(404), openapi_extra=needs(Scope.MODEMS_READ))
+@router.get("/duties", responses=problems(), openapi_extra=needs(Scope.MODEMS_READ))
 async def list_duties(who: Who, of: Of) -> Sequence[DutyView]:
     """Regular duties, reports to file too: when each was done last, whether it waits or is late."""
     return [*await of.self_tests.list_duties(who), *await of.papers.watch.list_duties(who)]
