@@ -220,7 +220,7 @@ def _form_lines(
         (words("submitted_at"), order.moment(line.created_at)),
         (words("category"), words.of("category", header.category)),
         (words("department"), header.department),
-        (words("party"), header.party),
+        (words("party"), words.of("party", header.party)),
         (words("drafter"), names.get(header.drafter, header.drafter)),
         (words("operator"), line.operator),
         (words("window"), window),
@@ -232,7 +232,8 @@ def _form_lines(
 
 def _range_lines(order: Order, header: BatchHeader) -> Sequence[tuple[str, str]]:
     words, totals = order.words, header.totals
-    why = "、".join(f"{reason} {n}" for reason, n in sorted(totals.removed_by.items()))
+    reasons = sorted(totals.removed_by.items())
+    why = "、".join(f"{words.of('removed', reason)} {n}" for reason, n in reasons)
     return [
         (words("messages"), str(totals.n_messages)),
         (words("segments"), str(totals.n_segments)),

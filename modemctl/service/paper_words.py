@@ -172,6 +172,40 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "duty_access": ("日志审查 (SEC-05)", "Screening of the log (SEC-05)"),
     "duty_stocktake": ("SIM 卡盘点 (SIM-11)", "Stock-take of cards (SIM-11)"),
     # closed sets
+    "party_own": ("本公司", "own"),
+    "removed_no number": ("无号码", "no number"),
+    "removed_letters or signs in the number": (
+        "号码含字母或符号",
+        "letters or signs in the number",
+    ),
+    "removed_a spreadsheet's rounded number, not the digits": (
+        "表格软件改写的号码",
+        "a spreadsheet's rounded number, not the digits",
+    ),
+    "removed_full-width digits": ("全角数字", "full-width digits"),
+    "removed_wrong length": ("位数不对", "wrong length"),
+    "removed_a landline": ("固定电话", "a landline"),
+    "removed_not a mobile number": ("非手机号码", "not a mobile number"),
+    "removed_a short code that is not on the allow-list": (
+        "未经允许的短号码",
+        "a short code that is not on the allow-list",
+    ),
+    "removed_duplicate": ("重复", "duplicate"),
+    "removed_opted out": ("已退订", "opted out"),
+    "removed_one of our own cards": ("本公司的卡", "one of our own cards"),
+    "removed_a variable has no value": ("缺少变量内容", "a variable has no value"),
+    "removed_the text for this line cannot be sent": (
+        "该行短信内容不能发送",
+        "the text for this line cannot be sent",
+    ),
+    "removed_needs more segments than the limits allow at once": (
+        "条数超过一次的限额",
+        "needs more segments than the limits allow at once",
+    ),
+    "removed_got as many messages as its limits allow until the window ends": (
+        "发送时段内已达限额",
+        "got as many messages as its limits allow until the window ends",
+    ),
     "category_notice": ("通知", "notice"),
     "category_promotion": ("推广", "promotion"),
     "category_other": ("其他", "other"),

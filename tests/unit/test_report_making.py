@@ -16,8 +16,9 @@ from pypdf import PdfReader
 
 from modemctl.lifecycle import CardState
 from modemctl.model import Iccid
-from modemctl.policy.papers import prove
-from modemctl.service.paper_words import DIGEST_LABELS
+from modemctl.policy.numbers import Rejection
+from modemctl.policy.papers import Lang, prove
+from modemctl.service.paper_words import DIGEST_LABELS, Words
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import sims
 from modemctl.store.sims import NewCard
@@ -167,13 +168,28 @@ async def test_an_unmasked_report_shows_persons_and_is_on_record(bench, tmp_path
     assert answer.status_code == 403
 
 
+@pytest.mark.parametrize("reason", Rejection)
+def test_why_a_number_was_taken_out_is_told_in_the_papers_language(reason):
+    assert Words(Lang.EN).of("removed", reason) == reason
+    assert not Words(Lang.ZH).of("removed", reason).isascii()
+
+
 async def test_the_form_of_a_batch_shows_text_approvals_and_filing(bench, tmp_path):
     office = await fill(bench)
     batch_id = (await bench.services.batches.list_batches(bench.admin, limit=1)).items[0].batch_id
     async with bench.client(await bench.token_of("operator")) as client:
         made = await ask(client, "batch", subject=batch_id, unmasked=True)
         text = text_of(await fetched(client, made, tmp_path))
-        for word in ("您的季度对账单已寄出", "drafter", "dm", "key-dm", "尚未存档", "综合部签收"):
+        words = (
+            "您的季度对账单已寄出",
+            "drafter",
+            "dm",
+            "key-dm",
+            "尚未存档",
+            "综合部签收",
+            "本公司",
+        )
+        for word in words:
             assert word in text, word
         filed = await client.post(
             f"/v1/reports/{made['report_id']}/receipt", json={"reference": "卷 2026-041"}
