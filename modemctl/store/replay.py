@@ -32,11 +32,13 @@ from modemctl.store.tables import (
     data_key,
     dual_request,
     elevation,
+    export_note,
     handover,
     incident,
     legal_hold,
     modem,
     opt_out,
+    paper,
     party_approval,
     policy_version,
     qualification,
@@ -272,6 +274,7 @@ CARD_ACTS: Final = (
 _CORRECTIONS: Final = frozenset({"sim.number", "sim.lease"})  # the state stays as it is
 _TYING: Final = frozenset({"bay.learn", "bay.bind"})
 _QUALIFYING: Final = ("hours", "score", "trained_on", "agreement_on", "failed_drills")
+_NOTED: Final = ("recipient", "purpose", "request_id", "review_note")
 _RULES: Final[Sequence[_Rule]] = (
     _Rule(
         table=account,
@@ -321,6 +324,30 @@ _RULES: Final[Sequence[_Rule]] = (
             "batch.expired": _set(BatchState.EXPIRED.value),
         },
         read=lambda row: (row["state"],),
+    ),
+    _Rule(  # the salt, without which no line is proved any more
+        table=batch,
+        subject=lambda row: str(row["batch_id"]),
+        acts={"batch.submit": _set("kept"), "purge.batch": _set("destroyed")},
+        read=lambda row: ("destroyed" if row["salt_nonce"] is None else "kept",),
+    ),
+    _Rule(
+        table=paper,
+        subject=lambda row: str(row["paper_id"]),
+        acts=dict.fromkeys(
+            ("report.ask", "report.make", "report.cancel", "report.file", "export.ask"),
+            lambda entry: (entry.details["subject"], entry.details.get("filed_reference")),
+        ),
+        read=lambda row: (row["subject"], row["filed_reference"]),
+    ),
+    _Rule(
+        table=export_note,
+        subject=lambda row: str(row["paper_id"]),
+        acts=dict.fromkeys(
+            ("export.ask", "export.review"),
+            lambda entry: tuple(entry.details[name] for name in _NOTED),
+        ),
+        read=lambda row: tuple(row[name] for name in _NOTED),
     ),
     _Rule(
         table=party_approval,

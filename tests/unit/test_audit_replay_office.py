@@ -100,6 +100,17 @@ async def test_a_cancelled_batch_of_yesterday_does_not_go_on_unseen(tmp_path):
     assert "(batch.cancel)" in fault
 
 
+async def test_a_salt_that_no_purge_destroyed_is_missed(tmp_path):
+    async with office_in(tmp_path) as office:
+        shown = await office.start(await office.approve(await office.submit()))
+        await office.batches.cancel(office.who["operator"], shown.batch.batch_id, "no more")
+        assert faults(tmp_path) == []
+    tamper(tmp_path, update(batch).values(salt_nonce=None))
+    (fault,) = faults(tmp_path)
+    assert fault.startswith(f"batch {shown.batch.batch_id}: the row was put back or changed")
+    assert "(batch.submit)" in fault
+
+
 @pytest.mark.parametrize("forged", [BatchState.HELD, BatchState.APPROVED, BatchState.RUNNING])
 async def test_a_state_that_modemctl_did_not_set_sends_nothing(tmp_path, forged):
     async with office_in(tmp_path) as office:

@@ -6,8 +6,11 @@ import httpx2
 import msoffcrypto
 import openpyxl
 import pytest
+from sqlalchemy import delete, update
 
 from modemctl.service.principal import ROLES, Scope
+from modemctl.store.replay import replay
+from modemctl.store.tables import export_note, paper
 from tests.support.apis import ApiBench
 from tests.unit.test_report_making import HOLDERS, ICCIDS, fill, until_done, working
 
@@ -142,6 +145,33 @@ async def test_an_export_is_due_for_review_until_somebody_else_looked(bench):
         refused = await client.get(f"/v1/reports/{export_id}/file")
         assert refused.status_code == 404
     assert (await papers.overdue())["export"] == 0
+
+
+async def missed(bench: ApiBench) -> list[str]:
+    """Lines of the ledger and reports that the audit log misses."""
+    found = await bench.store.read(lambda conn: list(replay(conn)))
+    return [one for one in found if one.startswith(("paper", "export_note"))]
+
+
+async def test_an_export_that_is_taken_out_of_the_ledger_is_missed(bench):
+    await fill(bench)
+    async with bench.client(await bench.token_of("exporter", "technician")) as client:
+        made = (await ask(client)).json()
+        export_id = made["export"]["report"]["report_id"]
+        await until_done(client, export_id)
+    async with bench.client(await bench.token_of("auditor")) as client:
+        note = {"note": "still needed"}
+        assert (await client.post(f"/v1/exports/{export_id}/review", json=note)).status_code == 200
+    assert await missed(bench) == []
+    forgotten = update(export_note).values(review_note=None)
+    await bench.store.write(lambda tx: tx.conn.execute(forgotten))
+    (fault,) = await missed(bench)
+    assert fault.startswith(f"export_note {export_id}: the row was put back or changed")
+    for table in (export_note, paper):
+        await bench.store.write(lambda tx, table=table: tx.conn.execute(delete(table)))
+    told = await missed(bench)
+    assert [one.split(":")[0] for one in told] == [f"paper {export_id}", f"export_note {export_id}"]
+    assert all("the row is missing" in one for one in told)
 
 
 async def test_what_an_export_must_say_is_asked_for(bench):
