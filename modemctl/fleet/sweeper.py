@@ -8,7 +8,7 @@ from typing import Final
 
 from modemctl.errors import StoreError
 from modemctl.model import BatchId, Topic
-from modemctl.store import Store, Tx, nodes, quotas, sweeps
+from modemctl.store import Store, Tx, count_purge, nodes, sweeps
 from modemctl.store.engine import UNREADABLE
 from modemctl.store.segments import SendingRules
 
@@ -57,7 +57,11 @@ class Sweeper:
             await self._store.write(self._beat)
         if now >= self._tidy_at:
             self._tidy_at = now + _TIDY
-            await self._store.write(lambda tx: quotas.purge(tx, self._rules.quota.zone))
+            while await self._store.write(self._purge) >= count_purge.PURGED:
+                continue  # others write between
+
+    def _purge(self, tx: Tx) -> int:
+        return count_purge.purge(tx, self._rules.quota.zone)
 
     def _beat(self, tx: Tx) -> None:
         nodes.beat(tx)

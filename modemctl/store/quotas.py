@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import (
@@ -55,9 +55,7 @@ from modemctl.store.steady import GAP
 from modemctl.store.tables import from_ms, quota, quota_contact, to_ms
 from modemctl.store.transaction import Tx
 
-__all__ = ["Bearer", "Book", "Caps", "Charge", "Load", "QuotaRules", "Shortage", "purge"]
-
-_KEPT: Final = {Span.MINUTE: 0, Span.HOUR: 0, Span.DAY: 40, Span.MONTH: 12}
+__all__ = ["Bearer", "Book", "Caps", "Charge", "Load", "QuotaRules", "Shortage"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -399,24 +397,6 @@ class Book:
             self._tx.conn.execute(insert(quota), fresh)
         after = [(scope, GAP, at, 1) for scope, at in self._last_submits.items()]
         _reseal(self._tx, quota, before, after)
-
-
-def purge(tx: Tx, zone: tzinfo) -> int:
-    """Forget buckets that count no more; returns how many rows went."""
-    n = 0
-    for table in (quota, quota_contact):
-        stale = [
-            and_(
-                table.c.span.in_([column_of(measure, span) for measure in Measure]),
-                table.c.bucket < first_bucket(span, tx.steady, zone) - kept,
-            )
-            for span, kept in _KEPT.items()
-        ]
-        gone = tx.conn.execute(select(*table.c).where(or_(*stale))).all()
-        if gone:
-            n += tx.conn.execute(delete(table).where(or_(*stale))).rowcount
-            _reseal(tx, table, gone, ())
-    return n
 
 
 def _reseal(

@@ -21,8 +21,9 @@ from modemctl.policy.quotas import (
     bucket_of,
     fits_at,
 )
+from modemctl.store.count_purge import purge
 from modemctl.store.engine import create_engines
-from modemctl.store.quotas import Book, Charge, Shortage, purge
+from modemctl.store.quotas import Book, Charge, Shortage
 from modemctl.store.tables import metadata
 from modemctl.store.transaction import Tx
 from modemctl.vault import Vault

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select, update
 from modemctl.lifecycle import ModemState, SegmentState
 from modemctl.model import Category, Iccid
 from modemctl.policy.quotas import Bearer, Cap, Caps, Measure, QuotaRules, ScopeKind, Span
-from modemctl.store import leases, modems, outcomes, quotas, segments, sims, submits, sweeps
+from modemctl.store import count_purge, leases, modems, outcomes, segments, sims, submits, sweeps
 from modemctl.store.leases import Leased, LeaseRequest, Nothing
 from modemctl.store.messages import Resolution, resolve_doubts
 from modemctl.store.outcomes import Doubtful, NotSent, Outcome, Took
@@ -300,7 +300,7 @@ class Walk:
 
     def purge(self) -> None:
         with self.tx() as tx:
-            quotas.purge(tx, ZONE)
+            count_purge.purge(tx, ZONE)
 
     def hand_over(self) -> None:
         """A card changes hands."""
