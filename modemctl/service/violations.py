@@ -425,7 +425,8 @@ def _refuse(why: str | None) -> None:
 
 def _require_state(one: Case, state: CaseState) -> None:
     if one.state is not state:
-        raise Conflict(f"the case is {one.state}", field="state", value=one.state)
+        rule = f"the case is {one.state}, this is for one that is {state}"
+        raise Conflict(rule, field="state", cure=f"modemctl case show {one.case_id}")
 
 
 def _check_grade(grade: int, amount_fen: int | None) -> None:
