@@ -119,7 +119,8 @@ def export(
     with connection.client() as client:
         body: dict[str, Json] = {"request_id": request_id, "since": since, "until": until}
         client.save("/v1/audit/export", out, body=body)
-    click.echo(f"written: {out}; check it with: modemctl audit verify --bundle {out}")
+    check = f"modemctl audit verify --bundle {out} --public-key KEY"
+    click.echo(f"written: {out}; check it with: {check} (KEY: modemctl audit key)")
 
 
 @audit.command(epilog="Example: modemctl audit sample --since 2026-11-16T00:00:00Z")
@@ -162,12 +163,16 @@ def _verify_bundle(path: Path, public_key: str | None) -> Record:
     from modemctl.vault import public_key as key_of
 
     try:
-        octets = bytes.fromhex(public_key or "")
-        with path.open("rb") as file:
-            found = check(file, key_of(octets))
-    except ValueError as error:
+        key = key_of(bytes.fromhex(public_key or ""))
+    except ValueError:
         cure = "--public-key takes what modemctl audit key prints on the node's server"
-        raise Refusal(str(error), cure=cure) from None
+        raise Refusal("--public-key: must be 64 hexadecimal digits", cure=cure) from None
+    try:
+        with path.open("rb") as file:
+            found = check(file, key)
+    except ValueError as error:
+        cure = "copy it anew from who exported it; modemctl audit export writes such a file"
+        raise Refusal(f"{path}: {error}", cure=cure) from None
     return {
         "node_id": found.node_id,
         "n_entries": found.n_entries,

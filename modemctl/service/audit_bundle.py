@@ -116,7 +116,7 @@ def check(lines: Iterable[bytes], key: Ed25519PublicKey) -> Checked:
         closing = _read(source, key, known)
         known.faults += _closing_faults(closing, key, known)
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"this is no whole export of an audit log: {error}") from error
+        raise ValueError("this is no whole export of an audit log") from error
     return Checked(
         node_id=str(opening["node"]),
         public_key=str(opening["public_key"]),

@@ -323,6 +323,17 @@ def test_offline_verification_sees_an_edited_entry(site: Path) -> None:
     assert "FAULTS" in done.out
 
 
+def test_a_wrong_key_and_a_cut_file_of_an_export_are_told_apart(tmp_path: Path) -> None:
+    part = tmp_path / "q4"
+    part.write_bytes(b'{"kind": "mod')
+    for key in ([], ["--public-key", "zz"], ["--public-key", "aa"]):
+        done = call("audit", "verify", "--bundle", part, *key)
+        assert (done.status, "--public-key: must be 64" in done.err) == (1, True)
+    said = call("audit", "verify", "--bundle", part, "--public-key", "aa" * 32).err
+    assert "q4: this is no whole export" in said
+    assert "--public-key" not in said
+
+
 def test_signing_key_pair_is_private_and_never_overwritten(tmp_path: Path) -> None:
     pem = tmp_path / "wang.pem"
     assert call("key", "signing", pem).status == 0
