@@ -15,7 +15,7 @@ from sqlalchemy import Connection, RowMapping, Table, bindparam, func, select
 
 from modemctl.lifecycle import BatchState, CardState
 from modemctl.policy.admission import AdmissionState
-from modemctl.policy.dual import DualState
+from modemctl.policy.dual import OPEN, DualState
 from modemctl.store import custody
 from modemctl.store.accounts import AccountState
 from modemctl.store.engine import UNREADABLE
@@ -161,6 +161,12 @@ def _is_tie_of(said: _Said, iccid: object) -> bool:
 
 def _set(*values: object) -> _Act:
     return lambda _entry: values
+
+
+def _decided(state: DualState) -> _Act:
+    """What was over had been put back when it was decided anew: no row is right after that."""
+    opened = {None, *((one.value,) for one in OPEN)}
+    return lambda entry: (state.value,) if entry.before in opened else ("over",)
 
 
 def _gone(_entry: _Entry) -> None:
@@ -415,10 +421,10 @@ _RULES: Final[Sequence[_Rule]] = (
         subject=lambda row: str(row["request_id"]),
         acts={
             "request.ask": _set(DualState.ASKED.value),
-            "request.confirm": _set(DualState.CONFIRMED.value),
-            "request.refuse": _set(DualState.REFUSED.value),
-            "request.withdraw": _set(DualState.WITHDRAWN.value),
-            "request.spend": _set(DualState.SPENT.value),
+            "request.confirm": _decided(DualState.CONFIRMED),
+            "request.refuse": _decided(DualState.REFUSED),
+            "request.withdraw": _decided(DualState.WITHDRAWN),
+            "request.spend": _decided(DualState.SPENT),
         },
         read=lambda row: (row["state"],),
     ),

@@ -296,6 +296,21 @@ async def test_a_spent_permit_of_yesterday_is_named_by_the_verifier(tmp_path):
     assert "(request.spend)" in fault
 
 
+async def test_a_permit_that_was_put_back_and_spent_twice_is_named_by_the_verifier(tmp_path):
+    async with open_store(tmp_path) as store:
+        desk = Desk(store, Dual(store), None, None)
+        desk.anna = await desk.person("anna", "technician")
+        desk.bert = await desk.person("bert", "technician")
+        request_id = await desk.permit()
+        (row,) = await rows_of(store, dual_request)
+        await desk.take(desk.anna, request_id)
+        again = update(dual_request).values(row)
+        await store.write(lambda tx: tx.conn.execute(again))
+        await desk.take(desk.anna, request_id)
+    (fault,) = faults(tmp_path)
+    assert fault.startswith(f"dual_request {request_id}: the row was put back or changed")
+
+
 async def key_from(desk: Desk, issuer: Principal, owner: Principal) -> str:
     accounts = Accounts(desk.store, general_department="general")
     return (await accounts.issue_key(issuer, owner.account_id)).key.key_id
