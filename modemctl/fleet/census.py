@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
-from modemctl.errors import StoreError
 from modemctl.policy.duties import TURNS, is_overdue
 from modemctl.policy.quotas import QuotaRules
 from modemctl.store import Connection, Store, counts, duties, headroom, register_faults
 from modemctl.store.counts import Counts
+from modemctl.store.engine import UNREADABLE
 from modemctl.telemetry import BankSnapshot
 
 _CENSUS_EVERY: Final = 10.0  # seconds
@@ -30,9 +30,9 @@ class Census:
         self._register_faults: Mapping[str, int] = {}
 
     async def run(self) -> None:
-        """Count until cancelled; a store that fails leaves the last figures."""
+        """Count until cancelled; a store that fails, or an odd row, leaves the last figures."""
         while True:
-            with suppress(StoreError):
+            with suppress(*UNREADABLE):  # no figure is worth a daemon
                 self._counts = await self._store.read(counts.read)
                 self._limits = await self._store.read(
                     lambda conn: headroom.pressure(self._store.view(conn), self._quota)

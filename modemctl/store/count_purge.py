@@ -35,7 +35,6 @@ def purge(tx: Tx, zone: tzinfo) -> int:
         key = list(table.primary_key.columns)
         is_it = [column == bindparam(f"key_{column.name}") for column in key]
         rows = [{f"key_{column.name}": row[column.name] for column in key} for row in gone]
-        tx.conn.execute(delete(table).where(*is_it), rows)
+        n += tx.conn.execute(delete(table).where(*is_it), rows).rowcount
         tx.count(-count_seal.weight(tx.vault, table, [tuple(row.values()) for row in gone]))
-        n += len(gone)
     return n

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from modemctl.fleet.census import Census
 from modemctl.fleet.dispatcher import Job
 from modemctl.fleet.sweeper import Sweeper
 from modemctl.lifecycle import BatchState, SegmentState
+from modemctl.policy.quotas import Cap, Measure, QuotaRules, ScopeKind, Span
 from modemctl.store import batches
 from modemctl.store.engine import UNREAD
 from tests.support.approved import numbers
-from tests.support.benches import CARDS, Bench, bay_of, bench
+from tests.support.benches import CARDS, MANY, Bench, bay_of, bench
 from tests.support.scripted_modem import OK, ScriptedModem
 from tests.support.senders import at_work, until
 from tests.unit.test_dispatcher import dispatching
@@ -148,3 +150,22 @@ async def test_a_batch_is_held_where_its_clearance_meets_an_odd_count(tmp_path):
         assert shown is not None
         assert shown.state is BatchState.HELD
         assert UNREAD in shown.reason
+
+
+async def test_the_figures_of_an_odd_row_end_no_daemon(tmp_path):
+    async with bench(tmp_path) as b:
+        bad = await b.batch(2)
+        await b.batch(2, recipients=numbers(2, start=100))
+        damage(tmp_path, "UPDATE batch SET department = x'ff' WHERE batch_id = :b", b=bad)
+        limits = QuotaRules(
+            caps=MANY,
+            zone=b.rules.quota.zone,
+            more={ScopeKind.DEPARTMENT: (Cap(measure=Measure.SEGMENTS, span=Span.DAY, most=9),)},
+        )
+        census = Census(b.store, limits)
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(census.run())
+            await until(lambda: bool(census.snapshot().segments))
+            await asyncio.sleep(0.1)
+            assert not running.done()
+            running.cancel()
