@@ -7,11 +7,13 @@ import signal
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from modemctl.model import EventKind
+from modemctl.model import EventKind, Iccid
+from modemctl.store import elevations, sims
 from tests.support.apis import ApiBench, open_api, serving
 from tests.support.commands import Done, ask, environment
 
@@ -206,6 +208,30 @@ async def test_status_is_ready_and_counts(bench: ApiBench) -> None:
     record = json.loads(await good(bench, "status", "--json"))
     assert [one["title"] for one in record["incidents"]] == ["名单错误"]
     assert "INCIDENT: level 3, 名单错误; " in await good(bench, "status")
+
+
+async def test_a_corrected_number_is_told_as_such(bench: ApiBench) -> None:
+    card = Iccid("89860012345678901234")
+    await bench.store.write(lambda tx: sims.add(tx, [sims.NewCard(iccid=card)]))
+    said = await good(bench, "sims", "number", card, "13800000001", "--reason", "typo")
+    assert said == f"card {card} has its new number\n"
+
+
+async def test_elevations_name_their_persons(bench: ApiBench) -> None:
+    await good(bench, "account", "create", "ma", "--role", "operator")
+    made = json.loads(await good(bench, "account", "show", "ma", "--json"))
+    account_id, until = made["account_id"], bench.clock.now() + timedelta(hours=8)
+    await bench.store.write(
+        lambda tx: (
+            elevations.add(
+                tx, account_id=account_id, roles=["monitor"], valid_until=until, request_id="r"
+            )
+            and None
+        )
+    )
+    said = await good(bench, "elevation", "list")
+    assert " ma " in said
+    assert account_id not in said
 
 
 async def test_opt_outs_come_and_go(bench: ApiBench, tmp_path: Path) -> None:
