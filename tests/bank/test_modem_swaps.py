@@ -18,12 +18,10 @@ WHY = {"reason": "test"}
 class Desk:
     """Two persons at the daemon's API."""
 
-    def __init__(self, site: Site, first_token: str) -> None:
+    def __init__(self, site: Site, first_token: str, second_token: str) -> None:
         self._socket = str(site.socket)
         self._first = first_token
-        body = {"name": "second", "kind": "person", "roles": ["technician"]}
-        account = self.post("/v1/accounts", body)
-        self._second = self.post(f"/v1/accounts/{account['account_id']}/keys", {})["token"]
+        self._second = second_token
 
     def post(self, path: str, body: dict, *, second: bool = False) -> dict:
         token = self._second if second else self._first
@@ -67,7 +65,9 @@ def test_unknown_modems_are_refused_admitted_by_two_and_known_again_in_another_b
         put(tmp_path / "by-path", bank, "modem01", "modem02")
         enforce = {"bank__cards": '"enforce"', "bank__modems": '"enforce"'}
         site = Site(tmp_path / "site", str(tmp_path / "by-path" / "*"), **enforce)
-        first = site.write(lambda tx: bootstrap(tx, name="root"))
+        first, second = (
+            site.write(lambda tx, n=name: bootstrap(tx, name=n)) for name in ("root", "second")
+        )
         site.add_cards(tmp_path / "bank")
         known = facts(bank)
         cards = [Iccid(known[modem][1]) for modem in ("modem01", "modem02")]
@@ -81,7 +81,7 @@ def test_unknown_modems_are_refused_admitted_by_two_and_known_again_in_another_b
                 lambda: list(site.modems().values()) == [unknown] * 2, what="both refused"
             )
             assert [one[2] for one in facts(bank).values()] == [3, 3], "no PIN was tried"
-            desk = Desk(site, first.token)
+            desk = Desk(site, first.token, second.token)
             body = {"imeis": [one[0] for one in known.values()], **WHY}
             desk.post("/v1/admissions", body)
             desk.post("/v1/admissions", body)

@@ -112,14 +112,17 @@ def test_whatever_persons_do_only_two_of_them_admit_and_one_expels(engine, acts)
                 asked, is_in, is_out = None, False, True
             elif verb == "ask":
                 admissions.ask(tx, IMEI, by=person, reason="x")
-                asked, is_in, is_out = person, False, False
+                asked, is_in = (
+                    person,
+                    False,
+                )  # an expelled one stays out until a second person says yes
             elif known is not None and known.state is AdmissionState.REQUESTED:
                 if person == asked:
                     with pytest.raises(AssertionError):
                         admissions.approve(tx, known, by=person)
                 else:
                     admissions.approve(tx, known, by=person)
-                    is_in = True
+                    is_in, is_out = True, False
             after = admissions.read(conn, VAULT, IMEI)
             assert after is None or after.is_intact
             assert (refusal(ListMode.ENFORCE, IMEI, after) is None) is is_in

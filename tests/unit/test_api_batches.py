@@ -200,7 +200,7 @@ async def test_lists_of_batches_page_newest_first(bench, staff):
         ({"party": "somebody else"}, 403, "party", "SMS-09"),
         ({"text": "Send us your password now"}, 403, None, "SMS-12"),
         ({"recipients": []}, 422, "recipients", None),
-        ({"recipients": [{"to": 13800000001}]}, 422, "recipients.0.ListLine.to", None),
+        ({"recipients": [{"to": 13800000001}]}, 422, "recipients.0.to", None),
     ],
 )
 async def test_refusals_name_field_and_rule_and_keep_nothing(staff, changes, status, field, policy):

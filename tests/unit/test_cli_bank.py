@@ -223,7 +223,7 @@ async def test_modems_are_asked_for_listed_and_expelled(bench: ApiBench) -> None
     asked = await good(bench, "modems", "admit", imei, *why)
     assert asked == f"{imei} is requested: a second person has to admit it too\n"
     assert imei in await good(bench, "modems", "admitted", "--state", "requested")
-    async with bench.client(await bench.token_of("technician")) as second:
+    async with bench.client(await bench.token_of("technician", by=await bench.second())) as second:
         await second.post("/v1/admissions", json={"imeis": [imei], "reason": "checked"})
     assert await good(bench, "modems", "admit", imei, *why) == f"{imei} is admitted\n"
     assert await good(bench, "modems", "expel", imei, *why) == f"{imei} is expelled\n"
