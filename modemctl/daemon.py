@@ -11,21 +11,22 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from api.app import create_app
+from api.app import Services, create_app
 from api.server import serve
-from api.services import Services
 from drivers.family import Family
 from drivers.interface import Driver, EventSink
 from drivers.registry import probe
 from modemctl.clock import SystemClock
-from modemctl.config import OnDoubt, PurgeMode, Settings
+from modemctl.composition import make_services
+from modemctl.config import OnDoubt, Settings
 from modemctl.errors import ConfigError, StoreError
 from modemctl.fleet.breaking import Breakers
 from modemctl.fleet.census import Census
@@ -39,53 +40,13 @@ from modemctl.fleet.supervisor import Supervisor
 from modemctl.fleet.sweeper import Sweeper
 from modemctl.fleet.usb_notes import OffNotes
 from modemctl.policy.approvals import ApprovalRules
-from modemctl.policy.custody import WorkingDays
 from modemctl.policy.hours import Quiet, is_quiet
 from modemctl.policy.numbers import NumberRules
 from modemctl.policy.quotas import QuotaRules
-from modemctl.service.accounts import Accounts
-from modemctl.service.admissions import Admissions
-from modemctl.service.audit_export import AuditExports
 from modemctl.service.audit_watch import AuditWatch
 from modemctl.service.audits import Audits
-from modemctl.service.authorities import Authorities
-from modemctl.service.batches import Batches
-from modemctl.service.calls import Calls
-from modemctl.service.card_endings import Endings
-from modemctl.service.custody import Custody
-from modemctl.service.doubt import Doubts
-from modemctl.service.dual import DualKind
-from modemctl.service.erasures import Erasures
+from modemctl.service.chores import kept
 from modemctl.service.events import Events
-from modemctl.service.exports import Exports
-from modemctl.service.handovers import Handovers
-from modemctl.service.health import Health
-from modemctl.service.histories import Histories
-from modemctl.service.holds import Holds
-from modemctl.service.inbox import Inbox
-from modemctl.service.incidents import Incidents, Office
-from modemctl.service.keyring import Keyring
-from modemctl.service.limits import Limits
-from modemctl.service.locks import Locks
-from modemctl.service.messages import Messages
-from modemctl.service.modems import Modems
-from modemctl.service.offboarding import Offboarding
-from modemctl.service.optouts import OptOuts
-from modemctl.service.packages import Packages
-from modemctl.service.paper_orders import PaperRules
-from modemctl.service.papers import Papers
-from modemctl.service.parties import Parties
-from modemctl.service.people import open_people
-from modemctl.service.pin_reveals import PinReveals
-from modemctl.service.policies import Policies
-from modemctl.service.puks import Puks
-from modemctl.service.purges import Purges, retention
-from modemctl.service.register_checks import RegisterChecks
-from modemctl.service.self_tests import SelfTests
-from modemctl.service.sims import Sims
-from modemctl.service.stops import StopMemory, Stops
-from modemctl.service.submission import SubmissionRules
-from modemctl.service.violations import Cases
 from modemctl.store import (
     CommitReport,
     Store,
@@ -238,113 +199,6 @@ class Fleet:
         )
 
 
-def make_services(
-    store: Store,
-    settings: Settings,
-    audit_key: AuditKey,
-    memory: StopMemory,
-    telemetry: Telemetry,
-) -> Services:
-    """One of each service; `memory` is the gate's."""
-    rules = SubmissionRules.of(settings)
-    general = settings.approvals.general_department
-    numbers = rules.numbers()
-    audits = Audits(
-        store,
-        audit_public_key=audit_key.public_octets(),
-        head_file=settings.paths.state_dir / "audit.head",
-    )
-    papers = Papers(
-        store,
-        PaperRules.of(settings),
-        folder=settings.paths.state_dir / "reports",
-        audits=audits,
-    )
-    policies = Policies(store, settings.policy())
-    people = open_people(
-        store,
-        settings,
-        performers={
-            DualKind.POLICY_CHANGE: policies.perform,
-            DualKind.THIRD_PARTY: Parties(own_party=settings.approvals.own_party).perform,
-        },
-        on_odd=lambda odd: telemetry.count("modemctl_accounts_frozen_total", reason=odd.value),
-    )
-    zone = ZoneInfo(settings.site.timezone)
-    office = Office(
-        stops=Stops(store, general_department=general, memory=memory),
-        modems=Modems(store),
-        admissions=Admissions(store),
-        accounts=Accounts(
-            store,
-            general_department=general,
-            needs_training=settings.people.require_training,
-        ),
-        authorities=Authorities(store, general_department=general),
-        batches=Batches(store, rules),
-    )
-    return Services(
-        batches=office.batches,
-        messages=Messages(store, rules),
-        doubts=Doubts(store, general_department=general),
-        opt_outs=OptOuts(store, numbers),
-        modems=office.modems,
-        admissions=office.admissions,
-        sims=Sims(store, numbers=numbers, zone=zone),
-        custody=Custody(store, numbers=numbers),
-        endings=Endings(store),
-        histories=Histories(store, days=WorkingDays.of(settings.hours, zone)),
-        offboarding=Offboarding(store),
-        stops=office.stops,
-        incidents=Incidents(store, office),
-        handovers=Handovers(store),
-        cases=Cases(store, WorkingDays.of(settings.hours, zone)),
-        limits=Limits(store, rules.quota),
-        register_checks=RegisterChecks(
-            store, numbers=numbers, zone=ZoneInfo(settings.site.timezone)
-        ),
-        self_tests=SelfTests(store, numbers=numbers, zone=ZoneInfo(settings.site.timezone)),
-        locks=Locks(store),
-        puks=Puks(store),
-        dual=people.dual,
-        policies=policies,
-        inbox=Inbox(store, numbers=numbers),
-        calls=Calls(store, numbers=numbers),
-        gate=people.gate,
-        behaviour=people.behaviour,
-        freezing=people.freezing,
-        elevations=people.elevations,
-        accounts=office.accounts,
-        authorities=office.authorities,
-        grants=people.grants,
-        operators=people.operators,
-        qualifications=people.qualifications,
-        events=Events(store, keep_days=settings.retention.events_days, general_department=general),
-        audits=audits,
-        papers=papers,
-        exports=Exports(
-            store,
-            papers,
-            bulk_rows=settings.exports.bulk_rows,
-            review_every=timedelta(days=settings.exports.review_days),
-        ),
-        audit_exports=AuditExports(
-            store, site_id=settings.site.id, audit_public_key=audit_key.public_octets()
-        ),
-        health=Health(store),
-        holds=Holds(store, numbers=numbers),
-        purges=Purges(
-            store,
-            retention=retention(settings.retention),
-            is_automatic=settings.retention.purge is PurgeMode.AUTOMATIC,
-        ),
-        erasures=Erasures(store, numbers=numbers),
-        pin_reveals=PinReveals(store),
-        packages=Packages(store, numbers=numbers, site_id=settings.site.id, key=audit_key),
-        keyring=Keyring(store, master_key_file=settings.paths.master_key_file),
-    )
-
-
 async def _run_on(
     store: Store,
     settings: Settings,
@@ -383,20 +237,13 @@ async def _run_on(
                     group.create_task(fleet.dispatcher.run(), name="dispatcher"),
                     group.create_task(fleet.sweeper.run(), name="sweeper"),
                     group.create_task(sample_loop_lag(telemetry), name="loop lag"),
-                    group.create_task(census.run(), name="census"),
-                    group.create_task(services.incidents.watch(), name="incidents"),
-                    group.create_task(watch.run(), name="clock"),
-                    group.create_task(services.cases.watch(), name="cases"),
-                    group.create_task(_keep_evidence(services.audits), name="audit head"),
-                    group.create_task(audit_watch.run(), name="audit watch"),
-                    group.create_task(_forget_events(services.events), name="events"),
-                    group.create_task(services.batches.tidy(), name="drafts"),
-                    group.create_task(services.purges.run(), name="purge"),
-                    group.create_task(services.self_tests.keep(), name="self-tests"),
-                    group.create_task(services.keyring.run(), name="keys"),
-                    group.create_task(services.papers.run(), name="reports"),
-                    group.create_task(services.papers.watch.run(), name="overdue reports"),
                     group.create_task(_feed_watchdog(store, manager), name="watchdog"),
+                    group.create_task(_keep_evidence(services.audits), name="audit head"),
+                    group.create_task(watch.run(), name="clock"),
+                    *(
+                        group.create_task(kept(name, chore), name=name)
+                        for name, chore in _office_chores(services, census, audit_watch)
+                    ),
                 ]
                 supervision = group.create_task(fleet.supervisor.run(), name="supervisor")
                 group.create_task(
@@ -415,6 +262,25 @@ async def _run_on(
     await store.write(nodes.stop)
     await _note_head(services.audits)
     return not fleet.supervisor.has_left_behind
+
+
+def _office_chores(
+    services: Services, census: Census, audit_watch: AuditWatch
+) -> Sequence[tuple[str, Callable[[], Awaitable[None]]]]:
+    """What is done beside sending and receiving, and must end neither."""
+    return (
+        ("census", census.run),
+        ("incidents", services.incidents.watch),
+        ("cases", services.cases.watch),
+        ("audit watch", audit_watch.run),
+        ("events", partial(_forget_events, services.events)),
+        ("drafts", services.batches.tidy),
+        ("purge", services.purges.run),
+        ("self-tests", services.self_tests.keep),
+        ("keys", services.keyring.run),
+        ("reports", services.papers.run),
+        ("overdue reports", services.papers.watch.run),
+    )
 
 
 def _settle_memory() -> None:

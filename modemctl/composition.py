@@ -1,0 +1,164 @@
+"""One of each service, over one store and one set of settings. No logic."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from api.services import Services
+from modemctl.config import PurgeMode, Settings
+from modemctl.policy.custody import WorkingDays
+from modemctl.service.accounts import Accounts
+from modemctl.service.admissions import Admissions
+from modemctl.service.audit_export import AuditExports
+from modemctl.service.audits import Audits
+from modemctl.service.authorities import Authorities
+from modemctl.service.batches import Batches
+from modemctl.service.calls import Calls
+from modemctl.service.card_endings import Endings
+from modemctl.service.custody import Custody
+from modemctl.service.doubt import Doubts
+from modemctl.service.dual import DualKind
+from modemctl.service.erasures import Erasures
+from modemctl.service.events import Events
+from modemctl.service.exports import Exports
+from modemctl.service.handovers import Handovers
+from modemctl.service.health import Health
+from modemctl.service.histories import Histories
+from modemctl.service.holds import Holds
+from modemctl.service.inbox import Inbox
+from modemctl.service.incidents import Incidents, Office
+from modemctl.service.keyring import Keyring
+from modemctl.service.limits import Limits
+from modemctl.service.locks import Locks
+from modemctl.service.messages import Messages
+from modemctl.service.modems import Modems
+from modemctl.service.offboarding import Offboarding
+from modemctl.service.optouts import OptOuts
+from modemctl.service.packages import Packages
+from modemctl.service.paper_orders import PaperRules
+from modemctl.service.papers import Papers
+from modemctl.service.parties import Parties
+from modemctl.service.people import open_people
+from modemctl.service.pin_reveals import PinReveals
+from modemctl.service.policies import Policies
+from modemctl.service.puks import Puks
+from modemctl.service.purges import Purges, retention
+from modemctl.service.register_checks import RegisterChecks
+from modemctl.service.self_tests import SelfTests
+from modemctl.service.sims import Sims
+from modemctl.service.stops import StopMemory, Stops
+from modemctl.service.submission import SubmissionRules
+from modemctl.service.violations import Cases
+from modemctl.store import (
+    Store,
+)
+from modemctl.telemetry import (
+    Telemetry,
+)
+from modemctl.vault import AuditKey
+
+
+def make_services(
+    store: Store,
+    settings: Settings,
+    audit_key: AuditKey,
+    memory: StopMemory,
+    telemetry: Telemetry,
+) -> Services:
+    """One of each service; `memory` is the gate's."""
+    rules = SubmissionRules.of(settings)
+    general = settings.approvals.general_department
+    numbers = rules.numbers()
+    audits = Audits(
+        store,
+        audit_public_key=audit_key.public_octets(),
+        head_file=settings.paths.state_dir / "audit.head",
+    )
+    papers = Papers(
+        store,
+        PaperRules.of(settings),
+        folder=settings.paths.state_dir / "reports",
+        audits=audits,
+    )
+    policies = Policies(store, settings.policy())
+    people = open_people(
+        store,
+        settings,
+        performers={
+            DualKind.POLICY_CHANGE: policies.perform,
+            DualKind.THIRD_PARTY: Parties(own_party=settings.approvals.own_party).perform,
+        },
+        on_odd=lambda odd: telemetry.count("modemctl_accounts_frozen_total", reason=odd.value),
+    )
+    zone = ZoneInfo(settings.site.timezone)
+    office = Office(
+        stops=Stops(store, general_department=general, memory=memory),
+        modems=Modems(store),
+        admissions=Admissions(store),
+        accounts=Accounts(
+            store,
+            general_department=general,
+            needs_training=settings.people.require_training,
+        ),
+        authorities=Authorities(store, general_department=general),
+        batches=Batches(store, rules),
+    )
+    return Services(
+        batches=office.batches,
+        messages=Messages(store, rules),
+        doubts=Doubts(store, general_department=general),
+        opt_outs=OptOuts(store, numbers),
+        modems=office.modems,
+        admissions=office.admissions,
+        sims=Sims(store, numbers=numbers, zone=zone),
+        custody=Custody(store, numbers=numbers),
+        endings=Endings(store),
+        histories=Histories(store, days=WorkingDays.of(settings.hours, zone)),
+        offboarding=Offboarding(store),
+        stops=office.stops,
+        incidents=Incidents(store, office),
+        handovers=Handovers(store),
+        cases=Cases(store, WorkingDays.of(settings.hours, zone)),
+        limits=Limits(store, rules.quota),
+        register_checks=RegisterChecks(store, numbers=numbers, zone=zone),
+        self_tests=SelfTests(store, numbers=numbers, zone=zone),
+        locks=Locks(store),
+        puks=Puks(store),
+        dual=people.dual,
+        policies=policies,
+        inbox=Inbox(store, numbers=numbers),
+        calls=Calls(store, numbers=numbers),
+        gate=people.gate,
+        behaviour=people.behaviour,
+        freezing=people.freezing,
+        elevations=people.elevations,
+        accounts=office.accounts,
+        authorities=office.authorities,
+        grants=people.grants,
+        operators=people.operators,
+        qualifications=people.qualifications,
+        events=Events(store, keep_days=settings.retention.events_days, general_department=general),
+        audits=audits,
+        papers=papers,
+        exports=Exports(
+            store,
+            papers,
+            bulk_rows=settings.exports.bulk_rows,
+            review_every=timedelta(days=settings.exports.review_days),
+        ),
+        audit_exports=AuditExports(
+            store, site_id=settings.site.id, audit_public_key=audit_key.public_octets()
+        ),
+        health=Health(store),
+        holds=Holds(store, numbers=numbers),
+        purges=Purges(
+            store,
+            retention=retention(settings.retention),
+            is_automatic=settings.retention.purge is PurgeMode.AUTOMATIC,
+        ),
+        erasures=Erasures(store, numbers=numbers),
+        pin_reveals=PinReveals(store),
+        packages=Packages(store, numbers=numbers, site_id=settings.site.id, key=audit_key),
+        keyring=Keyring(store, master_key_file=settings.paths.master_key_file),
+    )
