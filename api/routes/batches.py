@@ -2,235 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
-from typing import Annotated, Any, Final, Self
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import StreamingResponse
 
 from api.auth import Who
-from api.parameters import Body, Cursor, Limit, needs
+from api.batch_schemas import (
+    BatchDetail,
+    BatchReason,
+    BatchSheet,
+    BatchSummary,
+    Confirmation,
+    NewBatch,
+    NewShortBatch,
+    RemovedLine,
+    SignedWord,
+)
+from api.parameters import Cursor, Limit, needs
 from api.problems import problems
 from api.services import Of
 from api.streams import NDJSON, csv_file, ndjson
 from api.uploads import ENCODING, FORMAT, format_of_name, unless_gone
 from modemctl.errors import InvalidRequest
-from modemctl.lifecycle import BatchState, SegmentState
-from modemctl.service.batch_views import may_read_text
-from modemctl.service.batches import Batch, BatchRequest, BatchView, Recipient
+from modemctl.lifecycle import BatchState
 from modemctl.service.pages import Page
-from modemctl.service.principal import Principal, Scope
+from modemctl.service.principal import Scope
 
 router = APIRouter(prefix="/v1", tags=["batches"])
 
 _CHUNK: Final = 64 * 1024
 _MAX_REQUEST: Final = 256 * 1024
-
-
-class NewBatch(Body):
-    """The form of a bulk send (短信群发申请表)."""
-
-    batch_id: str = Field(description="A UUID in lower case, made by the client; never reused.")
-    category: str = Field(description="`notice`, `promotion`, `other`, or a configured one.")
-    text: str = Field(description="The text; `{name}` stands for a variable of the line.")
-    department: str
-    drafter: str = Field(description="Account (id or name) that drafted text and range (SMS-11).")
-    operator: str = Field(description="Account (id or name) that starts it (SMS-06).")
-    party: str | None = Field(default=None, description="For whom; null: ourselves (SMS-09).")
-    not_before: AwareDatetime | None = Field(default=None, description="Null: now.")
-    not_after: AwareDatetime | None = Field(default=None, description="Null: as configured.")
-    card_group: str | None = None
-    starts_itself: bool = Field(default=False, description="Start at the window when approved.")
-    is_strict: bool = Field(default=False, description="One bad line refuses the whole list.")
-    emergency: str | None = Field(
-        default=None,
-        max_length=500,
-        description="Why an emergency approver may let it go before its chain has signed.",
-    )
-
-    def request(self) -> BatchRequest:
-        """The request without its list."""
-        return BatchRequest(**self.model_dump(include=set(NewBatch.model_fields)))
-
-
-class ListLine(Body):
-    """One recipient."""
-
-    to: str = Field(max_length=128)
-    variables: dict[str, str] = Field(default_factory=dict, max_length=50)
-
-
-class NewShortBatch(NewBatch):
-    """A batch with its list in the same JSON body (up to `api.max_json_bytes`)."""
-
-    recipients: list[ListLine | str] = Field(min_length=1)
-
-    def lines(self) -> list[Recipient]:
-        """The list, numbered from 1."""
-        return [
-            Recipient(line_no=line_no, to=one, variables={})
-            if isinstance(one, str)
-            else Recipient(line_no=line_no, to=one.to, variables=one.variables)
-            for line_no, one in enumerate(self.recipients, 1)
-        ]
-
-
-class _Shown(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-
-class BatchSummary(_Shown):
-    """A batch's row."""
-
-    batch_id: str
-    category: str
-    state: BatchState
-    reason: str
-    department: str
-    party: str
-    drafter: str
-    operator: str
-    submitter: str
-    text: str | None = Field(
-        validation_alias="template",
-        description="Null without `pii:read`, but for drafter and submitter.",
-    )
-    card_group: str | None
-    starts_itself: bool
-    not_before: datetime
-    not_after: datetime
-    n_messages: int
-    n_removed: int
-    n_segments: int
-    created_at: datetime
-    state_at: datetime
-
-    @classmethod
-    def row(cls, who: Principal, batch: Batch) -> BatchSummary:
-        """The row as this account may see it."""
-        row = BatchSummary.model_validate(batch)
-        return row if may_read_text(who, batch) else row.model_copy(update={"text": None})
-
-
-class BatchEstimate(_Shown):
-    """What the batch comes to, as reckoned when its list was complete; it is signed, too.
-
-    `cost` is decimal text, at most so much; `finish` null: not within its window; `limits` are the
-    settings that make it wait.
-    """
-
-    n_cards: int
-    cost: str
-    currency: str
-    finish: datetime | None
-    limits: tuple[str, ...]
-
-
-class BatchTotals(_Shown):
-    """What approvers sign beside text and list; `forcing` are the characters that force UCS-2."""
-
-    n_messages: int
-    n_segments: int
-    n_removed: int
-    removed_by: Mapping[str, int]
-    forcing: tuple[str, ...]
-    estimate: BatchEstimate | None = Field(description="Null of batches of earlier versions.")
-
-
-class BatchStep(_Shown):
-    """One step of the chain; `approver` is null while it is missing."""
-
-    step: int
-    name: str
-    approver: str | None
-    received_at: datetime | None
-
-
-class BatchIntake(_Shown):
-    """How far a list that comes in just now has come; `share` is 0 … 1."""
-
-    n_lines: int
-    share: float
-
-
-class BatchDetail(BatchSummary):
-    """A batch with its chain and progress; `fault`: why its evidence cannot be trusted."""
-
-    digest: str | None
-    totals: BatchTotals | None
-    confirmed_by: tuple[str, ...]
-    steps: tuple[BatchStep, ...]
-    progress: Mapping[SegmentState, int]
-    finish_estimate: datetime | None
-    intake: BatchIntake | None = Field(description="While its list comes in (`draft`), else null.")
-    fault: str | None
-    emergency: str | None = Field(description="Why its chain may sign afterwards; else null.")
-    names: Mapping[str, str] = Field(description="Account → name, of all that stand above.")
-
-    @classmethod
-    def of(cls, who: Principal, view: BatchView) -> Self:
-        """The view as the API shows it to this account."""
-        row = BatchSummary.row(who, view.batch)
-        more = {
-            name: getattr(view, name)
-            for name in cls.model_fields.keys() - BatchSummary.model_fields.keys()
-        }
-        return cls.model_validate({**row.model_dump(), "template": row.text, **more})
-
-
-class BatchSigner(_Shown):
-    """Somebody who may sign the step now; `kids` are the keys that would count."""
-
-    account_id: str
-    name: str
-    kids: tuple[str, ...]
-
-
-class BatchSheet(_Shown):
-    """What the next approver sees and signs: a JWS over `payload` with the nulls filled in."""
-
-    digest: str
-    header: str | None = Field(description="Holds the text: null as that is.")
-    totals: BatchTotals
-    examples: tuple[tuple[str, str], ...]
-    step: int | None
-    step_name: str | None
-    signers: tuple[BatchSigner, ...]
-    names: Mapping[str, str] = Field(description="Account → name, of those in the header.")
-    payload: Mapping[str, str | int | None]
-
-
-class RemovedLine(_Shown):
-    """A line of the list that is not part of the batch; `masked` shows what stood there."""
-
-    line_no: int
-    masked: str
-    reason: str
-    policy: str | None
-
-
-class Confirmation(Body):
-    """What the second person has checked."""
-
-    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(
-        description="The batch's digest, hexadecimal."
-    )
-
-
-class SignedWord(Body):
-    """An approver's JWS (compact, `Ed25519` or `EdDSA`)."""
-
-    jws: str = Field(max_length=8_192)
-
-
-class BatchReason(Body):
-    """Why; goes to the audit log."""
-
-    reason: str = Field(min_length=1, max_length=500)
 
 
 _UPLOAD: Final[dict[str, Any]] = {

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, Field
 
 from api.auth import Who
+from api.batch_schemas import BatchDetail, NewBatch
 from api.parameters import Body, needs
 from api.problems import problems
-from api.routes.batches import BatchDetail, NewBatch
 from api.services import Of
 from modemctl.service.incidents import IncidentState, IncidentView, Isolation
 from modemctl.service.principal import Scope

@@ -13,10 +13,10 @@ from sqlalchemy import Column, Connection, create_engine, insert, inspect
 from sqlalchemy.exc import DBAPIError
 
 from modemctl.errors import ConfigError
+from modemctl.store.card_reseal import seal_cards
 from modemctl.store.engine import SCHEMA_REVISION, require_key, sqlite_path
 from modemctl.store.evidence import seal_states
 from modemctl.store.keys import seed, unlock
-from modemctl.store.reseals import seal_cards
 from modemctl.store.steady import seal_anchors
 from modemctl.store.stop_book import seal_first
 from modemctl.store.tables import batch, data_key, meta, sim, stop_seal
