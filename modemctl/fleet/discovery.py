@@ -48,6 +48,7 @@ class Discovery:
         self._told: Places | None = None
         self._arrivals: dict[Bay, tuple[tuple[str, ...], float]] = {}
         self._changed: set[str] = set()
+        self._fault = ""
         self._bell = asyncio.Event()
 
     async def run(self) -> None:
@@ -60,13 +61,21 @@ class Discovery:
                 changed, self._changed = self._changed, set()
                 try:
                     found = await self._look(frozenset(changed))
-                except OSError as error:  # a file system that fails
-                    _log.warning("discovery.look_failed", extra={"error": str(error)})
+                except OSError as error:  # a folder that goes while it is read, a bad file system
+                    self._changed |= changed
+                    self._fail(str(error))
                 else:
+                    self._fault = ""
                     self._note(self._settled(found))
                 # Much news at once (a hub with 128 ports) must not become one look after the other.
                 await asyncio.sleep(loop.time() - began_at)
-                await self._rest(_SETTLE if self._arrivals else self._interval)
+                await self._rest(_SETTLE if self._arrivals or self._fault else self._interval)
+
+    def _fail(self, error: str) -> None:
+        """Tell of a look that failed, once as long as it is the same."""
+        if error != self._fault:
+            _log.warning("discovery.look_failed", extra={"error": error})
+        self._fault = error
 
     def _note(self, places: Places) -> None:
         if places != self._told:

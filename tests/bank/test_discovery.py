@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.simulated import wait_until
 from tests.support.usb_world import Tty, UsbWorld
 
 ROOT = Path(__file__).parents[2]
@@ -23,15 +24,24 @@ BUS = "pci-0000:00:14.0-usb-0"
 class Teller:
     """What discovery tells, while the context is open."""
 
-    def __init__(self, world: UsbWorld, *ports: str, interval: float = 300.0) -> None:
+    def __init__(
+        self, world: UsbWorld, *ports: str, interval: float = 300.0, log: Path | None = None
+    ) -> None:
+        self._log = log
         self._command = [sys.executable, "-m", "tests.support.places_teller", str(interval), *ports]
         self._env = {**os.environ, **world.environment, "PYTHONPATH": str(ROOT)}
         self._lines: queue.Queue[dict] = queue.Queue()
 
     def __enter__(self) -> "Teller":
-        self._process = subprocess.Popen(
-            self._command, stdout=subprocess.PIPE, text=True, env=self._env, cwd=ROOT
-        )
+        with Path(self._log or os.devnull).open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdout=subprocess.PIPE,
+                stderr=log if self._log else None,
+                text=True,
+                env=self._env,
+                cwd=ROOT,
+            )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         return self
@@ -102,6 +112,20 @@ def test_plug_and_unplug_are_told_at_once():
         assert found[f"{BUS}:2"]["hub"] == "usb1"
         world.unplug("1-2")
         teller.until(lambda now: now == {})
+
+
+def test_a_look_that_fails_is_soon_made_again(tmp_path):
+    log = tmp_path / "log"
+    with bus() as world:
+        world.plug("1-2", "1bc7:1201", ttys(0, 1, 2))
+        ports = Path(f"{world.root}/sys/class/tty")
+        aside = ports.rename(ports.with_name("aside"))
+        ports.write_text("no folder")
+        with Teller(world, "usb", log=log) as teller:
+            wait_until(lambda: "look_failed" in log.read_text(), what="a failed look")
+            ports.unlink()
+            aside.rename(ports)
+            assert len(teller.next()[f"{BUS}:2"]["addresses"]) == 2
 
 
 def test_two_sticks_with_the_same_serial_are_two_bays():

@@ -17,7 +17,7 @@ def test_what_a_compromised_key_approved_stops_in_mid_batch_and_all_else_goes_on
         site = Site(
             tmp_path / "site", str(tmp_path / "bank" / "ports" / "*"), limits__minimum_gap="0.2"
         )
-        first = site.write(lambda tx: bootstrap(tx, name="root"))
+        tokens = [site.write(lambda tx: bootstrap(tx, name="root")).token] * 2
         site.add_cards(tmp_path / "bank")
         staff = site.staff
         bad = site.add_batch(numbers(N_EACH), template="from a bad key")
@@ -30,9 +30,7 @@ def test_what_a_compromised_key_approved_stops_in_mid_batch_and_all_else_goes_on
         with DaemonProcess(site) as daemon:
             daemon.wait_until(lambda: n_of(site, bad, "queued") < N_EACH - 4, what="some left")
             kid = staff.approvers["manager"].kid
-            Desk(site, first.token).post(
-                f"/v1/approver-keys/{kid}/revoke", {"reason": "compromised"}
-            )
+            Desk(site, *tokens).post(f"/v1/approver-keys/{kid}/revoke", {"reason": "compromised"})
             ((state, reason, held_at),) = site.query(
                 "SELECT state, reason, state_at FROM batch WHERE batch_id = ?", bad
             )
