@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
+from modemctl.clock import Clock
 from modemctl.errors import TamperedError
 from modemctl.vault import Vault
+
+_DAY: Final = 86_400.0  # seconds
+_AGAIN: Final = 3_600.0  # seconds after a folder that could not be read
+
+_log = logging.getLogger(__name__)
 
 
 class PaperFiles:
@@ -51,6 +59,19 @@ class PaperFiles:
         """Forget drafts, and files that are older than `keep`; while nothing is being made."""
         await asyncio.to_thread(self._sweep, now - keep)
 
+    async def forget_daily(self, keep: timedelta, clock: Clock, *, every: float = _DAY) -> None:
+        """Forget files that are older than `keep`, each `every` seconds until cancelled.
+
+        A draft that is being written is left alone.
+        """
+        while True:
+            await asyncio.sleep(every)
+            try:
+                await asyncio.to_thread(self._forget, clock.now() - keep)
+            except OSError as error:
+                _log.warning("report.not_forgotten", extra={"error": error.strerror or ""})
+                await asyncio.sleep(_AGAIN)
+
     async def tidy(self, paper_id: str) -> None:
         """Forget what was half written; nobody writes it any more."""
         await asyncio.to_thread(shutil.rmtree, self._room(paper_id), ignore_errors=True)
@@ -89,5 +110,9 @@ class PaperFiles:
         for path in self._folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
-            elif datetime.fromtimestamp(path.stat().st_mtime, tz=UTC) < before:
-                path.unlink()
+        self._forget(before)
+
+    def _forget(self, before: datetime) -> None:
+        for path in self._folder.glob("*.sealed"):
+            if datetime.fromtimestamp(path.stat().st_mtime, tz=UTC) < before:
+                path.unlink(missing_ok=True)

@@ -7,7 +7,6 @@ too, and it is on record then (TEL-11).
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -25,12 +24,13 @@ from modemctl.errors import (
     TamperedError,
 )
 from modemctl.model import AccountId
-from modemctl.policy.paper_periods import Period, read_period
+from modemctl.policy.paper_periods import Period
 from modemctl.policy.papers import Block, Lang, PaperFormat
 from modemctl.service import export_rows, paper_audits, paper_batches, paper_cards
 from modemctl.service.audits import Audits
 from modemctl.service.export_plans import ExportPlan
 from modemctl.service.pages import Page, decode_text, encode_cursor
+from modemctl.service.paper_asks import may_see, require_asker, subject_of
 from modemctl.service.paper_duties import DUTY_WORDS, DutyWatch, overdue
 from modemctl.service.paper_files import PaperFiles
 from modemctl.service.paper_orders import Order, PaperRules
@@ -49,16 +49,6 @@ __all__ = ["Lang", "PaperAsk", "PaperFile", "PaperFormat", "PaperKind", "PaperPr
 NoteT = TypeVar("NoteT")
 ResultT = TypeVar("ResultT")
 
-_SCOPES: Final[Mapping[PaperKind, Scope]] = {
-    PaperKind.QUARTER: Scope.BATCHES_READ,
-    PaperKind.BATCH: Scope.BATCHES_READ,
-    PaperKind.COSTS: Scope.SIMS_READ,
-    PaperKind.STOCKTAKE: Scope.SIMS_READ,
-    PaperKind.ACCESS: Scope.AUDIT_READ,
-    PaperKind.INSPECTION: Scope.AUDIT_READ,
-    PaperKind.EXPORT: Scope.AUDIT_READ,  # who made it sees it, too
-}
-_OF_A_PERIOD: Final = frozenset({PaperKind.QUARTER, PaperKind.COSTS, PaperKind.ACCESS})
 _MEDIA: Final = {
     PaperFormat.PDF: "application/pdf",
     PaperFormat.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
@@ -93,6 +83,7 @@ class Papers:
         await self._store.write(lambda tx: rows.close_open(tx, _RESTARTED))
         await self._files.sweep(self._rules.keep, self._store.clock.now())
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._files.forget_daily(self._rules.keep, self._store.clock))
             while True:
                 order = await self._queue.get()
                 paper_id = order.paper.paper_id
@@ -108,10 +99,10 @@ class Papers:
             InvalidRequest: the period or batch.
             Conflict: too many wait.
         """
-        self._require(who, ask.kind)
+        require_asker(who, ask.kind)
         if ask.is_unmasked:
             who.require(Scope.PII_READ)
-        period, subject = self._subject(ask)
+        period, subject = subject_of(ask, self._rules, self._store.clock.now())
 
         def act(tx: Tx) -> tuple[Paper, None]:
             new = rows.add(
@@ -164,7 +155,7 @@ class Papers:
         found, more = await self._page(
             kind=PaperKind.EXPORT, asked_by=asked_by, cursor=cursor, limit=limit
         )
-        return Page(items=[one for one in found if _may_see(who, one)], next=more)
+        return Page(items=[one for one in found if may_see(who, one)], next=more)
 
     async def list_papers(
         self,
@@ -181,7 +172,7 @@ class Papers:
         """
         who.require(Scope.REPORTS_MAKE)
         found, more = await self._page(kind=kind, asked_by=None, cursor=cursor, limit=limit)
-        return Page(items=[self.view_of(one) for one in found if _may_see(who, one)], next=more)
+        return Page(items=[self.view_of(one) for one in found if may_see(who, one)], next=more)
 
     async def _page(
         self,
@@ -297,7 +288,7 @@ class Papers:
         found = await self._read(
             lambda conn: rows.find_by_digest(conn, vault, sha256=sha256, digest=digest)
         )
-        if found is None or not _may_see(who, found):
+        if found is None or not may_see(who, found):
             return PaperProof(report=None, is_same_file=False)
         return PaperProof(report=self.view_of(found), is_same_file=found.sha256 == sha256)
 
@@ -397,15 +388,6 @@ class Papers:
         if paper_id in self._shares:
             self._shares[paper_id] = share
 
-    def _require(self, who: Principal, kind: PaperKind) -> None:
-        who.require(Scope.REPORTS_MAKE)
-        if kind is PaperKind.EXPORT:
-            cure = "modemctl export make"
-            raise InvalidRequest("an export is asked for as such", field="kind", cure=cure)
-        who.require(_SCOPES[kind])
-        if _SCOPES[kind] is Scope.AUDIT_READ:
-            who.require_all_departments()
-
     def _require_receiver(self, who: Principal, found: Paper) -> None:
         general = self._rules.general_department
         if who.account_id == found.asked_by or who.department not in {None, general}:
@@ -415,27 +397,10 @@ class Papers:
                 cure="hand it to the general department",
             )
 
-    def _subject(self, ask: PaperAsk) -> tuple[Period | None, str]:
-        if ask.kind in _OF_A_PERIOD:
-            period = read_period(ask.subject or "", self._rules.zone)
-            if period.first > self._store.clock.now():
-                raise InvalidRequest("lies in the future", field="period", value=period.name)
-            if ask.kind is PaperKind.QUARTER and "Q" not in period.name:
-                raise InvalidRequest("must be a quarter", field="period", cure="2026Q3")
-            return period, period.name
-        if ask.kind is PaperKind.BATCH:
-            try:
-                return None, str(uuid.UUID(ask.subject or ""))
-            except ValueError:
-                raise InvalidRequest("must be a batch's id", field="batch_id") from None
-        if ask.subject is not None:
-            raise InvalidRequest("this report is about now", field="period")
-        return None, f"{self._store.clock.now().astimezone(self._rules.zone):%Y-%m-%d}"
-
     async def _find(self, who: Principal, paper_id: str) -> Paper:
         who.require(Scope.REPORTS_MAKE)
         found = await self._read(lambda conn: rows.find(conn, self._store.vault, paper_id))
-        if found is None or not _may_see(who, found):
+        if found is None or not may_see(who, found):
             raise NotFound("no such report", field="report_id", value=paper_id[:36])
         return found
 
@@ -456,12 +421,6 @@ class Papers:
         """A report as people see it."""
         is_kept = self._store.clock.now() - one.asked_at < self._rules.keep
         return view(one, share=self._shares.get(one.paper_id, 0.0), is_kept=is_kept)
-
-
-def _may_see(who: Principal, found: Paper) -> bool:
-    if found.asked_by == who.account_id:
-        return True
-    return _SCOPES[found.kind] in who.scopes and who.sees(found.department)
 
 
 def _require_done(found: Paper) -> None:

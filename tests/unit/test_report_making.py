@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,12 +19,14 @@ from modemctl.lifecycle import CardState
 from modemctl.model import Iccid
 from modemctl.policy.numbers import Rejection
 from modemctl.policy.papers import Lang, prove
+from modemctl.service.paper_files import PaperFiles
 from modemctl.service.paper_words import DIGEST_LABELS, Words
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import sims
 from modemctl.store.sims import NewCard
 from tests.support.apis import ApiBench, open_api
 from tests.support.people import Office, open_office
+from tests.support.stores import open_store
 
 ICCIDS = [f"8986001234567890{i:04d}" for i in range(3)]
 HOLDERS = ("=cmd|' /C calc'!A0", "刘堃", "王小明")
@@ -370,6 +373,25 @@ async def test_old_files_are_forgotten(bench, tmp_path):
         bench.clock.at += timedelta(days=31)
         shown = await bench.services.papers.show(everything(bench), made["report_id"])
     assert not shown.has_file
+
+
+async def test_old_files_are_forgotten_while_the_daemon_runs_and_a_draft_is_not(tmp_path):
+    async with open_store(tmp_path) as store:
+        files, old = PaperFiles(tmp_path / "reports", store.vault), "old"
+        (await files.place(old)).write_bytes(b"a report")
+        await files.seal(old)
+        sealed = tmp_path / "reports" / f"{old}.sealed"
+        written_at = (store.clock.now() - timedelta(days=31)).timestamp()
+        os.utime(sealed, (written_at, written_at))
+        (await files.place("new")).write_bytes(b"half of one")
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            daily = group.create_task(
+                files.forget_daily(timedelta(days=30), store.clock, every=0.01)
+            )
+            while sealed.exists():
+                await asyncio.sleep(0.01)
+            daily.cancel()
+        assert (tmp_path / "reports" / "new" / "draft").read_bytes() == b"half of one"
 
 
 async def test_an_inspection_names_what_was_altered(bench, tmp_path):
