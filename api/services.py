@@ -11,6 +11,7 @@ from modemctl.config import ApiSettings
 from modemctl.service.accounts import Accounts
 from modemctl.service.admissions import Admissions
 from modemctl.service.audit_export import AuditExports
+from modemctl.service.audit_samples import AuditSamples
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
@@ -98,6 +99,7 @@ class Services:
     events: Events
     audits: Audits
     audit_exports: AuditExports
+    audit_samples: AuditSamples
     papers: Papers
     exports: Exports
     health: Health

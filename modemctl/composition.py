@@ -11,6 +11,7 @@ from modemctl.policy.custody import WorkingDays
 from modemctl.service.accounts import Accounts
 from modemctl.service.admissions import Admissions
 from modemctl.service.audit_export import AuditExports
+from modemctl.service.audit_samples import AuditSamples
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches
@@ -150,6 +151,7 @@ def make_services(
         audit_exports=AuditExports(
             store, site_id=settings.site.id, audit_public_key=audit_key.public_octets()
         ),
+        audit_samples=AuditSamples(store, zone=zone),
         health=Health(store),
         holds=Holds(store, numbers=numbers),
         purges=Purges(

@@ -14,7 +14,7 @@ from api.parameters import Body, Cursor, Limit, needs
 from api.problems import problems
 from api.services import Of
 from api.streams import NDJSON
-from modemctl.service.audit_export import LEAST, AuditSample
+from modemctl.service.audit_samples import LEAST, AuditSample, SampleAsk
 from modemctl.service.audits import AuditRecord, ChainReport
 from modemctl.service.pages import Page
 from modemctl.service.principal import Scope
@@ -27,9 +27,15 @@ class Sampling(Body):
 
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
+    week: str | None = Field(
+        default=None, max_length=10, description="A week that is over (2026-W47), in their place."
+    )
     percent: int = Field(default=LEAST, description="Share of the entries, at least 30.")
     seed: str | None = Field(
-        default=None, min_length=1, max_length=64, description="Of an earlier sample: the same one."
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="Of an earlier draw, which is repeated as it was; others are refused.",
     )
 
 
@@ -66,10 +72,11 @@ async def verify_audit(who: Who, of: Of) -> Sequence[ChainReport]:
 
 @router.post("/audit/sample", responses=problems(), openapi_extra=needs(Scope.AUDIT_READ))
 async def sample_audit(who: Who, of: Of, body: Sampling) -> AuditSample:
-    """Entries chosen at random for a spot check; the same seed chooses the same ones."""
-    return await of.audit_exports.sample(
-        who, since=body.since, until=body.until, percent=body.percent, seed=body.seed
+    """Entries drawn for a spot check by the chain itself; the same seed draws the same ones."""
+    ask = SampleAsk(
+        since=body.since, until=body.until, week=body.week, percent=body.percent, seed=body.seed
     )
+    return await of.audit_samples.sample(who, ask)
 
 
 @router.post(

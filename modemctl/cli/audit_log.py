@@ -123,30 +123,36 @@ def export(
     click.echo(f"written: {out}; check it with: {check} (KEY: modemctl audit key)")
 
 
-@audit.command(epilog="Example: modemctl audit sample --since 2026-11-16T00:00:00Z")
+@audit.command(epilog="Example: modemctl audit sample --week 2026-W47 --share 40")
+@click.option("--week", help="A week that is over, such as 2026-W47, in place of since and until.")
 @click.option("--since", help="From this time on (RFC 3339); else from the first entry.")
 @click.option("--until", help="Up to this time; else to the last entry.")
 @click.option(
+    "--share",
     "--percent",
+    "percent",
     type=click.IntRange(30, 100),
     default=30,
     show_default=True,
-    help="Share of the entries.",
+    help="Percent of the entries.",
 )
-@click.option("--seed", help="Of an earlier sample: chooses the same entries again.")
+@click.option("--seed", help="Of an earlier draw: repeats it as it was; no other one is taken.")
 @as_json_option
 @click.pass_obj
 def sample(
     connection: Connection,
+    *,
+    week: str | None,
     since: str | None,
     until: str | None,
     percent: int,
     seed: str | None,
-    *,
     as_json: bool,
 ) -> None:
-    """Entries chosen at random for the weekly spot check (SEC-05)."""
-    body: dict[str, Json] = {"since": since, "until": until, "percent": percent, "seed": seed}
+    """Entries drawn for the weekly spot check (SEC-05); the chain draws, nobody chooses."""
+    body: dict[str, Json] = {
+        "since": since, "until": until, "week": week, "percent": percent, "seed": seed,
+    }  # fmt: skip
     with connection.client() as client:
         found = client.post("/v1/audit/sample", body)
     items = records(found.get("items"))

@@ -1,47 +1,26 @@
-"""Parts of the audit log for others: a signed export (SEC-09, SEC-12), a random sample (SEC-05)."""
+"""Parts of the audit log for others: a signed export (SEC-09, SEC-12)."""
 
 from __future__ import annotations
 
-import math
-import random
-import secrets
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from modemctl.audit import Entry, Head
 from modemctl.errors import InvalidRequest
 from modemctl.service.audit_bundle import Writer
-from modemctl.service.audits import AuditRecord, record_of
 from modemctl.service.dual import DualKind, take
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Store, Tx
 from modemctl.store import audits as rows
 from modemctl.store.audits import Span
 
-__all__ = ["SUBJECT", "AuditExports", "AuditSample"]
+__all__ = ["SUBJECT", "AuditExports"]
 
 SUBJECT: Final = "audit"
 """What a request for an export of the log has as its subject."""
 
-LEAST: Final = 30
-"""Percent of the entries that a spot check looks at, at least (SEC-05)."""
-
 _PAGE: Final = 500
-_MOST: Final = 5_000  # entries of one sample
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditSample:
-    """Entries chosen at random; the same `seed` chooses the same ones of the same span."""
-
-    seed: str
-    percent: int
-    first: int
-    last: int
-    n_entries: int
-    items: Sequence[AuditRecord]
 
 
 class AuditExports:
@@ -89,60 +68,6 @@ class AuditExports:
             return span
 
         return self._lines(await self._store.write(act))
-
-    async def sample(
-        self,
-        who: Principal,
-        *,
-        since: datetime | None,
-        until: datetime | None,
-        percent: int = LEAST,
-        seed: str | None = None,
-    ) -> AuditSample:
-        """Choose entries for a spot check; group commits' own entries are none of them.
-
-        Raises:
-            NotPermitted: without `audit:read`, or of one department only.
-            InvalidRequest: no entry in that time, too many, or a share that is too small.
-        """
-        who.require(Scope.AUDIT_READ)
-        who.require_all_departments()
-        if not LEAST <= percent <= 100:
-            raise InvalidRequest(f"must be {LEAST} to 100 (SEC-05)", field="percent")
-        seed = seed or secrets.token_hex(8)
-
-        def act(tx: Tx) -> AuditSample:
-            span = self._span(tx, since, until)
-            numbers = rows.acts_of(tx.conn, node_id=tx.node_id, span=span)
-            n = math.ceil(len(numbers) * percent / 100)
-            if n > _MOST:
-                raise InvalidRequest(f"more than {_MOST} entries; name a shorter time")
-            # Whoever has the seed can choose them again: that is what it is for.
-            chosen = sorted(random.Random(seed).sample(numbers, n))  # noqa: S311
-            found = rows.read_entries(tx.conn, node_id=tx.node_id, numbers=chosen)
-            tx.audit(
-                who.name,
-                "audit.sample",
-                SUBJECT,
-                {
-                    "seed": seed,
-                    "percent": percent,
-                    "first": span.first,
-                    "last": span.last,
-                    "n": n,
-                    "source": who.source,
-                },
-            )
-            return AuditSample(
-                seed=seed,
-                percent=percent,
-                first=span.first,
-                last=span.last,
-                n_entries=len(numbers),
-                items=[record_of(entry) for entry in found],
-            )
-
-        return await self._store.write(act)
 
     def _span(self, tx: Tx, since: datetime | None, until: datetime | None) -> Span:
         span = rows.span_of(tx.conn, node_id=tx.node_id, since=since, until=until)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -135,6 +135,14 @@ def read_entries(conn: Connection, *, node_id: str, numbers: Sequence[int]) -> S
         .order_by(columns.seq)
     )
     return [_entry(row) for row in rows]
+
+
+def read_acts(conn: Connection, *, node_id: str, action: str) -> Iterator[Entry]:
+    """A node's entries of one kind of act, newest first."""
+    columns = audit_entry.c
+    query = select(audit_entry).where(columns.node_id == node_id, columns.action == action)
+    for row in conn.execute(query.order_by(columns.seq.desc())):
+        yield _entry(row)
 
 
 def read_moved(conn: Connection, *, after: int, limit: int) -> tuple[Sequence[Moved], int]:

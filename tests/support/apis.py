@@ -20,6 +20,7 @@ from modemctl.policy.records import RecordClass, Retention
 from modemctl.service.accounts import AccountKind, Accounts, bootstrap
 from modemctl.service.admissions import Admissions
 from modemctl.service.audit_export import AuditExports
+from modemctl.service.audit_samples import AuditSamples
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.batches import Batches, SubmissionRules
@@ -247,6 +248,7 @@ def make_services(
         audit_exports=AuditExports(
             store, site_id="site", audit_public_key=AuditKey(AUDIT_SEED).public_octets()
         ),
+        audit_samples=AuditSamples(store, zone=ZoneInfo("Asia/Shanghai")),
         health=Health(store),
         holds=Holds(store, numbers=numbers),
         purges=Purges(store, retention=RETENTION, is_automatic=False),

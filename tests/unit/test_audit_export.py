@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from modemctl.errors import InvalidRequest, NotPermitted, PolicyRefused
+from modemctl.errors import InvalidRequest, PolicyRefused
 from modemctl.service.audit_bundle import check
 from modemctl.service.audit_export import AuditExports
 from modemctl.service.dual import Dual, DualKind
@@ -174,36 +174,3 @@ async def test_each_export_takes_two_persons_and_counts_once(tmp_path):
         await octets_of(store, audrey, request_id)
         with pytest.raises(PolicyRefused):
             await octets_of(store, audrey, request_id)
-        blind = dataclasses.replace(audrey, scopes=frozenset())
-        with pytest.raises(NotPermitted):
-            await exports(store).sample(blind, since=None, until=None)
-
-
-async def test_a_sample_is_a_third_of_the_acts_and_the_same_for_the_same_seed(tmp_path):
-    async with open_store(tmp_path) as store:
-        await fill(store, 20, 4)
-        first = await exports(store).sample(AUDITOR, since=None, until=None)
-        assert (first.n_entries, len(first.items)) == (20, 6)
-        assert all(item.action == "thing.do" for item in first.items)
-        until = store.clock.now() + timedelta(seconds=1)
-        again = await exports(store).sample(AUDITOR, since=None, until=until, seed=first.seed)
-        assert again.n_entries == 21  # the first sample is an act as well
-        await store.write(lambda tx: tx.audit("x", "y", "z", {}))
-        with pytest.raises(InvalidRequest):
-            await exports(store).sample(AUDITOR, since=None, until=None, percent=29)
-
-
-async def test_the_same_seed_chooses_the_same_entries_of_the_same_time(tmp_path):
-    clock = TestClock()
-    async with open_store(tmp_path, clock) as store:
-        await fill(store, 30, 0)
-        clock.advance(60)
-        until = clock.now()
-        one, two = [
-            await exports(store).sample(AUDITOR, since=None, until=until, seed="7", percent=40)
-            for _ in range(2)
-        ]
-        assert [item.seq for item in one.items] == [item.seq for item in two.items]
-        assert len(one.items) == 12
-        other = await exports(store).sample(AUDITOR, since=None, until=until, percent=40)
-        assert {item.seq for item in other.items} != {item.seq for item in one.items}
