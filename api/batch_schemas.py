@@ -35,6 +35,16 @@ class NewBatch(Body):
         max_length=500,
         description="Why an emergency approver may let it go before its chain has signed.",
     )
+    list_owner: str | None = Field(
+        default=None,
+        description="Account (id or name) of the person who answers for the list; a notice "
+        "names one (SMS-02).",
+    )
+    list_source: str | None = Field(
+        default=None,
+        description="Where the list's numbers come from, 2 to 200 characters; a notice says so "
+        "(SMS-02).",
+    )
 
     def request(self) -> BatchRequest:
         """The request without its list."""
@@ -153,6 +163,8 @@ class BatchDetail(BatchSummary):
     intake: BatchIntake | None = Field(description="While its list comes in (`draft`), else null.")
     fault: str | None
     emergency: str | None = Field(description="Why its chain may sign afterwards; else null.")
+    list_owner: str | None = Field(description="Account that answers for the list.")
+    list_source: str | None = Field(description="Where the list's numbers come from.")
     names: Mapping[str, str] = Field(description="Account → name, of all that stand above.")
 
     @classmethod

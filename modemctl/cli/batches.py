@@ -162,6 +162,8 @@ def _facts(found: Record) -> Record:
         "confirmed by": name(found.get("confirmed_by")),
         "approvals": [_step(one, name) for one in records(found.get("steps"))],
         "operator": name(found.get("operator")),
+        "list answered for by": name(found.get("list_owner")),
+        "list comes from": found.get("list_source"),
         "digest": found.get("digest"),
     }
     return {name: value for name, value in facts.items() if value not in (None, {}, [])}

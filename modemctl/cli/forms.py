@@ -37,6 +37,8 @@ _KEYS: Final[Mapping[str, str]] = {
     "strict": "is_strict",
     "is_strict": "is_strict",
     "emergency": "emergency",
+    "list_owner": "list_owner",
+    "list_source": "list_source",
     "recipients": "recipients",
 }
 """Key of the form → field of the request."""
@@ -222,6 +224,8 @@ text = "尊敬的{name}：您的季度对账单已寄出。"
 department = "sales"
 drafter = "liu"                # account that drafted text and range
 operator = "zhou"              # account that starts it
+list_owner = "liu"             # a notice: the person who answers for the list …
+list_source = "core banking, statements of Q3"   # … and where its numbers come from
 # id = "…"                     # a UUID of your own; else one is made and printed
 # party = "own"
 # not_before = 2026-11-21T09:00:00+08:00

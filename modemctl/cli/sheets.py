@@ -86,6 +86,9 @@ def _facts(sheet: Record, header: BatchHeader) -> Iterator[tuple[str, str]]:
     yield "drafter 起草人", name(header.drafter)
     yield "handed in by 提交人", name(header.submitter)
     yield "operator 操作员", name(header.operator)
+    if header.list_owner is not None:
+        yield "answers for the list 名单负责人", name(header.list_owner)
+        yield "source of the list 名单来源", header.list_source or ""
     yield "from 开始", local_time(header.not_before.isoformat())
     yield "until 截止", local_time(header.not_after.isoformat())
     yield "starts 启动", "by itself 自动" if header.starts_itself else "by its operator 由操作员"

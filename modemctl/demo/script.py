@@ -98,6 +98,8 @@ def _planned(
         "department": SALES,
         "drafter": "liu-drafter",
         "operator": operator,
+        "list_owner": "liu-drafter",
+        "list_source": "customers of the demonstration",
         "starts_itself": starts_itself,
         "recipients": lines,
     }

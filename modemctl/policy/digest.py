@@ -17,7 +17,8 @@ import rfc8785
 from modemctl.errors import PolicyRefused
 from modemctl.model import AccountId, BatchId
 
-VERSION: Final = 2
+VERSION: Final = 3
+_WITHOUT_OWNER: Final = 2  # of headers whose list names no owner and source
 _WITHOUT_ESTIMATE: Final = 1  # the version of headers of batches that were frozen before it
 LEAF_OCTETS: Final = 32
 CHUNK_LINES: Final = 1_024
@@ -76,7 +77,10 @@ class Totals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchHeader:
-    """The signed header, read. `emergency` says why its chain may sign afterwards."""
+    """The signed header, read. `emergency` says why its chain may sign afterwards.
+
+    `list_owner` answers for the list, whose numbers come from `list_source`: both or neither.
+    """
 
     site_id: str
     batch_id: BatchId
@@ -95,6 +99,8 @@ class BatchHeader:
     totals: Totals
     chunks: tuple[bytes, ...] = field(repr=False)
     emergency: str | None = None
+    list_owner: AccountId | None = None
+    list_source: str | None = None
 
 
 def line_jcs(line: Line) -> bytes:
@@ -151,7 +157,7 @@ def encode_header(header: BatchHeader) -> bytes:
     totals = header.totals
     return rfc8785.dumps(
         {
-            "v": _version(totals),
+            "v": _version(header),
             "site_id": header.site_id,
             "batch_id": header.batch_id,
             "category": header.category,
@@ -176,6 +182,7 @@ def encode_header(header: BatchHeader) -> bytes:
             },
             "chunks": [chunk.hex() for chunk in header.chunks],
             **({} if header.emergency is None else {"emergency": header.emergency}),
+            **_origin_members(header),
         }
     )
 
@@ -222,6 +229,8 @@ def _header(members: Mapping[str, object]) -> BatchHeader:
         totals=_totals(totals),
         chunks=_hashes(chunks),
         emergency=str(members["emergency"]) if "emergency" in members else None,
+        list_owner=AccountId(str(members["list_owner"])) if "list_owner" in members else None,
+        list_source=str(members["list_source"]) if "list_source" in members else None,
     )
 
 
@@ -239,8 +248,16 @@ def _totals(members: Mapping[str, object]) -> Totals:
     )
 
 
-def _version(totals: Totals) -> int:
-    return _WITHOUT_ESTIMATE if totals.estimate is None else VERSION
+def _version(header: BatchHeader) -> int:
+    if header.list_owner is not None:
+        return VERSION
+    return _WITHOUT_ESTIMATE if header.totals.estimate is None else _WITHOUT_OWNER
+
+
+def _origin_members(header: BatchHeader) -> dict[str, str]:
+    if header.list_owner is None or header.list_source is None:
+        return {}
+    return {"list_owner": header.list_owner, "list_source": header.list_source}
 
 
 def _estimate_members(

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from modemctl.errors import Conflict, InvalidRequest, NotFound, TamperedError
 from modemctl.lifecycle import BatchState
 from modemctl.policy.approvals import ApprovalRules, BatchEvidence, is_void
+from modemctl.policy.digest import decode_header
 from modemctl.service.batch_views import (
     BatchView,
     SignSheet,
@@ -198,6 +199,8 @@ def _peopled(
 ) -> SignSheet:
     """A sheet with the names of its people and who may sign next."""
     parts = {found.drafter, found.submitter, found.operator}
+    if isinstance(known, BatchEvidence) and (owner := decode_header(known.header).list_owner):
+        parts.add(owner)
     named = replace(shown, names=names_of(conn, parts))
     if shown.step_name is None or isinstance(known, TamperedError):
         return named

@@ -52,6 +52,8 @@ class BatchView:
     intake: Progress | None
     fault: str | None
     emergency: str | None
+    list_owner: AccountId | None
+    list_source: str | None
     names: Mapping[str, str]
 
     @property
@@ -59,7 +61,9 @@ class BatchView:
         """The accounts that it speaks of."""
         steps = {one.approver for one in self.steps if one.approver is not None}
         one = self.batch
-        return frozenset({one.drafter, one.submitter, one.operator, *self.confirmed_by, *steps})
+        owners = () if self.list_owner is None else (self.list_owner,)
+        named = (one.drafter, one.submitter, one.operator)
+        return frozenset({*named, *owners, *self.confirmed_by, *steps})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +129,8 @@ def view(
         confirmed_by=confirmed,
         steps=_steps(_chain(found, header, rules), known),
         emergency=None if header is None else header.emergency,
+        list_owner=None if header is None else header.list_owner,
+        list_source=None if header is None else header.list_source,
         progress=progress,
         finish_estimate=finish,
         intake=intake,

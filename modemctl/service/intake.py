@@ -25,7 +25,7 @@ from modemctl.errors import (
     TamperedError,
 )
 from modemctl.lifecycle import BatchState
-from modemctl.model import BatchId, Category
+from modemctl.model import AccountId, BatchId, Category
 from modemctl.policy.digest import BatchHeader, Totals, encode_header, header_digest
 from modemctl.policy.numbers import Rejection
 from modemctl.service.judging import Judged, JudgeRules
@@ -42,7 +42,13 @@ from modemctl.service.submission import (
 )
 from modemctl.store import Connection, Store, Tx, parties, staging
 from modemctl.store import batches as rows
-from modemctl.store.accounts import Account, AccountState, find_account, find_account_named
+from modemctl.store.accounts import (
+    Account,
+    AccountKind,
+    AccountState,
+    find_account,
+    find_account_named,
+)
 from modemctl.store.authorities import may_draft
 from modemctl.store.batches import NewBatch
 from modemctl.store.pools import read_pool
@@ -96,6 +102,7 @@ class Intake:
                 return
             window = self._rules.check(request, now=self._store.clock.now())
             new = await self._draft(who, request, window, digest)
+            request = replace(request, list_owner=await self._list_owner(request))
             await self._store.write(partial(rows.add_draft, new=new))
             try:
                 await self._take_in(who, request, new, sift)
@@ -206,6 +213,21 @@ class Intake:
                 cure="two administrators name a drafter: an authorisation of kind drafter",
             )
 
+    async def _list_owner(self, request: BatchRequest) -> AccountId | None:
+        """Who answers for the list: a person of the batch's department, or of all of them."""
+        if request.list_owner is None:
+            return None
+        owner = await self._account(request.list_owner, "list_owner")
+        if owner.kind is not AccountKind.PERSON:
+            raise PolicyRefused(
+                "SMS-02", "a person answers for a list, no machine", field="list_owner"
+            )
+        if owner.department not in {None, request.department}:
+            raise PolicyRefused(
+                "SMS-02", "the owner of the list belongs to another department", field="list_owner"
+            )
+        return owner.account_id
+
     async def _account(self, name: str, field: str) -> Account:
         vault = self._store.vault
 
@@ -247,7 +269,7 @@ class Intake:
             staged = await staging_.run(parts)
         _require_list(staged, is_strict=request.is_strict)
         totals = await self._totals(new, staged)
-        end = self._frozen(new, totals, staged, emergency=request.emergency)
+        end = self._frozen(new, totals, staged, request)
         details: dict[str, Json] = {
             "digest": end.digest.hex(),
             "category": new.category,
@@ -290,7 +312,7 @@ class Intake:
         return replace(staged.totals, estimate=found)
 
     def _frozen(
-        self, new: NewBatch, totals: Totals, staged: StagedList, *, emergency: str | None
+        self, new: NewBatch, totals: Totals, staged: StagedList, request: BatchRequest
     ) -> Frozen:
         header = BatchHeader(
             site_id=self._rules.approvals.site_id,
@@ -309,7 +331,9 @@ class Intake:
             n_lines=staged.n_lines,
             totals=totals,
             chunks=staged.hashes,
-            emergency=emergency,
+            emergency=request.emergency,
+            list_owner=None if request.list_owner is None else AccountId(request.list_owner),
+            list_source=request.list_source,
         )
         octets = encode_header(header)
         return Frozen(

@@ -223,11 +223,23 @@ def _form_lines(
         (words("party"), words.of("party", header.party)),
         (words("drafter"), names.get(header.drafter, header.drafter)),
         (words("operator"), line.operator),
+        *_origin_lines(order, header, names),
         (words("window"), window),
         (words("card_group"), header.card_group or words("all")),
         (words("state"), words.of("batch", line.state)),
         (words("content_digest"), line.digest),
     ]
+
+
+def _origin_lines(
+    order: Order, header: BatchHeader, names: Mapping[str, str]
+) -> Sequence[tuple[str, str]]:
+    """Who answers for the list and where it comes from, where the form says so (SMS-02)."""
+    owner, words = header.list_owner, order.words
+    if owner is None:
+        return ()
+    source = (words("list_source"), header.list_source or "")
+    return ((words("list_owner"), names.get(owner, owner)), source)
 
 
 def _range_lines(order: Order, header: BatchHeader) -> Sequence[tuple[str, str]]:

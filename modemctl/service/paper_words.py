@@ -55,6 +55,8 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "drafter": ("拟稿人", "Drafter"),
     "submitter": ("提交人", "Submitter"),
     "operator": ("操作员", "Operator"),
+    "list_owner": ("名单负责人", "Answers for the list"),
+    "list_source": ("名单来源", "Source of the list"),
     "approvers": ("审批人", "Approved by"),
     "text": ("短信内容", "Text"),
     "messages": ("条数", "Messages"),

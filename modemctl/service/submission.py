@@ -20,6 +20,7 @@ from modemctl.policy.content import ContentRules, has_control, variables_of
 from modemctl.policy.emergencies import check_emergency
 from modemctl.policy.hours import Quiet, next_open
 from modemctl.policy.numbers import NumberRules
+from modemctl.policy.origins import check_origin
 from modemctl.policy.quotas import QuotaRules, setting_of, tightest
 from modemctl.service.content_lists import content_rules
 from modemctl.sms import Unencodable, plan
@@ -36,7 +37,8 @@ class BatchRequest:
 
     `not_before` None means now, `not_after` None the site's usual time later. A strict list is
     refused for one bad line; else bad lines are taken out and listed. `emergency` says why one
-    approver may let it go before its chain has signed.
+    approver may let it go before its chain has signed. `list_owner` answers for the list, whose
+    numbers come from `list_source`.
     """
 
     batch_id: str
@@ -52,6 +54,8 @@ class BatchRequest:
     starts_itself: bool = False
     is_strict: bool = False
     emergency: str | None = None
+    list_owner: str | None = None
+    list_source: str | None = None
 
     def digest(self, list_sha256: bytes) -> bytes:
         """SHA-256 over request and list: tells a repeat from another batch with the same id."""
@@ -70,6 +74,8 @@ class BatchRequest:
             "is_strict": self.is_strict,
             "list": list_sha256.hex(),
             **({} if self.emergency is None else {"emergency": self.emergency}),
+            **({} if self.list_owner is None else {"list_owner": self.list_owner}),
+            **({} if self.list_source is None else {"list_source": self.list_source}),
         }
         return hashlib.sha256(rfc8785.dumps(members)).digest()
 
@@ -140,6 +146,7 @@ class SubmissionRules:
         """
         _check_fields(request)
         self.approvals.chain(request.category)
+        check_origin(request.category, request.list_owner, request.list_source)
         self.content.check(request.text, category=request.category)
         if not variables_of(request.text):
             self._check_length(request.text)

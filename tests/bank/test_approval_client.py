@@ -117,7 +117,7 @@ def hire(root, second, port) -> dict:
 
 
 def form(**changes) -> dict:
-    kept = {"category", "text", "department", "drafter", "operator"}
+    kept = {"category", "text", "department", "drafter", "operator", "list_owner", "list_source"}
     return {name: FORM[name] for name in kept} | changes
 
 

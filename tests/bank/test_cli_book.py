@@ -27,6 +27,8 @@ text = "尊敬的{name}：您的季度对账单已寄出。"
 department = "sales"
 drafter = "liu"
 operator = "zhou"
+list_owner = "liu"
+list_source = "core banking"
 """
 PEOPLE = "手机号,name\n13900000001,王小明\n13900000002,李娜\n12,nobody\n"
 

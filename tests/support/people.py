@@ -96,6 +96,8 @@ class Office:
             "drafter": "drafter",
             "operator": OPERATORS.get(category, "operator"),
         }
+        if category == "notice":
+            values |= {"list_owner": "drafter", "list_source": "statements of the third quarter"}
         return BatchRequest(**{**values, **changes})
 
     async def submit(self, n: int = 3, category: str = "notice", **changes: object) -> BatchView:

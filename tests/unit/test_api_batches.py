@@ -24,6 +24,7 @@ def a_form(**changes: object) -> dict[str, object]:
     return {
         "batch_id": str(uuid.uuid4()), "category": "notice", "text": "Dear {name}, paid.",
         "department": "retail", "drafter": "drafter", "operator": "operator",
+        "list_owner": "drafter", "list_source": "core banking",
     } | changes  # fmt: skip
 
 

@@ -76,6 +76,7 @@ async def desk_in(folder) -> AsyncIterator[Desk]:
         form: dict[str, object] = {
             "batch_id": str(uuid.uuid4()), "category": "notice", "text": "Paid.",
             "department": "retail", "drafter": name, "operator": name,
+            "list_owner": name, "list_source": "core banking",
         }  # fmt: skip
         async with bench.unix_client(token) as client, asyncio.TaskGroup() as group:
             chore = group.create_task(bench.services.batches.tidy())

@@ -191,6 +191,8 @@ async def test_the_form_of_a_batch_shows_text_approvals_and_filing(bench, tmp_pa
             "尚未存档",
             "综合部签收",
             "本公司",
+            "名单负责人",
+            "statements of the third quarter",
         )
         for word in words:
             assert word in text, word
