@@ -82,6 +82,8 @@ class Staffed:
                     "drafter": "liu-drafter",
                     "operator": _OPERATORS[category],
                     "starts_itself": False,
+                    "list_owner": "liu-drafter",
+                    "list_source": "made for this measurement",
                     "recipients": recipients,
                 },
             )
