@@ -84,7 +84,7 @@ def find(conn: Connection, vault: Vault, request_id: str) -> DualRequest | None:
     """
     found = conn.execute(select(dual_request).where(dual_request.c.request_id == request_id))
     row = found.mappings().first()
-    return None if row is None else _request(vault, row)
+    return None if row is None else of_row(vault, row)
 
 
 def find_many(
@@ -104,7 +104,7 @@ def find_many(
         is_older = (columns.asked_at == at) & (columns.request_id > before)
         query = query.where(or_(columns.asked_at < at, is_older))
     query = query.order_by(columns.asked_at.desc(), columns.request_id).limit(limit)
-    return [_request(vault, row) for row in conn.execute(query).mappings()]
+    return [of_row(vault, row) for row in conn.execute(query).mappings()]
 
 
 def decide(
@@ -164,7 +164,12 @@ def _mac_fields(row: Mapping[str, object]) -> Sequence[object]:
     return [to_ms(value) if isinstance(value, datetime) else value for value in fields]
 
 
-def _request(vault: Vault, row: RowMapping) -> DualRequest:
+def of_row(vault: Vault, row: RowMapping) -> DualRequest:
+    """The request of a whole row of `dual_request`.
+
+    Raises:
+        TamperedError: the row carries no valid MAC.
+    """
     vault.check_mac(row["mac"], "dual_request", *_mac_fields({**row}))
     return DualRequest(
         request_id=row["request_id"],

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, or_, select
 
 from modemctl.errors import Conflict, NotFound
 from modemctl.policy.dual import DualKind
+from modemctl.store.dual import DualRequest, of_row
 from modemctl.store.pins import pin_place
 from modemctl.store.sims import check_row
 from modemctl.store.tables import dual_request, sim
 from modemctl.store.transaction import Tx
+from modemctl.vault import Vault
+
+_LIFE: Final = timedelta(hours=24)  # of a request: one that was made unreadable is met for so long
 
 
-def count_reveals(conn: Connection, *, since: datetime, by: str | None = None) -> int:
-    """PINs revealed since then, by all or by one account."""
-    which = [
-        dual_request.c.kind == DualKind.PIN_REVEAL.value,
-        dual_request.c.spent_at.is_not(None),
-        dual_request.c.spent_at > since,
+def list_reveals(conn: Connection, vault: Vault, *, since: datetime) -> Sequence[DualRequest]:
+    """The requests by which PINs were revealed since then.
+
+    Raises:
+        TamperedError: a request of that time was altered: nobody knows how many there were.
+    """
+    may_be = or_(dual_request.c.spent_at > since, dual_request.c.asked_at > since - _LIFE)
+    found = [
+        of_row(vault, row) for row in conn.execute(select(dual_request).where(may_be)).mappings()
     ]
-    if by is not None:
-        which.append(dual_request.c.asked_by == by)
-    n = conn.scalar(select(func.count()).select_from(dual_request).where(*which))
-    assert n is not None, "a count is a number"
-    return n
+    return [
+        one
+        for one in found
+        if one.kind is DualKind.PIN_REVEAL and one.spent_at is not None and one.spent_at > since
+    ]
 
 
 def open_pin(tx: Tx, iccid: str) -> str:

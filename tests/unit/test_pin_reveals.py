@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from modemctl.errors import Conflict, NotFound, NotPermitted, PolicyRefused
 from modemctl.policy.dual import DualKind
@@ -94,6 +94,40 @@ async def test_one_person_sees_three_an_hour(desk):
     assert caught.value.policy == "SIM-06"
     desk.bench.clock.advance(3_601)
     assert (await reveal(tina, CARDS[3], request_id=request_id)).pin == PIN
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        "UPDATE dual_request SET spent_at = spent_at - 7200000",
+        "UPDATE dual_request SET asked_by = 'another'",
+        "UPDATE dual_request SET kind = 'export'",
+        "UPDATE dual_request SET spent_at = NULL, state = 'confirmed'",
+        "DELETE FROM dual_request",
+    ],
+)
+async def test_who_rewrites_the_requests_does_not_see_more(desk, rewrite):
+    reveal, tina = desk.reveals.reveal, desk.people[0]
+    for card in CARDS[:3]:
+        await reveal(tina, card, request_id=await desk.permit(card))
+    await desk.bench.store.write(lambda tx: tx.conn.execute(text(rewrite)))
+    request_id = await desk.permit(CARDS[3])
+    with pytest.raises(PolicyRefused, match="no more than 3|altered"):
+        await reveal(tina, CARDS[3], request_id=request_id)
+
+
+async def test_a_request_that_was_altered_shows_nothing_after_a_restart_either(desk):
+    reveal, tina = desk.reveals.reveal, desk.people[0]
+    await reveal(tina, CARDS[0], request_id=await desk.permit())
+    for sql in ("spent_at = spent_at - 7200000", "spent_at = NULL", "kind = 'export'"):
+        await desk.bench.store.write(
+            lambda tx, sql=sql: tx.conn.execute(
+                text(f"UPDATE dual_request SET {sql} WHERE subject = '{CARDS[0]}'")
+            )
+        )
+        request_id = await desk.permit(CARDS[1])
+        with pytest.raises(PolicyRefused, match="altered"):
+            await PinReveals(desk.bench.store).reveal(tina, CARDS[1], request_id=request_id)
 
 
 async def test_a_pin_that_is_changing_missing_or_altered_is_not_shown(desk):
