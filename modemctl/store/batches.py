@@ -349,10 +349,10 @@ def finish_done(tx: Tx) -> Sequence[BatchId]:
         )
     )
     done = [BatchId(row.batch_id) for row in rows.all()]
-    for batch_id in done:
-        move(tx, batch_id, BatchState.DONE)
+    moved = [batch_id for batch_id in done if move(tx, batch_id, BatchState.DONE)]
+    for batch_id in moved:
         tx.audit(_SYSTEM, "batch.done", batch_id, {})
-    return done
+    return moved
 
 
 def settle_closed(tx: Tx, *, limit: int = 500) -> int:
@@ -395,9 +395,10 @@ def _start(tx: Tx, found: Batch, rules: ApprovalRules) -> bool:
         require_open(verified, now=tx.now)
     except PolicyRefused as refusal:
         details: dict[str, Json] = {"policy": refusal.policy, "rule": refusal.rule}
-        move(tx, found.batch_id, BatchState.HELD, reason=f"{refusal.policy}: {refusal.rule}")
-        tx.audit(_SYSTEM, "batch.refused", found.batch_id, details)
-        tx.event(EventKind.ALARM, found.batch_id, details)
+        reason = f"{refusal.policy}: {refusal.rule}"
+        if move(tx, found.batch_id, BatchState.HELD, reason=reason):
+            tx.audit(_SYSTEM, "batch.refused", found.batch_id, details)
+            tx.event(EventKind.ALARM, found.batch_id, details)
         return False
     if not move(tx, found.batch_id, BatchState.RUNNING, only_from={BatchState.APPROVED}):
         return False

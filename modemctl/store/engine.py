@@ -19,7 +19,7 @@ from sqlalchemy import (
     inspect,
     make_url,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, NoResultFound, StatementError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from modemctl.errors import ConfigError, ModemctlError, StoreError, TamperedError
@@ -110,10 +110,11 @@ UNREAD: Final = "a row of it holds what modemctl never wrote; modemctl audit ver
 
 @contextmanager
 def readable_cells() -> Iterator[None]:
-    """A block in which a text that is none is a row that modemctl did not write.
+    """A block in which a cell of another kind is a row that modemctl did not write.
 
     Raises:
-        TamperedError: SQLite found octets in a text that are no UTF-8.
+        TamperedError: SQLite found octets in a text that are no UTF-8; a row is not found under
+            its own key; what one row names is of no kind that another's key can be.
     """
     try:
         yield
@@ -121,6 +122,8 @@ def readable_cells() -> Iterator[None]:
         if "UTF-8" not in str(error.orig):
             raise
         raise TamperedError("a cell holds a text that is none") from error
+    except (NoResultFound, StatementError) as error:
+        raise TamperedError("a cell holds what no key is") from error
 
 
 def is_busy(error: DBAPIError) -> bool:

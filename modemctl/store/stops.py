@@ -85,7 +85,11 @@ def _hold_all(
     rows = tx.conn.scalars(
         select(batch.c.batch_id).where(condition).order_by(batch.c.batch_id)
     ).all()
-    for batch_id in rows:
-        move(tx, BatchId(batch_id), BatchState.HELD, reason=reason)
+    held = [
+        BatchId(batch_id)
+        for batch_id in rows
+        if move(tx, BatchId(batch_id), BatchState.HELD, reason=reason)
+    ]
+    for batch_id in held:
         tx.audit(by, "batch.hold", batch_id, {"reason": reason, "policy": policy})
-    return [BatchId(batch_id) for batch_id in rows]
+    return held

@@ -2,18 +2,21 @@
 
 import asyncio
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
+from modemctl.errors import StoreError
 from modemctl.fleet.census import Census
 from modemctl.fleet.dispatcher import Job
 from modemctl.fleet.sweeper import Sweeper
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.policy.quotas import Cap, Measure, QuotaRules, ScopeKind, Span
-from modemctl.store import batches
+from modemctl.store import batches, sweeps
 from modemctl.store.engine import UNREAD
+from modemctl.store.seals import broken_seals
 from tests.support.approved import numbers
 from tests.support.benches import CARDS, MANY, Bench, bay_of, bench
 from tests.support.scripted_modem import OK, ScriptedModem
@@ -98,6 +101,38 @@ async def test_a_batch_with_an_odd_cell_waits_and_others_go_on(tmp_path, stateme
         is_held = shown is not None and shown.state is BatchState.HELD
         assert is_held or states == {SegmentState.REFUSED: 2}
         await Sweeper(b.store, b.rules)._turn()
+
+
+@pytest.mark.parametrize("known_by", ["x'ff00'", "x''", NO_TEXT])
+async def test_a_batch_that_nobody_can_name_keeps_no_sweep_and_no_hold_from_others(
+    tmp_path, known_by
+):
+    async with bench(tmp_path) as b:
+        bad, good, other = [
+            await b.batch(1, recipients=numbers(1, start=100 * n)) for n in range(1, 4)
+        ]
+        damage(tmp_path, f"UPDATE batch SET batch_id = {known_by} WHERE batch_id = :b", b=bad)
+
+        def named(conn: Connection) -> list[str]:
+            return [line for line in broken_seals(conn, b.store.vault) if "batch" in line]
+
+        assert len(await b.store.read(named)) == 1
+        sweeper = Sweeper(b.store, b.rules)
+        with suppress(StoreError):  # a text that is none: the first who meets it cannot read it
+            await sweeper._turn()
+        await sweeper._turn()
+        held = await b.store.write(
+            lambda tx: sweeps.hold_after_tampering(tx, ["something is altered"])
+        )
+        assert held == 3  # the odd one was tried as well
+        states = [await b.store.read(lambda conn, one=one: batches.find_batch(conn, one))
+                  for one in (good, other)]  # fmt: skip
+        assert [one.state for one in states if one] == [BatchState.HELD] * 2
+        b.clock.advance(40 * 86_400)
+        await sweeper._turn()
+        states = [await b.store.read(lambda conn, one=one: batches.find_batch(conn, one))
+                  for one in (good, other)]  # fmt: skip
+        assert [one.state for one in states if one] == [BatchState.EXPIRED] * 2
 
 
 @pytest.mark.parametrize("statement", OF_A_CARD)

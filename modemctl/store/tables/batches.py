@@ -20,12 +20,12 @@ from sqlalchemy import (
 )
 
 from modemctl.lifecycle import BatchState, SegmentState
-from modemctl.store.tables.schema import KEY, Octets, UtcMs, metadata, one_of
+from modemctl.store.tables.schema import KEY, Name, Octets, UtcMs, metadata, one_of
 
 batch = Table(
     "batch",
     metadata,
-    Column("batch_id", String(36), primary_key=True),
+    Column("batch_id", Name(36), primary_key=True),
     Column("category", String(32), nullable=False),
     Column("state", String(24), nullable=False, index=True),
     Column("reason", Text, nullable=False, server_default=""),

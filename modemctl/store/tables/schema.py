@@ -14,6 +14,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    String,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -62,6 +63,19 @@ class Octets(LargeBinary):
 
 def _octets(value: object) -> bytes | None:
     return value if value is None or isinstance(value, bytes) else b""
+
+
+class Name(String):
+    """What a row is known by; a cell that holds no text reads as a name that no row has."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[object], str | None]:
+        """What reads a cell."""
+        del dialect, coltype
+        return _name
+
+
+def _name(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else f"?{value!r}"
 
 
 class Day(TypeDecorator[date]):
