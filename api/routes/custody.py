@@ -16,6 +16,7 @@ from api.services import Of
 from modemctl.service.card_endings import CardState, Ending
 from modemctl.service.card_requests import CardForm, Ownership
 from modemctl.service.histories import HistoryLine, OpenRequest
+from modemctl.service.identities import IdentityKind
 from modemctl.service.offboarding import Departure
 from modemctl.service.principal import Scope
 from modemctl.service.sim_views import SimView
@@ -33,12 +34,15 @@ class CardRequest(CardReason):
     """The form for a card: for whom, for what, whose it is.
 
     With `is_pool` the department's head becomes the holder. `replaces`: a lost or damaged card,
-    from which is taken what the form leaves out.
+    from which is taken what the form leaves out. Without `identity_kind` the holder's document is a
+    resident's identity card.
     """
 
     department: str | None = Field(default=None, max_length=128)
     purpose: str | None = Field(default=None, max_length=200)
     holder: str | None = Field(default=None, max_length=128)
+    identity_number: str | None = Field(default=None, max_length=64, repr=False)
+    identity_kind: IdentityKind | None = None
     user_name: str | None = Field(default=None, max_length=128)
     is_pool: bool = False
     number: str | None = Field(default=None, max_length=40, repr=False)

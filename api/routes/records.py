@@ -13,6 +13,7 @@ from api.problems import problems
 from api.services import Of
 from modemctl.service.erasures import ErasureView
 from modemctl.service.holds import HoldView
+from modemctl.service.identities import IdentityKind
 from modemctl.service.packages import PackageView
 from modemctl.service.principal import Scope
 from modemctl.service.purges import PurgePreview, PurgeView
@@ -45,9 +46,10 @@ class Witnessed(Body):
 
 
 class Person(Body):
-    """Whose data it is about."""
+    """Whose data it is about: a phone number, or with `identity_kind` that of a document."""
 
-    number: str = Field(max_length=40)
+    number: str = Field(max_length=64, repr=False)
+    identity_kind: IdentityKind | None = None
 
 
 class Erasure(Person):
@@ -108,13 +110,19 @@ async def start_purge(who: Who, of: Of, body: Witnessed) -> PurgeView:
 @router.post("/erasures/preview", responses=problems(), openapi_extra=_WRITE)
 async def preview_erasure(who: Who, of: Of, body: Person) -> ErasureView:
     """What is stored of a number, and what forbids to erase it."""
-    return await of.erasures.preview(who, body.number)
+    return await of.erasures.preview(who, body.number, kind=body.identity_kind)
 
 
 @router.post("/erasures", responses=problems(409), openapi_extra=_WRITE)
 async def erase_person(who: Who, of: Of, body: Erasure) -> ErasureView:
     """Take a number and what was written to it out of every row; its keyed hash stays."""
-    return await of.erasures.erase(who, body.number, reason=body.reason, request_id=body.request_id)
+    return await of.erasures.erase(
+        who,
+        body.number,
+        kind=body.identity_kind,
+        reason=body.reason,
+        request_id=body.request_id,
+    )
 
 
 class About(Body):

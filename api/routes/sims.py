@@ -13,6 +13,7 @@ from api.parameters import Body, Cursor, Limit, needs
 from api.problems import Fault, answer_faults, problems
 from api.services import Of
 from api.uploads import ENCODING, FORMAT, LIST_BODY, format_of_type, spooled_body
+from modemctl.service.identities import IdentityKind
 from modemctl.service.locks import LockView
 from modemctl.service.pages import Page
 from modemctl.service.principal import Scope
@@ -28,9 +29,14 @@ class SimReason(Body):
 
 
 class Verification(Body):
-    """Who checked whose number it is (SIM-04)."""
+    """Who checked whose number it is, and the holder's document (SIM-04).
+
+    Without `identity_kind` the number is that of a resident's identity card.
+    """
 
     verified_by: str = Field(min_length=1, max_length=128)
+    identity_number: str | None = Field(default=None, max_length=64, repr=False)
+    identity_kind: IdentityKind | None = None
 
 
 @router.get("/sims", responses=problems(), openapi_extra=needs(Scope.SIMS_READ))
@@ -42,18 +48,22 @@ async def list_sims(
     state: Annotated[CardState | None, Query()] = None,
     holder: Annotated[str | None, Query()] = None,
     number: Annotated[str | None, Query(max_length=40)] = None,
+    identity_number: Annotated[str | None, Query(max_length=64)] = None,
+    identity_kind: Annotated[IdentityKind | None, Query()] = None,
     card_group: Annotated[str | None, Query()] = None,
     bay: Annotated[str | None, Query()] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Page[SimView]:
-    """Cards by ICCID; number and holder are masked without `pii:read`."""
+    """Cards by ICCID; numbers and names are masked without `pii:read`."""
     return await of.sims.list_sims(
         who,
         department=department,
         state=state,
         holder=holder,
         number=number,
+        identity_number=identity_number,
+        identity_kind=identity_kind,
         card_group=card_group,
         bay=bay,
         cursor=cursor,
@@ -112,8 +122,8 @@ async def show_sim(who: Who, of: Of, iccid: str) -> SimView:
 
 @router.post("/sims/{iccid}/verify", responses=problems(404), openapi_extra=needs(Scope.SIMS_WRITE))
 async def verify_sim(who: Who, of: Of, iccid: str, body: Verification) -> SimView:
-    """Note who checked whose number it is."""
-    return await of.sims.verify(who, iccid, verified_by=body.verified_by)
+    """Note who checked whose number it is, and by which document."""
+    return await of.sims.verify(who, iccid, **body.model_dump())
 
 
 @router.post("/sims/{iccid}/pause", responses=problems(404), openapi_extra=needs(Scope.SIMS_WRITE))

@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from modemctl.cli.client import Connection, Json, Record, in_path, records
+from modemctl.cli.identities import identity_options, read_identity
 from modemctl.cli.show import as_json_option, show_done, show_table
 
 _HISTORY: Final = (
@@ -30,6 +31,7 @@ _reason = click.option("--reason", required=True, help="Why; goes to log and his
 @click.argument("iccid")
 @click.option("--department", help="Whose card it is to be.")
 @click.option("--holder", help="Who answers for it; of a pool the head does.")
+@identity_options
 @click.option("--user", "user_name", help="Who has it in use, where that is not the holder.")
 @click.option("--purpose", help="What it is for.")
 @click.option("--pool", "is_pool", is_flag=True, help="For the department's pool.")
@@ -46,10 +48,19 @@ _reason = click.option("--reason", required=True, help="Why; goes to log and his
 @as_json_option
 @click.pass_obj
 def request(
-    connection: Connection, /, *, iccid: str, as_json: bool, is_pool: bool, **form: str | None
+    connection: Connection,
+    /,
+    *,
+    iccid: str,
+    as_json: bool,
+    is_pool: bool,
+    has_identity: bool,
+    identity_kind: str | None,
+    **form: str | None,
 ) -> None:
     """Ask for a card: a new one, or one that lies in the drawer (step 1 of 5)."""
     body: dict[str, Json] = {key: value for key, value in form.items() if value is not None}
+    body |= read_identity(identity_kind, has_identity=has_identity)
     _step(connection, iccid, "request", {**body, "is_pool": is_pool}, as_json=as_json)
 
 

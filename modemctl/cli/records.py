@@ -7,8 +7,10 @@ from typing import Final
 
 import click
 
-from modemctl.cli.client import Connection, in_path, records, text_of
+from modemctl.cli.client import Connection, Json, in_path, records, text_of
+from modemctl.cli.identities import identity_options, read_identity
 from modemctl.cli.show import as_json_option, show_done, show_record, show_table
+from modemctl.policy.identities import IdentityKind
 
 _HOLDS: Final = (
     "hold_id", "kind", "iccid", "number", "batch_id", "since", "until", "reason", "set_by",
@@ -129,32 +131,63 @@ def erase() -> None:
 
 
 @erase.command("preview", epilog="Example: modemctl erase preview 13800000001")
-@click.argument("number")
+@click.argument("number", required=False)
+@identity_options
 @as_json_option
 @click.pass_obj
-def preview_erasure(connection: Connection, number: str, *, as_json: bool) -> None:
+def preview_erasure(
+    connection: Connection,
+    number: str | None,
+    *,
+    has_identity: bool,
+    identity_kind: str | None,
+    as_json: bool,
+) -> None:
     """What is stored of a number; `subject` is what the two persons name in their request."""
+    body = _person(number, identity_kind, has_identity=has_identity)
     with connection.client() as client:
-        found = client.post("/v1/erasures/preview", {"number": number})
+        found = client.post("/v1/erasures/preview", body)
     show_record(found, as_json=as_json)
 
 
 @erase.command(
     "run", epilog=f"Example: modemctl erase run 13800000001 --request {_ID} --reason 'her letter'"
 )
-@click.argument("number")
+@click.argument("number", required=False)
+@identity_options
 @_request
 @_reason
 @as_json_option
 @click.pass_obj
 def run_erasure(
-    connection: Connection, number: str, request_id: str, reason: str, *, as_json: bool
+    connection: Connection,
+    number: str | None,
+    *,
+    has_identity: bool,
+    identity_kind: str | None,
+    request_id: str,
+    reason: str,
+    as_json: bool,
 ) -> None:
     """Erase. First: modemctl request ask erasure SUBJECT (of the preview); a colleague confirms."""
-    body = {"number": number, "request_id": request_id, "reason": reason}
+    body = _person(number, identity_kind, has_identity=has_identity)
+    body |= {"request_id": request_id, "reason": reason}
     with connection.client() as client:
         done = client.post("/v1/erasures", body)
     show_done(done, f"erased: {done.get('n_erased')} rows", as_json=as_json)
+
+
+def _person(
+    number: str | None, identity_kind: str | None, *, has_identity: bool
+) -> dict[str, Json]:
+    """A phone number, or the document that is asked for."""
+    document = read_identity(identity_kind, has_identity=has_identity)
+    if bool(document) == (number is not None):
+        raise click.UsageError("name a phone number, or give --identity to be asked for another")
+    if number is not None:
+        return {"number": number}
+    kind = document.get("identity_kind", IdentityKind.RESIDENT_ID.value)
+    return {"number": document["identity_number"], "identity_kind": kind}
 
 
 COMMANDS: Final = {"hold": hold, "purge": purge, "erase": erase}

@@ -11,6 +11,7 @@ from modemctl.cli.card_life import COMMANDS as LIFE
 from modemctl.cli.client import Connection, Json, Record, in_path, records
 from modemctl.cli.errors import Refusal
 from modemctl.cli.forms import upload_list
+from modemctl.cli.identities import identity_options, read_identity
 from modemctl.cli.pins import pin
 from modemctl.cli.puks import puk
 from modemctl.cli.show import as_json_option, show_done, show_record, show_table
@@ -40,12 +41,22 @@ def sims() -> None:
 @click.option("--state", type=click.Choice([str(state) for state in CardState]), help="Only these.")
 @click.option("--holder", help="Only this holder's.")
 @click.option("--number", help="Only the card of this number.")
+@identity_options
 @click.option("--group", "card_group", help="Only of this card group.")
 @click.option("--bay", help="Only the card in this bay.")
 @as_json_option
 @click.pass_obj
-def list_(connection: Connection, /, *, as_json: bool, **wanted: str | None) -> None:
+def list_(
+    connection: Connection,
+    /,
+    *,
+    as_json: bool,
+    has_identity: bool,
+    identity_kind: str | None,
+    **wanted: str | None,
+) -> None:
     """Cards in order of ICCID."""
+    wanted |= read_identity(identity_kind, has_identity=has_identity)
     with connection.client() as client:
         show_table(client.pages("/v1/sims", wanted), _COLUMNS, as_json=as_json, spare=_SPARE)
 
@@ -125,9 +136,9 @@ def import_(
 ) -> None:
     """Register the cards of a list (.csv, .xlsx): all of them, or none where a line is wrong.
 
-    The first line names the columns: ICCID, number, holder, department, ownership, verified,
-    state, PIN; English and Chinese headings are known (docs/install.md has all). Keep the list
-    apart: it holds PINs.
+    The first line names the columns: ICCID, number, holder, identity number, department,
+    ownership, verified, state, PIN; English and Chinese headings are known (docs/install.md has
+    all). Keep the list apart: it holds PINs and identity numbers.
     """
     with connection.client() as client:
         done = upload_list(
@@ -185,14 +196,25 @@ def resume(connection: Connection, iccid: str, reason: str, *, as_json: bool) ->
     _change(connection, iccid, "resume", {"reason": reason}, as_json=as_json)
 
 
-@sims.command(epilog="Example: modemctl sims verify 89860012345678901234 --by zhao")
+@sims.command(epilog="Example: modemctl sims verify 89860012345678901234 --by zhao --identity")
 @click.argument("iccid")
 @click.option("--by", required=True, help="Who checked whose number it is (SIM-04).")
+@identity_options
 @as_json_option
 @click.pass_obj
-def verify(connection: Connection, iccid: str, by: str, *, as_json: bool) -> None:
-    """Note that somebody checked whose number the card has."""
-    _change(connection, iccid, "verify", {"verified_by": by}, as_json=as_json)
+def verify(
+    connection: Connection,
+    iccid: str,
+    by: str,
+    *,
+    has_identity: bool,
+    identity_kind: str | None,
+    as_json: bool,
+) -> None:
+    """Note that somebody checked whose number the card has, and by which document."""
+    body: dict[str, Json] = {"verified_by": by}
+    body |= read_identity(identity_kind, has_identity=has_identity)
+    _change(connection, iccid, "verify", body, as_json=as_json)
 
 
 @sims.command("pin-imports", epilog="Example: modemctl sims pin-imports")

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from modemctl.errors import InvalidRequest, PolicyRefused, TamperedError
 from modemctl.lifecycle import CardState
 from modemctl.policy.custody import Step
+from modemctl.service.identities import traces
 from modemctl.service.principal import Principal
 from modemctl.service.sim_views import SimView, unknown, view
 from modemctl.store import Store, Tx, custody, sims
@@ -105,6 +106,7 @@ def register_cards(tx: Tx, who: Principal, cards: Sequence[NewCard]) -> None:
         details: dict[str, Json] = {"state": card.state.value, "department": card.department}
         details |= {"verified_at": None if at is None else at.isoformat()}
         details |= {"verified_by": card.verified_by, "policy": "SIM-01", "source": who.source}
+        details |= traces(None, card.identity)
         details |= {"revision": 0, "step": Step.REGISTERED.value, "custody": 1}
         tx.audit(who.name, "sim.add", card.iccid, details)
     acts = [

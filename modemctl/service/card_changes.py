@@ -8,6 +8,7 @@ from typing import Final
 from modemctl.lifecycle import CardState
 from modemctl.model import Iccid
 from modemctl.policy.custody import SUSPENDED
+from modemctl.policy.identities import Identity
 from modemctl.service.card_lists import CardLine, LineError
 from modemctl.store.sims import Card
 
@@ -15,16 +16,35 @@ _IN_USE: Final = frozenset({CardState.ISSUED, *SUSPENDED})
 
 
 def completion(line: CardLine, known: Mapping[Iccid, Card]) -> frozenset[str]:
-    """What a line brings to a registered card that nobody uses yet."""
+    """What a line brings to a registered card: to one in use nothing but its holder's document."""
     card = known.get(line.card.iccid)
-    if card is None or card.state is not CardState.PROVISIONED:
+    if card is None:
         return frozenset()
+    missing = _missing_document(line, card)
+    if card.state is not CardState.PROVISIONED:
+        return missing
     if card.requested_by is not None:  # approved for somebody, or back from him: no list undoes it
-        return frozenset()
+        return missing
     names = line.given & {"number", "holder", "department"}
     if line.card.state is CardState.ISSUED:
         names |= line.given & {"state"}
-    return frozenset(name for name in names if getattr(card, name) != getattr(line.card, name))
+    changed = {name for name in names if getattr(card, name) != getattr(line.card, name)}
+    if line.card.identity not in {None, _document(card)}:
+        changed.add("identity")
+    return frozenset(changed)
+
+
+def _missing_document(line: CardLine, card: Card) -> frozenset[str]:
+    """The holder's document, where the register knows none and the line names the same holder."""
+    is_his = "holder" not in line.given or line.card.holder == card.holder
+    is_new = line.card.identity is not None and card.identity_kind is None
+    return frozenset({"identity"} if is_his and is_new and card.holder is not None else ())
+
+
+def _document(card: Card) -> Identity | None:
+    if card.identity_kind is None or card.identity_number is None:
+        return None
+    return Identity(kind=card.identity_kind, number=card.identity_number)
 
 
 def differences(line: CardLine, card: Card) -> Sequence[LineError]:
@@ -35,6 +55,7 @@ def differences(line: CardLine, card: Card) -> Sequence[LineError]:
     pairs = {
         "number": (new.number, card.number),
         "holder": (new.holder, card.holder),
+        "identity": (new.identity, _document(card)),
         "department": (new.department, card.department),
         "ownership": (new.ownership, card.ownership),
         "state": (new.state, card.state),

@@ -1,7 +1,7 @@
 """Lists of SIM cards as people keep them: CSV and spreadsheets, English and Chinese headings.
 
-Every line is read before anything is refused, so that all its faults are told at once. A PIN is
-never part of what is told.
+Every line is read before anything is refused, so that all its faults are told at once. No PIN and
+no identity number is ever part of what is told.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from modemctl.errors import InvalidRequest
 from modemctl.lifecycle import CardState
 from modemctl.model import Iccid
+from modemctl.policy.identities import Identity, IdentityKind, NoIdentity, read_identity
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
 from modemctl.service.recipients import ListFormat, Spooled, detect_encoding
 from modemctl.service.workbooks import read_rows
@@ -41,6 +43,13 @@ _HEADINGS: Final[Mapping[str, frozenset[str]]] = {
     ),
     "holder": frozenset(
         {"holder", "user", "name", "持有人", "持卡人", "使用人", "领用人", "责任人", "姓名"}
+    ),
+    "identity": frozenset(
+        {"identity", "identitynumber", "idnumber", "idcard", "身份证号", "身份证号码", "身份证",
+         "公民身份号码", "持有人身份证号", "证件号", "证件号码"}
+    ),
+    "identity_kind": frozenset(
+        {"identitykind", "idtype", "documenttype", "证件类型", "证件种类"}
     ),
     "department": frozenset({"department", "dept", "部门", "使用部门", "所属部门"}),
     "ownership": frozenset({"ownership", "归属", "权属", "所有权", "产权", "来源"}),
@@ -70,6 +79,14 @@ _OWNERSHIPS: Final = {
     "owned": Ownership.OWNED, "own": Ownership.OWNED, "自有": Ownership.OWNED,
     "leased": Ownership.LEASED, "lease": Ownership.LEASED, "租赁": Ownership.LEASED,
     "租用": Ownership.LEASED,
+}  # fmt: skip
+_IDENTITY_KINDS: Final = {
+    **{kind.value: kind for kind in IdentityKind},
+    "身份证": IdentityKind.RESIDENT_ID, "居民身份证": IdentityKind.RESIDENT_ID,
+    "护照": IdentityKind.PASSPORT, "港澳居民来往内地通行证": IdentityKind.HONG_KONG_MACAO_PERMIT,
+    "台湾居民来往大陆通行证": IdentityKind.TAIWAN_PERMIT, "台胞证": IdentityKind.TAIWAN_PERMIT,
+    "外国人永久居留身份证": IdentityKind.FOREIGN_PERMIT,
+    "营业执照": IdentityKind.BUSINESS_LICENCE, "其他": IdentityKind.OTHER,
 }  # fmt: skip
 _YES: Final = frozenset({"yes", "y", "true", "1", "是", "已", "已实名", "√", "✓"})
 _NO: Final = frozenset({"", "no", "n", "false", "0", "否", "未", "未实名", "×"})
@@ -218,6 +235,7 @@ class _Line:
         iccid = self._take("iccid", _iccid)
         number = self._take("number", self._number)
         pin = self._take("pin", _pin)
+        identity = self._identity()
         state = self._take("state", _state) or CardState.PROVISIONED
         ownership = self._take("ownership", _ownership) or Ownership.OWNED
         is_reserved = self._take("reserved", _yes_or_no) or False
@@ -245,6 +263,7 @@ class _Line:
             is_reserved=is_reserved,
             verified_at=verified_at,
             verified_by=None if verified_at is None else verified_by,
+            identity=identity,
         )
         given = frozenset(name for name, cell in self._row.items() if cell)
         return CardLine(line_no=self._line_no, card=card, given=given, pin=pin), ()
@@ -281,6 +300,14 @@ class _Line:
                 what = "a leased card" if name == "lessor" else "an issued card"
                 self._fault(name, _Fault(f"{what} needs one", policy="SIM-01"))
 
+    def _identity(self) -> Identity | None:
+        """The holder's document; without a kind it is a resident's identity card."""
+        kind = self._take("identity_kind", _identity_kind)
+        if not self._row.get("identity") or (kind is None and self._row.get("identity_kind")):
+            return None
+        read = partial(_document, kind or IdentityKind.RESIDENT_ID)
+        return self._take("identity", read)
+
     def _number(self, cell: str) -> str:
         found = normalise(cell, self._reading.numbers)
         if isinstance(found, Rejection):
@@ -307,6 +334,20 @@ def _iccid(cell: str) -> str:
     if not _ICCID.fullmatch(text):
         raise _Fault("must begin with 89 and have 18 to 22 digits", "see the print on the card")
     return text
+
+
+def _identity_kind(cell: str) -> IdentityKind:
+    kind = _IDENTITY_KINDS.get(cell.casefold().replace(" ", "_"))
+    if kind is None:
+        raise _Fault("is no kind of document", f"known are: {', '.join(IdentityKind)}", "SIM-04")
+    return kind
+
+
+def _document(kind: IdentityKind, cell: str) -> Identity:
+    try:
+        return read_identity(kind, cell)
+    except NoIdentity as error:
+        raise _Fault(error.rule, error.cure, "SIM-04") from None
 
 
 def _pin(cell: str) -> str:

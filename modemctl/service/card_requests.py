@@ -13,7 +13,9 @@ from modemctl.errors import Conflict, InvalidRequest, NotPermitted, PolicyRefuse
 from modemctl.lifecycle import CardState
 from modemctl.model import Iccid
 from modemctl.policy.custody import GONE
+from modemctl.policy.identities import Identity
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
+from modemctl.service.identities import IdentityKind, entered
 from modemctl.service.principal import Principal
 from modemctl.store import Tx, sims
 from modemctl.store.sims import Card, NewCard, Ownership
@@ -32,6 +34,7 @@ class CardForm:
     """A request for a card: for whom, for what, whose it is.
 
     `is_pool`: for the department's pool, whose head becomes its holder; else `holder` is named.
+    `identity_number` is that of the holder's document; without `identity_kind` a resident's card.
     A leased card has `lessor` and `contract`. `replaces`: a lost or damaged card; what the form
     leaves out of number, holder, department and purpose is then as it was there.
     """
@@ -39,6 +42,8 @@ class CardForm:
     department: str | None = None
     purpose: str | None = None
     holder: str | None = None
+    identity_number: str | None = field(default=None, repr=False)
+    identity_kind: IdentityKind | None = None
     user_name: str | None = None
     is_pool: bool = False
     number: str | None = field(default=None, repr=False)
@@ -71,6 +76,7 @@ def new_card(iccid: str, form: CardForm, who: Principal, numbers: NumberRules) -
         replaces=None if form.replaces is None else Iccid(_iccid(form.replaces, "replaces")),
         requested_by=who.account_id,
         state=CardState.REQUESTED,
+        identity=entered(form.identity_number, form.identity_kind),
         holder=texts["holder"],
         department=texts["department"],
         user_name=texts["user_name"],
@@ -92,7 +98,7 @@ def require_whole(card: NewCard) -> None:
     for name in ("department", "purpose"):
         if getattr(card, name) is None:
             raise PolicyRefused("SIM-05", f"a card is asked for with a {name}", field=name)
-    if card.is_pool and card.holder is not None:
+    if card.is_pool and not (card.holder is None and card.identity is None):
         cure = "leave the holder out: who approves for the department becomes it"
         raise PolicyRefused("SIM-05", "a pool's holder is its head", field="holder", cure=cure)
     if not card.is_pool and card.holder is None:
@@ -161,7 +167,16 @@ def _filled_from(card: NewCard, old: Card) -> NewCard:
     taken = {name: getattr(card, name) or getattr(old, name) for name in names}
     is_pool = card.is_pool or (old.is_pool and card.holder is None)
     holder = None if is_pool else card.holder or old.holder
-    return replace(card, **taken, is_pool=is_pool, holder=holder)
+    identity = card.identity
+    if identity is None and holder is not None and holder == old.holder:
+        identity = _document_of(old)
+    return replace(card, **taken, is_pool=is_pool, holder=holder, identity=identity)
+
+
+def _document_of(card: Card) -> Identity | None:
+    if card.identity_kind is None or card.identity_number is None:
+        return None
+    return Identity(kind=card.identity_kind, number=card.identity_number)
 
 
 def require_free_number(tx: Tx, number: str, iccid: Iccid) -> None:

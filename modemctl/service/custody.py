@@ -28,9 +28,10 @@ from modemctl.service.card_acts import (
     write_cards,
 )
 from modemctl.service.card_requests import CardForm, file_request, new_card, replacement
+from modemctl.service.identities import traces
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.sim_views import SimView, view
-from modemctl.store import Store, Tx, custody, pin_changes, pins, sims
+from modemctl.store import Store, Tx, custody, identities, pin_changes, pins, sims
 from modemctl.store.sims import Card
 from modemctl.store.transaction import Json
 
@@ -65,7 +66,7 @@ class Custody:
             card = asked if asked.replaces is None else replacement(tx, who, asked)
             file_request(tx, who, card)
             details: dict[str, Json] = {"state": card.state.value, "department": card.department}
-            details |= {"reason": why, "policy": "SIM-02"}
+            details |= {"reason": why, "policy": "SIM-02", **traces(None, card.identity)}
             if card.replaces is not None:
                 details |= {"replaces": card.replaces, "policy": "SIM-09"}
                 _link(tx, who, card.replaces, card.iccid)
@@ -254,5 +255,5 @@ def _registered(tx: Tx, iccid: Iccid) -> Card:
 
 _IN_STOCK: Final[Mapping[str, object]] = dict.fromkeys(
     ("holder", "department", "user_name", "purpose", "reviewed_by", "approved_by", "verified_at",
-     "verified_by"),
+     "verified_by", *identities.NONE),
 )  # fmt: skip

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modemctl.errors import Conflict, InvalidRequest, PolicyRefused
+from modemctl.lifecycle import CardState
 from modemctl.policy.dual import DualKind
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
 from modemctl.service import dual
+from modemctl.service.identities import IdentityKind, document
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.purges import require_holds
-from modemctl.store import Store, Tx
+from modemctl.store import Store, Tx, identities
 from modemctl.store import erasures as rows
 from modemctl.store.erasures import Findings
 
@@ -22,6 +24,7 @@ __all__ = ["ErasureView", "Erasures"]
 class ErasureView:
     """What is stored of a number. `subject`, its keyed hash, is what two persons name.
 
+    `n_documents`: cards whose holder's identity number it is.
     `obstacles` says why it cannot be erased now; `n_erased`, once it was, how many rows changed.
     """
 
@@ -30,6 +33,7 @@ class ErasureView:
     n_inbox: int
     n_calls: int
     n_reports: int
+    n_documents: int
     is_opted_out: bool
     obstacles: Sequence[str]
     n_erased: int | None = None
@@ -42,21 +46,29 @@ class Erasures:
         self._store = store
         self._numbers = numbers
 
-    async def preview(self, who: Principal, number: str) -> ErasureView:
-        """What is stored of a number, and what forbids to erase it.
+    async def preview(
+        self, who: Principal, number: str, *, kind: IdentityKind | None = None
+    ) -> ErasureView:
+        """What is stored of a phone number or a document's, and what forbids to erase it.
 
         Raises:
             NotPermitted, PolicyRefused: scope, an account of one department, a machine's.
             InvalidRequest: no number.
         """
         _require(who)
-        bidx = self._index(number)
+        bidx = self._index(number, kind)
         store = self._store
         found = await store.read(lambda conn: rows.look(store.view(conn), bidx))
         return _view(bidx, found)
 
     async def erase(
-        self, who: Principal, number: str, *, reason: str, request_id: str | None
+        self,
+        who: Principal,
+        number: str,
+        *,
+        reason: str,
+        request_id: str | None,
+        kind: IdentityKind | None = None,
     ) -> ErasureView:
         """Take a person's number and texts out, by the permit of a second person (`erasure`).
 
@@ -65,10 +77,11 @@ class Erasures:
         Raises:
             NotPermitted, InvalidRequest: scope, an account of one department, number.
             PolicyRefused: SEC-04, no permit; SEC-12, a hold keeps it.
-            Conflict: a batch with the number is not over, or it is a card's own.
+            Conflict: a batch with the number is not over, it is a card's own, or of a holder who
+                has a card.
         """
         _require(who)
-        bidx = self._index(number)
+        bidx = self._index(number, kind)
         if not reason.strip():
             raise InvalidRequest("must not be empty", field="reason")
         await require_holds(self._store)
@@ -85,7 +98,9 @@ class Erasures:
         await self._store.scrub()
         return view
 
-    def _index(self, number: str) -> bytes:
+    def _index(self, number: str, kind: IdentityKind | None) -> bytes:
+        if kind is not None:
+            return identities.index_of(self._store.vault, document(number, kind))
         found = normalise(number, self._numbers)
         if isinstance(found, Rejection):
             raise InvalidRequest(f"is no number of a mobile: {found}", field="number")
@@ -116,6 +131,18 @@ def _require_free(found: Findings) -> None:
             cure="a card's number belongs to the register (SIM-01)",
             policy="SEC-08",
         )
+    _require_gone(found)
+
+
+def _require_gone(found: Findings) -> None:
+    over = (CardState.RETURNED, CardState.CANCELLED)
+    if theirs := [iccid for iccid, state in found.documents.items() if state not in over]:
+        raise Conflict(
+            f"its holder has a card: {', '.join(theirs)}",
+            field="number",
+            cure="modemctl sims offboard HOLDER, or modemctl sims state ICCID returned",
+            policy="SIM-04",
+        )
 
 
 def _view(bidx: bytes, found: Findings, n_erased: int | None = None) -> ErasureView:
@@ -130,6 +157,7 @@ def _view(bidx: bytes, found: Findings, n_erased: int | None = None) -> ErasureV
         n_inbox=found.n_inbox,
         n_calls=found.n_calls,
         n_reports=found.n_reports,
+        n_documents=len(found.documents),
         is_opted_out=found.is_opted_out,
         obstacles=obstacles,
         n_erased=n_erased,

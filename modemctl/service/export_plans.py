@@ -18,8 +18,8 @@ class ExportContent(StrEnum):
 
 COLUMNS: Final[Mapping[ExportContent, tuple[str, ...]]] = {
     ExportContent.CARDS: (
-        "iccid", "number", "holder", "department", "carrier", "group", "ownership", "lessor",
-        "state", "verified_at",
+        "iccid", "number", "holder", "identity_kind", "identity_number", "department", "carrier",
+        "group", "ownership", "lessor", "state", "verified_at",
     ),
     ExportContent.OPT_OUTS: ("number", "at", "source", "keyword"),
     ExportContent.RESULTS: ("line_no", "number", "state", "iccid", "sent_at"),

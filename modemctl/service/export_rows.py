@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from modemctl.model import mask_number, mask_text
+from modemctl.policy.identities import mask_identity
 from modemctl.policy.papers import Block, Cell, Column, Passage, Rows, TableHead
 from modemctl.service.export_plans import ExportContent, ExportPlan
 from modemctl.service.paper_orders import Order
@@ -85,6 +86,8 @@ def _card(order: Order, one: Card) -> Mapping[str, Cell]:
         "iccid": one.iccid,
         "number": _shown(order, one.number, mask_number),
         "holder": _shown(order, one.holder, mask_text),
+        "identity_kind": None if one.identity_kind is None else one.identity_kind.value,
+        "identity_number": _shown(order, one.identity_number, mask_identity),
         "department": one.department,
         "carrier": one.carrier,
         "group": one.card_group,

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from modemctl.errors import NotFound
 from modemctl.lifecycle import CardState
 from modemctl.model import mask_number
+from modemctl.service.identities import IdentityKind, number_for
 from modemctl.service.principal import Principal, Scope
 from modemctl.store.sims import Card, Ownership
 
@@ -16,6 +17,7 @@ from modemctl.store.sims import Card, Ownership
 class SimView:
     """One card. Numbers and names are masked without `pii:read`; a PIN is never shown.
 
+    `identity_kind` without a number: it was erased.
     `is_intact` is false where the row was altered behind our back: the card is not used then.
     `user_name`: who has it in use, where that is not the holder; `is_pool`: its department has.
     """
@@ -23,6 +25,8 @@ class SimView:
     iccid: str
     number: str | None
     holder: str | None
+    identity_kind: IdentityKind | None
+    identity_number: str | None
     department: str | None
     user_name: str | None
     purpose: str | None
@@ -63,6 +67,8 @@ def view(card: Card, who: Principal) -> SimView:
         iccid=card.iccid,
         number=number,
         holder=name_for(card.holder, who),
+        identity_kind=card.identity_kind,
+        identity_number=number_for(card.identity_number, who),
         department=card.department,
         user_name=name_for(card.user_name, who),
         purpose=card.purpose,

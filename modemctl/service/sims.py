@@ -15,11 +15,12 @@ from modemctl.policy.numbers import NumberRules, Rejection, normalise
 from modemctl.service.card_acts import change_card, note, register_cards, required
 from modemctl.service.card_changes import completion, differences, fault, handed_out
 from modemctl.service.card_lists import CardLine, LineError, Reading, read_cards
+from modemctl.service.identities import IdentityKind, entered, traces
 from modemctl.service.pages import Page, decode_text, encode_cursor
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.recipients import ListFormat, Spooled
 from modemctl.service.sim_views import SimView, unknown, view
-from modemctl.store import Store, Tx, custody, pin_changes, pins
+from modemctl.store import Store, Tx, custody, identities, pin_changes, pins
 from modemctl.store import sims as rows
 from modemctl.store.pins import PinImport
 from modemctl.store.sims import Card, NewCard, Ownership
@@ -92,6 +93,8 @@ class Sims:
         state: CardState | None = None,
         holder: str | None = None,
         number: str | None = None,
+        identity_number: str | None = None,
+        identity_kind: IdentityKind | None = None,
         card_group: str | None = None,
         bay: str | None = None,
         cursor: str | None = None,
@@ -100,7 +103,7 @@ class Sims:
         """Cards in order of ICCID (SIM-03).
 
         Raises:
-            NotPermitted, InvalidRequest: scope, number or cursor.
+            NotPermitted, InvalidRequest: scope, a number or cursor.
         """
         who.require(Scope.SIMS_READ)
         if department is not None and not who.sees(department):
@@ -112,6 +115,7 @@ class Sims:
             number=None if number is None else self._read_number(number),
             card_group=card_group,
             bay=bay,
+            identity=entered(identity_number, identity_kind),
         )
         after = decode_text(cursor)
         vault = self._store.vault
@@ -135,11 +139,19 @@ class Sims:
             raise unknown(iccid)
         return view(card, who)
 
-    async def verify(self, who: Principal, iccid: str, *, verified_by: str) -> SimView:
-        """Note that `verified_by` checked whose number it is (SIM-04).
+    async def verify(
+        self,
+        who: Principal,
+        iccid: str,
+        *,
+        verified_by: str,
+        identity_number: str | None = None,
+        identity_kind: IdentityKind | None = None,
+    ) -> SimView:
+        """Note that `verified_by` checked whose number it is, by the holder's document (SIM-04).
 
         Raises:
-            NotPermitted, InvalidRequest: scope or name.
+            NotPermitted, InvalidRequest: scope, name or number of the document.
             NotFound: not registered, or of another department.
             PolicyRefused: SEC-05: altered row.
         """
@@ -148,9 +160,11 @@ class Sims:
         if not name or len(name) > 128:
             raise InvalidRequest("must have 1 to 128 characters", field="verified_by")
 
-        def act(tx: Tx, _card: Card) -> None:
-            rows.verify(tx, iccid, by=name, at=tx.now)
-            details = {"verified_by": name, "policy": "SIM-04"}
+        identity = entered(identity_number, identity_kind)
+
+        def act(tx: Tx, card: Card) -> None:
+            rows.verify(tx, iccid, by=name, at=tx.now, identity=identity)
+            details = {"verified_by": name, "policy": "SIM-04", **traces(card, identity)}
             note(tx, who, "sim.verify", iccid, details, step=Step.VERIFIED, reason=name)
 
         return await change_card(self._store, who, iccid, act)
@@ -291,10 +305,16 @@ class _Import:
         """Hand a card over that is not in use yet: holder, department, state (SIM-05)."""
         card = line.card
         changes = completion(line, known)
+        if changes == {"identity"}:  # nobody else has it now
+            rows.amend(tx, card.iccid, identities.columns_of(tx.vault, card.iccid, card.identity))
+            facts = traces(known[card.iccid], card.identity)
+            note(tx, self._who, "sim.identity", card.iccid, {**facts, "policy": "SIM-04"})
+            return
         rows.hand_over(tx, card, changes)
         changed: list[Json] = [*sorted(changes)]
         details: dict[str, Json] = {"changed": changed}  # no name, no number in the log
         details |= {"state": card.state.value, "department": card.department}
+        details |= traces(known[card.iccid], card.identity) if "identity" in changes else {}
         details["policy"] = "SIM-05"
         step, why = Step.HANDED_OVER, "by a list"
         note(tx, self._who, "sim.complete", card.iccid, details, step=step, reason=why)

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from modemctl.policy.records import RecordClass
-from modemctl.store import holds
+from modemctl.store import holds, identities
 from modemctl.store.evidence import ERASED_LINE, seal_line
 from modemctl.store.inbox import ERASED_TPDU, tpdu_place
 from modemctl.store.optouts import ERASED_NUMBER, number_place
@@ -54,7 +54,10 @@ _MAX_NAMED: Final = 5  # batches that a refusal names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What is stored of a number, and what forbids to erase it."""
+    """What is stored of a number, and what forbids to erase it.
+
+    `documents`: the cards whose holder's identity number it is, and their states.
+    """
 
     n_messages: int
     n_inbox: int
@@ -64,17 +67,21 @@ class Findings:
     n_held: int
     open_batches: Sequence[str]
     cards: Sequence[str]
+    documents: Mapping[str, str]  # card → state
 
     @property
     def n_rows(self) -> int:
         """Rows that carry the number or a text of it."""
-        return self.n_messages + self.n_inbox + self.n_calls + self.is_opted_out
+        return (
+            self.n_messages + self.n_inbox + self.n_calls + self.is_opted_out + len(self.documents)
+        )
 
 
 def look(tx: Tx, bidx: bytes) -> Findings:
     """What is stored of the number behind a blind index."""
     conn = tx.conn
     kept = holds.kept(conn, tx.vault)
+    documents = identities.cards_of(tx, bidx)
     of_number = select(recipient.c.batch_id).where(recipient.c.recipient_bidx == bidx)
     is_its = batch.c.batch_id.in_(of_number)
     n_held = (
@@ -82,6 +89,7 @@ def look(tx: Tx, bidx: bytes) -> Findings:
         + _count(conn, inbox, inbox.c.sender_bidx == bidx, kept.rows(RecordClass.INBOX))
         + _count(conn, call, call.c.number_bidx == bidx, kept.rows(RecordClass.CALL))
         + (kept.everything or bidx in kept.numbers)
+        + len(documents.keys() & kept.cards)
     )
     open_batches = select(batch.c.batch_id).where(is_its, batch.c.state.not_in(OVER))
     return Findings(
@@ -92,6 +100,7 @@ def look(tx: Tx, bidx: bytes) -> Findings:
         is_opted_out=_count(conn, opt_out, opt_out.c.number_bidx == bidx) > 0,
         n_held=n_held,
         open_batches=conn.scalars(open_batches.limit(_MAX_NAMED)).all(),
+        documents=documents,
         cards=conn.scalars(select(sim.c.iccid).where(sim.c.number_bidx == bidx)).all(),
     )
 
@@ -182,4 +191,6 @@ def _holds(tx: Tx, bidx: bytes) -> int:
     return tx.conn.execute(ours.values(number_enc=null())).rowcount
 
 
-_ACTS: Final[Sequence[Callable[[Tx, bytes], int]]] = (_messages, _inbox, _calls, _opt_outs, _holds)
+_ACTS: Final[Sequence[Callable[[Tx, bytes], int]]] = (
+    _messages, _inbox, _calls, _opt_outs, _holds, identities.erase,
+)  # fmt: skip

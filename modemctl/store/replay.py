@@ -273,7 +273,7 @@ _IN_ORDER: Final = (
 )
 CARD_ACTS: Final = (
     "sim.add", "sim.complete", "sim.state", "sim.verify", "sim.pause", "sim.resume", "sim.request",
-    "sim.carrier", "sim.replace", "sim.number", "sim.lease",
+    "sim.carrier", "sim.replace", "sim.number", "sim.lease", "sim.identity",
 )  # fmt: skip
 """Acts that change a card's row; each tells the revision that it left."""
 

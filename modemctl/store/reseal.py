@@ -26,7 +26,19 @@ from sqlalchemy import (
 )
 
 from modemctl.errors import TamperedError
-from modemctl.store import calls, evidence, holds, inbox, keys, optouts, pins, puks, sims, wishes
+from modemctl.store import (
+    calls,
+    evidence,
+    holds,
+    identities,
+    inbox,
+    keys,
+    optouts,
+    pins,
+    puks,
+    sims,
+    wishes,
+)
 from modemctl.store import tables as of
 from modemctl.store.transaction import Tx
 
@@ -64,6 +76,7 @@ SEALED_COLUMNS: Final[Sequence[SealedColumn]] = (
     SealedColumn(column=of.sim.c.pin_enc, place=_by("iccid", pins.pin_place)),
     SealedColumn(column=of.sim.c.pin_pending_enc, place=_by("iccid", pins.pending_place)),
     SealedColumn(column=of.sim.c.number_enc, place=_by("iccid", sims.number_place)),
+    SealedColumn(column=of.sim.c.identity_enc, place=_by("iccid", identities.place_of)),
     SealedColumn(column=of.puk_request.c.puk_enc, place=_by("request_id", puks.puk_place)),
     SealedColumn(
         column=of.opt_out.c.number_enc, place=lambda row: optouts.number_place(row["number_bidx"])

@@ -26,6 +26,7 @@ from modemctl.store import (
     exports,
     handovers,
     holds,
+    identities,
     incidents,
     optouts,
     papers,
@@ -180,9 +181,10 @@ def _stop_seal(conn: Connection, vault: Vault, key: str) -> bool:
 
 
 def _sim(conn: Connection, vault: Vault, key: str) -> bool:
-    """The row, its number, and PINs that are no other card's."""
+    """The row, its numbers, and PINs that are no other card's."""
     row = conn.execute(select(*sim.c).where(sim.c.iccid == key)).mappings().one()
     sims.check_row(vault, row)
+    identities.read(vault, {**row})
     if row["number_enc"] is not None:
         number = vault.decrypt_text(row["number_enc"], place=sims.number_place(key))
         if row["number_bidx"] != vault.blind_index(number):

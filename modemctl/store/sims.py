@@ -15,6 +15,8 @@ from modemctl.errors import Conflict, NotFound, TamperedError
 from modemctl.lifecycle import CARD, CardState, ModemState, sources
 from modemctl.model import EventKind, Iccid, Topic
 from modemctl.policy.custody import IN_REQUEST
+from modemctl.policy.identities import Identity, IdentityKind
+from modemctl.store import identities
 from modemctl.store.tables import modem, sim, to_ms
 from modemctl.store.transaction import Tx
 from modemctl.vault import Vault
@@ -58,6 +60,7 @@ class NewCard:
     is_reserved: bool = False
     verified_at: datetime | None = None
     verified_by: str | None = None
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,7 @@ class Card:
     """A registered card. Build nothing on one that is not intact: its MAC or number does not fit.
 
     `bay` is where it was seen last, None if nowhere. `revision` counts its changes: the log tells
-    each, so that a row of yesterday is known.
+    each, so that a row of yesterday is known. `identity_kind` without a number: it was erased.
     """
 
     iccid: Iccid
@@ -103,6 +106,8 @@ class Card:
     updated_at: datetime
     bay: str | None
     is_intact: bool
+    identity_kind: IdentityKind | None = None
+    identity_number: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +120,7 @@ class Query:
     number: str | None = field(default=None, repr=False)
     card_group: str | None = None
     bay: str | None = None
+    identity: Identity | None = field(default=None, repr=False)
 
 
 SEALED: Final = (
@@ -124,7 +130,7 @@ SEALED: Final = (
     sim.c.is_reserved, sim.c.is_paused, sim.c.verified_at, sim.c.verified_by,
     sim.c.requested_by, sim.c.reviewed_by, sim.c.approved_by, sim.c.suspended_until,
     sim.c.carrier_reference, sim.c.carrier_told_at, sim.c.replaces, sim.c.replaced_by,
-    sim.c.revision,
+    sim.c.revision, *identities.IDENTITY,
 )  # fmt: skip
 """What a card's MAC covers: all but its PIN, which is sealed for itself, and the MAC."""
 
@@ -176,6 +182,9 @@ def find(
         sim.c.card_group: query.card_group,
         _SEEN_IN: query.bay,
         sim.c.number_bidx: None if query.number is None else vault.blind_index(query.number),
+        sim.c.identity_bidx: None
+        if query.identity is None
+        else identities.index_of(vault, query.identity),
     }
     for column, value in equals.items():
         if value is not None:
@@ -273,11 +282,12 @@ def ask_again(tx: Tx, card: NewCard) -> None:
             del changes[name]
     if card.number is not None:
         changes |= _number_columns(tx, card)
+    changes |= identities.columns_of(tx.vault, card.iccid, card.identity)
     change_state(tx, card.iccid, CardState.REQUESTED, changes)
 
 
 def hand_over(tx: Tx, card: NewCard, names: Collection[str]) -> None:
-    """Give a registered card these of `number`, `holder`, `department` and `state`.
+    """Give a registered card these of `number`, `holder`, `identity`, `department` and `state`.
 
     Another holder's identity was verified only if `card` says so (SIM-04).
 
@@ -295,19 +305,24 @@ def hand_over(tx: Tx, card: NewCard, names: Collection[str]) -> None:
     is_another = "holder" in names and row["holder"] is not None
     if card.verified_at is not None or is_another:
         changes |= {"verified_at": card.verified_at, "verified_by": card.verified_by}
+    if "identity" in names or is_another:
+        changes |= identities.columns_of(tx.vault, card.iccid, card.identity)
     _update(tx, row, changes)
     tx.event(EventKind.SIM, card.iccid, {"handed_over": True})
     tx.wake(Topic.SIMS, Topic.WORK)
 
 
-def verify(tx: Tx, iccid: str, *, by: str, at: datetime) -> None:
-    """Note that the holder's identity was verified (SIM-04).
+def verify(tx: Tx, iccid: str, *, by: str, at: datetime, identity: Identity | None = None) -> None:
+    """Note that the holder's identity was verified, by this document if one is told (SIM-04).
 
     Raises:
         NotFound: the register does not know it.
         TamperedError: the row was altered.
     """
-    _update(tx, _own_row(tx, iccid), {"verified_at": at, "verified_by": by})
+    changes: dict[str, object] = {"verified_at": at, "verified_by": by}
+    if identity is not None:
+        changes |= identities.columns_of(tx.vault, iccid, identity)
+    _update(tx, _own_row(tx, iccid), changes)
     tx.event(EventKind.SIM, iccid, {"verified": True})
     tx.wake(Topic.SIMS, Topic.WORK)
 
@@ -387,6 +402,7 @@ def _values(tx: Tx, card: NewCard) -> dict[str, object]:
     values: dict[str, object] = dict.fromkeys(column.name for column in SEALED)
     values |= {name: getattr(card, name) for name in _OWN_FIELDS}
     values |= _number_columns(tx, card)
+    values |= identities.columns_of(tx.vault, card.iccid, card.identity)
     values |= {"is_paused": False, "revision": 0, "created_at": tx.now, "updated_at": tx.now}
     return {**values, "mac": row_mac(tx.vault, values)}
 
@@ -400,7 +416,10 @@ def _number_columns(tx: Tx, card: NewCard) -> dict[str, object]:
 
 def _mac_fields(row: Mapping[str, object]) -> tuple[str | int | None, ...]:
     """All that decides which traffic a card carries, and for whom."""
-    return tuple(_plain(row[column.name]) for column in SEALED)
+    covered = tuple(_plain(row[column.name]) for column in SEALED)
+    told = len(identities.IDENTITY)
+    # Rows of before the document was kept are sealed without it.
+    return covered[:-told] if covered[-told:] == (None,) * told else covered
 
 
 def _plain(value: object) -> str | int | None:
@@ -418,9 +437,11 @@ def _plain(value: object) -> str | int | None:
 
 def _card(vault: Vault, row: RowMapping) -> Card:
     number: str | None = None
+    document: tuple[IdentityKind | None, str | None] = (None, None)
     is_intact = True
     try:
         check_row(vault, row)
+        document = identities.read(vault, {**row})
         if row["number_enc"] is not None:
             number = vault.decrypt_text(row["number_enc"], place=number_place(row["iccid"]))
     except TamperedError:
@@ -435,12 +456,16 @@ def _card(vault: Vault, row: RowMapping) -> Card:
         has_pin=row["pin_enc"] is not None,
         bay=row["seen_in"],
         is_intact=is_intact,
+        identity_kind=document[0],
+        identity_number=document[1],
         **{name: row[name] for name in _AS_THEY_ARE},
     )
 
 
-_MADE: Final = frozenset({"iccid", "ownership", "state"})
-_OWN_FIELDS: Final = tuple(one.name for one in fields(NewCard) if one.name != "number")
+_MADE: Final = frozenset({"iccid", "ownership", "state", "identity_kind"})
+_OWN_FIELDS: Final = tuple(
+    one.name for one in fields(NewCard) if one.name not in {"number", "identity"}
+)
 _OF_A_LIFE: Final = (
     "verified_at", "verified_by", "reviewed_by", "approved_by", "suspended_until",
     "carrier_reference", "carrier_told_at", "replaced_by",

@@ -93,10 +93,18 @@ def take_back(folder: Path, revision: str) -> None:
             if table not in before:
                 new.execute(f"DROP TABLE {table}")
                 continue
+            for name in _indices(new, table, columns - before[table]):
+                new.execute(f"DROP INDEX {name}")
             for column in columns - before[table]:
                 new.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         new.execute("UPDATE alembic_version SET version_num = ?", (revision,))
         new.commit()
+
+
+def _indices(db: sqlite3.Connection, table: str, columns: set[str]) -> list[str]:
+    names = [row[1] for row in db.execute(f"PRAGMA index_list({table})")]
+    of = {name: {row[2] for row in db.execute(f"PRAGMA index_info({name})")} for name in names}
+    return [name for name, its in of.items() if its & columns]
 
 
 def _columns(db: sqlite3.Connection) -> dict[str, set[str]]:

@@ -11,12 +11,25 @@ from sqlalchemy import delete, func, select, update
 from modemctl.errors import ConfigError, Conflict, InvalidRequest, PolicyRefused, TamperedError
 from modemctl.model import Bay, Iccid
 from modemctl.policy.dual import DualKind
+from modemctl.policy.identities import Identity, IdentityKind
 from modemctl.policy.numbers import NumberRules
 from modemctl.service.dual import Dual
 from modemctl.service.holds import Holds
 from modemctl.service.keyring import DATA_KEY, MASTER_KEY, Keyring
 from modemctl.service.principal import Principal, Scope, scopes_of
-from modemctl.store import Store, calls, inbox, keys, optouts, pins, puks, reseal, sims, wishes
+from modemctl.store import (
+    Store,
+    calls,
+    identities,
+    inbox,
+    keys,
+    optouts,
+    pins,
+    puks,
+    reseal,
+    sims,
+    wishes,
+)  # fmt: skip
 from modemctl.store.accounts import AccountKind, add_account, find_account_named
 from modemctl.store.migrate import upgrade
 from modemctl.store.tables import data_key, message, metadata, modem, sim
@@ -98,10 +111,16 @@ async def fill(desk: Desk) -> None:
     def act(tx) -> None:
         add_cards(tx, [CARD], pin="1234")
         sealed = tx.vault.encrypt_text(PAUL, place=f"sim.number_enc:{CARD}")
+        document = Identity(kind=IdentityKind.PASSPORT, number="E12345678")
         pending = tx.vault.encrypt_text("4321", place=pins.pending_place(CARD))
         bidx = tx.vault.blind_index(PAUL)
         tx.conn.execute(
-            update(sim).values(number_enc=sealed, number_bidx=bidx, pin_pending_enc=pending)
+            update(sim).values(
+                number_enc=sealed,
+                number_bidx=bidx,
+                pin_pending_enc=pending,
+                **identities.columns_of(tx.vault, CARD, document),
+            )
         )
         row = tx.conn.execute(select(*sim.c)).mappings().one()
         tx.conn.execute(update(sim).values(mac=sims.row_mac(tx.vault, row)))

@@ -23,6 +23,9 @@ sim = Table(
     Column("number_enc", Octets),
     Column("number_bidx", Octets, index=True),
     Column("holder", String(128)),
+    Column("identity_kind", String(24)),  # of the holder's document
+    Column("identity_enc", Octets),
+    Column("identity_bidx", Octets, index=True),
     Column("department", String(128)),
     Column("user_name", String(128)),  # who has it in use, where that is not the holder
     Column("purpose", String(200)),
