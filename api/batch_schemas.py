@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from api.parameters import Body
 from modemctl.lifecycle import BatchState, SegmentState
+from modemctl.model import Decision
 from modemctl.service.batch_views import may_read_text
 from modemctl.service.batches import Batch, BatchRequest, BatchView, Recipient
 from modemctl.service.principal import Principal
@@ -136,12 +137,13 @@ class BatchTotals(_Shown):
 
 
 class BatchStep(_Shown):
-    """One step of the chain; `approver` is null while it is missing."""
+    """One step of the chain; `approver` and what follows are null while it is missing."""
 
     step: int
     name: str
     approver: str | None
     received_at: datetime | None
+    decision: Decision | None
 
 
 class BatchIntake(_Shown):
@@ -166,6 +168,9 @@ class BatchDetail(BatchSummary):
     list_owner: str | None = Field(description="Account that answers for the list.")
     list_source: str | None = Field(description="Where the list's numbers come from.")
     names: Mapping[str, str] = Field(description="Account → name, of all that stand above.")
+    warnings: tuple[str, ...] = Field(
+        description="What stands in its way now: nobody to sign a step, no card to send it."
+    )
 
     @classmethod
     def of(cls, who: Principal, view: BatchView) -> Self:

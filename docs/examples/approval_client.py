@@ -149,6 +149,12 @@ def approve(system: Controller, batch_id: str, jws: str) -> dict:
     return system.ask("POST", f"/v1/batches/{batch_id}/approve", {"jws": jws})
 
 
+def decisions(batch: dict) -> list:
+    """Who decided what at which step, as far as the chain has come."""
+    signed = [one for one in batch["steps"] if one["decision"] is not None]
+    return [(one["name"], batch["names"][one["approver"]], one["decision"]) for one in signed]
+
+
 def start(operator: Controller, batch_id: str) -> dict:
     """The named operator lets it go."""
     return operator.ask("POST", f"/v1/batches/{batch_id}/start")

@@ -16,6 +16,7 @@ from modemctl.cli.forms import EXAMPLE, FORMS_OF_LIST, read_form, submit
 from modemctl.cli.show import as_json_option, local_time, show_json, show_record, show_table
 from modemctl.cli.watching import watch_batch
 from modemctl.lifecycle import BATCH, BatchState, MessageState
+from modemctl.model import Decision
 
 _COLUMNS: Final = (
     "batch_id", "category", "state", "department", "n_messages", "n_segments", "n_removed",
@@ -144,6 +145,7 @@ def _facts(found: Record) -> Record:
         "state": f"{found.get('state')}{reason}",
         "since": found.get("state_at"),
         "fault": found.get("fault"),
+        "warnings": found.get("warnings"),
         "category": found.get("category"),
         "emergency": found.get("emergency"),
         "department": found.get("department"),
@@ -184,8 +186,13 @@ class _Names:
 
 def _step(one: Record, name: _Names) -> str:
     approver, at = name(one.get("approver")), one.get("received_at")
-    signed = f"{approver}, {local_time(at)}" if isinstance(at, str) else "missing"
+    word = "rejected by" if one.get("decision") == Decision.REJECT else "approved by"
+    signed = f"{word} {approver}, {local_time(at)}" if isinstance(at, str) else "missing"
     return f"{one.get('step')} {one.get('name')}: {signed}"
+
+
+def _texts(value: Json) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else []
 
 
 def _members(value: Json) -> Record:
@@ -293,6 +300,8 @@ def _preview(found: Record) -> None:
         click.echo(f"lines taken out: {found.get('n_removed')} ({reasons})")
     for line in _estimate(_members(totals.get("estimate"))):
         click.echo(line)
+    for line in _texts(found.get("warnings")):
+        click.echo(f"warning: {line}")
     if found.get("fault"):
         click.echo(f"its evidence cannot be trusted: {found['fault']}")
     _say_next(found)

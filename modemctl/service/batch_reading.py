@@ -27,6 +27,7 @@ from modemctl.service.intake import Intake
 from modemctl.service.pages import Page, decode_number, decode_text, encode_cursor
 from modemctl.service.previews import pool_query
 from modemctl.service.principal import Principal, Scope
+from modemctl.service.readiness import warnings
 from modemctl.service.submission import SubmissionRules
 from modemctl.store import Connection, Store, Tx, evidence, messages, staging
 from modemctl.store import batches as rows
@@ -64,16 +65,16 @@ class BatchReading:
             found = self._visible(conn, who, batch_id)
             known = evidence.read_evidence(conn, vault, [found.batch_id]).get(found.batch_id)
             progress = rows.progress(conn, batch_id)
-            finish = None
+            tx, finish, pool = self._store.view(conn), None, None
             if n_unsent(found, progress):
-                tx = self._store.view(conn)
                 pool = read_pool(tx, rules.quota, pool_query(found, rules))
                 finish = finish_estimate(found, progress, pool, rules=rules, now=now)
             intake = self._intake.progress(found.batch_id)
             shown = view(
                 found, known, progress, rules=rules.approvals, finish=finish, intake=intake
             )
-            return replace(shown, names=names_of(conn, shown.people))
+            ahead = tuple(warnings(tx, shown, pool, rules=rules))
+            return replace(shown, names=names_of(conn, shown.people), warnings=ahead)
 
         return await self._store.read(read)
 

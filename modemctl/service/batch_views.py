@@ -8,10 +8,17 @@ from datetime import datetime
 
 from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.lifecycle import BATCH, SegmentState
-from modemctl.model import AccountId, Category, mask_number
-from modemctl.policy.approvals import ApprovalRules, BatchEvidence, is_void, wanted_step
+from modemctl.model import AccountId, Category, Decision, mask_number
+from modemctl.policy.approvals import (
+    ApprovalRules,
+    BatchEvidence,
+    SignedApproval,
+    is_void,
+    wanted_step,
+)
 from modemctl.policy.content import render
 from modemctl.policy.digest import BatchHeader, Totals, decode_header
+from modemctl.policy.signatures import open_approval
 from modemctl.service.previews import foresee
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.staging import Progress
@@ -27,19 +34,20 @@ _UNSENT = (SegmentState.QUEUED, SegmentState.LEASED, SegmentState.SUBMITTING)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepView:
-    """One step of the chain; `approver` is None while it is missing."""
+    """One step of the chain; all of the rest is None while it is missing."""
 
     step: int
     name: str
     approver: AccountId | None
     received_at: datetime | None
+    decision: Decision | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchView:
     """A batch as people see it. `fault` says why its evidence cannot be trusted.
 
-    `intake` is there while its list comes in.
+    `intake` is there while its list comes in; `warnings` say what stands in its way now.
     """
 
     batch: Batch
@@ -55,6 +63,7 @@ class BatchView:
     list_owner: AccountId | None
     list_source: str | None
     names: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
 
     @property
     def people(self) -> frozenset[str]:
@@ -156,9 +165,21 @@ def _steps(chain: Sequence[str], known: BatchEvidence | None) -> tuple[StepView,
             name=name,
             approver=signed[step].account_id if step in signed else None,
             received_at=signed[step].received_at if step in signed else None,
+            decision=_decision(signed[step], known) if step in signed and known else None,
         )
         for step, name in enumerate(chain, 1)
     )
+
+
+def _decision(approval: SignedApproval, known: BatchEvidence) -> Decision | None:
+    """What was signed, from the signature's own words; None where it is not sound."""
+    key = known.keys.get(approval.kid)
+    if key is None:
+        return None
+    try:
+        return open_approval(approval.jws, kid=key.kid, public_key=key.public_key).decision
+    except PolicyRefused:
+        return None
 
 
 def sign_sheet(

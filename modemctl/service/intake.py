@@ -31,6 +31,7 @@ from modemctl.policy.numbers import Rejection
 from modemctl.service.judging import Judged, JudgeRules
 from modemctl.service.previews import estimate, pool_query
 from modemctl.service.principal import Principal, Scope
+from modemctl.service.readiness import require_operator
 from modemctl.service.recipients import Recipient
 from modemctl.service.staging import Progress, StagedList, Staging
 from modemctl.service.submission import (
@@ -180,6 +181,12 @@ class Intake:
                 "SMS-11", "the drafter belongs to another department", field="drafter"
             )
         await self._require_listed(drafter, request.department)
+        at = max(window.not_before, self._store.clock.now())
+        await self._store.read(
+            lambda conn: require_operator(
+                conn, self._store.vault, operator, request, rules=self._rules, at=at
+            )
+        )
         return NewBatch(
             batch_id=new_batch_id(request.batch_id),
             category=request.category,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 
 from sqlalchemy import RowMapping, func, select
 
@@ -16,6 +18,7 @@ from modemctl.policy.quotas import Bearer, QuotaRules
 from modemctl.policy.stops import Standing
 from modemctl.store import sims
 from modemctl.store.headroom import Waiting
+from modemctl.store.pools import PoolQuery
 from modemctl.store.quotas import Book
 from modemctl.store.tables import modem, sim
 from modemctl.store.transaction import Tx
@@ -57,6 +60,28 @@ def verdicts(
         why = f"are of other departments than {waiting.serving} (policy: SIM-05)"
         told.append(CardVerdict(iccid=f"{others} others", why_not=why))
     return told
+
+
+def count_unfit(tx: Tx, query: PoolQuery, *, zone: tzinfo) -> Mapping[str, int]:
+    """How many cards of the department that sends are left out for which reason, most first.
+
+    Each counts for its first reason; where its modem is does not matter.
+    """
+    why: Counter[str] = Counter()
+    own = select(*sim.c).where(sim.c.department == query.serving)
+    for row in tx.conn.execute(own).mappings():
+        unfit = unfitness(CardState(row["state"]), row["verified_at"]) or lease_fault(
+            row["lease_until"], tx.now, zone
+        )
+        if unfit is not None:
+            why[f"{unfit.reason} (policy: {unfit.policy})"] += 1
+        elif query.card_group not in {None, row["card_group"]}:
+            why[f"not in group {query.card_group}"] += 1
+        elif row["is_reserved"]:
+            why["kept in reserve"] += 1
+        elif row["is_paused"]:
+            why["paused"] += 1
+    return dict(why.most_common())
 
 
 def _bound(iccid: str, waiting: Waiting) -> str | None:

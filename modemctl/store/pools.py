@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from modemctl.lifecycle import BatchState, CardState, SegmentState
 from modemctl.policy.forecast import Ceiling
@@ -49,12 +49,14 @@ class PoolQuery:
 
 def read_pool(tx: Tx, rules: QuotaRules, query: PoolQuery) -> Pool:
     """What could send a batch now."""
+    today = tx.now.astimezone(rules.zone).date()
     chosen = select(sim.c.iccid, sim.c.holder, sim.c.carrier).where(
         sim.c.department == query.serving,
         sim.c.state == CardState.ISSUED,
         sim.c.verified_at.is_not(None),
         sim.c.is_reserved.is_(False),
         sim.c.is_paused.is_(False),
+        or_(sim.c.lease_until.is_(None), sim.c.lease_until >= today),
     )
     if query.card_group is not None:
         chosen = chosen.where(sim.c.card_group == query.card_group)

@@ -12,7 +12,7 @@ from modemctl.errors import TamperedError
 from modemctl.model import AccountId
 from modemctl.policy.approvals import may_take
 from modemctl.store.accounts import Account, AccountState, find_account
-from modemctl.store.authorities import list_approver_keys, list_authorisations
+from modemctl.store.authorities import OPERATOR, list_approver_keys, list_authorisations
 from modemctl.store.evidence import as_authority
 from modemctl.store.tables import account
 from modemctl.vault import Vault
@@ -25,6 +25,15 @@ class Signer:
     account_id: AccountId
     name: str
     kids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownOperator:
+    """Who is authorised to send for a department."""
+
+    account_id: AccountId
+    name: str
+    department: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +52,24 @@ def names_of(conn: Connection, account_ids: Collection[str]) -> Mapping[str, str
         select(account.c.account_id, account.c.name).where(account.c.account_id.in_(account_ids))
     )
     return {row.account_id: row.name for row in rows}
+
+
+def operators_at(conn: Connection, vault: Vault, *, at: datetime) -> Sequence[KnownOperator]:
+    """Whom authorisations make operators at `at`; none where a row carries no valid MAC."""
+    try:
+        granted = list_authorisations(conn, vault, kind=OPERATOR)
+    except TamperedError:
+        return ()
+    in_force = [one for one in granted if one.is_in_force(at)]
+    names = names_of(conn, {one.account_id for one in in_force})
+    return [
+        KnownOperator(
+            account_id=one.account_id,
+            name=names.get(one.account_id, one.account_id),
+            department=one.department,
+        )
+        for one in in_force
+    ]
 
 
 def signers(conn: Connection, vault: Vault, turn: Turn, *, now: datetime) -> Sequence[Signer]:

@@ -193,6 +193,8 @@ def test_a_promotion_takes_two_approvers_in_their_order(office) -> None:
     system = office.ways["oa"]
     text = "【公司】New deposit rates, 优惠 until Friday. 回T退订"
     batch_id = submitted(office, category="promotion", text=text, operator="chen")
+    (warning,) = system.ask("GET", f"/v1/batches/{batch_id}")["warnings"]
+    assert warning == "no card of department general may send it: it has none"
     client.confirm(office.ways["li"], batch_id)
     assert [one["name"] for one in sheet_of(office, batch_id)["signers"]] == ["wang"]
     early = refused(client.approve, system, batch_id, signed(office, batch_id, "zhang"))
@@ -206,7 +208,10 @@ def test_a_promotion_takes_two_approvers_in_their_order(office) -> None:
     assert [one["name"] for one in sheet_of(office, batch_id)["signers"]] == ["zhang"]
     last = client.approve(system, batch_id, signed(office, batch_id, "zhang"))
     assert last["state"] == "approved"
-    assert [last["names"][one["approver"]] for one in last["steps"]] == ["wang", "zhang"]
+    assert client.decisions(last) == [
+        ("manager_in_charge", "wang", "approve"),
+        ("general_manager", "zhang", "approve"),
+    ]
     client.withdraw(system, batch_id, "changed our mind")
 
 
@@ -249,6 +254,7 @@ def test_what_was_withdrawn_or_signed_away_is_over(office) -> None:
     client.confirm(office.ways["li"], no)
     ended = client.approve(system, no, signed(office, no, decision="reject"))
     assert ended["state"] == "rejected"
+    assert client.decisions(ended) == [("department_manager", "wang", "reject")]
 
 
 def test_an_emergency_is_let_go_by_one_and_signed_by_its_chain_afterwards(office) -> None:
@@ -277,6 +283,10 @@ def test_refusals_say_what_the_page_says(office) -> None:
     assert client.submit(system, dict(whole), FORM["recipients"])["digest"] == first["digest"]
     assert refused(client.submit, system, whole, FORM["recipients"][:1]).status == 409
     assert refused(client.submit, system, form(category="spam"), FORM["recipients"]).status == 403
+    wrong = refused(client.submit, system, form(operator="chen"), FORM["recipients"])
+    assert (wrong.status, wrong.problem["policy"]) == (403, "SMS-02")
+    assert wrong.problem["cure"].endswith("name zhou")
+    assert first["warnings"] == []
     assert refused(client.submit, system, form(batch_id="x"), FORM["recipients"]).status == 422
     assert refused(client.start, office.ways["zhou"], first["batch_id"]).status == 403
     machine = refused(client.confirm, system, first["batch_id"])

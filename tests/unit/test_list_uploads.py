@@ -23,7 +23,7 @@ from modemctl.store import batches as rows
 from modemctl.store import staging
 from modemctl.store.tables import batch, batch_removed, message, recipient, segment
 from tests.support.apis import ApiBench, open_api, serving
-from tests.support.people import open_office
+from tests.support.people import empower, open_office
 from tests.support.stores import TestClock, open_store
 
 N_LONG = 30_000
@@ -73,6 +73,7 @@ async def desk_in(folder) -> AsyncIterator[Desk]:
     async with open_api(folder) as bench, serving(bench):
         token = await bench.token_of("submitter", department="retail")
         name = "submitter-retail"
+        await bench.store.write(lambda tx: empower(tx, name, "operator", "retail"))
         form: dict[str, object] = {
             "batch_id": str(uuid.uuid4()), "category": "notice", "text": "Paid.",
             "department": "retail", "drafter": name, "operator": name,
