@@ -62,7 +62,7 @@ class _Ring:
 
     generation: int
     boxes: Mapping[int, AESGCM] = field(repr=False)
-    keys: Mapping[KeyUse, bytes] = field(repr=False)  # but that of ENCRYPT
+    macs: Mapping[KeyUse, hmac.HMAC] = field(repr=False)  # for all uses but ENCRYPT
 
 
 class Vault:
@@ -121,12 +121,14 @@ class Vault:
             for (use, generation), octets in opened.items()
             if use is KeyUse.ENCRYPT
         }
-        others: dict[KeyUse, bytes] = {
-            use: octets for (use, _), octets in opened.items() if use is not KeyUse.ENCRYPT
+        macs: dict[KeyUse, hmac.HMAC] = {
+            use: hmac.new(octets, digestmod="sha256")
+            for (use, _), octets in opened.items()
+            if use is not KeyUse.ENCRYPT
         }
-        if not boxes or len(others) != len(KeyUse) - 1:
+        if not boxes or len(macs) != len(KeyUse) - 1:
             raise TamperedError("data_key: a data key is missing")
-        self._ring = _Ring(generation=max(boxes), boxes=boxes, keys=others)
+        self._ring = _Ring(generation=max(boxes), boxes=boxes, macs=macs)
 
     def rewrap(self, keys: Iterable[WrappedKey], to: Vault) -> Sequence[WrappedKey]:
         """The same data keys, wrapped by another vault's master key.
@@ -192,11 +194,11 @@ class Vault:
 
     def blind_index(self, number: str) -> bytes:
         """16 octets that find equal numbers without showing them."""
-        return _hmac(self._ring.keys[KeyUse.INDEX], number.encode())[:_INDEX_OCTETS]
+        return self._hmac(KeyUse.INDEX, number.encode())[:_INDEX_OCTETS]
 
     def mac(self, table: str, *fields: object) -> bytes:
         """The MAC of a row that authorises: its table and fields in a fixed order."""
-        return _hmac(self._ring.keys[KeyUse.MAC], _frame(table, *fields))
+        return self._hmac(KeyUse.MAC, _frame(table, *fields))
 
     def check_mac(self, mac: bytes | None, table: str, *fields: object) -> None:
         """Refuse a row whose MAC is missing or does not fit.
@@ -209,15 +211,20 @@ class Vault:
 
     def pin_fingerprint(self, iccid: str, pin: str) -> bytes:
         """Keyed fingerprint by which a PIN that failed for a card is known again."""
-        return _hmac(self._ring.keys[KeyUse.PIN], _frame("pin", iccid, pin))
+        return self._hmac(KeyUse.PIN, _frame("pin", iccid, pin))
 
     def token_hash(self, token: str) -> bytes:
         """What is stored in place of an API key."""
-        return _hmac(self._ring.keys[KeyUse.TOKEN], token.encode())
+        return self._hmac(KeyUse.TOKEN, token.encode())
 
     def batch_salt(self, batch_id: str, nonce: bytes) -> bytes:
         """A batch's salt; destroying `nonce` destroys the salt."""
-        return _hmac(self._ring.keys[KeyUse.MAC], _frame("salt", batch_id, nonce.hex()))
+        return self._hmac(KeyUse.MAC, _frame("salt", batch_id, nonce.hex()))
+
+    def _hmac(self, use: KeyUse, message: bytes) -> bytes:
+        mac = self._ring.macs[use].copy()  # has taken its key in: half of a short message's work
+        mac.update(message)
+        return mac.digest()
 
 
 class AuditKey:
@@ -302,10 +309,6 @@ def _derive(master_key: bytes, use: str) -> bytes:
 
 def _key_place(use: KeyUse, generation: int) -> bytes:
     return f"data_key:{use}:{generation}".encode()
-
-
-def _hmac(key: bytes, message: bytes) -> bytes:
-    return hmac.digest(key, message, "sha256")
 
 
 def _field(n: int) -> bytes:

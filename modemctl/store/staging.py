@@ -13,7 +13,7 @@ from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, EventKind, mask_number
 from modemctl.policy.numbers import Rejection
 from modemctl.policy.quotas import QuotaRules, ScopeKind, message_load
-from modemctl.store.bulk import insert_rows
+from modemctl.store.bulk import among, insert_rows
 from modemctl.store.evidence import state_values
 from modemctl.store.quotas import Book
 from modemctl.store.tables import (
@@ -211,10 +211,8 @@ def discard(tx: Tx, batch_id: BatchId, *, limit: int) -> bool:
 
 def _not_written_to(tx: Tx, new: Slice, spacing: Spacing | None) -> Sequence[RemovedLine]:
     indexes = [line.recipient_bidx for line in new.lines]
-    out = set(
-        tx.conn.scalars(select(opt_out.c.number_bidx).where(opt_out.c.number_bidx.in_(indexes)))
-    )
-    own = set(tx.conn.scalars(select(sim.c.number_bidx).where(sim.c.number_bidx.in_(indexes))))
+    out = among(tx.conn, opt_out.c.number_bidx, indexes)
+    own = among(tx.conn, sim.c.number_bidx, indexes)
     tests = frozenset[str]() if spacing is None else spacing.test_numbers
     found = [
         (line, Rejection.OPTED_OUT if line.recipient_bidx in out else Rejection.OWN_CARD)

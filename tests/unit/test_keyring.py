@@ -176,6 +176,14 @@ def test_every_encrypted_column_of_the_schema_is_rotated() -> None:
     assert named == {one.name for one in reseal.SEALED_COLUMNS}
 
 
+def test_what_earlier_versions_computed_with_a_key_is_computed_again():
+    vault = Vault(OLD)
+    for _ in range(2):  # the key is there for the second one as well
+        assert vault.blind_index("+8613800000001").hex() == "e43d37dfd99b0528071ca179e68ccbb8"
+        mac = vault.mac("batch", "a", 1, None).hex()
+        assert mac == "100d057b2359d12ba2d92c62d49845093287d64a0bb448dd876cb62de2fe326d"
+
+
 async def test_a_rotation_leaves_nothing_on_the_old_generation(tmp_path):
     async with opened(tmp_path) as desk:
         assert await desk.old() == {}
