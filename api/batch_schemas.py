@@ -13,6 +13,7 @@ from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import Decision
 from modemctl.service.batch_views import may_read_text
 from modemctl.service.batches import Batch, BatchRequest, BatchView, Recipient
+from modemctl.service.emergencies import OpenEmergency
 from modemctl.service.principal import Principal
 
 
@@ -109,6 +110,26 @@ class BatchSummary(_Shown):
         """The row as this account may see it."""
         row = BatchSummary.model_validate(batch)
         return row if may_read_text(who, batch) else row.model_copy(update={"text": None})
+
+
+class EmergencySummary(BatchSummary):
+    """A batch that one approver let go; its chain signs until `due_at`."""
+
+    let_go_by: str
+    let_go_at: datetime
+    due_at: datetime
+    is_overdue: bool
+    entry: str = Field(description="The audit entry (node:number) that names who let it go.")
+
+    @classmethod
+    def line(cls, who: Principal, one: OpenEmergency) -> EmergencySummary:
+        """The row as this account may see it."""
+        row = BatchSummary.row(who, one.batch)
+        more = {
+            name: getattr(one, name)
+            for name in cls.model_fields.keys() - BatchSummary.model_fields.keys()
+        }
+        return cls.model_validate({**row.model_dump(), "template": row.text, **more})
 
 
 class BatchEstimate(_Shown):

@@ -22,6 +22,7 @@ from modemctl.service.custody import Custody
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import Dual
 from modemctl.service.elevations import Elevations
+from modemctl.service.emergencies import EmergencyWatch
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
 from modemctl.service.exports import Exports
@@ -64,6 +65,7 @@ class Services:
     """One of each, made by the daemon."""
 
     batches: Batches
+    emergencies: EmergencyWatch
     messages: Messages
     doubts: Doubts
     opt_outs: OptOuts

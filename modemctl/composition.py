@@ -20,6 +20,7 @@ from modemctl.service.card_endings import Endings
 from modemctl.service.custody import Custody
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import DualKind
+from modemctl.service.emergencies import EmergencyWatch
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
 from modemctl.service.exports import Exports
@@ -107,6 +108,7 @@ def make_services(
     )
     return Services(
         batches=office.batches,
+        emergencies=EmergencyWatch(store, rules.approvals.emergencies.followup),
         messages=Messages(store, rules),
         doubts=Doubts(store, general_department=general),
         opt_outs=OptOuts(store, numbers),

@@ -215,7 +215,11 @@ async def _run_on(
     telemetry.register(fleet.supervisor.snapshot)
     census = Census(store, fleet.rules.quota)
     telemetry.register(census.snapshot)
-    telemetry.register(lambda: BankSnapshot(overdue=services.papers.watch.counts()))
+    telemetry.register(
+        lambda: BankSnapshot(
+            overdue=services.papers.watch.counts(), emergencies=services.emergencies.counts()
+        )
+    )
     audit_watch = AuditWatch(
         store, services.audits, every=timedelta(hours=settings.evidence.verify_hours)
     )
@@ -272,6 +276,7 @@ def _office_chores(
         ("census", census.run),
         ("incidents", services.incidents.watch),
         ("cases", services.cases.watch),
+        ("emergencies", services.emergencies.run),
         ("audit watch", audit_watch.run),
         ("events", partial(_forget_events, services.events)),
         ("drafts", services.batches.tidy),

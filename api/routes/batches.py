@@ -18,6 +18,7 @@ from api.batch_schemas import (
     BatchSheet,
     BatchSummary,
     Confirmation,
+    EmergencySummary,
     NewBatch,
     NewShortBatch,
     RemovedLine,
@@ -148,9 +149,9 @@ async def list_batches(
 
 
 @router.get("/emergencies", responses=problems(), openapi_extra=needs(Scope.BATCHES_READ))
-async def list_emergencies(who: Who, of: Of) -> Sequence[BatchSummary]:
+async def list_emergencies(who: Who, of: Of) -> Sequence[EmergencySummary]:
     """Batches that an emergency approver let go and whose chain still has to sign, newest first."""
-    return [BatchSummary.row(who, one) for one in await of.batches.emergencies(who)]
+    return [EmergencySummary.line(who, one) for one in await of.batches.emergencies(who)]
 
 
 @router.get("/batches/{batch_id}", responses=problems(404), openapi_extra=needs(Scope.BATCHES_READ))

@@ -22,6 +22,9 @@ _COLUMNS: Final = (
     "batch_id", "category", "state", "department", "n_messages", "n_segments", "n_removed",
     "created_at", "not_after",
 )  # fmt: skip
+_LET_GO: Final = (
+    "batch_id", "state", "department", "let_go_by", "let_go_at", "due_at", "is_overdue", "entry",
+)  # fmt: skip
 _SPARE: Final = ("n_removed", "created_at", "n_segments", "not_after", "department", "n_messages")
 _RESULT_COLUMNS: Final = ("message_id", "line_no", "to", "state", "iccid", "segments")
 _REMOVED_COLUMNS: Final = ("line_no", "masked", "reason", "policy")
@@ -118,7 +121,14 @@ def emergencies(connection: Connection, *, as_json: bool) -> None:
     """Batches that one approver let go in an emergency: their chain still has to sign them."""
     with connection.client() as client:
         found = records(client.get("/v1/emergencies").get("items"))
-    show_table(found, _COLUMNS, as_json=as_json, empty="none is open", spare=_SPARE)
+    show_table(found, _LET_GO, as_json=as_json, empty="none is open", spare=("department", "entry"))
+    late = next((one for one in found if one.get("is_overdue")), None)
+    if late is not None and not as_json:
+        click.echo(
+            "if it was none: modemctl case open SMS-01"
+            f" {late.get('let_go_by')} --grade 1 --entry {late.get('entry')} 'WHY'; what wrong"
+            " messages left is an incident: modemctl incident open --level 2 'WHAT'"
+        )
 
 
 @batch.command(epilog="Example: modemctl batch show 0b5c9e52-5d0b-4d7c-a7f2-0e9f2f1c8f11")

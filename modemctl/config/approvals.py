@@ -43,6 +43,13 @@ class ApprovalsSettings(Slice):
         le=24,
         description="Hours that the window of an emergency, and its approval, may last.",
     )
+    emergency_followup_hours: int = Field(
+        default=24,
+        ge=1,
+        le=168,
+        description="Hours after an emergency was let go within which its whole chain signs it; "
+        "then an alarm says that it did not.",
+    )
 
     @field_validator("chains")
     @classmethod

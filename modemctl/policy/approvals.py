@@ -110,6 +110,7 @@ class ApprovalRules:
             emergencies=Emergencies(
                 categories=frozenset(settings.emergency_categories),
                 life=timedelta(hours=settings.emergency_hours),
+                followup=timedelta(hours=settings.emergency_followup_hours),
             ),
             own_party=settings.own_party,
         )

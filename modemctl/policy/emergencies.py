@@ -19,10 +19,11 @@ _REASON: Final = (10, 500)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emergencies:
-    """What the site's configuration says of emergencies."""
+    """What the site's configuration says of emergencies; `followup`: until their chain signed."""
 
     categories: frozenset[str]
     life: timedelta
+    followup: timedelta = timedelta(hours=24)
 
 
 NO_EMERGENCIES: Final = Emergencies(categories=frozenset(), life=timedelta(0))

@@ -23,6 +23,7 @@ from modemctl.service.batch_views import (
     sign_sheet,
     view,
 )
+from modemctl.service.emergencies import OpenEmergency, open_emergency
 from modemctl.service.intake import Intake
 from modemctl.service.pages import Page, decode_number, decode_text, encode_cursor
 from modemctl.service.previews import pool_query
@@ -101,19 +102,24 @@ class BatchReading:
         )
         return _page(found, limit, lambda one: _key_text(one.created_at, one.batch_id))
 
-    async def emergencies(self, who: Principal, *, limit: int = 100) -> Sequence[Batch]:
+    async def emergencies(self, who: Principal, *, limit: int = 100) -> Sequence[OpenEmergency]:
         """Batches that an emergency approver let go and whose chain still has to sign.
 
         Raises:
             NotPermitted: without any scope for batches.
         """
         _require_reader(who)
-        sight = sight_of(who, self._rules.approvals.general_department)
+        rules = self._rules.approvals
+        sight, now = sight_of(who, rules.general_department), self._store.clock.now()
 
-        def read(conn: Connection) -> Sequence[Batch]:
-            found = [rows.find_batch(conn, one) for one in unreviewed(conn, limit=limit)]
-            known = [one for one in found if one is not None]
-            return [one for one in known if may_see(sight, one.department, one.category)]
+        def read(conn: Connection) -> Sequence[OpenEmergency]:
+            let_go = unreviewed(conn, limit=limit)
+            found = [(rows.find_batch(conn, one.batch_id), one) for one in let_go]
+            return [
+                open_emergency(batch, one, rules.emergencies.followup, now)
+                for batch, one in found
+                if batch is not None and may_see(sight, batch.department, batch.category)
+            ]
 
         return await self._store.read(read)
 

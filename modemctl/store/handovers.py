@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, inse
 from modemctl.lifecycle import BATCH, BatchState, ModemState, SegmentState
 from modemctl.model import AccountId
 from modemctl.policy.incidents import IncidentState
+from modemctl.store import emergencies
 from modemctl.store.tables import (
     batch,
     call,
@@ -64,6 +65,7 @@ def look(conn: Connection, since: datetime | None) -> Mapping[str, Json]:
         .group_by(segment.c.batch_id)
         .limit(_LISTED)
     )
+    n_emergencies, n_unsigned = emergencies.counts_told(conn)
     return {
         "batches": _batches(conn),
         "faults": _bays(conn, _FAULTS),
@@ -75,6 +77,8 @@ def look(conn: Connection, since: datetime | None) -> Mapping[str, Json]:
         "incidents": _count(
             conn, select(func.count()).where(incident.c.state != IncidentState.CLOSED)
         ),
+        "emergencies": n_emergencies,
+        "emergencies_overdue": n_unsigned,
     }
 
 

@@ -62,6 +62,7 @@ class BankSnapshot:
     stops: Mapping[str, int] = field(default_factory=dict)
     incidents: Mapping[str, int] = field(default_factory=dict)
     cases: Mapping[str, int] = field(default_factory=dict)
+    emergencies: Mapping[str, int] = field(default_factory=dict)
     limits: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """Kind and name of whom limits fall on → used share of the tightest."""
     register_faults: Mapping[str, int] = field(default_factory=dict)
@@ -212,10 +213,24 @@ def _histogram(name: str, series: Mapping[tuple[str, ...], _Buckets]) -> Histogr
     return family
 
 
+_BY_STATE: Final = (
+    "sims", "sim_locks", "stops", "incidents", "cases", "emergencies", "segments", "batches",
+)  # fmt: skip
+
+
 def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapshot) -> None:
     for modem in snapshot.modems:
         _add_modem(gauges, modem)
-    for name in ("sims", "sim_locks", "stops", "incidents", "cases", "segments", "batches"):
+    for name in (
+        "sims",
+        "sim_locks",
+        "stops",
+        "incidents",
+        "cases",
+        "emergencies",
+        "segments",
+        "batches",
+    ):
         counts: Mapping[str, int] = getattr(snapshot, name)
         for state, number in counts.items():
             gauges[f"modemctl_{name}"].add_metric([_safe(state)], number)

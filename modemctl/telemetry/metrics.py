@@ -110,6 +110,9 @@ METRICS: Final = (
     _gauge("register_faults", "Cards that differ from the register for too long.", "kind"),
     _gauge("duty_overdue", "1 where a regular duty is late (`modemctl duties`).", "kind"),
     _gauge("cases", "Violation cases that are not over; `overdue` are also counted.", "state"),
+    _gauge(
+        "emergencies", "Emergencies that their chain has to sign; `overdue`: also open.", "state"
+    ),
     _gauge("store_writer_up", "1 while the writer's last commit went through."),
     _gauge("journal_backlog", "Requests that wait for the writer."),
     _gauge("vault_rows_old", "Values that a rotation of the data key has still to encrypt anew."),

@@ -29,6 +29,7 @@ from modemctl.service.card_endings import Endings
 from modemctl.service.custody import Custody
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import DualKind, DualState
+from modemctl.service.emergencies import EmergencyWatch
 from modemctl.service.erasures import Erasures
 from modemctl.service.events import Events
 from modemctl.service.exports import Exports
@@ -204,6 +205,7 @@ def make_services(
     )
     return Services(
         batches=office.batches,
+        emergencies=EmergencyWatch(store, timedelta(hours=24)),
         messages=Messages(store, rules),
         doubts=Doubts(store, general_department=general),
         opt_outs=OptOuts(store, numbers),

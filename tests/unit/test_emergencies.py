@@ -1,7 +1,8 @@
 """Break-glass: one named approver lets an urgent batch go; its chain signs afterwards."""
 
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, timedelta
 
 import pytest
 from pydantic import ValidationError
@@ -11,9 +12,14 @@ from modemctl.config import ApprovalsSettings, Settings
 from modemctl.errors import InvalidRequest, PolicyRefused
 from modemctl.lifecycle import BatchState
 from modemctl.model import Decision
+from modemctl.policy.custody import WorkingDays
 from modemctl.policy.digest import decode_header
+from modemctl.service.emergencies import EmergencyWatch
+from modemctl.service.principal import Scope
 from modemctl.service.submission import SubmissionRules
+from modemctl.service.violations import Cases
 from modemctl.store import batches as rows
+from modemctl.store import handovers
 from modemctl.store.authorities import add_authorisation
 from modemctl.store.replay import replay
 from modemctl.store.tables import event
@@ -49,7 +55,7 @@ async def say(office, shown, name, step=1, decision=Decision.APPROVE):
 
 async def open_ones(office):
     found = await office.batches.emergencies(office.who["gm"])
-    return [one.batch_id for one in found]
+    return [one.batch.batch_id for one in found]
 
 
 async def alarms(office):
@@ -166,6 +172,61 @@ async def test_what_is_no_emergency_is_not_signed_after_it_was_let_go(tmp_path):
         shown = await office.approve(await office.submit())
         with pytest.raises(Exception, match="it takes no signature now"):
             await say(office, shown, "manager", step=2)
+
+
+FOLLOWUP = timedelta(hours=24)
+
+
+async def test_a_chain_that_does_not_sign_in_time_is_told_of_once(tmp_path):
+    async with office_in(tmp_path) as office:
+        store, watch = office.store, EmergencyWatch(office.store, FOLLOWUP)
+        clerk = replace(office.who["gm"], scopes=frozenset({Scope.MODEMS_READ}))
+        shown = await office.start(await say(office, await confirmed(office), "manager"))
+        store.clock.advance(24 * 3_600 - 1)
+        await watch.look()
+        assert watch.counts() == {"open": 1, "overdue": 0}
+        (duty,) = await watch.list_duties(clerk)
+        assert (duty.is_due, duty.is_overdue) == (True, False)
+        assert len(await alarms(office)) == 1, "that it was let go"
+
+        store.clock.advance(1)
+        await watch.look()
+        await watch.look()
+        assert watch.counts() == {"open": 1, "overdue": 1}
+        (duty,) = await watch.list_duties(clerk)
+        assert duty.is_overdue
+        assert [str(one).count("emergency_overdue") for one in await alarms(office)] == [0, 1]
+        (line,) = await office.batches.emergencies(office.who["gm"])
+        assert (line.is_overdue, line.due_at - line.let_go_at) == (True, FOLLOWUP)
+        facts = await store.read(lambda conn: handovers.look(conn, None))
+        assert (facts["emergencies"], facts["emergencies_overdue"]) == (1, 1)
+
+        await store.write(rows.expire_due)
+        await say(office, shown, "dm", step=2)
+        await watch.look()
+        assert watch.counts() == {"open": 0, "overdue": 0}
+        (duty,) = await watch.list_duties(clerk)
+        assert (duty.is_due, duty.is_overdue, duty.done_by) == (False, False, "dm")
+        facts = await store.read(lambda conn: handovers.look(conn, None))
+        assert (facts["emergencies"], facts["emergencies_overdue"]) == (0, 0)
+        assert not list(await store.read(lambda conn: list(replay(conn))))
+
+
+async def test_a_case_rests_on_the_entry_that_names_who_let_it_go(tmp_path):
+    async with office_in(tmp_path) as office:
+        await say(office, await confirmed(office), "manager")
+        office.store.clock.advance(25 * 3_600)
+        (line,) = await office.batches.emergencies(office.who["gm"])
+        node, seq = line.entry.split(":")
+        compliance = replace(
+            office.who["gm"], scopes=frozenset({Scope.CASES_READ, Scope.CASES_WRITE})
+        )
+        days = WorkingDays(zone=UTC)
+        opened = await Cases(office.store, days).open(
+            compliance, policy="SMS-01", person=line.let_go_by, grade=1, summary="no emergency",
+            evidence=[(node, int(seq))],
+        )  # fmt: skip
+        assert opened.case.person_name == "manager"
 
 
 def test_the_configuration_makes_no_promotion_urgent():

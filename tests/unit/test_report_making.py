@@ -216,6 +216,7 @@ async def duty_of(client):
     found = (await client.get("/v1/duties")).json()
     assert [one["duty"] for one in found] == [
         "self_test", "report_quarter", "report_access", "report_stocktake", "export_review",
+        "emergency_review",
     ]  # fmt: skip
     return found[1]
 
