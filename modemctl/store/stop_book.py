@@ -17,6 +17,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     RowMapping,
+    and_,
     func,
     insert,
     or_,
@@ -50,6 +51,10 @@ LIFT: Final = "stop.lift"
 _SEAL_ID: Final = 1
 _ALTERED: Final = "the list of stops was altered outside modemctl"
 _LIVE: Final = (BatchState.RUNNING, BatchState.HELD)
+_OVER: Final = (
+    BatchState.DONE, BatchState.REJECTED, BatchState.WITHDRAWN, BatchState.CANCELLED,
+    BatchState.EXPIRED,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,21 +152,23 @@ def find(conn: Connection, vault: Vault, stop_id: str) -> Stop | None:
 def list_stops(
     conn: Connection, vault: Vault, *, only_standing: bool, limit: int
 ) -> Sequence[Stop]:
-    """Stops, newest first.
+    """Stops, newest first; those of batches that are over hold nothing and stand no more.
 
     Raises:
         TamperedError: a row was altered.
     """
     query = _ROW.order_by(stop.c.placed_at.desc(), stop.c.stop_id).limit(limit)
     if only_standing:
-        query = query.where(stop.c.lifted_at.is_(None))
+        query = query.where(stop.c.lifted_at.is_(None), ~_is_moot())
     return [_stop(vault, row) for row in conn.execute(query).mappings()]
 
 
 def count_standing(conn: Connection) -> Mapping[str, int]:
     """How many stand, by kind; for metrics, no MAC is read."""
     rows = conn.execute(
-        select(stop.c.kind, func.count()).where(stop.c.lifted_at.is_(None)).group_by(stop.c.kind)
+        select(stop.c.kind, func.count())
+        .where(stop.c.lifted_at.is_(None), ~_is_moot())
+        .group_by(stop.c.kind)
     )
     return {kind: n for kind, n in rows}  # noqa: C416 - dict() takes no rows
 
@@ -272,9 +279,9 @@ def _note_reach(tx: Tx, stop_id: str, new: NewStop) -> int:
             _concerned(new),
         )
     ).all()
-    running = tx.conn.scalars(
-        select(batch.c.batch_id).where(batch.c.state.in_(_LIVE), _batches(new))
-    ).all()
+    # A batch that is over tells what it reached: a wrong send is often noticed afterwards.
+    is_asked = true() if new.kind is StopKind.BATCH else batch.c.state.in_(_LIVE)
+    running = tx.conn.scalars(select(batch.c.batch_id).where(is_asked, _batches(new))).all()
     ids = sorted({*running, *(row.batch_id for row in in_hand)})
     if ids:
         tx.conn.execute(insert(stop_batch), [{"stop_id": stop_id, "batch_id": one} for one in ids])
@@ -284,6 +291,12 @@ def _note_reach(tx: Tx, stop_id: str, new: NewStop) -> int:
         ]
         tx.conn.execute(insert(stop_flight), rows)
     return sum(row.state == SegmentState.SUBMITTING for row in in_hand)
+
+
+def _is_moot() -> ColumnElement[bool]:
+    """A batch that is over leaves nothing to stop, whether or not somebody lifts its stop."""
+    over = select(batch.c.batch_id).where(batch.c.state.in_(_OVER))
+    return and_(stop.c.kind == StopKind.BATCH, stop.c.target.in_(over))
 
 
 def _concerned(new: NewStop) -> ColumnElement[bool]:

@@ -14,7 +14,7 @@ from modemctl.model import AccountId, Category, Topic
 from modemctl.policy.stops import StopMemory
 from modemctl.service.principal import Principal, scopes_of
 from modemctl.service.stops import StopKind, Stops
-from modemctl.store import batches
+from modemctl.store import batches, stop_book
 from modemctl.store.leases import Leased, Nothing
 from modemctl.store.outcomes import Took
 from modemctl.store.replay import replay
@@ -180,6 +180,30 @@ async def test_the_reach_tells_each_segment_once_and_stays_as_it_was_after_the_l
         assert parts[flying.segments[0][0]] == "in_flight"
         assert sum(part == "unsent" for part in parts.values()) == 4
         assert seen.batches[0].batch_id == batch_id
+
+
+@pytest.mark.parametrize("is_stopped_first", [True, False])
+async def test_the_stop_of_a_batch_that_is_over_stands_no_more_and_tells_its_reach(
+    tmp_path, is_stopped_first
+):
+    async with stopping(tmp_path) as b:
+        batch_id = await b.batch(3)
+        [sent] = await b.lease(CARD)
+        assert isinstance(await b.begin(sent), Cleared)
+        await b.end(sent, Took(mr=7))
+        acts = [
+            lambda: b.stops.place(ANNA, StopKind.BATCH, batch_id, "wrong text"),
+            lambda: b.store.write(
+                lambda tx: batches.move(tx, batch_id, BatchState.CANCELLED) and None
+            ),
+        ]
+        for act in acts if is_stopped_first else reversed(acts):
+            await act()
+        assert await b.stops.list_stops(ANNA) == []
+        assert not await b.store.read(stop_book.count_standing)
+        [placed] = await b.stops.list_stops(ANNA, only_standing=False)
+        seen = await b.stops.show(ANNA, placed.stop_id)
+        assert (seen.sent, seen.batches[0].batch_id) == (1, batch_id)
 
 
 async def test_a_card_stop_reaches_what_the_card_sent_and_had_in_hand(tmp_path):
