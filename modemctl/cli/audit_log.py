@@ -12,6 +12,7 @@ import click
 from modemctl.cli.client import Connection, Json, Record, records
 from modemctl.cli.errors import EXIT_REFUSED, Refusal
 from modemctl.cli.show import as_json_option, show_json, show_table
+from modemctl.cli.targets import NewPath
 
 if TYPE_CHECKING:
     from modemctl.config import Settings
@@ -108,9 +109,7 @@ def key(connection: Connection) -> None:
     required=True,
     help="What two persons agreed on: modemctl request ask export audit --reason WHY",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Where the file is written."
-)
+@click.option("--out", type=NewPath(), required=True, help="A new file for it.")
 @click.pass_obj
 def export(
     connection: Connection, since: str | None, until: str | None, request_id: str, out: Path

@@ -14,6 +14,7 @@ from modemctl.cli.client import Client, Connection, Json, Record, in_path, recor
 from modemctl.cli.errors import EXIT_REFUSED
 from modemctl.cli.forms import EXAMPLE, FORMS_OF_LIST, read_form, submit
 from modemctl.cli.show import as_json_option, local_time, show_json, show_record, show_table
+from modemctl.cli.targets import NewPath
 from modemctl.cli.watching import watch_batch
 from modemctl.lifecycle import BATCH, BatchState, MessageState
 from modemctl.model import Decision
@@ -229,9 +230,7 @@ def check(connection: Connection, batch_id: str, *, as_json: bool) -> None:
 
 @batch.command(epilog="Example: modemctl batch removed 0b5c9e52-… --out removed.csv")
 @click.argument("batch_id")
-@click.option(
-    "--out", "out_path", type=click.Path(path_type=Path, dir_okay=False), help="Save them as CSV."
-)
+@click.option("--out", "out_path", type=NewPath(), help="Save them as CSV, in a new file.")
 @as_json_option
 @click.pass_obj
 def removed(connection: Connection, batch_id: str, out_path: Path | None, *, as_json: bool) -> None:

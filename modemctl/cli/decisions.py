@@ -22,6 +22,7 @@ from modemctl.cli.sheets import (
     turn_of,
 )
 from modemctl.cli.show import as_json_option, show_done, show_json
+from modemctl.cli.targets import NewPath
 from modemctl.model import Decision
 
 if TYPE_CHECKING:
@@ -102,9 +103,7 @@ def approve(
 
 @click.command(epilog="Example: modemctl batch sheet 0b5c9e52-5d0b… --out sheet.json")
 @click.argument("batch_id")
-@click.option(
-    "--out", "out_path", type=click.Path(path_type=Path, dir_okay=False), help="Save it as JSON."
-)
+@click.option("--out", "out_path", type=NewPath(), help="Save it as JSON, in a new file.")
 @as_json_option
 @click.pass_obj
 def sheet(connection: Connection, batch_id: str, out_path: Path | None, *, as_json: bool) -> None:

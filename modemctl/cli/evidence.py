@@ -13,6 +13,7 @@ import click
 from modemctl.cli.client import Connection, Json, text_of
 from modemctl.cli.errors import Refusal
 from modemctl.cli.show import as_json_option, show_done, show_record
+from modemctl.cli.targets import NewPath
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _ID: Final = "6f2c0b5c-5d0b-4d7c-a7f2-0e9f2f1c8f11"
@@ -57,7 +58,7 @@ def preview(connection: Connection, /, *, as_json: bool, **about: str | None) ->
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path, readable=False),
+    type=NewPath(),
     help="A new file.",
 )
 @as_json_option
@@ -69,8 +70,6 @@ def make(
 
     The passphrase is asked for, or read from standard input; tell it on another way than the file.
     """
-    if out.exists():
-        raise Refusal(f"{out} exists already")
     body = _given(about)
     body |= {"request_id": request_id, "passphrase": _passphrase(confirm=True)}
     with connection.client() as client:
@@ -85,7 +84,7 @@ def make(
 @evidence.command("open", epilog="Example: modemctl evidence open case12.evidence --out case12 "
                   "--audit-key 3b6a")  # fmt: skip
 @click.argument("package", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="A new folder.")
+@click.option("--out", required=True, type=NewPath(), help="A new folder.")
 @click.option(
     "--audit-key",
     required=True,

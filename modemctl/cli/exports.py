@@ -10,6 +10,7 @@ import click
 from modemctl.cli.client import Connection, Record, in_path, text_of
 from modemctl.cli.reports import save_when_done
 from modemctl.cli.show import as_json_option, show_done, show_json, show_table
+from modemctl.cli.targets import NewPath
 
 _COLUMNS: Final = (
     "report.report_id", "report.subject", "report.state", "columns", "recipient", "purpose",
@@ -46,8 +47,8 @@ def export() -> None:
     "--output",
     "target",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Where to save it.",
+    type=NewPath(),
+    help="A new file for it.",
 )
 @as_json_option
 @click.pass_obj

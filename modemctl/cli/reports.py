@@ -13,6 +13,7 @@ import click
 from modemctl.cli.client import Client, Connection, Record, in_path, text_of
 from modemctl.cli.errors import EXIT_REFUSED, Refusal
 from modemctl.cli.show import as_json_option, console, show_done, show_json, show_record, show_table
+from modemctl.cli.targets import NewPath
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -55,8 +56,8 @@ def report() -> None:
     "-o",
     "--output",
     "target",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Wait for it and save it here.",
+    type=NewPath(),
+    help="Wait for it and save it here: a new file.",
 )
 @as_json_option
 @click.pass_obj
@@ -123,8 +124,8 @@ def show(connection: Connection, report_id: str, *, as_json: bool) -> None:
     "--output",
     "target",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Where to save it.",
+    type=NewPath(),
+    help="A new file for it.",
 )
 @as_json_option
 @click.pass_obj

@@ -10,6 +10,7 @@ import click
 from modemctl.cli.client import Client, Connection, Record, in_path, records, text_of
 from modemctl.cli.errors import ApiProblem, Refusal
 from modemctl.cli.show import as_json_option, show_done, show_json, show_record, show_table
+from modemctl.cli.targets import NewPath
 from modemctl.policy.stops import StopKind
 
 _KINDS: Final = [str(kind) for kind in StopKind]
@@ -100,9 +101,7 @@ def show(connection: Connection, stop_id: str, *, as_json: bool) -> None:
     epilog="Example: modemctl stops reach 0b5c9e52-5d0b-4d7c-a7f2-0e9f2f1c8f11 --out reach.csv"
 )
 @click.argument("stop_id")
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Where the file is written."
-)
+@click.option("--out", type=NewPath(), required=True, help="A new file for it.")
 @click.pass_obj
 def reach(connection: Connection, stop_id: str, out: Path) -> None:
     """Every segment that the stop concerned, as a CSV file."""
