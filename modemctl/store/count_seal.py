@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 from sqlalchemy import Connection, Table, bindparam, select
 
 from modemctl.errors import TamperedError
+from modemctl.store.prepared import Prepared
 from modemctl.store.tables import audit_entry, quota, quota_contact
 from modemctl.vault import Vault
 
@@ -92,8 +93,9 @@ def read_counts(conn: Connection, keys: Iterable[tuple[str, str, int]]) -> dict[
     if not wanted:
         return {}
     scopes, spans, buckets = (sorted(set(part)) for part in zip(*wanted, strict=True))
-    rows = conn.execute(_COUNTS, {"scopes": scopes, "spans": spans, "buckets": buckets})
-    found = {tuple(row[:3]): tuple(row) for row in rows if tuple(row[:3]) in wanted}
+    rows = _COUNTS.rows(conn, {"scopes": scopes, "spans": spans, "buckets": buckets})
+    whole = [(row.scope, row.span, row.bucket, row.used) for row in rows]
+    found: dict[CountRow, CountRow] = {row[:3]: row for row in whole if row[:3] in wanted}
     for (scope, span, bucket), row in found.items():
         if not isinstance(row[3], int):
             raise TamperedError(f"quota {scope} {span} {bucket}: the count is no number")
@@ -108,17 +110,22 @@ def read_contacts(
     if not wanted:
         return {}
     scopes, spans, recipients = (sorted(set(part)) for part in zip(*wanted, strict=True))
-    rows = conn.execute(_CONTACTS, {"scopes": scopes, "spans": spans, "recipients": recipients})
-    return {tuple(row[:3]): tuple(row) for row in rows if tuple(row[:3]) in wanted}
+    rows = _CONTACTS.rows(conn, {"scopes": scopes, "spans": spans, "recipients": recipients})
+    whole = [(row.scope, row.span, row.recipient, row.since, row.bucket, row.n) for row in rows]
+    return {row[:3]: row for row in whole if row[:3] in wanted}
 
 
-_COUNTS: Final = select(*quota.c).where(
-    quota.c.scope.in_(bindparam("scopes", expanding=True)),
-    quota.c.span.in_(bindparam("spans", expanding=True)),
-    quota.c.bucket.in_(bindparam("buckets", expanding=True)),
+_COUNTS: Final = Prepared(
+    select(*quota.c).where(
+        quota.c.scope.in_(bindparam("scopes", expanding=True)),
+        quota.c.span.in_(bindparam("spans", expanding=True)),
+        quota.c.bucket.in_(bindparam("buckets", expanding=True)),
+    )
 )
-_CONTACTS: Final = select(*quota_contact.c).where(
-    quota_contact.c.scope.in_(bindparam("scopes", expanding=True)),
-    quota_contact.c.span.in_(bindparam("spans", expanding=True)),
-    quota_contact.c.recipient.in_(bindparam("recipients", expanding=True)),
+_CONTACTS: Final = Prepared(
+    select(*quota_contact.c).where(
+        quota_contact.c.scope.in_(bindparam("scopes", expanding=True)),
+        quota_contact.c.span.in_(bindparam("spans", expanding=True)),
+        quota_contact.c.recipient.in_(bindparam("recipients", expanding=True)),
+    )
 )

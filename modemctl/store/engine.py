@@ -19,6 +19,7 @@ from sqlalchemy import (
     inspect,
     make_url,
 )
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError, NoResultFound, StatementError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -126,6 +127,44 @@ def readable_cells() -> Iterator[None]:
         raise TamperedError("a cell holds what no key is") from error
 
 
+def read_leniently(conn: Connection, error: BaseException) -> None:
+    """Octets that are no UTF-8 are met once: from then on they read as U+FFFD, no MAC fits."""
+    if conn.dialect.name == "sqlite" and "UTF-8" in str(error):
+        opened = conn.connection.dbapi_connection
+        setattr(opened, "text_factory", _lenient_text)  # noqa: B010 - SQLite's own
+
+
+@contextmanager
+def driver(conn: Connection, text: str) -> Iterator[DBAPICursor]:
+    """The driver's own cursor, for a statement whose way through SQLAlchemy costs too much.
+
+    Raises:
+        SQLAlchemyError: as if SQLAlchemy had run it.
+    """
+    dbapi = conn.dialect.dbapi
+    assert dbapi is not None
+    cursor = conn.connection.cursor()
+    try:
+        yield cursor
+    except dbapi.Error as error:
+        read_leniently(conn, error)
+        raise DBAPIError.instance(
+            text, None, error, dbapi.Error, hide_parameters=True, dialect=conn.dialect
+        ) from error
+    finally:
+        cursor.close()
+
+
+def command(conn: Connection, text: str) -> None:
+    """Run a statement that takes and gives nothing.
+
+    Raises:
+        SQLAlchemyError: the database refused.
+    """
+    with driver(conn, text) as cursor:
+        cursor.execute(text)
+
+
 def is_busy(error: DBAPIError) -> bool:
     """Whether another program holds the SQLite database: waiting helps, no change of settings."""
     code = getattr(error.orig, "sqlite_errorcode", 0)
@@ -197,11 +236,10 @@ def _tune_sqlite(engine: Engine, *, begin: str, query_only: bool, cache_kib: int
 
     @event.listens_for(engine, "handle_error")
     def on_error(context: ExceptionContext) -> None:
-        """Octets that are no UTF-8 are met once: from then on they read as U+FFFD, no MAC fits."""
-        if context.connection is not None and "UTF-8" in str(context.original_exception):
-            opened = context.connection.connection.dbapi_connection
-            setattr(opened, "text_factory", _lenient_text)  # noqa: B010 - SQLite's own
+        """What a driver says, before SQLAlchemy tells it."""
+        if context.connection is not None:
+            read_leniently(context.connection, context.original_exception)
 
     @event.listens_for(engine, "begin")
     def on_begin(conn: Connection) -> None:
-        conn.exec_driver_sql(begin)
+        command(conn, begin)

@@ -30,6 +30,7 @@ from modemctl.store.authorities import (
     read_approver_keys,
 )
 from modemctl.store.engine import UNREAD, UNREADABLE
+from modemctl.store.prepared import Prepared
 from modemctl.store.tables import approval as approval_table
 from modemctl.store.tables import batch as batch_table
 from modemctl.store.tables import batch_chunk, to_ms
@@ -151,17 +152,7 @@ def read_lines(
     conn: Connection, vault: Vault, message_ids: Collection[MessageId]
 ) -> Mapping[MessageId, LineEvidence | TamperedError]:
     """Stored lines with their chunks; a line that was changed or moved comes as the error."""
-    rows = conn.execute(
-        select(
-            message_table.c.message_id,
-            message_table.c.batch_id,
-            message_table.c.line_no,
-            message_table.c.line_enc,
-            batch_table.c.salt_nonce,
-        )
-        .join(batch_table, batch_table.c.batch_id == message_table.c.batch_id)
-        .where(message_table.c.message_id.in_(message_ids))
-    ).all()
+    rows = _LINES.rows(conn, {"ids": list(message_ids)})
     own = [row for row in rows if isinstance(row.line_no, int)]
     leaves = _chunks(conn, {(row.batch_id, chunk_of(row.line_no)) for row in own})
     salts = {
@@ -359,3 +350,16 @@ def _by_batch(
     for row in rows:
         found.setdefault(row.batch_id, []).append(row)
     return found
+
+
+_LINES: Final = Prepared(
+    select(
+        message_table.c.message_id,
+        message_table.c.batch_id,
+        message_table.c.line_no,
+        message_table.c.line_enc,
+        batch_table.c.salt_nonce,
+    )
+    .join(batch_table, batch_table.c.batch_id == message_table.c.batch_id)
+    .where(message_table.c.message_id.in_(bindparam("ids", expanding=True)))
+)

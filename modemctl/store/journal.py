@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from modemctl.audit import Draft, Head, seal
@@ -27,7 +27,9 @@ from modemctl.clock import Clock
 from modemctl.errors import StoreError
 from modemctl.model import Topic
 from modemctl.store import count_seal
+from modemctl.store.engine import command
 from modemctl.store.moved import DIGEST, Moved, moved_digest
+from modemctl.store.prepared import Change
 from modemctl.store.signals import Signals
 from modemctl.store.steady import SteadyTime
 from modemctl.store.tables import audit_entry, event, segment_journal, to_ms
@@ -299,8 +301,7 @@ class Journal:
             for tx in traces
             for one in tx.events
         ]
-        if events:
-            conn.execute(insert(event), events)
+        _EVENTS.run(conn, events)
         drafts = [draft for tx in traces for draft in tx.audits]
         changes = [
             {
@@ -314,8 +315,7 @@ class Journal:
             for tx in traces
             for one in tx.transitions
         ]
-        if changes:
-            conn.execute(insert(segment_journal), changes)
+        _CHANGES.run(conn, changes)
         has_counted = any(tx.counted is not None for tx in traces)
         if changes or has_counted:
             drafts.append(self._moved(traces, counts if has_counted else None))
@@ -366,8 +366,7 @@ class Journal:
                     "signature": entry.signature,
                 }
             )
-        if rows:
-            conn.execute(insert(audit_entry), rows)
+        _ENTRIES.run(conn, rows)
         return head
 
     # ------------------------------------------------------------ back on the loop
@@ -395,16 +394,16 @@ class Journal:
 @contextmanager
 def _savepoint(conn: Connection) -> Iterator[None]:
     """As `begin_nested`, without compiling a statement with a new name each time."""
-    conn.exec_driver_sql("SAVEPOINT act")
+    command(conn, "SAVEPOINT act")
     try:
         yield
     except BaseException as error:
         try:
-            conn.exec_driver_sql("ROLLBACK TO SAVEPOINT act")
+            command(conn, "ROLLBACK TO SAVEPOINT act")
         except SQLAlchemyError:
             raise error from None  # a full disk: SQLite took all back by itself, and said why
         raise
-    conn.exec_driver_sql("RELEASE SAVEPOINT act")
+    command(conn, "RELEASE SAVEPOINT act")
 
 
 def read_head(conn: Connection, node_id: str) -> Head:
@@ -423,3 +422,13 @@ def _by_kind(group: Sequence[_Request[object]]) -> list[list[_Request[object]]]:
     for request in group:
         kinds.setdefault(id(request.kind), []).append(request)
     return list(kinds.values())
+
+
+_EVENTS: Final = Change.adding(event, "at", "kind", "subject", "data")
+_CHANGES: Final = Change.adding(
+    segment_journal, "segment_id", "at", "before", "after", "actor", "note"
+)
+_ENTRIES: Final = Change.adding(
+    audit_entry, "node_id", "seq", "at", "actor", "action", "subject", "details", "prev", "hash",
+    "signature",
+)  # fmt: skip

@@ -22,6 +22,7 @@ from modemctl.policy.choosing import Choice, Contender
 from modemctl.policy.quotas import Load, Scope, ScopeKind, message_load
 from modemctl.policy.stops import Standing
 from modemctl.store.gates import stand_still, why_shut
+from modemctl.store.prepared import Change, Prepared
 from modemctl.store.quotas import Book, Charge
 from modemctl.store.segments import (
     IS_QUEUED,
@@ -239,13 +240,13 @@ class _Round:
             for segment_id, _ in one.segments
             for charge in (self._charges.get(segment_id),)
         ]
-        done = conn.execute(_TO_LEASED, [{**row, "node": self._tx.node_id} for row in rows])
-        assert done.rowcount == len(rows), "a queued segment was taken under our hands"
-        conn.execute(
-            _CHOOSE,
+        n = _TO_LEASED.run(conn, [{**row, "node": self._tx.node_id} for row in rows])
+        assert n == len(rows), "a queued segment was taken under our hands"
+        _CHOOSE.run(
+            conn,
             [{"id": one.message_id, "card": one.iccid, "why": why} for one, why in self._picks],
         )
-        conn.execute(_TURN, [{"id": key, "at": at} for key, at in sorted(self._served.items())])
+        _TURN.run(conn, [{"id": key, "at": at} for key, at in sorted(self._served.items())])
         for one, why in self._picks:
             for segment_id, _ in one.segments:
                 note_change(self._tx, segment_id, SegmentState.QUEUED, SegmentState.LEASED, why)
@@ -379,7 +380,7 @@ def _running(tx: Tx, rules: SendingRules, stops: Standing, only: str | None) -> 
                 if (scope := rules.quota.scope(kind, name)) is not None
             ),
         )
-        for row in tx.conn.execute(_RUNNING, {"now": tx.now})
+        for row in _RUNNING.rows(tx.conn, {"now": tx.now})
         if only in {None, row.batch_id}
         and rules.is_open(row.category, tx.now)
         and not stops.on_batch(
@@ -399,12 +400,12 @@ def _candidates(tx: Tx, batch_id: BatchId, iccids: Sequence[Iccid]) -> list[_Can
         "alone": cards[0] if len(cards) == 1 else "",
         "n": 2 * len(cards),
     }
-    ids = list(dict.fromkeys(tx.conn.scalars(_AGAIN, {**facts, "now": tx.now})))
+    ids = list(dict.fromkeys(_AGAIN.column(tx.conn, {**facts, "now": tx.now})))
     if len(ids) < 2 * len(cards):
-        ids = list(dict.fromkeys([*ids, *tx.conn.scalars(_FRESH, facts)]))
+        ids = list(dict.fromkeys([*ids, *_FRESH.column(tx.conn, facts)]))
     if not ids:
         return []
-    rows = tx.conn.execute(_WHOLE, {"ids": ids}).mappings()
+    rows = _WHOLE.mappings(tx.conn, {"ids": ids})
     found = {
         message_id: _candidate(list(same))
         for message_id, same in groupby(rows, key=lambda row: row["message_id"])
@@ -425,7 +426,7 @@ def _candidate(rows: Sequence[RowMapping]) -> _Candidate:
     )
 
 
-_RUNNING: Final = (
+_RUNNING: Final = Prepared(
     select(
         batch.c.batch_id,
         batch.c.category,
@@ -453,13 +454,13 @@ _HEADS: Final = (
     )
     .limit(bindparam("n", type_=Integer))
 )
-_AGAIN: Final = _HEADS.where(segment.c.not_before <= bindparam("now")).order_by(
-    segment.c.not_before
+_AGAIN: Final = Prepared(
+    _HEADS.where(segment.c.not_before <= bindparam("now")).order_by(segment.c.not_before)
 )
-_FRESH: Final = (
+_FRESH: Final = Prepared(
     _HEADS.where(segment.c.not_before.is_(None)).distinct().order_by(segment.c.message_id)
 )
-_WHOLE: Final = (
+_WHOLE: Final = Prepared(
     select(
         segment.c.message_id,
         segment.c.segment_id,
@@ -474,7 +475,7 @@ _WHOLE: Final = (
     .where(segment.c.message_id.in_(bindparam("ids", expanding=True)), IS_QUEUED)
     .order_by(segment.c.message_id, segment.c.seq)
 )
-_TO_LEASED: Final = (
+_TO_LEASED: Final = Change(
     update(segment)
     .where(segment.c.segment_id == bindparam("id"), segment.c.state == SegmentState.QUEUED)
     .values(
@@ -488,11 +489,11 @@ _TO_LEASED: Final = (
         charged_to=bindparam("charge"),
     )
 )
-_CHOOSE: Final = (
+_CHOOSE: Final = Change(
     update(message)
     .where(message.c.message_id == bindparam("id"))
     .values(iccid=bindparam("card"), choice=bindparam("why"))
 )
-_TURN: Final = (
+_TURN: Final = Change(
     update(batch).where(batch.c.batch_id == bindparam("id")).values(served_at=bindparam("at"))
 )

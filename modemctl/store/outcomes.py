@@ -14,6 +14,7 @@ from modemctl.model import BatchId, SegmentId, Topic
 from modemctl.policy.retries import NextTry, Verdict, next_try
 from modemctl.store import reports
 from modemctl.store.finals import announce
+from modemctl.store.prepared import Change, Prepared
 from modemctl.store.segments import (
     HELD_COLUMNS,
     IS_OPEN,
@@ -103,7 +104,7 @@ def _rematch(tx: Tx, states: Mapping[SegmentId, SegmentState], cards: Collection
     """Reports may have overtaken the reference that they carry."""
     left = {SegmentState.SENT, SegmentState.IN_DOUBT}
     ids = [segment_id for segment_id, state in states.items() if state in left]
-    if ids and tx.conn.scalar(_UNMATCHED, {"cards": sorted(cards)}) is not None:
+    if ids and _UNMATCHED.first(tx.conn, {"cards": sorted(cards)}) is not None:
         reports.rematch(tx, ids)
 
 
@@ -138,8 +139,8 @@ def _settle(tx: Tx, late: LateResult) -> SegmentId | None:
 
 
 def _awaiting(tx: Tx, segment_ids: Sequence[SegmentId]) -> Mapping[SegmentId, RowMapping]:
-    rows = tx.conn.execute(_AWAITING, {"ids": list(segment_ids)})
-    return {SegmentId(row["segment_id"]): row for row in rows.mappings()}
+    rows = _AWAITING.mappings(tx.conn, {"ids": list(segment_ids)})
+    return {SegmentId(row["segment_id"]): row for row in rows}
 
 
 def _is_answered(outcome: Outcome, row: RowMapping) -> bool:
@@ -159,8 +160,8 @@ def _note_taken(
     ]
     if not taken:
         return {}
-    done = tx.conn.execute(_TO_SENT, taken)
-    assert done.rowcount == len(taken), "a submitting segment was taken under our hands"
+    n = _TO_SENT.run(tx.conn, taken)
+    assert n == len(taken), "a submitting segment was taken under our hands"
     states = {SegmentId(int(str(row["id"]))): SegmentState.SENT for row in taken}
     for segment_id in states:
         before = SegmentState(rows[segment_id]["state"])
@@ -179,7 +180,7 @@ def _note_doubts(
         if not isinstance(one.result, Doubtful):
             continue
         values = {"id": one.segment_id, "why": one.result.code, "what": one.result.reason}
-        tx.conn.execute(_TO_DOUBT, [values])
+        _TO_DOUBT.run(tx.conn, [values])
         note_change(
             tx, one.segment_id, SegmentState.SUBMITTING, SegmentState.IN_DOUBT, one.result.reason
         )
@@ -265,10 +266,10 @@ def _still_held(tx: Tx, tokens: Mapping[str, Outcome]) -> Sequence[RowMapping]:
 
 
 _AWAITS: Final = segment.c.state.in_([literal_column("'submitting'"), literal_column("'in_doubt'")])
-_AWAITING: Final = select(*HELD_COLUMNS).where(
-    segment.c.segment_id.in_(bindparam("ids", expanding=True)), _AWAITS
+_AWAITING: Final = Prepared(
+    select(*HELD_COLUMNS).where(segment.c.segment_id.in_(bindparam("ids", expanding=True)), _AWAITS)
 )
-_UNMATCHED: Final = (
+_UNMATCHED: Final = Prepared(
     select(report.c.report_id)
     .where(
         report.c.matching == literal_column("'unmatched'"),
@@ -276,7 +277,7 @@ _UNMATCHED: Final = (
     )
     .limit(1)
 )
-_TO_SENT: Final = (
+_TO_SENT: Final = Change(
     update(segment)
     .where(segment.c.segment_id == bindparam("id"), _AWAITS)
     .values(
@@ -287,7 +288,7 @@ _TO_SENT: Final = (
         note=None,
     )
 )
-_TO_DOUBT: Final = (
+_TO_DOUBT: Final = Change(
     update(segment)
     .where(segment.c.segment_id == bindparam("id"), segment.c.state == SegmentState.SUBMITTING)
     .values(state=SegmentState.IN_DOUBT.value, cause=bindparam("why"), note=bindparam("what"))

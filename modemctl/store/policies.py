@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import Connection, RowMapping, insert, select
 
 from modemctl.errors import TamperedError
+from modemctl.store.prepared import Prepared
 from modemctl.store.tables import audit_entry, policy_version, to_ms
 from modemctl.store.transaction import Tx
 from modemctl.vault import Vault
@@ -34,8 +35,8 @@ def accepted(conn: Connection, vault: Vault) -> PolicyVersion | None:
     Raises:
         TamperedError: its row was altered.
     """
-    row = conn.execute(_LATEST).mappings().first()
-    return None if row is None else _version(vault, row)
+    rows = _NEWEST.mappings(conn)
+    return _version(vault, rows[0]) if rows else None
 
 
 def counts(conn: Connection, vault: Vault, digest: str) -> bool:
@@ -101,6 +102,7 @@ def _mac_fields(row: Mapping[str, object]) -> list[object]:
 
 
 _LATEST: Final = select(policy_version).order_by(policy_version.c.version.desc()).limit(1)
+_NEWEST: Final = Prepared(_LATEST)
 _TOLD: Final = (
     select(audit_entry.c.seq)
     .where(audit_entry.c.action.in_(("policy.first", "policy.accept")))

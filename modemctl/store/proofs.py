@@ -19,6 +19,7 @@ from modemctl.policy.approvals import ApprovalRules, VerifiedBatch, verify_batch
 from modemctl.store import parties, sims
 from modemctl.store.engine import UNREAD, UNREADABLE
 from modemctl.store.evidence import read_evidence
+from modemctl.store.prepared import Prepared
 from modemctl.store.tables import approval, approver_key, authorisation, batch, confirmation
 from modemctl.vault import Vault
 
@@ -124,37 +125,39 @@ def _read_rows(conn: Connection, batch_ids: Collection[BatchId]) -> Mapping[Batc
     ids = {"ids": sorted(batch_ids)}
     rows: dict[BatchId, list[tuple[object, ...]]] = {batch_id: [] for batch_id in batch_ids}
     for statement in (_BATCHES, _SIGNED, _CONFIRMED):
-        for row in conn.execute(statement, ids):
-            rows[BatchId(str(row[0]))].append(tuple(row))
+        for row in statement.cells(conn, ids):
+            rows[BatchId(str(row[0]))].append(row)
     return {batch_id: tuple(own) for batch_id, own in rows.items()}
 
 
 _IDS: Final = bindparam("ids", type_=String, expanding=True)
-_BATCHES: Final = select(
-    batch.c.batch_id,
-    batch.c.category,
-    batch.c.department,
-    batch.c.template,
-    batch.c.card_group,
-    batch.c.not_before,
-    batch.c.not_after,
-    batch.c.starts_itself,
-    batch.c.drafter,
-    batch.c.operator,
-    batch.c.submitter,
-    batch.c.header,
-    batch.c.state,
-    batch.c.state_at,
-    batch.c.state_mac,
-).where(batch.c.batch_id.in_(_IDS))
-_SIGNED: Final = (
+_BATCHES: Final = Prepared(
+    select(
+        batch.c.batch_id,
+        batch.c.category,
+        batch.c.department,
+        batch.c.template,
+        batch.c.card_group,
+        batch.c.not_before,
+        batch.c.not_after,
+        batch.c.starts_itself,
+        batch.c.drafter,
+        batch.c.operator,
+        batch.c.submitter,
+        batch.c.header,
+        batch.c.state,
+        batch.c.state_at,
+        batch.c.state_mac,
+    ).where(batch.c.batch_id.in_(_IDS))
+)
+_SIGNED: Final = Prepared(
     select(approval, approver_key, authorisation)
     .outerjoin(approver_key, approver_key.c.kid == approval.c.kid)
     .outerjoin(authorisation, authorisation.c.account_id == approval.c.account_id)
     .where(approval.c.batch_id.in_(_IDS))
     .order_by(approval.c.batch_id, approval.c.step, authorisation.c.authorisation_id)
 )
-_CONFIRMED: Final = (
+_CONFIRMED: Final = Prepared(
     select(confirmation)
     .where(confirmation.c.batch_id.in_(_IDS))
     .order_by(confirmation.c.batch_id, confirmation.c.account_id)

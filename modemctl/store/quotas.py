@@ -22,7 +22,6 @@ from sqlalchemy import (
     case,
     delete,
     func,
-    insert,
     or_,
     select,
     text,
@@ -51,6 +50,7 @@ from modemctl.policy.quotas import (
 )
 from modemctl.store import count_seal
 from modemctl.store.charges import Charge
+from modemctl.store.prepared import Change, Prepared
 from modemctl.store.steady import GAP
 from modemctl.store.tables import from_ms, quota, quota_contact, to_ms
 from modemctl.store.transaction import Tx
@@ -317,15 +317,14 @@ class Book:
         if not wanted:
             return
         self._known.update(wanted)
-        for key, column, bucket, used, latest in self._tx.conn.execute(
-            _SUMS, {**self._bounds(), "scopes": wanted}
-        ):
-            if bucket is not None:
-                self._days[key, column, bucket] = used
+        for row in _SUMS.rows(self._tx.conn, {**self._bounds(), "scopes": wanted}):
+            key, column = row.scope, row.span
+            if row.day is not None:
+                self._days[key, column, row.day] = row.used
                 continue
-            self._latest[key, column] = latest
+            self._latest[key, column] = row.latest
             if column != GAP:
-                self._sums[key, column] = int(used)
+                self._sums[key, column] = int(row.used)
 
     def _read_contacts(self, keys: Iterable[str], recipients: Sequence[str]) -> None:
         pairs = {(key, one) for key in keys for one in recipients} - self._asked
@@ -334,14 +333,14 @@ class Book:
         self._asked |= pairs
         facts = {"scopes": sorted({key for key, _ in pairs}),
                  "recipients": sorted({one for _, one in pairs})}  # fmt: skip
-        for row in self._tx.conn.execute(_CONTACTS, facts):
+        for row in _CONTACTS.rows(self._tx.conn, facts):
             place = (row.scope, row.span, row.recipient)
             if (row.scope, row.recipient) in pairs:
                 self._contacts[place] = _Contact(since=row.since, bucket=row.bucket, n=row.n)
 
     def _read_buckets(self, key: str, cap: Cap) -> dict[int, int]:
         """A cap's buckets one by one, with the changes not yet saved."""
-        rows = self._tx.conn.execute(_BUCKETS, {"scope": key, "span": cap.column})
+        rows = _BUCKETS.rows(self._tx.conn, {"scope": key, "span": cap.column})
         found: dict[int, int] = {row.bucket: row.used for row in rows}
         for (changed, column, bucket), n in self._deltas.items():
             if (changed, column) == (key, cap.column):
@@ -359,10 +358,8 @@ class Book:
         after = [(*key, int(used.get(key, 0)) + n) for key, n in changes if n > 0 or key in used]
         more = [{"s": s, "p": p, "b": b, "n": n} for (s, p, b), n in changes if n > 0]
         less = [{"s": s, "p": p, "b": b, "n": n} for (s, p, b), n in changes if n < 0]
-        if more:
-            conn.execute(_ADD, more)
-        if less:
-            conn.execute(_TAKE, less)
+        _ADD.run(conn, more)
+        _TAKE.run(conn, less)
         _reseal(self._tx, quota, before.values(), after)
 
     def _save_contacts(self) -> None:
@@ -376,10 +373,8 @@ class Book:
                 gone.append(row)
             else:
                 kept.append(row | {"f": contact.since, "b": contact.bucket, "n": contact.n})
-        if gone:
-            self._tx.conn.execute(_PART, gone)
-        if kept:
-            self._tx.conn.execute(_KNOW, kept)
+        _PART.run(self._tx.conn, gone)
+        _KNOW.run(self._tx.conn, kept)
         after = [tuple(row[name] for name in "sprfbn") for row in kept]
         _reseal(self._tx, quota_contact, before.values(), after)
 
@@ -391,10 +386,8 @@ class Book:
                 before.append((scope, GAP, self._latest[scope, GAP], 1))
             else:
                 fresh.append({"scope": scope, "span": GAP, "bucket": at, "used": 1})
-        if known:
-            self._tx.conn.execute(_MOVE_GAP, known)
-        if fresh:
-            self._tx.conn.execute(insert(quota), fresh)
+        _MOVE_GAP.run(self._tx.conn, known)
+        _FIRST_GAP.run(self._tx.conn, fresh)
         after = [(scope, GAP, at, 1) for scope, at in self._last_submits.items()]
         _reseal(self._tx, quota, before, after)
 
@@ -429,32 +422,38 @@ _COUNTS: Final = or_(
     ),
 )
 _DAY: Final = case((quota.c.span.in_(_columns(*CALENDAR)), quota.c.bucket))
-_SUMS: Final = (
+_SUMS: Final = Prepared(
     select(
         quota.c.scope,
         quota.c.span,
-        _DAY,
-        type_coerce(func.sum(quota.c.used), Integer),
-        type_coerce(func.max(quota.c.bucket), BigInteger),
+        _DAY.label("day"),
+        type_coerce(func.sum(quota.c.used), Integer).label("used"),
+        type_coerce(func.max(quota.c.bucket), BigInteger).label("latest"),
     )
     .where(quota.c.scope.in_(bindparam("scopes", expanding=True)), _COUNTS)
     .group_by(quota.c.scope, quota.c.span, _DAY)
 )
-_BUCKETS: Final = select(quota.c.bucket, quota.c.used).where(
-    quota.c.scope == bindparam("scope"), quota.c.span == bindparam("span")
+_BUCKETS: Final = Prepared(
+    select(quota.c.bucket, quota.c.used).where(
+        quota.c.scope == bindparam("scope"), quota.c.span == bindparam("span")
+    )
 )
-_CONTACTS: Final = select(quota_contact).where(
-    quota_contact.c.scope.in_(bindparam("scopes", expanding=True)),
-    # named, so that the key serves to its end: a department may know a million recipients
-    quota_contact.c.span.in_([column_of(Measure.RECIPIENTS, span) for span in Span]),
-    quota_contact.c.recipient.in_(bindparam("recipients", expanding=True)),
+_CONTACTS: Final = Prepared(
+    select(quota_contact).where(
+        quota_contact.c.scope.in_(bindparam("scopes", expanding=True)),
+        # named, so that the key serves to its end: a department may know a million recipients
+        quota_contact.c.span.in_([column_of(Measure.RECIPIENTS, span) for span in Span]),
+        quota_contact.c.recipient.in_(bindparam("recipients", expanding=True)),
+    )
 )
 # Written out: SQLAlchemy has no form of it that SQLite and PostgreSQL share.
-_ADD: Final = text(
-    "INSERT INTO quota (scope, span, bucket, used) VALUES (:s, :p, :b, :n)"
-    " ON CONFLICT (scope, span, bucket) DO UPDATE SET used = quota.used + excluded.used"
+_ADD: Final = Change(
+    text(
+        "INSERT INTO quota (scope, span, bucket, used) VALUES (:s, :p, :b, :n)"
+        " ON CONFLICT (scope, span, bucket) DO UPDATE SET used = quota.used + excluded.used"
+    )
 )
-_TAKE: Final = (
+_TAKE: Final = Change(
     update(quota)
     .where(
         quota.c.scope == bindparam("s"),
@@ -463,17 +462,22 @@ _TAKE: Final = (
     )
     .values(used=quota.c.used + bindparam("n"))
 )
-_KNOW: Final = text(
-    "INSERT INTO quota_contact (scope, span, recipient, since, bucket, n)"
-    " VALUES (:s, :p, :r, :f, :b, :n) ON CONFLICT (scope, span, recipient)"
-    " DO UPDATE SET since = excluded.since, bucket = excluded.bucket, n = excluded.n"
+_KNOW: Final = Change(
+    text(
+        "INSERT INTO quota_contact (scope, span, recipient, since, bucket, n)"
+        " VALUES (:s, :p, :r, :f, :b, :n) ON CONFLICT (scope, span, recipient)"
+        " DO UPDATE SET since = excluded.since, bucket = excluded.bucket, n = excluded.n"
+    )
 )
-_PART: Final = delete(quota_contact).where(
-    quota_contact.c.scope == bindparam("s"),
-    quota_contact.c.span == bindparam("p"),
-    quota_contact.c.recipient == bindparam("r"),
+_PART: Final = Change(
+    delete(quota_contact).where(
+        quota_contact.c.scope == bindparam("s"),
+        quota_contact.c.span == bindparam("p"),
+        quota_contact.c.recipient == bindparam("r"),
+    )
 )
-_MOVE_GAP: Final = (
+_FIRST_GAP: Final = Change.adding(quota, "scope", "span", "bucket", "used")
+_MOVE_GAP: Final = Change(
     update(quota)
     .where(quota.c.scope == bindparam("s"), quota.c.span == GAP)
     .values(bucket=bindparam("b"))

@@ -13,14 +13,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import RowMapping, and_, bindparam, insert, literal_column, or_, select, update
+from sqlalchemy import RowMapping, and_, bindparam, func, literal_column, or_, select, update
 
 from modemctl.lifecycle import SegmentState
 from modemctl.model import SegmentId
 from modemctl.sms import ReportVerdict, report_title, report_verdict
 from modemctl.store.finals import announce
+from modemctl.store.prepared import Change, Prepared
 from modemctl.store.segments import note_change
-from modemctl.store.tables import ITS_MESSAGE, message, recipient, report, segment
+from modemctl.store.tables import ITS_MESSAGE, UtcMs, message, recipient, report, segment
 from modemctl.store.transaction import Tx
 
 
@@ -95,7 +96,7 @@ def add(tx: Tx, items: Sequence[NewReport]) -> Sequence[StoredReport]:
     for item, print_ in zip(items, prints, strict=True):
         if print_ not in known:
             fresh.setdefault(print_, item)
-    stored = {print_: _insert(tx, item, print_) for print_, item in fresh.items()}
+    stored = _insert(tx, fresh)
     verdicts = _match(tx, stored.values())
     results: list[StoredReport] = []
     seen: set[bytes] = set()
@@ -144,11 +145,7 @@ def fingerprint(tx: Tx, item: NewReport) -> bytes:
 
 
 def _known(tx: Tx, prints: Sequence[bytes]) -> Mapping[bytes, tuple[Matching, SegmentId | None]]:
-    rows = tx.conn.execute(
-        select(report.c.fingerprint, report.c.matching, report.c.segment_id).where(
-            report.c.fingerprint.in_(set(prints))
-        )
-    )
+    rows = _KNOWN.rows(tx.conn, {"prints": list(prints)})
     return {
         row.fingerprint: (
             Matching(row.matching),
@@ -158,28 +155,30 @@ def _known(tx: Tx, prints: Sequence[bytes]) -> Mapping[bytes, tuple[Matching, Se
     }
 
 
-def _insert(tx: Tx, item: NewReport, print_: bytes) -> _Report:
-    row = (
-        tx.conn.execute(
-            insert(report)
-            .values(
-                iccid=item.iccid,
-                bay=item.bay,
-                received_at=tx.now,
-                recipient_bidx=tx.vault.blind_index(item.recipient),
-                mr=item.mr,
-                st=item.st,
-                scts=None if item.scts is None else item.scts.isoformat(),
-                discharged=None if item.discharged_at is None else item.discharged_at.isoformat(),
-                fingerprint=print_,
-                matching=Matching.UNMATCHED.value,
-            )
-            .returning(*report.c)
-        )
-        .mappings()
-        .one()
+def _insert(tx: Tx, items: Mapping[bytes, NewReport]) -> Mapping[bytes, _Report]:
+    """Store them; by fingerprint, in the order in which they came."""
+    if not items:
+        return {}
+    _ADD.run(
+        tx.conn,
+        [
+            {
+                "iccid": item.iccid,
+                "bay": item.bay,
+                "received_at": tx.now,
+                "recipient_bidx": tx.vault.blind_index(item.recipient),
+                "mr": item.mr,
+                "st": item.st,
+                "scts": None if item.scts is None else item.scts.isoformat(),
+                "discharged": None if (at := item.discharged_at) is None else at.isoformat(),
+                "fingerprint": print_,
+                "matching": Matching.UNMATCHED.value,
+            }
+            for print_, item in items.items()
+        ],
     )
-    return _read(row)
+    rows = _ADDED.mappings(tx.conn, {"prints": list(items)})
+    return {row["fingerprint"]: _read(row) for row in rows}
 
 
 def _read(row: RowMapping) -> _Report:
@@ -203,6 +202,7 @@ def _match(tx: Tx, reports: Iterable[_Report]) -> Mapping[int, tuple[Matching, S
     candidates = _candidates(tx, ordered)
     verdicts: dict[int, tuple[Matching, SegmentId | None]] = {}
     moved: set[int] = set()
+    moves: list[dict[str, object]] = []
     for one in ordered:
         own = candidates.get((one.iccid, one.recipient_bidx), [])
         found = _choose(one, own)
@@ -210,10 +210,14 @@ def _match(tx: Tx, reports: Iterable[_Report]) -> Mapping[int, tuple[Matching, S
             verdicts[one.report_id] = (found, None)
             continue
         verdicts[one.report_id] = (Matching.MATCHED, found.segment_id)
-        after = _move(tx, one, found)
+        after = _after(one, found)
+        if found.state in _OPEN:
+            moves.append(_move(tx, one, found, after))
         if after is not found.state:
             moved.add(found.message_id)
         own[own.index(found)] = _moved(found, after, one.mr)
+    n = _MOVE.run(tx.conn, moves)
+    assert n == len(moves), "a segment was taken under our hands"
     _note_matching(tx, verdicts)
     if moved:
         announce(tx, moved)
@@ -225,29 +229,8 @@ def _candidates(tx: Tx, reports: Sequence[_Report]) -> dict[tuple[str, bytes], l
     if not reports:
         return {}
     oldest = min(one.received_at for one in reports) - _WINDOW
-    rows = tx.conn.execute(
-        select(
-            segment.c.segment_id,
-            segment.c.message_id,
-            segment.c.state,
-            segment.c.iccid,
-            segment.c.mr,
-            segment.c.sent_at,
-            segment.c.submitting_at,
-            message.c.recipient_bidx,
-        )
-        .select_from(
-            recipient.join(message, ITS_MESSAGE).join(
-                segment, segment.c.message_id == message.c.message_id
-            )
-        )
-        .where(
-            recipient.c.recipient_bidx.in_({one.recipient_bidx for one in reports}),
-            # Not by card: SQLite would then go through all that these cards ever sent.
-            segment.c.submitting_at >= oldest,
-        )
-        .order_by(segment.c.segment_id)
-    )
+    recipients = sorted({one.recipient_bidx for one in reports})
+    rows = _LATELY.rows(tx.conn, {"recipients": recipients, "oldest": oldest})
     found: dict[tuple[str, bytes], list[_Candidate]] = {}
     for row in rows:
         candidate = _Candidate(
@@ -337,33 +320,27 @@ _AFTER: Final = {
 _OPEN: Final = frozenset({SegmentState.SENT, SegmentState.IN_DOUBT})
 
 
-def _move(tx: Tx, one: _Report, found: _Candidate) -> SegmentState:
-    """Move a segment by its report; the state after. What is final stays as it is."""
-    if found.state not in _OPEN:
-        return found.state
-    verdict = report_verdict(one.st)
-    after = _AFTER[verdict]
+def _after(one: _Report, found: _Candidate) -> SegmentState:
+    """The state after a segment's report. What is final stays as it is."""
+    return _AFTER[report_verdict(one.st)] if found.state in _OPEN else found.state
+
+
+def _move(tx: Tx, one: _Report, found: _Candidate, after: SegmentState) -> dict[str, object]:
+    """Note a segment's move by its report; returns what is to be written."""
     is_final = after is not SegmentState.SENT
     failed = after in {SegmentState.UNDELIVERED, SegmentState.EXPIRED}
-    values: dict[str, object] = {
-        "state": after.value,
-        "mr": one.mr,
-        "note": verdict.value if not is_final else report_title(one.st),
-        "cause": f"st:{one.st:02x}" if failed else None,
-    }
-    if is_final:
-        values["final_at"] = tx.now
-    if found.state is SegmentState.IN_DOUBT:
-        values["sent_at"] = found.left_at
-    done = tx.conn.execute(
-        update(segment)
-        .where(segment.c.segment_id == found.segment_id, segment.c.state == found.state.value)
-        .values(values)
-    )
-    assert done.rowcount == 1, "a segment was taken under our hands"
     if after is not found.state:
         note_change(tx, found.segment_id, found.state, after, f"report st:{one.st:02x}")
-    return after
+    return {
+        "id": found.segment_id,
+        "before": found.state.value,
+        "to": after.value,
+        "ref": one.mr,
+        "what": report_title(one.st) if is_final else report_verdict(one.st).value,
+        "why": f"st:{one.st:02x}" if failed else None,
+        "ended": tx.now if is_final else None,
+        "left": found.left_at if found.state is SegmentState.IN_DOUBT else None,
+    }
 
 
 def _moved(found: _Candidate, after: SegmentState, mr: int) -> _Candidate:
@@ -379,14 +356,75 @@ def _moved(found: _Candidate, after: SegmentState, mr: int) -> _Candidate:
 
 
 def _note_matching(tx: Tx, verdicts: Mapping[int, tuple[Matching, SegmentId | None]]) -> None:
-    if not verdicts:
-        return
-    tx.conn.execute(
-        update(report)
-        .where(report.c.report_id == bindparam("b_id"))
-        .values(matching=bindparam("b_matching"), segment_id=bindparam("b_segment")),
+    _FOUND.run(
+        tx.conn,
         [
-            {"b_id": report_id, "b_matching": matching.value, "b_segment": segment_id}
+            {"id": report_id, "how": matching.value, "whose": segment_id}
             for report_id, (matching, segment_id) in verdicts.items()
         ],
     )
+
+
+_KNOWN: Final = Prepared(
+    select(report.c.fingerprint, report.c.matching, report.c.segment_id).where(
+        report.c.fingerprint.in_(bindparam("prints", expanding=True))
+    )
+)
+_ADD: Final = Change.adding(
+    report,
+    "iccid",
+    "bay",
+    "received_at",
+    "recipient_bidx",
+    "mr",
+    "st",
+    "scts",
+    "discharged",
+    "fingerprint",
+    "matching",
+)
+_ADDED: Final = Prepared(
+    select(*report.c)
+    .where(report.c.fingerprint.in_(bindparam("prints", expanding=True)))
+    .order_by(report.c.report_id)
+)
+_LATELY: Final = Prepared(
+    select(
+        segment.c.segment_id,
+        segment.c.message_id,
+        segment.c.state,
+        segment.c.iccid,
+        segment.c.mr,
+        segment.c.sent_at,
+        segment.c.submitting_at,
+        message.c.recipient_bidx,
+    )
+    .select_from(
+        recipient.join(message, ITS_MESSAGE).join(
+            segment, segment.c.message_id == message.c.message_id
+        )
+    )
+    .where(
+        recipient.c.recipient_bidx.in_(bindparam("recipients", expanding=True)),
+        # Not by card: SQLite would then go through all that these cards ever sent.
+        segment.c.submitting_at >= bindparam("oldest"),
+    )
+    .order_by(segment.c.segment_id)
+)
+_MOVE: Final = Change(
+    update(segment)
+    .where(segment.c.segment_id == bindparam("id"), segment.c.state == bindparam("before"))
+    .values(
+        state=bindparam("to"),
+        mr=bindparam("ref"),
+        note=bindparam("what"),
+        cause=bindparam("why"),
+        final_at=func.coalesce(bindparam("ended", type_=UtcMs), segment.c.final_at),
+        sent_at=func.coalesce(bindparam("left", type_=UtcMs), segment.c.sent_at),
+    )
+)
+_FOUND: Final = Change(
+    update(report)
+    .where(report.c.report_id == bindparam("id"))
+    .values(matching=bindparam("how"), segment_id=bindparam("whose"))
+)

@@ -23,6 +23,7 @@ from modemctl.policy.gates import ClockTrust
 from modemctl.policy.stops import StopMemory
 from modemctl.store import batches, sims
 from modemctl.store.finals import announce
+from modemctl.store.prepared import Change, Prepared
 from modemctl.store.proofs import ProofBook
 from modemctl.store.quotas import Bearer, Book, Charge, QuotaRules
 from modemctl.store.tables import modem, segment, sim
@@ -86,7 +87,7 @@ class CardFacts:
 
 def read_cards(tx: Tx, iccids: Collection[Iccid], rules: SendingRules) -> Mapping[Iccid, CardFacts]:
     """The cards that the register knows of these; a row that was altered is not usable."""
-    rows = tx.conn.execute(_CARDS, {"ids": sorted(set(iccids))}).mappings()
+    rows = _CARDS.mappings(tx.conn, {"ids": sorted(set(iccids))})
     return {
         Iccid(row["iccid"]): CardFacts(
             iccid=Iccid(row["iccid"]),
@@ -104,11 +105,11 @@ def read_fitness(tx: Tx, bays: Collection[Bay]) -> Mapping[Bay, tuple[int | None
     """Signal (dBm) and number of open breakers of the modems in these bays."""
     if not bays:
         return {}
-    rows = tx.conn.execute(_FITNESS, {"bays": sorted(set(bays))})
+    rows = _FITNESS.rows(tx.conn, {"bays": sorted(set(bays))})
     return {
-        Bay(bay): (signal, breakers.count(",") + (breakers != ""))
-        for bay, signal, breakers in rows
-        if isinstance(signal, int | None) and isinstance(breakers, str)
+        Bay(row.bay): (row.signal_dbm, row.breakers.count(",") + (row.breakers != ""))
+        for row in rows
+        if isinstance(row.signal_dbm, int | None) and isinstance(row.breakers, str)
     }
 
 
@@ -186,8 +187,8 @@ def requeue(
     ids = [row["segment_id"] for row in rows]
     bound = bound_messages(tx, {row["message_id"] for row in rows}, without=ids)
     changes = [_requeued(row, notes[row["lease_token"]], bound) for row in rows]
-    done = tx.conn.execute(_TO_QUEUED, changes)
-    assert done.rowcount == len(changes), "a segment in hand was taken under our hands"
+    n = _TO_QUEUED.run(tx.conn, changes)
+    assert n == len(changes), "a segment in hand was taken under our hands"
     for row in rows:
         before, note = SegmentState(row["state"]), notes[row["lease_token"]]
         note_change(tx, row["segment_id"], before, SegmentState.QUEUED, note.text)
@@ -216,8 +217,8 @@ def finish(
         }
         for row in rows
     ]
-    done = tx.conn.execute(_TO_FINAL, changes)
-    assert done.rowcount == len(changes), "a segment in hand was taken under our hands"
+    n = _TO_FINAL.run(tx.conn, changes)
+    assert n == len(changes), "a segment in hand was taken under our hands"
     for row in rows:
         before, note = SegmentState(row["state"]), notes[row["lease_token"]]
         note_change(tx, row["segment_id"], before, to, note.text)
@@ -257,7 +258,7 @@ def hold_batch(tx: Tx, batch_id: BatchId, reason: str) -> bool:
 
 def leased_under(tx: Tx, tokens: Collection[str]) -> Sequence[RowMapping]:
     """What is still LEASED under these tokens."""
-    return tx.conn.execute(_LEASED, {"tokens": sorted(tokens)}).mappings().all()
+    return _LEASED.mappings(tx.conn, {"tokens": sorted(tokens)})
 
 
 def bound_messages(
@@ -298,17 +299,20 @@ def _requeued(row: RowMapping, note: Note, bound: frozenset[int]) -> dict[str, o
     }
 
 
-_CARDS: Final = select(
-    *sims.SEALED,
-    sim.c.mac,
-).where(sim.c.iccid.in_(bindparam("ids", expanding=True)))
-_FITNESS: Final = select(modem.c.bay, modem.c.signal_dbm, modem.c.breakers).where(
-    modem.c.bay.in_(bindparam("bays", expanding=True))
+_CARDS: Final = Prepared(
+    select(*sims.SEALED, sim.c.mac).where(sim.c.iccid.in_(bindparam("ids", expanding=True)))
 )
-_LEASED: Final = select(*HELD_COLUMNS).where(
-    IS_OPEN,
-    segment.c.state == SegmentState.LEASED,
-    segment.c.lease_token.in_(bindparam("tokens", expanding=True)),
+_FITNESS: Final = Prepared(
+    select(modem.c.bay, modem.c.signal_dbm, modem.c.breakers).where(
+        modem.c.bay.in_(bindparam("bays", expanding=True))
+    )
+)
+_LEASED: Final = Prepared(
+    select(*HELD_COLUMNS).where(
+        IS_OPEN,
+        segment.c.state == SegmentState.LEASED,
+        segment.c.lease_token.in_(bindparam("tokens", expanding=True)),
+    )
 )
 _BOUND: Final = (
     select(segment.c.message_id)
@@ -333,7 +337,7 @@ _POSTPONE: Final = (
     .where(segment.c.message_id == bindparam("id"), IS_QUEUED)
     .values(not_before=bindparam("when"), note=bindparam("what"))
 )
-_TO_QUEUED: Final = (
+_TO_QUEUED: Final = Change(
     update(segment)
     .where(segment.c.segment_id == bindparam("id"), segment.c.state == bindparam("before"))
     .values(
@@ -352,7 +356,7 @@ _TO_QUEUED: Final = (
         note=bindparam("what"),
     )
 )
-_TO_FINAL: Final = (
+_TO_FINAL: Final = Change(
     update(segment)
     .where(segment.c.segment_id == bindparam("id"), segment.c.state == bindparam("before"))
     .values(

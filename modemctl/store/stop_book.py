@@ -30,6 +30,7 @@ from modemctl.errors import Conflict, NotFound, TamperedError
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import AccountId, Category, EventKind, Topic
 from modemctl.policy.stops import Standing, StopKind, StopMemory
+from modemctl.store.prepared import Prepared
 from modemctl.store.segments import IS_OPEN
 from modemctl.store.tables import (
     audit_entry,
@@ -103,7 +104,7 @@ class NewStop:
 
 def standing(conn: Connection, vault: Vault, memory: StopMemory) -> Standing:
     """The stops that stand; where a row or the seal does not fit, a distrust that stops all."""
-    rows = conn.execute(_STANDING).mappings().all()
+    rows = _STANDING.mappings(conn)
     if not rows:
         return Standing(distrust=_ALTERED)  # the seal itself is gone
     stops = [row for row in rows if row["stop_id"] is not None]
@@ -378,6 +379,8 @@ def _stop(vault: Vault, row: RowMapping) -> Stop:
 
 _COLUMNS: Final = tuple(column.name for column in stop.c if column.name != "mac")
 _ROW: Final = select(*stop.c)
-_STANDING: Final = select(
-    stop_seal.c.version, stop_seal.c.mac.label("seal_mac"), *stop.c
-).outerjoin_from(stop_seal, stop, stop.c.lifted_at.is_(None))
+_STANDING: Final = Prepared(
+    select(stop_seal.c.version, stop_seal.c.mac.label("seal_mac"), *stop.c).outerjoin_from(
+        stop_seal, stop, stop.c.lifted_at.is_(None)
+    )
+)

@@ -19,6 +19,7 @@ from modemctl.model import BatchId, Bay, DesiredState, EventKind, Iccid, Segment
 from modemctl.policy.approvals import VerifiedBatch
 from modemctl.policy.quotas import Load, Scope, message_load
 from modemctl.store.gates import why_shut
+from modemctl.store.prepared import Change, Prepared
 from modemctl.store.quotas import Book, Charge, Shortage
 from modemctl.store.segments import (
     Note,
@@ -110,7 +111,7 @@ class _Gate:
         self._shut = why_shut(tx, self._rules)
         self._stops = standing(tx.conn, tx.vault, self._rules.stops)
         indexes = sorted({one.recipient_bidx for one in requests})
-        self._opted_out = frozenset(tx.conn.scalars(_OPTED_OUT, {"indexes": indexes}))
+        self._opted_out = frozenset(_OPTED_OUT.column(tx.conn, {"indexes": indexes}))
         self._book = Book(tx, self._rules.quota)
         self._charges: dict[SegmentId, Charge] = {}
         self._read_counts(requests)
@@ -156,8 +157,8 @@ class _Gate:
                 }
                 for one in self._submitting
             ]
-            done = tx.conn.execute(_TO_SUBMITTING, rows)
-            assert done.rowcount == len(rows), "a leased segment was taken under our hands"
+            n = _TO_SUBMITTING.run(tx.conn, rows)
+            assert n == len(rows), "a leased segment was taken under our hands"
             for one in self._submitting:
                 note_change(tx, one.segment_id, SegmentState.LEASED, SegmentState.SUBMITTING)
         if self._prolonged:
@@ -195,8 +196,8 @@ class _Gate:
 
     def _prolong(self) -> None:
         rows = leased_under(self._tx, self._prolonged)
-        self._tx.conn.execute(
-            _PROLONG,
+        _PROLONG.run(
+            self._tx.conn,
             [
                 {"id": row["segment_id"], "until": self._prolonged[row["lease_token"]]}
                 for row in rows
@@ -297,7 +298,7 @@ def refuse(tx: Tx, refusals: Sequence[Refusal]) -> Sequence[None]:
 
 
 def _rows_of(tx: Tx, segment_ids: Sequence[SegmentId]) -> Mapping[SegmentId, RowMapping]:
-    rows = tx.conn.execute(_STANDING, {"ids": list(segment_ids)}).mappings()
+    rows = _STANDING.mappings(tx.conn, {"ids": list(segment_ids)})
     return {SegmentId(row["segment_id"]): row for row in rows}
 
 
@@ -317,7 +318,7 @@ def _is_leased(row: RowMapping | None, request: SubmitRequest, now: datetime) ->
     )
 
 
-_STANDING: Final = (
+_STANDING: Final = Prepared(
     select(
         segment.c.segment_id,
         segment.c.batch_id,
@@ -336,10 +337,12 @@ _STANDING: Final = (
     .outerjoin(modem, modem.c.bay == segment.c.bay)
     .where(segment.c.segment_id.in_(bindparam("ids", expanding=True)))
 )
-_OPTED_OUT: Final = select(opt_out.c.number_bidx).where(
-    opt_out.c.number_bidx.in_(bindparam("indexes", expanding=True))
+_OPTED_OUT: Final = Prepared(
+    select(opt_out.c.number_bidx).where(
+        opt_out.c.number_bidx.in_(bindparam("indexes", expanding=True))
+    )
 )
-_TO_SUBMITTING: Final = (
+_TO_SUBMITTING: Final = Change(
     update(segment)
     .where(
         segment.c.segment_id == bindparam("id"),
@@ -354,7 +357,7 @@ _TO_SUBMITTING: Final = (
         tries=segment.c.tries + 1,
     )
 )
-_PROLONG: Final = (
+_PROLONG: Final = Change(
     update(segment)
     .where(segment.c.segment_id == bindparam("id"), segment.c.state == SegmentState.LEASED)
     .values(leased_until=bindparam("until"))

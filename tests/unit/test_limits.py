@@ -5,7 +5,6 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import event
 from sqlalchemy.dialects import sqlite
 
 from modemctl.config import Settings
@@ -31,6 +30,7 @@ from modemctl.store.segments import Release
 from modemctl.store.submits import Cleared, NotYet
 from tests.support.approved import SALES, amend_cards, numbers
 from tests.support.benches import CARDS, bench, used
+from tests.support.statements import statements
 from tests.support.stores import TestClock, open_store
 
 NO = NotSent(code="cms:38", title="network out of order", action="back", blame="network")
@@ -142,31 +142,23 @@ async def test_the_second_message_to_a_number_is_no_new_recipient(tmp_path):
 
 async def test_known_recipients_are_found_by_their_whole_key(tmp_path):
     facts = {"scopes": ["department:a", "sim:b"], "recipients": ["00", "01"]}
-    compiled = quotas._CONTACTS.params(facts).compile(
-        dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}
-    )
+    text, values = quotas._CONTACTS.spelled(sqlite.dialect(), facts)
     async with open_store(tmp_path) as store:
-        query = f"EXPLAIN QUERY PLAN {compiled}"
-        plan = await store.read(lambda conn: conn.exec_driver_sql(query).all())
+        query = f"EXPLAIN QUERY PLAN {text}"
+        plan = await store.read(lambda conn: conn.exec_driver_sql(query, tuple(values)).all())
     assert [row[3].rpartition(" (")[2] for row in plan] == ["scope=? AND span=? AND recipient=?)"]
 
 
 @pytest.mark.parametrize("measure", [Measure.MESSAGES, Measure.RECIPIENTS])
 async def test_whom_a_scope_knows_is_asked_once_for_a_set_where_recipients_count(tmp_path, measure):
     """A query a charge was a tenth of what a message costs."""
-    asked: list[str] = []
     async with bench(tmp_path, quota=limits(ScopeKind.DEPARTMENT, 9, measure)) as b:
         await b.batch(4)
         leases_ = await b.lease(*CARDS[:4])
-        engine = b.store._writer_engine
-
-        @event.listens_for(engine, "before_cursor_execute")
-        def note(conn, cursor, statement, *_) -> None:
-            if statement.startswith("SELECT quota_contact"):
-                asked.append(statement)
-
         charges = [Charge.of(b.store.vault, await charge_row(b, one)) for one in leases_]
-        await b.store.write(lambda tx: Book(tx, b.rules.quota).read_charges(charges))
+        with statements(b.store) as run:
+            await b.store.write(lambda tx: Book(tx, b.rules.quota).read_charges(charges))
+    asked = [one for one in run if one.startswith("SELECT quota_contact")]
     assert len(asked) == (measure is Measure.RECIPIENTS)
 
 

@@ -500,10 +500,8 @@ async def test_the_queue_is_read_through_its_indexes(tmp_path):
         facts = {"batch": "x", "cards": ["c"], "alone": "", "n": 5, "tokens": ["t"]}
 
         def plan(conn, statement):
-            names = facts.keys() & statement.compile().params.keys()
-            bound = statement.params({name: facts[name] for name in names})
-            compiled = bound.compile(conn, compile_kwargs={"literal_binds": True})
-            rows = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}").all()
+            text, values = statement.spelled(conn.dialect, facts)
+            rows = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", tuple(values)).all()
             return " / ".join(row[3] for row in rows)
 
         fresh = await b.store.read(lambda conn: plan(conn, leases._FRESH))
