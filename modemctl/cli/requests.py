@@ -9,10 +9,11 @@ import click
 from modemctl.cli.client import Connection, Json, in_path, text_of
 from modemctl.cli.errors import Refusal
 from modemctl.cli.show import as_json_option, show_done, show_record, show_table
-from modemctl.policy.dual import DualKind, DualState
+from modemctl.policy.dual import BY_COMMAND, DualKind, DualState
 
 _COLUMNS: Final = ("request_id", "kind", "subject", "state", "asked_by", "decided_by", "expires_at")
 _SPARE: Final = ("expires_at", "decided_by", "asked_by")
+_ASKED: Final = [one.value for one in DualKind if one not in BY_COMMAND]
 _ID: Final = "6f2c0b5c-5d0b-4d7c-a7f2-0e9f2f1c8f11"
 
 
@@ -24,8 +25,8 @@ def request() -> None:
     """
 
 
-@request.command(epilog="Example: modemctl request ask export report-7 --reason 'audit'")
-@click.argument("kind", type=click.Choice([one.value for one in DualKind]))
+@request.command(epilog="Example: modemctl request ask key_rotation data --reason 'yearly change'")
+@click.argument("kind", type=click.Choice(_ASKED))
 @click.argument("subject")
 @click.option("--detail", "details", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
 @click.option("--reason", required=True, help="Why; goes to the audit log.")
@@ -40,7 +41,12 @@ def ask(
     *,
     as_json: bool,
 ) -> None:
-    """Ask for an act; nothing happens until a colleague confirms."""
+    """Ask for an act; nothing happens until a colleague confirms.
+
+    SUBJECT is what the act is about; the refusal of an act without a request tells both, and the
+    details. Elevations, authorisations, operators and frozen accounts are asked for by commands of
+    their own: `modemctl elevation`, `account`, `operator`.
+    """
     pairs: Json = {**_pairs(details)}
     with connection.client() as client:
         asked = client.post(

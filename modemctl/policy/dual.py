@@ -36,6 +36,9 @@ class DualState(StrEnum):
     EXPIRED = "expired"
 
 
+BY_COMMAND = frozenset({DualKind.ELEVATION, DualKind.GRANT, DualKind.OPERATOR, DualKind.UNFREEZE})
+"""Kinds that only the service of the act itself asks for, since it knows the details."""
+
 OPEN = frozenset({DualState.ASKED, DualState.CONFIRMED})
 """States that something can still come of."""
 

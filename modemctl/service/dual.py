@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Final, TypeAlias, TypeVar
 
 from modemctl.errors import Conflict, InvalidRequest, NotFound, PolicyRefused, TamperedError
 from modemctl.policy.dual import (
+    BY_COMMAND,
     OPEN,
     DualKind,
     DualState,
@@ -19,6 +21,7 @@ from modemctl.policy.dual import (
     why_not_confirm,
     why_not_spend,
 )
+from modemctl.policy.dual_subjects import misfit
 from modemctl.service.pages import Page, decode_text, encode_cursor
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.second_persons import require_entitled, require_own_hands
@@ -79,11 +82,6 @@ DUTIES: Final[Mapping[DualKind, Duty]] = {
 }
 """Who asks and who confirms, by kind."""
 
-_BY_COMMAND: Final = frozenset(
-    {DualKind.ELEVATION, DualKind.GRANT, DualKind.OPERATOR, DualKind.UNFREEZE}
-)
-"""Kinds that only the service of the act itself asks for, since it knows the details."""
-
 _COMMANDS: Final[Mapping[DualKind, str]] = {
     DualKind.OPERATOR: "modemctl operator apply, by the department's manager",
 }
@@ -142,12 +140,16 @@ class Dual:
             PolicyRefused: SEC-04, a machine's account.
             InvalidRequest: subject, details or reason.
         """
-        if kind in _BY_COMMAND:
+        if kind in BY_COMMAND:
             raise InvalidRequest(
                 "is asked for by a command of its own",
                 field="kind",
                 value=kind,
                 cure="modemctl account --help, modemctl operator --help",
+            )
+        if fault := misfit(kind, subject, details):
+            raise InvalidRequest(
+                fault.rule, field=fault.field, value=subject[:80], cure=fault.cure, policy="SEC-04"
             )
 
         def act(tx: Tx) -> DualView:
@@ -349,12 +351,12 @@ def take(
     """
     who.require_person("SEC-04")
     if request_id is None:
-        raise _no_permit(kind, subject, "two persons decide this")
+        raise _no_permit(kind, subject, "two persons decide this", details)
     permit = _find(tx, request_id, kind)
     if permit is None or permit.subject != subject:
         raise _no_permit(kind, subject, "this is no request for it")
     if details is not None and dict(details) != dict(permit.details):
-        raise _no_permit(kind, subject, "something else was confirmed")
+        raise _no_permit(kind, subject, "something else was confirmed", details)
     return _spend(tx, who, permit, spender=who.account_id)
 
 
@@ -443,8 +445,11 @@ def _altered() -> PolicyRefused:
     return PolicyRefused("SEC-05", rule, cure="ask anew; modemctl audit verify names the row")
 
 
-def _no_permit(kind: DualKind, subject: str, rule: str) -> PolicyRefused:
-    default = f"modemctl request ask {kind} {subject[:80]} --reason WHY"
+def _no_permit(
+    kind: DualKind, subject: str, rule: str, details: Mapping[str, str] | None = None
+) -> PolicyRefused:
+    pairs = [f"--detail {quote(f'{name}={value}')} " for name, value in (details or {}).items()]
+    default = f"modemctl request ask {kind} {quote(subject[:80])} {''.join(pairs)}--reason WHY"
     return PolicyRefused(
         "SEC-04",
         rule,

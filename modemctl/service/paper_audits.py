@@ -17,7 +17,7 @@ from modemctl.store.accounts import Account, list_accounts
 
 _MAX_FAULTS: Final = 10
 _MAX_ACCOUNTS: Final = 10_000
-_TROUBLED: Final = (ModemState.QUARANTINED, ModemState.REFUSED, ModemState.FAILED)
+TROUBLED: Final = (ModemState.QUARANTINED, ModemState.REFUSED, ModemState.FAILED)
 
 
 async def access(store: Store, order: Order) -> AsyncIterator[Block]:
@@ -99,14 +99,18 @@ async def inspection(
     yield _head(words, "people", account=22, kind=10, department=18, roles=40, state=12)
     yield Rows(rows=tuple(_account_row(words, one) for one in accounts))
     yield _head(words, "bays", bay=30, iccid=24, state=14, reason=36)
-    yield Rows(rows=tuple(troubled))
+    yield Rows(
+        rows=tuple(
+            (bay, iccid, words.of("bay", state), reason) for bay, iccid, state, reason in troubled
+        )
+    )
 
 
 def _state(
     store: Store, conn: Connection
-) -> tuple[Sequence[Account], Mapping[CardState, int], Sequence[tuple[Cell, ...]]]:
+) -> tuple[Sequence[Account], Mapping[CardState, int], Sequence[tuple[str, str | None, str, str]]]:
     accounts = list_accounts(conn, store.vault, department=None, after="", limit=_MAX_ACCOUNTS)
-    return accounts, figures.cards_by_state(conn), figures.bays_in(conn, _TROUBLED)
+    return accounts, figures.cards_by_state(conn), figures.bays_in(conn, TROUBLED)
 
 
 def _chain(words: Words, one: ChainReport) -> tuple[str, str]:
@@ -131,4 +135,6 @@ def _head(words: Words, name: str, **widths: int) -> TableHead:
 
 def _account_row(words: Words, one: Account) -> tuple[Cell, ...]:
     department = one.department or words("all")
-    return one.name, one.kind.value, department, ", ".join(one.roles), one.state.value
+    roles = words.between.join(words.of("role", role) for role in one.roles)
+    kind, state = words.of("account", one.kind), words.of("account", one.state)
+    return one.name, kind, department, roles, state

@@ -213,6 +213,31 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "category_other": ("其他", "other"),
     "ownership_owned": ("自有", "owned"),
     "ownership_leased": ("租赁", "leased"),
+    "ownership_personal": ("个人实名", "the holder's own"),
+    "role_administrator": ("系统管理员", "administrator"),
+    "role_submitter": ("提交人", "submitter"),
+    "role_checker": ("复核人", "checker"),
+    "role_approver": ("审批人", "approver"),
+    "role_operator": ("操作员", "operator"),
+    "role_maintainer": ("设备维护", "maintainer"),
+    "role_technician": ("IT 技术员", "technician"),
+    "role_card_requester": ("领卡申请人", "card requester"),
+    "role_sales": ("销售（实名审核）", "sales"),
+    "role_department_head": ("部门负责人", "department head"),
+    "role_records": ("档案管理", "records"),
+    "role_exporter": ("数据导出", "exporter"),
+    "role_auditor": ("审计员", "auditor"),
+    "role_code_reader": ("验证码查阅", "reader of codes"),
+    "role_monitor": ("监控", "monitor"),
+    "account_person": ("个人", "person"),
+    "account_system": ("系统", "system"),
+    "account_pending": ("待培训", "pending"),
+    "account_active": ("有效", "active"),
+    "account_frozen": ("冻结", "frozen"),
+    "account_revoked": ("已注销", "revoked"),
+    "bay_quarantined": ("隔离", "quarantined"),
+    "bay_refused": ("不予使用", "refused"),
+    "bay_failed": ("故障", "failed"),
     "batch_draft": ("录入中", "draft"),
     "batch_checked": ("待复核", "checked"),
     "batch_awaiting_approval": ("待审批", "awaiting approval"),
@@ -259,6 +284,7 @@ class Words:
     def __init__(self, lang: Lang) -> None:
         self.lang: Final = lang
         self._place = 0 if lang is Lang.ZH else 1
+        self.between: Final = "、" if lang is Lang.ZH else ", "  # two of a list
 
     def __call__(self, name: str, **facts: object) -> str:
         """The word of this name, with its facts filled in."""

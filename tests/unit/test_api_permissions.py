@@ -65,7 +65,9 @@ BODIES: dict[str, dict[str, object]] = {
         "account": "anna", "department": "sales", "valid_until": "2027-01-01T00:00:00Z",
         "reference": "F-1", "undertaking": "1",
     },
-    "POST /v1/requests": {"kind": "pin_reveal", "subject": "card", "reason": "test"},
+    "POST /v1/requests": {
+        "kind": "pin_reveal", "subject": "89860012345678901234", "reason": "test",
+    },
     "POST /v1/purge/runs": {},
     "POST /v1/evidence-packages/preview": {"iccid": "898600"},
     "POST /v1/evidence-packages": {"iccid": "898600", "passphrase": "correct horse battery"},

@@ -10,7 +10,7 @@ from modemctl.errors import Conflict, InvalidRequest, NotFound, NotPermitted, Po
 from modemctl.policy.dual import DualKind, DualState
 from modemctl.service.accounts import Accounts
 from modemctl.service.dual import Dual, take
-from modemctl.service.principal import Principal, scopes_of
+from modemctl.service.principal import Principal, Scope, scopes_of
 from modemctl.store import Store
 from modemctl.store.accounts import (
     AccountKind,
@@ -25,6 +25,7 @@ from tests.unit.test_audit_replay import faults, put_back, rows_of
 from tests.unit.test_audits import tamper
 
 KIND = DualKind.PIN_REVEAL
+CARD, OTHER = "89860012345678900007", "89860012345678900008"
 
 
 @dataclass
@@ -50,7 +51,12 @@ class Desk:
         )  # fmt: skip
 
     async def ask(self, who: Principal | None = None, **changes: object) -> str:
-        asked = {"kind": KIND, "subject": "card 7", "details": {"for": "carrier"}, "reason": "why"}
+        asked = {
+            "kind": KIND,
+            "subject": CARD,
+            "details": {"for": "carrier"},
+            "reason": "why",
+        }
         return (await self.dual.ask(who or self.anna, **{**asked, **changes})).request_id
 
     async def permit(self) -> str:
@@ -59,7 +65,7 @@ class Desk:
         return request_id
 
     async def take(self, who: Principal, request_id: str | None, **changes: object) -> None:
-        wanted = {"kind": KIND, "subject": "card 7", **changes}
+        wanted = {"kind": KIND, "subject": CARD, **changes}
         await self.store.write(lambda tx: take(tx, who, request_id, **wanted))
 
 
@@ -137,13 +143,13 @@ async def test_a_request_is_void_after_its_time_and_so_is_a_permit(desk):
 
 async def test_how_long_a_request_lasts_is_a_setting(desk):
     dual = Dual(desk.store, life=timedelta(hours=1))
-    asked = await dual.ask(desk.anna, kind=KIND, subject="card 7", details={}, reason="why")
+    asked = await dual.ask(desk.anna, kind=KIND, subject=CARD, details={}, reason="why")
     assert asked.expires_at - asked.asked_at == timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"kind": DualKind.EXPORT}, {"subject": "card 8"}, {"details": {"for": "sale"}}],
+    [{"kind": DualKind.EXPORT}, {"subject": OTHER}, {"details": {"for": "sale"}}],
     ids=["kind", "subject", "details"],
 )
 async def test_a_permit_counts_for_nothing_else(desk, changes):
@@ -210,7 +216,7 @@ async def test_a_kind_that_is_done_at_once_needs_no_second_act(desk, tmp_path):
     done = []
     dual = Dual(desk.store, performers={KIND: lambda _tx, one: done.append(one.subject)})
     shown = await dual.confirm(desk.bert, await desk.ask())
-    assert (shown.state, done) == (DualState.SPENT, ["card 7"])
+    assert (shown.state, done) == (DualState.SPENT, [CARD])
     assert faults(tmp_path) == []
 
 
@@ -258,7 +264,7 @@ async def test_requests_come_newest_first_page_by_page(desk):
     "forged",
     [
         {"state": "confirmed", "decided_by": "bert"},
-        {"subject": "card 8"},
+        {"subject": OTHER},
         {"details": '{"for": "sale"}'},
         {"expires_at": text("expires_at + 1")},
         {"spent_at": None, "state": "confirmed"},
@@ -276,7 +282,7 @@ async def test_a_row_that_was_altered_permits_nothing(tmp_path, forged):
     async with open_store(tmp_path) as store:
         desk = replace(desk, store=store, dual=Dual(store))
         await refused(
-            desk.take(desk.anna, request_id, subject=str(forged.get("subject", "card 7"))),
+            desk.take(desk.anna, request_id, subject=str(forged.get("subject", CARD))),
             "SEC-05", "altered outside modemctl",
         )  # fmt: skip
         await refused(desk.dual.list(desk.anna), "SEC-05", "altered outside modemctl")
@@ -367,3 +373,36 @@ async def test_who_has_held_the_keys_of_both_is_not_two_persons(desk):
     await key_from(desk, other, carl)
     await desk.dual.confirm(carl, request_id)
     await desk.take(desk.anna, request_id)
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "details", "field"),
+    [
+        (DualKind.PIN_REVEAL, "card 7", {}, "subject"),
+        (DualKind.KEY_ROTATION, "yes", {}, "subject"),
+        (DualKind.PURGE, "all", {}, "subject"),
+        (DualKind.ERASURE, "13800000001", {}, "subject"),
+        (DualKind.HOLD_LIFT, "12", {}, "subject"),
+        (DualKind.EVIDENCE_PACKAGE, "all", {}, "subject"),
+        (DualKind.POLICY_CHANGE, "limits", {}, "subject"),
+        (DualKind.EXPORT, "report-7", {}, "subject"),
+        (DualKind.EXPORT, "cards", {}, "details"),
+        (DualKind.EXPORT, "cards", {"columns": "iccid", "recipient": "a"}, "details"),
+    ],
+)
+async def test_what_no_act_could_use_is_not_asked_for(desk, kind, subject, details, field):
+    everything = replace(desk.anna, scopes=frozenset(Scope))
+    with pytest.raises(InvalidRequest) as refusal:
+        await desk.dual.ask(everything, kind=kind, subject=subject, details=details, reason="r")
+    assert refusal.value.field == field
+    assert refusal.value.cure
+
+
+async def test_the_refusal_of_an_act_tells_the_whole_request_to_ask_for(desk):
+    details = {"columns": "iccid", "recipient": "court, Pudong"}
+    with pytest.raises(PolicyRefused) as refusal:
+        await desk.take(desk.anna, None, kind=DualKind.EXPORT, subject="cards", details=details)
+    assert refusal.value.cure == (
+        "modemctl request ask export cards --detail columns=iccid"
+        " --detail 'recipient=court, Pudong' --reason WHY; let a colleague confirm it"
+    )

@@ -15,15 +15,17 @@ import pytest
 import python_calamine
 from pypdf import PdfReader
 
-from modemctl.lifecycle import CardState
-from modemctl.model import Iccid
+from modemctl.lifecycle import BatchState, CardState, SegmentState
+from modemctl.model import Category, Iccid
 from modemctl.policy.numbers import Rejection
 from modemctl.policy.papers import Lang, prove
+from modemctl.service.paper_audits import TROUBLED
 from modemctl.service.paper_files import PaperFiles
 from modemctl.service.paper_words import DIGEST_LABELS, Words
-from modemctl.service.principal import Principal, Scope
+from modemctl.service.principal import ROLES, Principal, Scope
 from modemctl.store import sims
-from modemctl.store.sims import NewCard
+from modemctl.store.accounts import AccountKind, AccountState
+from modemctl.store.sims import NewCard, Ownership
 from tests.support.apis import ApiBench, open_api
 from tests.support.people import Office, open_office
 from tests.support.stores import open_store
@@ -423,3 +425,26 @@ async def test_the_stock_take_pages_through_cards_by_verdict(bench):
         assert rest["next"] is None
         none = await client.get("/v1/stocktake", params={"verdict": "unknown"})
         assert none.json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("family", "values"),
+    [
+        ("role", ROLES), ("account", AccountKind), ("account", AccountState), ("bay", TROUBLED),
+        ("card", CardState), ("batch", BatchState), ("segment", SegmentState),
+        ("ownership", Ownership), ("category", Category),
+    ],
+)  # fmt: skip
+def test_a_chinese_report_has_chinese_words_for_every_value(family, values):
+    for value in values:
+        known = Words(Lang.ZH).of(family, str(value))
+        assert not known.isascii(), f"{family}_{value}"
+        assert Words(Lang.EN).of(family, str(value)).isascii()
+
+
+async def test_a_chinese_inspection_tells_roles_and_states_in_chinese(bench, tmp_path):
+    async with bench.client(await bench.token_of("auditor")) as client:
+        made = await ask(client, "inspection", lang="zh")
+        told = text_of(await fetched(client, made, tmp_path))
+    assert "审计员" in told
+    assert "auditor" not in told.replace("auditor-all", "")  # the account is called so
