@@ -36,7 +36,8 @@ class ReportRequest(Body):
     subject: str | None = Field(
         default=None,
         max_length=64,
-        description="A quarter (2026Q3), a month (2026-11) or a batch's id, by kind.",
+        description="A quarter (2026Q3), month (2026-11), week (2026-W47), year (2026) or batch's"
+        " id, by kind.",
     )
     format: PaperFormat = PaperFormat.PDF
     lang: Lang = Lang.ZH
@@ -146,5 +147,5 @@ async def cancel_report(who: Who, of: Of, report_id: ReportId) -> PaperView:
     openapi_extra=needs(Scope.REPORTS_MAKE),
 )
 async def receive_report(who: Who, of: Of, report_id: ReportId, body: Receipt) -> PaperView:
-    """Note that a report was handed in and filed (SMS-05)."""
+    """Note that a report was handed in and filed (SMS-05), or acknowledge an audit's (SEC-05)."""
     return await of.papers.acknowledge(who, report_id, body.reference)

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from rich.status import Status
 
 _F = TypeVar("_F", bound=Callable[..., object])
-KINDS: Final = ("quarter", "batch", "costs", "access", "inspection", "stocktake")
+KINDS: Final = (
+    "quarter", "batch", "costs", "access", "screening", "spot_check", "month_audit", "year_audit",
+    "inspection", "stocktake",
+)  # fmt: skip
 _COLUMNS: Final = (
     "report_id", "kind", "subject", "state", "format", "lang", "asked_by", "asked_at", "filed_by",
     "filed_at",
@@ -34,8 +37,9 @@ def report() -> None:
     """Reports: make, fetch, file and verify them.
 
     Kinds: quarter (bulk SMS of a quarter, SMS-05), batch (the form of one batch, to print and sign,
-    SMS-05), costs (use and cost of cards, SIM-15), access (who did what, SEC-05), inspection (the
-    state of what the rules ask for, SIM-16), stocktake (register against bank, SIM-11).
+    SMS-05), costs (use and cost of cards, SIM-15), access (who did what, SEC-05), screening and
+    spot_check (of a week's log), month_audit, year_audit (all SEC-05), inspection (the state of
+    what the rules ask for, SIM-16), stocktake (register against bank, SIM-11).
     """
 
 
@@ -43,7 +47,15 @@ def report() -> None:
     epilog="Example: modemctl report make quarter --period 2026Q3 --format pdf --lang zh -o q3.pdf"
 )
 @click.argument("kind", type=click.Choice(KINDS))
-@click.option("--period", "--quarter", "--month", "period", help="2026Q3, or 2026-11.")
+@click.option(
+    "--period",
+    "--quarter",
+    "--month",
+    "--week",
+    "--year",
+    "period",
+    help="2026Q3, 2026-11, 2026-W47, or 2026; of audits one that is over.",
+)
 @click.option("--batch", "batch_id", help="The batch, for its form.")
 @click.option(
     "--format", "paper_format", type=click.Choice(["pdf", "xlsx"]), help="Else by the file's name."
@@ -153,7 +165,10 @@ def cancel(connection: Connection, report_id: str, *, as_json: bool) -> None:
 @as_json_option
 @click.pass_obj
 def receive(connection: Connection, report_id: str, reference: str, *, as_json: bool) -> None:
-    """Note that a report was handed in and filed (SMS-05)."""
+    """Note that a report was handed in and filed (SMS-05), or acknowledge an audit's (SEC-05).
+
+    An audit's paper is acknowledged by an auditor none of whose acts it shows.
+    """
     with connection.client() as client:
         made = client.post(f"{_path(report_id)}/receipt", {"reference": reference})
     show_done(made, f"report {report_id} is filed by {made.get('filed_by')}", as_json=as_json)

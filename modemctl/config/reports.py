@@ -22,7 +22,17 @@ class ReportsSettings(Slice):
         description="Days after a quarter's end within which its summary is filed (SMS-05).",
     )
     screening_days: Days = Field(
-        default=7, description="Days between two filed reports of the access log (SEC-05)."
+        default=7,
+        description="Days after a week's end within which the log's screening and spot check of "
+        "that week are acknowledged (SEC-05).",
+    )
+    month_audit_days: Days = Field(
+        default=15,
+        description="Days after a month's end within which its audit is acknowledged (SEC-05).",
+    )
+    year_audit_days: Days = Field(
+        default=31,
+        description="Days after a year's end within which its audit is acknowledged (SEC-05).",
     )
     stocktake_days: Days = Field(
         default=31, description="Days between two stock-takes of the cards (SIM-11)."

@@ -99,6 +99,18 @@ def months_of(period: Period, zone: tzinfo) -> Sequence[Period]:
     return months
 
 
+def weeks_of(period: Period, zone: tzinfo) -> Sequence[Period]:
+    """The weeks that end within a period, in order."""
+    weeks = []
+    monday = period.first.astimezone(zone).date()
+    monday -= timedelta(days=monday.weekday())
+    while (week := _week(monday, zone)).end <= period.end:
+        if week.end > period.first:
+            weeks.append(week)
+        monday += timedelta(days=7)
+    return weeks
+
+
 def _week(monday: date, zone: tzinfo) -> Period:
     year, week, _day = monday.isocalendar()
     return Period(

@@ -1,16 +1,24 @@
-"""Which reports are overdue: the quarter's summary, the log's screening, stock-take, exports."""
+"""Which reports are overdue: the quarter's summary, the log's audits, stock-take, exports."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
-from typing import Final
+from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
+from typing import Final, TypeAlias
 
 from modemctl.errors import PolicyRefused, StoreError, TamperedError
 from modemctl.model import EventKind
-from modemctl.policy.paper_periods import quarter_before, quarter_of
+from modemctl.policy.paper_periods import (
+    Period,
+    month_before,
+    quarter_before,
+    quarter_of,
+    week_before,
+    year_before,
+)
 from modemctl.service.paper_orders import PaperRules
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.self_tests import DutyView
@@ -19,14 +27,20 @@ from modemctl.store.papers import PaperKind, last_filed
 
 DUTY_WORDS: Final[Mapping[PaperKind, str]] = {
     PaperKind.QUARTER: "duty_quarter",
-    PaperKind.ACCESS: "duty_access",
+    PaperKind.SCREENING: "duty_screening",
+    PaperKind.SPOT_CHECK: "duty_spot_check",
+    PaperKind.MONTH_AUDIT: "duty_month_audit",
+    PaperKind.YEAR_AUDIT: "duty_year_audit",
     PaperKind.STOCKTAKE: "duty_stocktake",
     PaperKind.EXPORT: "duty_export",
 }
 """Each duty's word in reports."""
 POLICIES: Final[Mapping[PaperKind, str]] = {
     PaperKind.QUARTER: "SMS-05",
-    PaperKind.ACCESS: "SEC-05",
+    PaperKind.SCREENING: "SEC-05",
+    PaperKind.SPOT_CHECK: "SEC-05",
+    PaperKind.MONTH_AUDIT: "SEC-05",
+    PaperKind.YEAR_AUDIT: "SEC-05",
     PaperKind.STOCKTAKE: "SIM-11",
     PaperKind.EXPORT: "SEC-09",
 }
@@ -34,13 +48,25 @@ POLICIES: Final[Mapping[PaperKind, str]] = {
 
 _NAMES: Final[Mapping[PaperKind, str]] = {
     PaperKind.QUARTER: "report_quarter",
-    PaperKind.ACCESS: "report_access",
+    PaperKind.SCREENING: "report_screening",
+    PaperKind.SPOT_CHECK: "report_spot_check",
+    PaperKind.MONTH_AUDIT: "report_month_audit",
+    PaperKind.YEAR_AUDIT: "report_year_audit",
     PaperKind.STOCKTAKE: "report_stocktake",
     PaperKind.EXPORT: "export_review",
 }
 
+_PeriodBefore: TypeAlias = Callable[[datetime, tzinfo], Period]
+_TURNS: Final[Mapping[PaperKind, tuple[_PeriodBefore, int]]] = {
+    PaperKind.SCREENING: (week_before, 13),
+    PaperKind.SPOT_CHECK: (week_before, 13),
+    PaperKind.MONTH_AUDIT: (month_before, 12),
+    PaperKind.YEAR_AUDIT: (year_before, 2),
+}
+"""Audits' papers: the period that ended last, and how many are asked for back from there."""
 _EVERY: Final = 3_600.0  # seconds between two looks
 _QUARTERS_BACK: Final = 4
+_AT_ONCE: Final = timedelta(seconds=-1)
 
 
 class DutyWatch:
@@ -107,12 +133,9 @@ def overdue(
         TamperedError: a report's row was altered.
     """
     has_cards = bool(figures.cards_by_state(conn))
-    is_late = {
-        PaperKind.ACCESS: _is_late(conn, store, PaperKind.ACCESS, now - rules.screening_every),
-        PaperKind.STOCKTAKE: has_cards
-        and _is_late(conn, store, PaperKind.STOCKTAKE, now - rules.stocktake_every),
-    }
-    found = {kind: int(late) for kind, late in is_late.items()}
+    is_late = has_cards and _is_late(conn, store, PaperKind.STOCKTAKE, now - rules.stocktake_every)
+    found = {kind: len(_unaudited(conn, store, rules, kind, now)) for kind in _TURNS}
+    found[PaperKind.STOCKTAKE] = int(is_late)
     found[PaperKind.QUARTER] = _unfiled_quarters(conn, store, rules, now)
     return {**found, PaperKind.EXPORT: exports.count_due(conn, now)}
 
@@ -127,18 +150,50 @@ def _duties(conn: Connection, store: Store, rules: PaperRules, now: datetime) ->
     found = []
     for kind, policy in POLICIES.items():
         filed = last_filed(conn, store.vault, kind, None)
+        waiting = _waiting(conn, store, rules, kind, now) if kind in _TURNS else None
         found.append(
             DutyView(
                 duty=_NAMES[kind],
                 policy=policy,
                 done_at=None if filed is None else filed.filed_at,
                 done_by=None if filed is None else filed.filed_by,
-                turn_from=None,
-                is_due=bool(late[kind]),
+                turn_from=None if waiting is None else waiting.end,
+                is_due=bool(late[kind]) or waiting is not None,
                 is_overdue=bool(late[kind]),
             )
         )
     return found
+
+
+def _unaudited(
+    conn: Connection, store: Store, rules: PaperRules, kind: PaperKind, now: datetime
+) -> Sequence[Period]:
+    """Periods whose paper should be acknowledged by now and is not, newest first."""
+    due = {
+        PaperKind.MONTH_AUDIT: rules.month_audit_due,
+        PaperKind.YEAR_AUDIT: rules.year_audit_due,
+    }.get(kind, rules.screening_due)
+    before, n_back = _TURNS[kind]
+    began, at, found = figures.first_entry_at(conn, store.node_id), now, list[Period]()
+    for _ in range(n_back):
+        period = before(at, rules.zone)
+        at = period.first
+        if began is None or period.end <= began:
+            break
+        is_due = now - period.end > due
+        if is_due and last_filed(conn, store.vault, kind, period.name) is None:
+            found.append(period)
+    return found
+
+
+def _waiting(
+    conn: Connection, store: Store, rules: PaperRules, kind: PaperKind, now: datetime
+) -> Period | None:
+    """The oldest period whose paper waits, whether it is late or not."""
+    hurried = replace(
+        rules, screening_due=_AT_ONCE, month_audit_due=_AT_ONCE, year_audit_due=_AT_ONCE
+    )
+    return next(reversed(_unaudited(conn, store, hurried, kind, now)), None)
 
 
 def _unfiled_quarters(conn: Connection, store: Store, rules: PaperRules, now: datetime) -> int:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from modemctl.config import Settings
+from modemctl.config import BehaviourSettings, Settings
+from modemctl.policy.behaviour import BehaviourRules
 from modemctl.policy.costs import Tariff
 from modemctl.policy.paper_periods import Period
 from modemctl.policy.papers import Boxes, Cover
 from modemctl.policy.stocktake import IdleRules
+from modemctl.service.behaviour import rules_of
 from modemctl.service.export_plans import ExportPlan
 from modemctl.service.paper_words import Words
 from modemctl.service.principal import Principal
@@ -33,8 +35,11 @@ class PaperRules:
     idle: IdleRules = field(default_factory=IdleRules)
     keep: timedelta = timedelta(days=30)
     quarter_due: timedelta = timedelta(days=15)
-    screening_every: timedelta = timedelta(days=7)
+    screening_due: timedelta = timedelta(days=7)
+    month_audit_due: timedelta = timedelta(days=15)
+    year_audit_due: timedelta = timedelta(days=31)
     stocktake_every: timedelta = timedelta(days=31)
+    behaviour: BehaviourRules = field(default_factory=lambda: rules_of(BehaviourSettings(), "UTC"))
 
     @classmethod
     def of(cls, settings: Settings) -> PaperRules:
@@ -55,8 +60,11 @@ class PaperRules:
             ),
             keep=timedelta(days=reports.keep_days),
             quarter_due=timedelta(days=reports.quarter_due_days),
-            screening_every=timedelta(days=reports.screening_days),
+            screening_due=timedelta(days=reports.screening_days),
+            month_audit_due=timedelta(days=reports.month_audit_days),
+            year_audit_due=timedelta(days=reports.year_audit_days),
             stocktake_every=timedelta(days=reports.stocktake_days),
+            behaviour=rules_of(settings.people.behaviour, settings.site.timezone),
         )
 
 
@@ -73,6 +81,8 @@ class Order:
     rules: PaperRules
     words: Words
     plan: ExportPlan | None = None
+    actors: set[str] = field(default_factory=set)
+    """Whose acts a paper of the audit shows; filled while it is made."""
 
     @property
     def span(self) -> Period:

@@ -7,7 +7,7 @@ too, and it is on record then (TEL-11).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
@@ -26,14 +26,15 @@ from modemctl.errors import (
 from modemctl.model import AccountId
 from modemctl.policy.paper_periods import Period
 from modemctl.policy.papers import Block, Lang, PaperFormat
-from modemctl.service import export_rows, paper_audits, paper_batches, paper_cards
+from modemctl.service import export_rows, paper_audits, paper_batches, paper_cards, paper_screenings
 from modemctl.service.audits import Audits
 from modemctl.service.export_plans import ExportPlan
 from modemctl.service.pages import Page, decode_text, encode_cursor
-from modemctl.service.paper_asks import may_see, require_asker, subject_of
+from modemctl.service.paper_asks import AUDIT_KINDS, may_see, require_asker, subject_of
 from modemctl.service.paper_duties import DUTY_WORDS, DutyWatch, overdue
 from modemctl.service.paper_files import PaperFiles
 from modemctl.service.paper_orders import Order, PaperRules
+from modemctl.service.paper_shown import require_outsider
 from modemctl.service.paper_views import PaperAsk, PaperFile, PaperProof, PaperView, view
 from modemctl.service.paper_words import Words
 from modemctl.service.paper_writing import Written, write_paper
@@ -251,11 +252,12 @@ class Papers:
     async def acknowledge(self, who: Principal, paper_id: str, reference: str) -> PaperView:
         """Note that a report was handed in and filed under `reference` (SMS-05).
 
-        A quarter's summary is received by somebody of the general department who did not make it.
+        A quarter's summary is received by somebody of the general department who did not make it;
+        a paper of the audit by an auditor none of whose acts it shows.
 
         Raises:
             NotPermitted, NotFound, InvalidRequest, Conflict: as `show`; no reference; not done.
-            PolicyRefused: SMS-05, a machine, or who may not receive it.
+            PolicyRefused: SMS-05 or SEC-05, a machine, or who may not receive it.
         """
         found = await self._find(who, paper_id)
         who.require_person("SMS-05")
@@ -266,8 +268,12 @@ class Papers:
         _require_done(found)
         if found.kind is PaperKind.QUARTER:
             self._require_receiver(who, found)
+        if found.kind in AUDIT_KINDS:
+            require_asker(who, found.kind)
 
         def act(tx: Tx) -> Paper:
+            if found.kind in AUDIT_KINDS:
+                require_outsider(tx, who.name, paper_id)
             known = rows.find(tx.conn, tx.vault, paper_id)
             if known is None or known.filed_at is not None:
                 raise Conflict("it is filed already", field="report_id", policy="SMS-05")
@@ -335,6 +341,8 @@ class Papers:
             case PaperKind.EXPORT:
                 assert order.plan is not None
                 source = export_rows.export(self._store, order, order.plan)
+            case _:
+                source = paper_screenings.blocks(self._store, order, own=self._audits)
         async for block in source:
             yield block
 
@@ -370,7 +378,7 @@ class Papers:
                 n_rows=written.n_rows,
                 n_octets=written.n_octets,
             )
-            _audit(tx, order.who, "report.make", after)
+            _audit(tx, order.who, "report.make", after, actors=order.actors)
             rows.keep(tx, after)
 
         await self._store.write(act)
@@ -439,7 +447,9 @@ def _before(cursor: str | None) -> tuple[datetime, str] | None:
         raise InvalidRequest("no cursor of ours", field="cursor") from None
 
 
-def _audit(tx: Tx, who: Principal, action: str, paper: Paper) -> None:
+def _audit(
+    tx: Tx, who: Principal, action: str, paper: Paper, *, actors: Collection[str] = ()
+) -> None:
     tx.audit(
         who.name,
         action,
@@ -454,5 +464,6 @@ def _audit(tx: Tx, who: Principal, action: str, paper: Paper) -> None:
             "sha256": paper.sha256,
             "filed_reference": paper.filed_reference,
             "source": who.source,
+            **({"actors": [*sorted(actors)]} if actors else {}),
         },
     )

@@ -137,6 +137,14 @@ def read_entries(conn: Connection, *, node_id: str, numbers: Sequence[int]) -> S
     return [_entry(row) for row in rows]
 
 
+def read_subject(conn: Connection, *, node_id: str, action: str, subject: str) -> Entry | None:
+    """The latest entry of a kind of act on this subject; None without any."""
+    found = list_entries(
+        conn, node_id=node_id, before=0, actor=None, action=action, subject=subject, limit=1
+    )
+    return found[0] if found else None
+
+
 def read_acts(conn: Connection, *, node_id: str, action: str) -> Iterator[Entry]:
     """A node's entries of one kind of act, newest first."""
     columns = audit_entry.c

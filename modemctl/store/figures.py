@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Row,
     RowMapping,
     func,
     select,
@@ -233,13 +234,26 @@ def log_between(
         .order_by(audit_entry.c.seq)
         .limit(_PAGE)
     )
-    return [
-        LogLine(
-            seq=row.seq, at=row.at, actor=row.actor, action=row.action, subject=row.subject,
-            details=row.details,
-        )
-        for row in rows
-    ]  # fmt: skip
+    return [_log_line(row) for row in rows]
+
+
+def log_lines(conn: Connection, node_id: str, numbers: Sequence[int]) -> Sequence[LogLine]:
+    """Entries of a node's log by their numbers, in order."""
+    columns = audit_entry.c
+    query = select(audit_entry).where(columns.node_id == node_id, columns.seq.in_(numbers))
+    return [_log_line(row) for row in conn.execute(query.order_by(columns.seq))]
+
+
+def person_names(conn: Connection) -> Collection[str]:
+    """The names of the accounts that stand for persons."""
+    return set(conn.scalars(select(account.c.name).where(account.c.kind == "person")))
+
+
+def _log_line(row: Row[tuple[object, ...]]) -> LogLine:
+    return LogLine(
+        seq=row.seq, at=row.at, actor=row.actor, action=row.action, subject=row.subject,
+        details=row.details,
+    )  # fmt: skip
 
 
 def log_totals(

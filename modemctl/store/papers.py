@@ -24,6 +24,10 @@ class PaperKind(StrEnum):
     BATCH = "batch"  # SMS-05
     COSTS = "costs"  # SIM-15
     ACCESS = "access"  # SEC-05
+    SCREENING = "screening"  # SEC-05, of a week
+    SPOT_CHECK = "spot_check"  # SEC-05, of a week
+    MONTH_AUDIT = "month_audit"  # SEC-05
+    YEAR_AUDIT = "year_audit"  # SEC-05
     INSPECTION = "inspection"  # SIM-16
     STOCKTAKE = "stocktake"  # SIM-11
     EXPORT = "export"  # SEC-09

@@ -217,7 +217,8 @@ async def duty_of(client):
     """The quarter's summary in the one list of all duties, beside the self-test."""
     found = (await client.get("/v1/duties")).json()
     assert [one["duty"] for one in found] == [
-        "self_test", "report_quarter", "report_access", "report_stocktake", "export_review",
+        "self_test", "report_quarter", "report_screening", "report_spot_check",
+        "report_month_audit", "report_year_audit", "report_stocktake", "export_review",
         "emergency_review",
     ]  # fmt: skip
     return found[1]
