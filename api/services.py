@@ -55,6 +55,7 @@ from modemctl.service.self_tests import SelfTests
 from modemctl.service.sims import Sims
 from modemctl.service.stops import Stops
 from modemctl.service.violations import Cases
+from modemctl.service.zones import Zones
 from modemctl.telemetry import Telemetry
 
 __all__ = ["Api", "Of", "Services", "api_of", "services_of"]
@@ -82,6 +83,7 @@ class Services:
     handovers: Handovers
     limits: Limits
     register_checks: RegisterChecks
+    zones: Zones
     self_tests: SelfTests
     locks: Locks
     puks: Puks

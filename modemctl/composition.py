@@ -52,6 +52,7 @@ from modemctl.service.sims import Sims
 from modemctl.service.stops import StopMemory, Stops
 from modemctl.service.submission import SubmissionRules
 from modemctl.service.violations import Cases
+from modemctl.service.zones import Zones
 from modemctl.store import (
     Store,
 )
@@ -125,6 +126,7 @@ def make_services(
         cases=Cases(store, WorkingDays.of(settings.hours, zone)),
         limits=Limits(store, rules.quota),
         register_checks=RegisterChecks(store, numbers=numbers, zone=zone),
+        zones=Zones(store, rules.quota),
         self_tests=SelfTests(store, numbers=numbers, zone=zone),
         locks=Locks(store),
         puks=Puks(store),

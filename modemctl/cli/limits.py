@@ -10,7 +10,7 @@ from modemctl.cli.client import Connection
 from modemctl.cli.show import as_json_option, show_table
 from modemctl.policy.quotas import ScopeKind
 
-_COLUMNS: Final = ("scope", "name", "measure", "span", "used", "most", "setting")
+_COLUMNS: Final = ("scope", "name", "measure", "span", "used", "most", "timezone", "setting")
 _SCOPES: Final = [str(kind) for kind in ScopeKind if kind is not ScopeKind.RECIPIENT]
 
 
@@ -27,7 +27,7 @@ def limits(
     with connection.client() as client:
         found = client.pages("/v1/limits", most=limit, scope=scope, only_full=only_full)
         none = "no such limit is used up" if only_full else "no such limit is set"
-        show_table(found, _COLUMNS, as_json=as_json, empty=none, spare=("setting",))
+        show_table(found, _COLUMNS, as_json=as_json, empty=none, spare=("setting", "timezone"))
 
 
 COMMANDS: Final = {"limits": limits}

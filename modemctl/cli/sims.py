@@ -21,9 +21,9 @@ from modemctl.lifecycle import CardState
 from modemctl.policy.custody import ENDS
 
 _COLUMNS: Final = (
-    "iccid", "number", "holder", "department", "state", "is_paused", "pin_state", "bay",
+    "iccid", "number", "holder", "department", "state", "is_paused", "pin_state", "bay", "timezone",
 )  # fmt: skip
-_SPARE: Final = ("is_paused", "holder", "pin_state", "department")
+_SPARE: Final = ("timezone", "is_paused", "holder", "pin_state", "department")
 _IMPORT_COLUMNS: Final = (
     "import_id", "created_at", "n_cards", "n_right", "n_wrong", "n_out", "stopped_reason",
     "n_changed", "change_stopped_reason",
@@ -113,6 +113,35 @@ def lease(connection: Connection, iccid: str, until: str, reason: str, *, as_jso
     body: dict[str, Json] = {"until": until, "reason": reason}
     said = f"the lease of card {iccid} lasts until {until}"
     _change(connection, iccid, "lease", body, said=said, as_json=as_json)
+
+
+@sims.command(
+    epilog="Example: modemctl sims zone 89860012345678901234 Europe/Berlin --reason 'roams there'"
+)
+@click.argument("iccid")
+@click.argument("timezone", required=False)
+@click.option("--site", "is_site", is_flag=True, help="Back to the site's zone.")
+@_reason
+@as_json_option
+@click.pass_obj
+def zone(
+    connection: Connection,
+    iccid: str,
+    timezone: str | None,
+    reason: str,
+    *,
+    is_site: bool,
+    as_json: bool,
+) -> None:
+    """Let a card's limits of a day and a month run in a time zone of its own (SIM-08).
+
+    The zone that it leaves binds it further, until day and month have ended in both.
+    """
+    if is_site == (timezone is not None):
+        raise Refusal("say a time zone, such as Asia/Shanghai, or --site")
+    body: dict[str, Json] = {"timezone": timezone, "reason": reason}
+    said = f"days and months of card {iccid} are those of {timezone or 'the site'}"
+    _change(connection, iccid, "zone", body, said=said, as_json=as_json)
 
 
 @sims.command(epilog="Example: modemctl sims confirm sales")

@@ -102,7 +102,9 @@ class SiteSettings(_Slice):
         default="node-1", description="Name of this server; its audit chain bears it."
     )
     timezone: str = Field(
-        default="Asia/Shanghai", description="IANA time zone of quiet hours and of calendar limits."
+        default="Asia/Shanghai",
+        description="IANA time zone of quiet hours and of calendar limits; a card's own days and"
+        " months may run in another one (`modemctl sims zone`).",
     )
     signature: Annotated[str, StringConstraints(max_length=20)] = Field(
         default="", description="Company signature that a promotion must carry, such as `【公司】`."

@@ -1,6 +1,7 @@
 """How much may be sent: caps on segments, messages and recipients, by whom they fall on (SIM-08).
 
-Minute and hour slide, day and month are the site's calendar. Counts live in buckets: a sliding
+Minute and hour slide, day and month are the site's calendar, on a card its own zone's
+(`policy.card_zones`). Counts live in buckets: a sliding
 window takes in every bucket that could still hold something of the last 60 s or hour, so that a sum
 over whole buckets never lets more through than the cap. Limits are counted in *steady* time, which
 passes as the machine runs and is never set. A calendar cap must hold in the day or month of steady
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from modemctl.config.limits import CapSettings, LimitsSettings
 from modemctl.model import Iccid
@@ -35,6 +36,10 @@ class Span(StrEnum):
     def is_calendar(self) -> bool:
         """Whether it begins anew at a midnight instead of sliding."""
         return self in {Span.DAY, Span.MONTH}
+
+
+Zones: TypeAlias = Mapping[str | None, frozenset[Span]]
+"""The zones whose calendars bind a card, and which of them; None is the site's."""
 
 
 class Measure(StrEnum):
@@ -105,11 +110,13 @@ class Scope:
     kind: ScopeKind
     key: str
     caps: tuple[Cap, ...]
+    counts: tuple[Cap, ...]
+    """What is counted: some of it may bind no more, or not yet."""
 
     @property
     def counts_recipients(self) -> bool:
         """Whether distinct recipients are counted here."""
-        return any(cap.measure is Measure.RECIPIENTS for cap in self.caps)
+        return any(cap.measure is Measure.RECIPIENTS for cap in self.counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +129,8 @@ class Bearer:
     carrier: str | None = None
     batch_id: str | None = None
     recipient: bytes | None = field(default=None, repr=False)
+    zones: Zones | None = None
+    """The card's zones that bind now, where they are not the site's alone."""
 
     def names(self) -> Iterable[tuple[ScopeKind, str | None]]:
         """Who that is, of each kind."""
@@ -210,20 +219,50 @@ class QuotaRules:
 
     def scopes(self, bearer: Bearer) -> tuple[Scope, ...]:
         """On whom a segment of this bearer falls, as far as there are caps."""
-        return tuple(
+        found = [
             scope
             for kind, name in bearer.names()
             if name is not None and (scope := self.scope(kind, name)) is not None
-        )
+        ]
+        if bearer.zones is not None:
+            found[:1] = self.card_scopes(bearer.iccid, bearer.zones)
+        return tuple(found)
 
     def scope(self, kind: ScopeKind, name: str) -> Scope | None:
         """One of them by its name; None where no cap falls on its kind."""
         caps = self.by_kind.get(kind)
-        return None if caps is None else Scope(kind=kind, key=scope_key(kind, name), caps=caps)
+        if caps is None:
+            return None
+        return Scope(kind=kind, key=scope_key(kind, name), caps=caps, counts=caps)
+
+    def card_scopes(self, iccid: str, zones: Zones) -> tuple[Scope, ...]:
+        """A card in these zones: the site's first, which counts all even where it does not bind.
+
+        So the counts of another zone can be made of them when a card comes into it.
+        """
+        caps, key = self.by_kind[ScopeKind.SIM], scope_key(ScopeKind.SIM, iccid)
+        calendar = tuple(cap for cap in caps if cap.span.is_calendar)
+        spans = zones.get(None, frozenset())
+        binding = tuple(cap for cap in caps if not cap.span.is_calendar or cap.span in spans)
+        here = Scope(kind=ScopeKind.SIM, key=key, caps=binding, counts=caps)
+        elsewhere = (
+            Scope(
+                kind=ScopeKind.SIM,
+                key=zoned_key(key, name),
+                caps=tuple(cap for cap in calendar if cap.span in some),
+                counts=calendar,
+            )
+            for name, some in zones.items()
+            if name is not None
+        )
+        return (here, *elsewhere)
 
     def caps_of_key(self, key: str) -> tuple[Cap, ...]:
-        """The caps of whom a stored key stands for."""
-        return self.by_kind.get(ScopeKind(key.partition(":")[0]), ())
+        """What is counted of whom a stored key stands for."""
+        caps = self.by_kind.get(ScopeKind(key.partition(":")[0]), ())
+        if zone_of_key(key) is None:
+            return caps
+        return tuple(cap for cap in caps if cap.span.is_calendar)
 
 
 def scope_key(kind: ScopeKind, name: str) -> str:
@@ -231,6 +270,16 @@ def scope_key(kind: ScopeKind, name: str) -> str:
     if kind in {ScopeKind.SIM, ScopeKind.BATCH}:
         return f"{kind}:{name}"
     return f"{kind}:{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+
+
+def zoned_key(key: str, zone: str) -> str:
+    """What stands for one's days and months in a zone that is not the site's."""
+    return f"{key}@{zone}"
+
+
+def zone_of_key(key: str) -> str | None:
+    """The zone whose days and months a key stands for; None: the site's."""
+    return key.partition("@")[2] or None
 
 
 def smallest_of(caps: Iterable[Iterable[Cap]]) -> int:
@@ -322,7 +371,7 @@ def fits_at(
     moment, lead = steady, wall - steady
     for _ in range(4):  # where the clocks differ, the next day of one may be full by the other
         ends = [
-            _next_start(cap.span, moment + shift, zone) - shift
+            next_start(cap.span, moment + shift, zone) - shift
             for shift in {timedelta(0), lead}
             if used.get(bucket_of(cap.span, moment + shift, zone), 0) + n > cap.most
         ]
@@ -348,7 +397,7 @@ def _slides_to(
     return max(steady, moment)
 
 
-def _next_start(span: Span, at: datetime, zone: tzinfo) -> datetime:
+def next_start(span: Span, at: datetime, zone: tzinfo) -> datetime:
     """When the next day or month of the zone begins."""
     day = at.astimezone(zone).date()
     if span is Span.MONTH:

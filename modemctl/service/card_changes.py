@@ -58,13 +58,15 @@ def differences(line: CardLine, card: Card) -> Sequence[LineError]:
         "identity": (new.identity, _document(card)),
         "department": (new.department, card.department),
         "ownership": (new.ownership, card.ownership),
+        "timezone": (new.timezone, card.timezone),
         "state": (new.state, card.state),
     }
     rule = "the card is registered otherwise"
+    cures = {"timezone": "modemctl sims zone ICCID ZONE"}
     cure = "modemctl sims state ICCID returned; then ask for it: modemctl sims request ICCID"
     brought = completion(line, {card.iccid: card})
     return [
-        fault(line, name, rule, "SIM-05", cure=cure)
+        fault(line, name, rule, "SIM-05", cure=cures.get(name, cure))
         for name, (wanted, stored) in pairs.items()
         if name in line.given - brought and wanted != stored
     ]

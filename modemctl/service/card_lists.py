@@ -23,6 +23,7 @@ from modemctl.lifecycle import CardState
 from modemctl.model import Iccid
 from modemctl.policy.identities import Identity, IdentityKind, NoIdentity, read_identity
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
+from modemctl.policy.zones import known_zones
 from modemctl.service.recipients import ListFormat, Spooled, detect_encoding
 from modemctl.service.workbooks import read_rows
 from modemctl.store.sims import NewCard, Ownership
@@ -56,6 +57,7 @@ _HEADINGS: Final[Mapping[str, frozenset[str]]] = {
     "lessor": frozenset({"lessor", "出租方", "出租人", "租赁公司", "租赁方"}),
     "carrier": frozenset({"carrier", "operator", "network", "运营商"}),
     "group": frozenset({"group", "cardgroup", "卡组", "分组"}),
+    "timezone": frozenset({"timezone", "tz", "时区"}),
     "verified": frozenset({"verified", "realname", "实名", "已实名", "实名认证", "实名核验"}),
     "verified_at": frozenset({"verifiedat", "verifieddate", "核验时间", "核验日期", "实名日期"}),
     "verified_by": frozenset({"verifiedby", "核验人", "实名核验人"}),
@@ -157,7 +159,7 @@ async def read_cards(
         raise InvalidRequest(
             "a list of cards is CSV, TXT or XLSX", field="format", value=list_format
         )
-    return _read_rows(rows, reading)
+    return await asyncio.to_thread(_read_rows, rows, reading)
 
 
 def _read_rows(
@@ -241,6 +243,7 @@ class _Line:
         is_reserved = self._take("reserved", _yes_or_no) or False
         verified_at = self._take("verified_at", self._moment)
         is_verified = self._take("verified", _yes_or_no)
+        timezone = self._take("timezone", _zone)
         texts = {name: self._take(name, _text_within(n)) for name, n in _TEXT_MAX.items()}
         if is_verified and verified_at is None:
             verified_at = self._reading.now
@@ -259,6 +262,7 @@ class _Line:
             lessor=texts["lessor"],
             carrier=texts["carrier"],
             card_group=texts["group"],
+            timezone=timezone,
             state=state,
             is_reserved=is_reserved,
             verified_at=verified_at,
@@ -369,6 +373,12 @@ def _ownership(cell: str) -> Ownership:
     if ownership is None:
         raise _Fault("must be owned (自有) or leased (租赁)", policy="SIM-01")
     return ownership
+
+
+def _zone(cell: str) -> str:
+    if cell not in known_zones():
+        raise _Fault("is not a known IANA time zone, such as Asia/Shanghai", policy="SIM-08")
+    return cell
 
 
 def _yes_or_no(cell: str) -> bool:

@@ -17,7 +17,8 @@ __all__ = ["LimitView", "Limits", "Measure", "ScopeKind", "Span"]
 class LimitView:
     """One cap on one card, holder, department, carrier or batch, and its use at this moment.
 
-    `setting` is the configuration key; a holder is masked without `pii:read`.
+    `setting` is the configuration key; a holder is masked without `pii:read`. `timezone`: a card's
+    day or month that is not the site's.
     """
 
     scope: ScopeKind
@@ -27,6 +28,7 @@ class LimitView:
     used: int
     most: int
     setting: str
+    timezone: str | None
 
 
 class Limits:
@@ -61,12 +63,13 @@ class Limits:
         return Page(items=[_view(one, who) for one in found[first : first + limit]], next=more)
 
     def _uses(self, conn: Connection, who: Principal, scope: ScopeKind | None) -> list[Use]:
+        tx = self._store.view(conn)
         mine = {  # a holder may have cards of two departments
             (one.kind, one.name): one
-            for one in headroom.subjects(conn, self._quota)
+            for one in headroom.subjects(tx, self._quota)
             if scope in {None, one.kind} and who.sees(one.department)
         }
-        return list(headroom.uses(self._store.view(conn), self._quota, mine.values()))
+        return list(headroom.uses(tx, self._quota, mine.values()))
 
 
 def _view(one: Use, who: Principal) -> LimitView:
@@ -81,4 +84,5 @@ def _view(one: Use, who: Principal) -> LimitView:
         used=one.used,
         most=one.cap.most,
         setting=setting_of(kind, one.cap),
+        timezone=one.timezone,
     )

@@ -19,6 +19,7 @@ class SimView:
 
     `identity_kind` without a number: it was erased.
     `is_intact` is false where the row was altered behind our back: the card is not used then.
+    `timezone`: whose days and months its limits run in, None: the site's.
     `user_name`: who has it in use, where that is not the holder; `is_pool`: its department has.
     """
 
@@ -38,6 +39,7 @@ class SimView:
     lease_until: date | None
     carrier: str | None
     card_group: str | None
+    timezone: str | None
     state: CardState
     is_reserved: bool
     verified_at: datetime | None
@@ -80,6 +82,7 @@ def view(card: Card, who: Principal) -> SimView:
         lease_until=card.lease_until,
         carrier=card.carrier,
         card_group=card.card_group,
+        timezone=card.timezone,
         state=card.state,
         is_reserved=card.is_reserved,
         verified_at=card.verified_at,

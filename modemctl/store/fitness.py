@@ -16,7 +16,7 @@ from modemctl.policy.cards import lease_fault, unfitness
 from modemctl.policy.choosing import CardStanding, why_not
 from modemctl.policy.quotas import Bearer, QuotaRules
 from modemctl.policy.stops import Standing
-from modemctl.store import sims
+from modemctl.store import card_zones, sims
 from modemctl.store.headroom import Waiting
 from modemctl.store.pools import PoolQuery
 from modemctl.store.quotas import Book
@@ -113,7 +113,12 @@ def _standing(tx: Tx, rules: QuotaRules, waiting: Waiting, row: RowMapping) -> C
 
 
 def _lacks(tx: Tx, rules: QuotaRules, waiting: Waiting, row: RowMapping) -> str | None:
-    bearer = Bearer(iccid=Iccid(row["iccid"]), holder=row["holder"], carrier=row["carrier"])
+    bearer = Bearer(
+        iccid=Iccid(row["iccid"]),
+        holder=row["holder"],
+        carrier=row["carrier"],
+        zones=card_zones.binding(tx, row),
+    )
     book, scopes = Book(tx, rules), rules.scopes(bearer)
     book.read(scopes, [waiting.recipient])
     shortage = book.lacks(scopes, waiting.load)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from modemctl.lifecycle import BatchState, CardState
 from modemctl.model import Iccid
@@ -17,8 +18,11 @@ from modemctl.policy.quotas import (
     QuotaRules,
     Scope,
     ScopeKind,
+    Zones,
     setting_of,
+    zone_of_key,
 )
+from modemctl.store import card_zones
 from modemctl.store.quotas import Book
 from modemctl.store.tables import batch, sim
 from modemctl.store.transaction import Tx
@@ -31,15 +35,18 @@ class Subject:
     kind: ScopeKind
     name: str
     department: str | None
+    zones: Zones | None = field(default=None, compare=False)
+    """Of a card: whose days and months bind it, where they are not the site's alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """How much of one cap is used now."""
+    """How much of one cap is used now; `timezone`: in the days of a zone that is not the site's."""
 
     subject: Subject
     cap: Cap
     used: int
+    timezone: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +81,7 @@ class Waiting:
     load: Load = field(repr=False)
 
 
-def subjects(conn: Connection, rules: QuotaRules) -> Sequence[Subject]:
+def subjects(tx: Tx, rules: QuotaRules) -> Sequence[Subject]:
     """All that caps fall on now: issued cards, who holds them, running batches; by kind, name."""
     found: set[Subject] = set()
 
@@ -82,14 +89,18 @@ def subjects(conn: Connection, rules: QuotaRules) -> Sequence[Subject]:
         if name is not None and kind in rules.by_kind:
             found.add(Subject(kind=kind, name=name, department=department))
 
-    issued = select(sim.c.iccid, sim.c.holder, sim.c.department, sim.c.carrier)
-    for row in conn.execute(issued.where(sim.c.state == CardState.ISSUED)):
-        add(ScopeKind.SIM, row.iccid, row.department)
-        add(ScopeKind.HOLDER, row.holder, row.department)
-        add(ScopeKind.CARRIER, row.carrier, None)
+    issued = select(*_OF_CARDS).where(sim.c.state == CardState.ISSUED)
+    for row in tx.conn.execute(issued).mappings():
+        zones = card_zones.binding(tx, row)
+        card = Subject(
+            kind=ScopeKind.SIM, name=row["iccid"], department=row["department"], zones=zones
+        )
+        found.add(card)
+        add(ScopeKind.HOLDER, row["holder"], row["department"])
+        add(ScopeKind.CARRIER, row["carrier"], None)
     live = (BatchState.RUNNING, BatchState.HELD)
     chosen = select(batch.c.batch_id, batch.c.department).where(batch.c.state.in_(live))
-    for batch_id, department in conn.execute(chosen):
+    for batch_id, department in tx.conn.execute(chosen):
         add(ScopeKind.BATCH, batch_id, department)
         add(ScopeKind.DEPARTMENT, department, department)
     return sorted(found, key=lambda one: (one.kind, one.name, one.department or ""))
@@ -98,19 +109,31 @@ def subjects(conn: Connection, rules: QuotaRules) -> Sequence[Subject]:
 def uses(tx: Tx, rules: QuotaRules, of: Iterable[Subject]) -> Sequence[Use]:
     """How much of their caps is used now, in the same order."""
     book = Book(tx, rules)
-    known = [(one, scope) for one in of if (scope := rules.scope(one.kind, one.name)) is not None]
+    known = [(one, scope) for one in of for scope in _scopes(rules, one)]
     book.read(scope for _, scope in known)
     return [
-        Use(subject=one, cap=cap, used=book.used(scope, cap))
+        Use(
+            subject=one,
+            cap=cap,
+            used=book.used(scope, cap),
+            timezone=zone_of_key(scope.key) if cap.span.is_calendar else None,
+        )
         for one, scope in known
         for cap in scope.caps
     ]
 
 
+def _scopes(rules: QuotaRules, one: Subject) -> Sequence[Scope]:
+    if one.zones is not None:
+        return rules.card_scopes(one.name, one.zones)
+    scope = rules.scope(one.kind, one.name)
+    return [] if scope is None else [scope]
+
+
 def pressure(tx: Tx, rules: QuotaRules) -> Mapping[tuple[str, str], float]:
     """Kind and name → used share of the tightest limit; only departments and carriers are named."""
     found: dict[tuple[str, str], float] = {}
-    for one in uses(tx, rules, subjects(tx.conn, rules)):
+    for one in uses(tx, rules, subjects(tx, rules)):
         kind = one.subject.kind
         name = one.subject.name if kind in {ScopeKind.DEPARTMENT, ScopeKind.CARRIER} else ""
         key, ratio = (kind.value, name), one.used / one.cap.most
@@ -127,7 +150,7 @@ def obstacle(tx: Tx, rules: QuotaRules, waiting: Waiting) -> Obstacle | None:
         ScopeKind.RECIPIENT: waiting.recipient.hex(),
     }
     scopes = [scope for kind, name in own.items() if (scope := rules.scope(kind, name))]
-    cards = {bearer.iccid: rules.scopes(bearer) for bearer in _cards(tx.conn, waiting)}
+    cards = {bearer.iccid: rules.scopes(bearer) for bearer in _cards(tx, waiting)}
     everybody = [*scopes, *(scope for some in cards.values() for scope in some)]
     book.read(everybody, [waiting.recipient])
     found = _first(book, scopes, waiting.load)
@@ -147,16 +170,16 @@ def _first(book: Book, scopes: Sequence[Scope], load: Load) -> Obstacle | None:
     scope, cap = shortage.scope, shortage.cap
     return Obstacle(
         kind=scope.kind,
-        name=scope.key.partition(":")[2],
+        name=scope.key.partition(":")[2].partition("@")[0],
         cap=cap,
         used=book.used(scope, cap),
         until=book.fits_at(scopes, load),
     )
 
 
-def _cards(conn: Connection, waiting: Waiting) -> Sequence[Bearer]:
+def _cards(tx: Tx, waiting: Waiting) -> Sequence[Bearer]:
     """The cards that may serve it now; of a message that left in part, its own alone."""
-    chosen = select(sim.c.iccid, sim.c.holder, sim.c.carrier).where(
+    chosen = select(*_OF_CARDS).where(
         sim.c.department == waiting.serving,
         sim.c.state == CardState.ISSUED,
         sim.c.verified_at.is_not(None),
@@ -168,6 +191,16 @@ def _cards(conn: Connection, waiting: Waiting) -> Sequence[Bearer]:
     if waiting.iccid is not None:
         chosen = chosen.where(sim.c.iccid == waiting.iccid)
     return [
-        Bearer(iccid=Iccid(row.iccid), holder=row.holder, carrier=row.carrier)
-        for row in conn.execute(chosen)
+        Bearer(
+            iccid=Iccid(row["iccid"]),
+            holder=row["holder"],
+            carrier=row["carrier"],
+            zones=card_zones.binding(tx, row),
+        )
+        for row in tx.conn.execute(chosen).mappings()
     ]
+
+
+_OF_CARDS: Final = (
+    sim.c.iccid, sim.c.holder, sim.c.department, sim.c.carrier, sim.c.timezone, sim.c.zones_left,
+)  # fmt: skip

@@ -6,7 +6,7 @@ No MAC is read here: nothing is allowed by what is found.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,8 @@ from sqlalchemy import or_, select
 
 from modemctl.lifecycle import BatchState, CardState, SegmentState
 from modemctl.policy.forecast import Ceiling
-from modemctl.policy.quotas import Cap, QuotaRules, ScopeKind, setting_of
+from modemctl.policy.quotas import Cap, QuotaRules, ScopeKind, Zones, setting_of
+from modemctl.store import card_zones
 from modemctl.store.headroom import Subject, uses
 from modemctl.store.tables import batch, segment, sim, to_ms
 from modemctl.store.transaction import Tx
@@ -50,7 +51,9 @@ class PoolQuery:
 def read_pool(tx: Tx, rules: QuotaRules, query: PoolQuery) -> Pool:
     """What could send a batch now."""
     today = tx.now.astimezone(rules.zone).date()
-    chosen = select(sim.c.iccid, sim.c.holder, sim.c.carrier).where(
+    chosen = select(
+        sim.c.iccid, sim.c.holder, sim.c.carrier, sim.c.timezone, sim.c.zones_left
+    ).where(
         sim.c.department == query.serving,
         sim.c.state == CardState.ISSUED,
         sim.c.verified_at.is_not(None),
@@ -60,30 +63,42 @@ def read_pool(tx: Tx, rules: QuotaRules, query: PoolQuery) -> Pool:
     )
     if query.card_group is not None:
         chosen = chosen.where(sim.c.card_group == query.card_group)
-    cards = tx.conn.execute(chosen).all()
+    cards = tx.conn.execute(chosen).mappings().all()
+    zones = {row["iccid"]: card_zones.binding(tx, row) for row in cards}
     groups: dict[ScopeKind, list[str | None]] = {
-        ScopeKind.SIM: [row.iccid for row in cards],
-        ScopeKind.HOLDER: sorted({row.holder for row in cards}, key=str),
-        ScopeKind.CARRIER: sorted({row.carrier for row in cards}, key=str),
+        ScopeKind.SIM: [*zones],
+        ScopeKind.HOLDER: sorted({row["holder"] for row in cards}, key=str),
+        ScopeKind.CARRIER: sorted({row["carrier"] for row in cards}, key=str),
         ScopeKind.DEPARTMENT: [query.department],
         ScopeKind.BATCH: [query.batch_id],
     }
     return Pool(
         n_cards=len(cards),
         carriers=tuple(groups[ScopeKind.CARRIER]),
-        ceilings=tuple(_ceilings(tx, rules, groups)),
+        ceilings=tuple(_ceilings(tx, rules, groups, zones)),
         seconds=_measured(tx),
     )
 
 
 def _ceilings(
-    tx: Tx, rules: QuotaRules, groups: dict[ScopeKind, list[str | None]]
+    tx: Tx,
+    rules: QuotaRules,
+    groups: Mapping[ScopeKind, Sequence[str | None]],
+    zones: Mapping[str, Zones | None],
 ) -> Iterator[Ceiling]:
     for kind, names in groups.items():
         caps = rules.by_kind.get(kind, ())
         if not caps or not names or None in names:  # a card that a cap does not bind has no end
             continue
-        used = _used(tx, rules, kind, [name for name in names if name is not None])
+        used = _used(
+            tx,
+            rules,
+            [
+                Subject(kind=kind, name=name, department=None, zones=zones.get(name))
+                for name in names
+                if name is not None
+            ],
+        )
         for cap in caps:
             most = cap.most * len(names)
             together = Cap(measure=cap.measure, span=cap.span, most=most)
@@ -91,11 +106,14 @@ def _ceilings(
             yield Ceiling(cap=together, used=n_used, setting=setting_of(kind, cap))
 
 
-def _used(tx: Tx, rules: QuotaRules, kind: ScopeKind, names: Iterable[str]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    subjects = [Subject(kind=kind, name=name, department=None) for name in names]
+def _used(tx: Tx, rules: QuotaRules, subjects: Iterable[Subject]) -> Counter[str]:
+    each: dict[tuple[str, str], int] = {}
     for use in uses(tx, rules, subjects):
-        found[use.cap.column] += min(use.used, use.cap.most)
+        place = (use.subject.name, use.cap.column)
+        each[place] = max(each.get(place, 0), min(use.used, use.cap.most))
+    found: Counter[str] = Counter()
+    for (_, column), n in each.items():
+        found[column] += n
     return found
 
 

@@ -8,26 +8,9 @@ by steady time, and calendars by the wall clock's day as well (`policy.quotas`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
-
-from sqlalchemy import (
-    BigInteger,
-    Integer,
-    Table,
-    and_,
-    bindparam,
-    case,
-    delete,
-    func,
-    or_,
-    select,
-    text,
-    type_coerce,
-    update,
-)
+from datetime import datetime, timedelta, tzinfo
 
 from modemctl.model import Iccid
 from modemctl.policy.quotas import (
@@ -43,16 +26,17 @@ from modemctl.policy.quotas import (
     ScopeKind,
     Span,
     buckets_of,
-    column_of,
     first_bucket,
     fits_at,
     scope_key,
+    zone_of_key,
 )
-from modemctl.store import count_seal
+from modemctl.policy.zones import zone_named
+from modemctl.store import quota_rows
 from modemctl.store.charges import Charge
-from modemctl.store.prepared import Change, Prepared
+from modemctl.store.quota_rows import Contact
 from modemctl.store.steady import GAP
-from modemctl.store.tables import from_ms, quota, quota_contact, to_ms
+from modemctl.store.tables import from_ms, to_ms
 from modemctl.store.transaction import Tx
 
 __all__ = ["Bearer", "Book", "Caps", "Charge", "Load", "QuotaRules", "Shortage"]
@@ -66,15 +50,6 @@ class Shortage:
     cap: Cap
 
 
-@dataclass(slots=True, kw_only=True)
-class _Contact:
-    """A recipient among a scope's: last counted in `bucket`, `n` charges since bucket `since`."""
-
-    since: int
-    bucket: int
-    n: int
-
-
 class Book:
     """The counts of some, each read once; `save` writes what was charged and given back."""
 
@@ -83,15 +58,14 @@ class Book:
         self._rules = rules
         zone = rules.zone
         self._first = {span: first_bucket(span, tx.steady, zone) for span in SLIDING}
-        self._now = {
-            span: buckets_of(span, steady=tx.steady, wall=tx.now, zone=zone) for span in Span
-        }
+        self._now = self._buckets_now(zone)
+        self._elsewhere: dict[str, Mapping[Span, tuple[int, ...]]] = {}  # of cards' own zones
         self._known: set[str] = set()
         self._sums: dict[tuple[str, str], int] = {}  # of sliding windows
         self._days: dict[tuple[str, str, int], int] = {}  # of days and months
         self._latest: dict[tuple[str, str], int] = {}
         self._deltas: Counter[tuple[str, str, int]] = Counter()
-        self._contacts: dict[tuple[str, str, str], _Contact] = {}
+        self._contacts: dict[tuple[str, str, str], Contact] = {}
         self._asked: set[tuple[str, str]] = set()
         self._changed: set[tuple[str, str, str]] = set()
         self._last_submits: dict[str, int] = {}
@@ -146,7 +120,7 @@ class Book:
             keys=tuple(scope.key for scope in scopes),
         )
         for scope in scopes:
-            for cap in scope.caps:
+            for cap in scope.counts:
                 if cap.measure is Measure.RECIPIENTS:
                     self._meet(scope.key, cap, charge)
                 else:
@@ -163,7 +137,7 @@ class Book:
             return
         for key in charge.keys:
             for cap in self._rules.caps_of_key(key):
-                buckets = self._buckets(cap, charge)
+                buckets = self._buckets(key, cap, charge)
                 if cap.measure is Measure.RECIPIENTS:
                     self._forget(key, cap, charge, buckets)
                 else:
@@ -186,7 +160,7 @@ class Book:
     def fits_at(self, scopes: Iterable[Scope], load: Load) -> datetime:
         """When `load` fits at the earliest, by the wall clock; at most the smallest cap."""
         found = [
-            (self._read_buckets(scope.key, cap), cap, n)
+            (self._read_buckets(scope.key, cap), cap, n, self._zone(scope.key))
             for scope in scopes
             for cap in scope.caps
             if (n := self._amount(scope.key, cap, load))
@@ -194,11 +168,9 @@ class Book:
         lead, moment = self._tx.now - self._tx.steady, self._tx.steady
         for _ in range(2 * len(found) + 1):  # a later moment may be another day
             later = max(
-                fits_at(
-                    used, cap, n, steady=moment, wall=moment + lead, zone=self._rules.zone
-                )
-                for used, cap, n in found
-            )  # fmt: skip
+                fits_at(used, cap, n, steady=moment, wall=moment + lead, zone=zone)
+                for used, cap, n, zone in found
+            )
             if later == moment:
                 break
             moment = later
@@ -207,11 +179,13 @@ class Book:
     def save(self) -> None:
         """Write all changes; call once, at the end."""
         if changes := [(key, n) for key, n in sorted(self._deltas.items()) if n]:
-            self._save_counts(changes)
+            quota_rows.save_counts(self._tx, changes)
         if self._changed:
-            self._save_contacts()
+            contacts = {place: self._contacts.get(place) for place in self._changed}
+            quota_rows.save_contacts(self._tx, contacts)
         if self._last_submits:
-            self._save_gaps()
+            latest = {key: at for (key, column), at in self._latest.items() if column == GAP}
+            quota_rows.save_gaps(self._tx, self._last_submits, latest)
 
     # ------------------------------------------------------------ counts
 
@@ -230,7 +204,7 @@ class Book:
         own = 0
         back: tuple[int, ...] = ()
         if without is not None and without.mark == self._rules.mark and key in without.keys:
-            back, own = self._buckets(cap, without), without.amount(cap.measure)
+            back, own = self._buckets(key, cap, without), without.amount(cap.measure)
             if cap.measure is Measure.RECIPIENTS and not self._frees(key, cap, without):
                 own = 0
         if not cap.span.is_calendar:
@@ -238,15 +212,15 @@ class Book:
             return self._sums.get((key, cap.column), 0) - still
         return max(
             self._days.get((key, cap.column, bucket), 0) - (own if bucket in back else 0)
-            for bucket in self._now[cap.span]
+            for bucket in self._days_of(key)[cap.span]
         )
 
-    def _buckets(self, cap: Cap, charge: Charge) -> tuple[int, ...]:
-        return buckets_of(cap.span, steady=charge.at, wall=charge.wall, zone=self._rules.zone)
+    def _buckets(self, key: str, cap: Cap, charge: Charge) -> tuple[int, ...]:
+        return buckets_of(cap.span, steady=charge.at, wall=charge.wall, zone=self._zone(key))
 
     def _present(self, key: str, cap: Cap) -> tuple[int, ...]:
         """The present buckets, or a later one where a machine's time was lost: none thins out."""
-        present = self._now[cap.span]
+        present = self._days_of(key)[cap.span]
         if cap.span.is_calendar:
             return present
         return (max(present[0], self._latest.get((key, cap.column), 0)),)
@@ -270,7 +244,7 @@ class Book:
         if contact is None:
             return False
         if cap.span.is_calendar:
-            return self._now[cap.span] == (contact.bucket,)
+            return self._days_of(key)[cap.span] == (contact.bucket,)
         return contact.bucket >= self._first[cap.span]
 
     def _meet(self, key: str, cap: Cap, charge: Charge) -> None:
@@ -281,7 +255,7 @@ class Book:
         if not self._is_met(key, cap, charge.recipient):
             for bucket in present:
                 self._add(key, cap, bucket, 1)
-            self._contacts[place] = _Contact(since=present[0], bucket=present[0], n=1)
+            self._contacts[place] = Contact(since=present[0], bucket=present[0], n=1)
             return
         contact = self._contacts[place]
         if contact.bucket != present[0]:
@@ -292,7 +266,7 @@ class Book:
     def _frees(self, key: str, cap: Cap, charge: Charge) -> bool:
         """Whether its recipient counts no more where this charge is given back."""
         contact = self._contacts.get((key, cap.column, charge.recipient or ""))
-        since = self._buckets(cap, charge)[0]
+        since = self._buckets(key, cap, charge)[0]
         return contact is not None and contact.n == 1 and since >= contact.since
 
     def _forget(self, key: str, cap: Cap, charge: Charge, buckets: tuple[int, ...]) -> None:
@@ -317,7 +291,8 @@ class Book:
         if not wanted:
             return
         self._known.update(wanted)
-        for row in _SUMS.rows(self._tx.conn, {**self._bounds(), "scopes": wanted}):
+        days = self._all_days(wanted)
+        for row in quota_rows.read_sums(self._tx.conn, wanted, self._first, days):
             key, column = row.scope, row.span
             if row.day is not None:
                 self._days[key, column, row.day] = row.used
@@ -326,159 +301,43 @@ class Book:
             if column != GAP:
                 self._sums[key, column] = int(row.used)
 
+    def _all_days(self, keys: Iterable[str]) -> Mapping[Span, Sequence[int]]:
+        """The present days and months of all the zones of these."""
+        zones = {id(now): now for now in map(self._days_of, keys)}.values()
+        return {span: sorted({one for now in zones for one in now[span]}) for span in CALENDAR}
+
+    def _days_of(self, key: str) -> Mapping[Span, tuple[int, ...]]:
+        """The present buckets, of whom stands for this key: a card may have a zone of its own."""
+        name = zone_of_key(key)
+        if name is None:
+            return self._now
+        if name not in self._elsewhere:
+            self._elsewhere[name] = self._buckets_now(zone_named(name))
+        return self._elsewhere[name]
+
+    def _buckets_now(self, zone: tzinfo) -> Mapping[Span, tuple[int, ...]]:
+        tx = self._tx
+        return {span: buckets_of(span, steady=tx.steady, wall=tx.now, zone=zone) for span in Span}
+
+    def _zone(self, key: str) -> tzinfo:
+        name = zone_of_key(key)
+        return self._rules.zone if name is None else zone_named(name)
+
     def _read_contacts(self, keys: Iterable[str], recipients: Sequence[str]) -> None:
         pairs = {(key, one) for key in keys for one in recipients} - self._asked
         if not pairs:
             return
         self._asked |= pairs
-        facts = {"scopes": sorted({key for key, _ in pairs}),
-                 "recipients": sorted({one for _, one in pairs})}  # fmt: skip
-        for row in _CONTACTS.rows(self._tx.conn, facts):
-            place = (row.scope, row.span, row.recipient)
-            if (row.scope, row.recipient) in pairs:
-                self._contacts[place] = _Contact(since=row.since, bucket=row.bucket, n=row.n)
+        scopes = sorted({key for key, _ in pairs})
+        numbers = sorted({one for _, one in pairs})
+        for place, contact in quota_rows.read_contacts(self._tx.conn, scopes, numbers):
+            if (place[0], place[2]) in pairs:
+                self._contacts[place] = contact
 
     def _read_buckets(self, key: str, cap: Cap) -> dict[int, int]:
         """A cap's buckets one by one, with the changes not yet saved."""
-        rows = _BUCKETS.rows(self._tx.conn, {"scope": key, "span": cap.column})
-        found: dict[int, int] = {row.bucket: row.used for row in rows}
+        found = quota_rows.read_buckets(self._tx.conn, key, cap.column)
         for (changed, column, bucket), n in self._deltas.items():
             if (changed, column) == (key, cap.column):
                 found[bucket] = found.get(bucket, 0) + n
         return found
-
-    def _bounds(self) -> dict[str, object]:
-        bounds: dict[str, object] = {f"first_{span}": self._first[span] for span in SLIDING}
-        return bounds | {f"now_{span}": list(self._now[span]) for span in CALENDAR}
-
-    def _save_counts(self, changes: Sequence[tuple[tuple[str, str, int], int]]) -> None:
-        conn = self._tx.conn
-        before = count_seal.read_counts(conn, (key for key, _ in changes))
-        used = {key: row[3] for key, row in before.items()}
-        after = [(*key, int(used.get(key, 0)) + n) for key, n in changes if n > 0 or key in used]
-        more = [{"s": s, "p": p, "b": b, "n": n} for (s, p, b), n in changes if n > 0]
-        less = [{"s": s, "p": p, "b": b, "n": n} for (s, p, b), n in changes if n < 0]
-        _ADD.run(conn, more)
-        _TAKE.run(conn, less)
-        _reseal(self._tx, quota, before.values(), after)
-
-    def _save_contacts(self) -> None:
-        before = count_seal.read_contacts(self._tx.conn, self._changed)
-        kept, gone = [], []
-        for place in sorted(self._changed):
-            scope, column, recipient = place
-            contact = self._contacts.get(place)
-            row: dict[str, str | int] = {"s": scope, "p": column, "r": recipient}
-            if contact is None:
-                gone.append(row)
-            else:
-                kept.append(row | {"f": contact.since, "b": contact.bucket, "n": contact.n})
-        _PART.run(self._tx.conn, gone)
-        _KNOW.run(self._tx.conn, kept)
-        after = [tuple(row[name] for name in "sprfbn") for row in kept]
-        _reseal(self._tx, quota_contact, before.values(), after)
-
-    def _save_gaps(self) -> None:
-        known, fresh, before = [], [], []
-        for scope, at in sorted(self._last_submits.items()):
-            if (scope, GAP) in self._latest:
-                known.append({"s": scope, "b": at})
-                before.append((scope, GAP, self._latest[scope, GAP], 1))
-            else:
-                fresh.append({"scope": scope, "span": GAP, "bucket": at, "used": 1})
-        _MOVE_GAP.run(self._tx.conn, known)
-        _FIRST_GAP.run(self._tx.conn, fresh)
-        after = [(scope, GAP, at, 1) for scope, at in self._last_submits.items()]
-        _reseal(self._tx, quota, before, after)
-
-
-def _reseal(
-    tx: Tx,
-    table: Table,
-    before: Iterable[Sequence[object]],
-    after: Iterable[Sequence[object]],
-) -> None:
-    """Let the seal of the counts follow a change of rows."""
-    lost = count_seal.weight(tx.vault, table, before)
-    tx.count(count_seal.weight(tx.vault, table, after) - lost)
-
-
-def _columns(*spans: Span) -> list[str]:
-    return [column_of(measure, span) for measure in Measure for span in spans]
-
-
-_COUNTS: Final = or_(
-    quota.c.span == GAP,
-    *(
-        and_(quota.c.span.in_(_columns(span)), quota.c.bucket >= bindparam(f"first_{span}"))
-        for span in SLIDING
-    ),
-    *(
-        and_(
-            quota.c.span.in_(_columns(span)),
-            quota.c.bucket.in_(bindparam(f"now_{span}", expanding=True)),
-        )
-        for span in CALENDAR
-    ),
-)
-_DAY: Final = case((quota.c.span.in_(_columns(*CALENDAR)), quota.c.bucket))
-_SUMS: Final = Prepared(
-    select(
-        quota.c.scope,
-        quota.c.span,
-        _DAY.label("day"),
-        type_coerce(func.sum(quota.c.used), Integer).label("used"),
-        type_coerce(func.max(quota.c.bucket), BigInteger).label("latest"),
-    )
-    .where(quota.c.scope.in_(bindparam("scopes", expanding=True)), _COUNTS)
-    .group_by(quota.c.scope, quota.c.span, _DAY)
-)
-_BUCKETS: Final = Prepared(
-    select(quota.c.bucket, quota.c.used).where(
-        quota.c.scope == bindparam("scope"), quota.c.span == bindparam("span")
-    )
-)
-_CONTACTS: Final = Prepared(
-    select(quota_contact).where(
-        quota_contact.c.scope.in_(bindparam("scopes", expanding=True)),
-        # named, so that the key serves to its end: a department may know a million recipients
-        quota_contact.c.span.in_([column_of(Measure.RECIPIENTS, span) for span in Span]),
-        quota_contact.c.recipient.in_(bindparam("recipients", expanding=True)),
-    )
-)
-# Written out: SQLAlchemy has no form of it that SQLite and PostgreSQL share.
-_ADD: Final = Change(
-    text(
-        "INSERT INTO quota (scope, span, bucket, used) VALUES (:s, :p, :b, :n)"
-        " ON CONFLICT (scope, span, bucket) DO UPDATE SET used = quota.used + excluded.used"
-    )
-)
-_TAKE: Final = Change(
-    update(quota)
-    .where(
-        quota.c.scope == bindparam("s"),
-        quota.c.span == bindparam("p"),
-        quota.c.bucket == bindparam("b"),
-    )
-    .values(used=quota.c.used + bindparam("n"))
-)
-_KNOW: Final = Change(
-    text(
-        "INSERT INTO quota_contact (scope, span, recipient, since, bucket, n)"
-        " VALUES (:s, :p, :r, :f, :b, :n) ON CONFLICT (scope, span, recipient)"
-        " DO UPDATE SET since = excluded.since, bucket = excluded.bucket, n = excluded.n"
-    )
-)
-_PART: Final = Change(
-    delete(quota_contact).where(
-        quota_contact.c.scope == bindparam("s"),
-        quota_contact.c.span == bindparam("p"),
-        quota_contact.c.recipient == bindparam("r"),
-    )
-)
-_FIRST_GAP: Final = Change.adding(quota, "scope", "span", "bucket", "used")
-_MOVE_GAP: Final = Change(
-    update(quota)
-    .where(quota.c.scope == bindparam("s"), quota.c.span == GAP)
-    .values(bucket=bindparam("b"))
-)

@@ -274,10 +274,11 @@ _IN_ORDER: Final = (
 CARD_ACTS: Final = (
     "sim.add", "sim.complete", "sim.state", "sim.verify", "sim.pause", "sim.resume", "sim.request",
     "sim.carrier", "sim.replace", "sim.number", "sim.lease", "sim.identity",
+    "sim.zone",
 )  # fmt: skip
 """Acts that change a card's row; each tells the revision that it left."""
 
-_CORRECTIONS: Final = frozenset({"sim.number", "sim.lease"})  # the state stays as it is
+_CORRECTIONS: Final = frozenset({"sim.number", "sim.lease", "sim.zone"})  # the state stays
 _TYING: Final = frozenset({"bay.learn", "bay.bind"})
 _QUALIFYING: Final = ("hours", "score", "trained_on", "agreement_on", "failed_drills")
 _NOTED: Final = ("recipient", "purpose", "request_id", "review_note")

@@ -20,8 +20,9 @@ from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId, Topic
 from modemctl.policy.approvals import ApprovalRules
 from modemctl.policy.cards import lease_fault, unfitness
 from modemctl.policy.gates import ClockTrust
+from modemctl.policy.quotas import Zones
 from modemctl.policy.stops import StopMemory
-from modemctl.store import batches, sims
+from modemctl.store import batches, card_zones, sims
 from modemctl.store.finals import announce
 from modemctl.store.prepared import Change, Prepared
 from modemctl.store.proofs import ProofBook
@@ -70,6 +71,8 @@ class CardFacts:
     carrier: str | None
     card_group: str | None
     is_usable: bool
+    zones: Zones | None = None
+    """Whose days and months bind it now, where they are not the site's alone."""
 
     def bearer(
         self, batch_id: BatchId | None, department: str | None, recipient: bytes | None
@@ -82,6 +85,7 @@ class CardFacts:
             carrier=self.carrier,
             batch_id=batch_id,
             recipient=recipient,
+            zones=self.zones,
         )
 
 
@@ -96,6 +100,7 @@ def read_cards(tx: Tx, iccids: Collection[Iccid], rules: SendingRules) -> Mappin
             carrier=row["carrier"],
             card_group=row["card_group"],
             is_usable=_is_usable(tx, row, rules),
+            zones=card_zones.binding(tx, row),
         )
         for row in rows
     }
@@ -120,7 +125,8 @@ def _is_usable(tx: Tx, row: RowMapping, rules: SendingRules) -> bool:
         return False
     state, until = CardState(row["state"]), row["lease_until"]
     fault = unfitness(state, row["verified_at"]) or lease_fault(until, tx.now, rules.quota.zone)
-    return fault is None and not row["is_paused"] and not row["is_reserved"]
+    is_barred = row["is_paused"] or row["is_reserved"] or not card_zones.are_known(row)
+    return fault is None and not is_barred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

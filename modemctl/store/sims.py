@@ -56,6 +56,7 @@ class NewCard:
     replaces: Iccid | None = None
     carrier: str | None = None
     card_group: str | None = None
+    timezone: str | None = None
     state: CardState = CardState.REQUESTED
     is_reserved: bool = False
     verified_at: datetime | None = None
@@ -85,6 +86,8 @@ class Card:
     lease_until: date | None
     carrier: str | None
     card_group: str | None
+    timezone: str | None
+    zones_left: str | None
     state: CardState
     is_reserved: bool
     requested_by: str | None
@@ -123,6 +126,8 @@ class Query:
     identity: Identity | None = field(default=None, repr=False)
 
 
+_ZONES: Final = (sim.c.timezone, sim.c.zones_left)
+
 SEALED: Final = (
     sim.c.iccid, sim.c.number_bidx, sim.c.holder, sim.c.department, sim.c.user_name,
     sim.c.purpose, sim.c.is_pool, sim.c.ownership, sim.c.lessor, sim.c.contract,
@@ -130,7 +135,7 @@ SEALED: Final = (
     sim.c.is_reserved, sim.c.is_paused, sim.c.verified_at, sim.c.verified_by,
     sim.c.requested_by, sim.c.reviewed_by, sim.c.approved_by, sim.c.suspended_until,
     sim.c.carrier_reference, sim.c.carrier_told_at, sim.c.replaces, sim.c.replaced_by,
-    sim.c.revision, *identities.IDENTITY,
+    sim.c.revision, *identities.IDENTITY, *_ZONES,
 )  # fmt: skip
 """What a card's MAC covers: all but its PIN, which is sealed for itself, and the MAC."""
 
@@ -417,9 +422,11 @@ def _number_columns(tx: Tx, card: NewCard) -> dict[str, object]:
 def _mac_fields(row: Mapping[str, object]) -> tuple[str | int | None, ...]:
     """All that decides which traffic a card carries, and for whom."""
     covered = tuple(_plain(row[column.name]) for column in SEALED)
-    told = len(identities.IDENTITY)
-    # Rows of before the document was kept are sealed without it.
-    return covered[:-told] if covered[-told:] == (None,) * told else covered
+    for late in (_ZONES, identities.IDENTITY):  # rows of before they were kept are sealed without
+        if covered[-len(late) :] != (None,) * len(late):
+            break
+        covered = covered[: -len(late)]
+    return covered
 
 
 def _plain(value: object) -> str | int | None:
@@ -471,7 +478,7 @@ _OF_A_LIFE: Final = (
     "carrier_reference", "carrier_told_at", "replaced_by",
 )  # fmt: skip
 """Columns that end with a card's holder."""
-_OF_THE_CARD: Final = ("carrier", "card_group")
+_OF_THE_CARD: Final = ("carrier", "card_group", "timezone")
 """Columns that stay, where a request brings none."""
 
 _AS_THEY_ARE: Final = tuple(

@@ -60,6 +60,7 @@ from modemctl.service.self_tests import SelfTests
 from modemctl.service.sims import Sims
 from modemctl.service.stops import StopMemory, Stops
 from modemctl.service.violations import Cases
+from modemctl.service.zones import Zones
 from modemctl.store import Store
 from modemctl.telemetry import Telemetry
 from modemctl.vault import AuditKey
@@ -222,6 +223,7 @@ def make_services(
         cases=Cases(store, WorkingDays(zone=ZoneInfo("Asia/Shanghai"))),
         limits=Limits(store, rules.quota),
         register_checks=RegisterChecks(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai")),
+        zones=Zones(store, rules.quota),
         self_tests=SelfTests(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai"), patience=0.05),
         locks=Locks(store),
         puks=Puks(store),

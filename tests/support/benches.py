@@ -131,8 +131,8 @@ def bay_of(card: Iccid) -> Bay:
 
 
 @asynccontextmanager
-async def bench(folder: Path, **changes) -> AsyncIterator[Bench]:
-    clock = TestClock()
+async def bench(folder: Path, *, clock: TestClock | None = None, **changes) -> AsyncIterator[Bench]:
+    clock = clock or TestClock()
     async with open_store(folder, clock) as store:
 
         def prepare(tx):

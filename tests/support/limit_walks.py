@@ -6,7 +6,7 @@ in a savepoint, as the journal runs them. What left is kept beside them with its
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -14,10 +14,21 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, select, update
 
+from modemctl.errors import Conflict
 from modemctl.lifecycle import ModemState, SegmentState
 from modemctl.model import Category, Iccid
 from modemctl.policy.quotas import Bearer, Cap, Caps, Measure, QuotaRules, ScopeKind, Span
-from modemctl.store import count_purge, leases, modems, outcomes, segments, sims, submits, sweeps
+from modemctl.store import (
+    card_zones,
+    count_purge,
+    leases,
+    modems,
+    outcomes,
+    segments,
+    sims,
+    submits,
+    sweeps,
+)
 from modemctl.store.leases import Leased, LeaseRequest, Nothing
 from modemctl.store.messages import Resolution, resolve_doubts
 from modemctl.store.outcomes import Doubtful, NotSent, Outcome, Took
@@ -34,6 +45,14 @@ VAULT = Vault(MASTER_KEY)
 CARDS = [Iccid(f"8986000000000000{i:03d}") for i in range(3)]
 START = datetime(2026, 11, 30, 14, 0, tzinfo=UTC)  # 22:00 in Shanghai, two hours before a new month
 ZONE = ZoneInfo("Asia/Shanghai")
+ZONES = (
+    None,
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Pacific/Kiritimati",
+    "Pacific/Pago_Pago",
+)
 _NO = NotSent(code="cms:38", title="network out of order", action="now", blame="network")
 _STEPS = (-86_400, 86_400, -86_399, 86_401, -3_600, 3_600, -61, 61, -5, 5)
 _WAITS = (0, 0, 0, 0, 0, 0.5, 1, 2.5, 4.9, 5, 20, 55, 59.9, 60, 61, 299, 3_300, 3_600, 7_200)
@@ -47,6 +66,20 @@ class Left:
     wall: datetime
     bearer: Bearer
     seq: int
+    place: int  # among all that left
+
+
+@dataclass
+class Term:
+    """A zone that a card had, from its `first` segment on to its `last`; `until`: both clocks."""
+
+    zone: ZoneInfo
+    first: int = 0
+    last: int | None = None
+    until: tuple[datetime, datetime] | None = None
+
+    def holds(self, one: Left) -> bool:
+        return self.first <= one.place and (self.last is None or one.place <= self.last)
 
 
 @dataclass
@@ -135,8 +168,12 @@ class Walk:
         self.rules = rules(quota=self.limits)
         self.workers = [Worker(card=card) for card in CARDS]
         self.true = START
-        self.n_submits = self.n_waits = 0
+        self.n_submits = self.n_waits = self.n_moves = 0
+        self.terms = {card: [Term(zone=ZONE)] for card in CARDS}
         self.restart()
+        for card in CARDS:
+            if self.dice.random() < 0.3:
+                self.move_zone(card)
 
     def run(self, n_acts: int) -> None:
         for _ in range(n_acts):
@@ -146,7 +183,8 @@ class Walk:
             if self.dice.random() < 0.25:
                 self.dice.choice(
                     [self.set_clock, self.crash, self.actor_crash, self.sweep, self.purge,
-                     self.hand_over, self.decide, self.swap, self.reboot, self.give_back]
+                     self.hand_over, self.decide, self.swap, self.reboot, self.give_back,
+                     self.move_zone]
                 )()  # fmt: skip
 
     # ------------------------------------------------------------ time
@@ -246,6 +284,7 @@ class Walk:
                     batch_id=job.batch_id, recipient=recipient,
                 ),
                 seq=job.segments[worker.place][1],
+                place=self.n_submits,
             )
         )  # fmt: skip
         worker.entry = self.left[-1]
@@ -308,6 +347,18 @@ class Walk:
         holder = f"holder {self.dice.randint(0, 2)}"
         reseal(self.conn, card, {"holder": holder})
 
+    def move_zone(self, card: Iccid | None = None) -> None:
+        """A card is given another zone."""
+        card = card or self.dice.choice(CARDS)
+        name = self.dice.choice(ZONES)
+        with suppress(Conflict), self.tx() as tx:
+            card_zones.move(tx, self.limits, card, name)
+            self.n_moves += 1
+            self.terms[card][-1].last = self.n_submits
+            self.terms[card][-1].until = (self.true, self.clock.now())
+            zone = ZONE if name is None else ZoneInfo(name)
+            self.terms[card].append(Term(zone=zone, first=self.n_submits + 1))
+
     def decide(self) -> None:
         """A person has what is in doubt sent again."""
         ids = list(
@@ -338,8 +389,9 @@ class Walk:
         for kind, caps in self.limits.by_kind.items():
             for name in {_name(one.bearer, kind) for one in self.left}:
                 own = [one for one in self.left if _name(one.bearer, kind) == name]
+                terms = self.terms[name] if kind is ScopeKind.SIM else [Term(zone=ZONE)]
                 for cap in caps:
-                    n = max(_counts(own, cap), default=0)
+                    n = max(_counts(own, cap, terms), default=0)
                     if n > cap.most:
                         found.append(f"{n} {cap.measure} of {kind} {name} in a {cap.span}: {cap}")
         found += self._short_gaps()
@@ -357,9 +409,9 @@ def _name(bearer: Bearer, kind: ScopeKind) -> object:
     return dict(bearer.names())[kind]
 
 
-def _counts(own: list[Left], cap: Cap) -> Iterator[int]:
+def _counts(own: list[Left], cap: Cap, terms: list[Term]) -> Iterator[int]:
     """How much of a measure fell into each window."""
-    for window in _windows(own, cap.span):
+    for window in _windows(own, cap.span, terms):
         match cap.measure:
             case Measure.SEGMENTS:
                 yield len(window)
@@ -369,14 +421,35 @@ def _counts(own: list[Left], cap: Cap) -> Iterator[int]:
                 yield len({one.bearer.recipient for one in window if one.seq == 1})
 
 
-def _windows(own: list[Left], span: Span) -> Iterator[list[Left]]:
+def _windows(own: list[Left], span: Span, terms: list[Term]) -> Iterator[list[Left]]:
     if not span.is_calendar:
         length = timedelta(minutes=1) if span is Span.MINUTE else timedelta(hours=1)
         for last in own:
             yield [one for one in own if timedelta(0) <= last.at - one.at < length]
         return
-    n = 10 if span is Span.DAY else 7
-    for show in (lambda one: one.at, lambda one: one.wall):
-        names = {show(one).astimezone(ZONE).isoformat()[:n] for one in own}
-        for name in names:
-            yield [one for one in own if show(one).astimezone(ZONE).isoformat()[:n] == name]
+    for term in terms:
+        yield from _calendars(own, 10 if span is Span.DAY else 7, term)
+
+
+def _calendars(own: list[Left], n: int, term: Term) -> Iterator[list[Left]]:
+    """Days (n = 10) or months (7) that a zone was good for: each whole, also beyond its term.
+
+    Of the wall's, those whole that it showed in the end; what it showed before counts up to then.
+    """
+    true = [(one, one.at.astimezone(term.zone).isoformat()[:n]) for one in own]
+    wall = [(one, one.wall.astimezone(term.zone).isoformat()[:n]) for one in own]
+    ends = (
+        None
+        if term.until is None
+        else [at.astimezone(term.zone).isoformat()[:n] for at in term.until]
+    )
+    is_in = {id(one) for one in own if term.holds(one)}
+    for name in {name for one, name in true if id(one) in is_in} | set(ends[:1] if ends else ()):
+        found = [one for one, other in true if other == name]
+        yield found if any(one.place >= term.first for one in found) else []
+    for name in {name for one, name in wall if id(one) in is_in} | set(ends[1:] if ends else ()):
+        is_last = ends is None or name == ends[1]
+        found = [
+            one for one, other in wall if other == name and (is_last or one.place <= term.last)
+        ]
+        yield found if any(one.place >= term.first for one in found) else []

@@ -86,6 +86,7 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/modems/{bay}/at": {"command": "AT+CSQ"},
     "POST /v1/self-tests": {},
     "POST /v1/sims/{iccid}/number": {"number": "13800138000", "reason": "test"},
+    "POST /v1/sims/{iccid}/zone": {"timezone": None, "reason": "test"},
     "POST /v1/sims/{iccid}/lease": {"until": "2030-01-01", "reason": "test"},
     "POST /v1/register-confirmations": {"department": "sales"},
     "POST /v1/doubt/close": {"segment_ids": [1], "reason": "test"},

@@ -43,6 +43,7 @@ async def whole_card(store) -> None:
         known = {column.name: other_value(column, None) for column in sims.SEALED[2:]}
         known |= {"state": CardState.ISSUED, "ownership": sims.Ownership.LEASED}
         known["lease_until"] = date(2027, 1, 1)
+        known |= {"timezone": "Asia/Tokyo", "zones_left": "Europe/Berlin|1|1"}
         names = sims.NewCard.__dataclass_fields__.keys() & known.keys()
         card = sims.NewCard(
             iccid=CARD, number="+8613800000001", **{name: known[name] for name in names}
@@ -79,7 +80,8 @@ async def test_a_card_of_which_one_column_was_changed_carries_nothing(tmp_path, 
         before = (await rows_of(store, sim))[0][name]
         facts = await store.write(lambda tx: segments.read_cards(tx, [CARD], known))
         assert name in {"is_reserved", "is_paused"} or facts[CARD].is_usable
-    after = {"state": "returned", "ownership": "owned"}.get(name, other_value(column, before))
+    known_words = {"state": "returned", "ownership": "owned", "timezone": "UTC", "zones_left": None}
+    after = known_words.get(name, other_value(column, before))
     tamper(tmp_path, update(sim).values({name: after}))
     async with open_store(tmp_path) as store:
         shown = await store.read(lambda conn: sims.read(conn, store.vault, CARD))

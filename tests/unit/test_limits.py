@@ -21,7 +21,7 @@ from modemctl.policy.quotas import (
     Span,
     setting_of,
 )
-from modemctl.store import leases, quotas, segments, sweeps
+from modemctl.store import leases, quota_rows, segments, sweeps
 from modemctl.store.charges import Charge
 from modemctl.store.leases import Leased, LeaseRequest, Nothing
 from modemctl.store.outcomes import Doubtful, NotSent, Took
@@ -142,7 +142,7 @@ async def test_the_second_message_to_a_number_is_no_new_recipient(tmp_path):
 
 async def test_known_recipients_are_found_by_their_whole_key(tmp_path):
     facts = {"scopes": ["department:a", "sim:b"], "recipients": ["00", "01"]}
-    text, values = quotas._CONTACTS.spelled(sqlite.dialect(), facts)
+    text, values = quota_rows._CONTACTS.spelled(sqlite.dialect(), facts)
     async with open_store(tmp_path) as store:
         query = f"EXPLAIN QUERY PLAN {text}"
         plan = await store.read(lambda conn: conn.exec_driver_sql(query, tuple(values)).all())

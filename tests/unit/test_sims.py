@@ -149,16 +149,18 @@ async def test_an_open_document_is_read(tmp_path):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
 async def test_chinese_headings_and_words_in_every_usual_encoding(tmp_path, encoding):
     text = (
-        "卡号;手机号码;持有人;部门;归属;出租方;运营商;实名;核验人;核验日期;状态;PIN码\n"
-        f"{CARDS[0]};138 0000 0001;王芳;销售部;租赁;某某公司;移动;是;李雷;2026/11/01;在用;0042\n"
+        "卡号;手机号码;持有人;部门;归属;出租方;运营商;时区;"
+        "实名;核验人;核验日期;状态;PIN码\n"
+        f"{CARDS[0]};138 0000 0001;王芳;销售部;租赁;某某公司;移动;Asia/Urumqi;是;"
+        "李雷;2026/11/01;在用;0042\n"
     )
     async with register(tmp_path) as (sims, store):
         done = await give(sims, text.encode(encoding))
         (one,) = (await sims.list_sims(INSIDER)).items
         held = await stored_pin(store, CARDS[0])
     assert done.errors == []
-    assert (one.holder, one.department, one.lessor, one.carrier) == (
-        "王芳", "销售部", "某某公司", "移动",
+    assert (one.holder, one.department, one.lessor, one.carrier, one.timezone) == (
+        "王芳", "销售部", "某某公司", "移动", "Asia/Urumqi",
     )  # fmt: skip
     assert (one.ownership, one.state) == (Ownership.LEASED, CardState.ISSUED)
     assert one.verified_by == "李雷"
@@ -587,3 +589,19 @@ async def test_pins_and_numbers_do_not_stand_in_the_database_in_clear(tmp_path):
         octets = path.read_bytes()
         assert PIN.encode() not in octets
         assert b"13800000001" not in octets
+
+
+async def test_a_list_brings_a_cards_zone_and_changes_none(tmp_path):
+    """A card that is registered gets another zone by its own step, which counts anew."""
+    async with register(tmp_path) as (sims, _):
+        odd = await give(sims, f"iccid,timezone\n{CARDS[0]},Mars/Olympus\n")
+        await give(sims, f"iccid,timezone\n{CARDS[0]},Asia/Tokyo\n")
+        again = await give(sims, f"iccid,时区\n{CARDS[0]},Asia/Tokyo\n")
+        other = await give(sims, f"iccid,timezone\n{CARDS[0]},UTC\n")
+        shown = await sims.show(INSIDER, CARDS[0])
+    assert [(one.field, one.policy) for one in odd.errors] == [("timezone", "SIM-08")]
+    assert again.errors == []
+    assert [(one.field, one.cure) for one in other.errors] == [
+        ("timezone", "modemctl sims zone ICCID ZONE")
+    ]
+    assert (shown.timezone, shown.is_intact) == ("Asia/Tokyo", True)

@@ -37,6 +37,8 @@ sim = Table(
     Column("lease_until", Day),
     Column("carrier", String(64)),
     Column("card_group", String(64)),
+    Column("timezone", String(64)),  # IANA; NULL: the site's
+    Column("zones_left", String(256)),  # those that bind further (policy.card_zones)
     Column("state", String(24), nullable=False),
     Column("is_reserved", Boolean, nullable=False, server_default=text("0")),
     Column("verified_at", UtcMs),
