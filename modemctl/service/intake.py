@@ -262,16 +262,16 @@ class Intake:
             numbers=self._rules.numbers(half_width_only=True),
             content=self._rules.content,
             smallest_cap=self._rules.quota.smallest,
+            salt=self._store.vault.batch_salt(new.batch_id, new.salt_nonce),
         )
         tell = partial(self._staging.__setitem__, new.batch_id)
-        salt = self._store.vault.batch_salt(new.batch_id, new.salt_nonce)
         is_other = new.category == Category.OTHER
         spacing = Spacing(
             rules=self._rules.quota,
             until=new.not_after,
             test_numbers=self._rules.test_numbers if is_other else frozenset(),
         )
-        staging_ = Staging(self._store, new.batch_id, salt=salt, spacing=spacing, tell=tell)
+        staging_ = Staging(self._store, new.batch_id, spacing=spacing, tell=tell)
         async with aclosing(sift(rules)) as parts:
             staged = await staging_.run(parts)
         _require_list(staged, is_strict=request.is_strict)

@@ -1,6 +1,7 @@
 """A recipient list's lines judged: who gets the message, who does not and why (SMS-07, SMS-08).
 
-Nothing here knows a key or the database: long lists are judged in a process of their own.
+Nothing here knows a key or the database: long lists are judged in a process of their own. It is
+told the batch's salt, which opens nothing but the hashes of these very lines.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 from modemctl.errors import PolicyRefused
 from modemctl.model import mask_text
 from modemctl.policy.content import ContentRules, has_control, render, variables_of
-from modemctl.policy.digest import Line, line_jcs
+from modemctl.policy.digest import Line, leaf, line_jcs
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
 from modemctl.service.recipients import Reading, Recipient, in_slices
 from modemctl.sms.alphabet import Unencodable
@@ -23,22 +24,27 @@ _MAX_SHOWN: Final = 32  # characters of a refused line
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeRules:
-    """All that a line is judged by."""
+    """All that a line is judged by; `salt` is the batch's, for the lines' leaves."""
 
     category: str
     template: str = field(repr=False)
     numbers: NumberRules
     content: ContentRules
     smallest_cap: int
+    salt: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoodLine:
-    """A line that gets the message; `octets` are those that approvers sign (RFC 8785)."""
+    """A line that gets the message.
+
+    `octets` are those that approvers sign (RFC 8785), by their hash: the `leaf`.
+    """
 
     line_no: int
     to: str = field(repr=False)
     octets: bytes = field(repr=False)
+    leaf: bytes
     n_segments: int
 
 
@@ -142,7 +148,13 @@ class Judge:
         for char in found.forcing:
             forcing[char] = None
         octets = line_jcs(Line(line_no=source.line_no, to=to, variables=variables))
-        return GoodLine(line_no=source.line_no, to=to, octets=octets, n_segments=found.n_segments)
+        return GoodLine(
+            line_no=source.line_no,
+            to=to,
+            octets=octets,
+            leaf=leaf(octets, salt=self._rules.salt, line_no=source.line_no),
+            n_segments=found.n_segments,
+        )
 
     def _text(self, variables: dict[str, str]) -> str | None:
         """The text with its variables put in; None where it needs none.

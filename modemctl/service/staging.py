@@ -1,4 +1,4 @@
-"""A list on its way into a batch: its judged lines hashed, sealed and stored, slice by slice.
+"""A list on its way into a batch: its judged lines indexed, sealed and stored, slice by slice.
 
 The CPU work of a slice runs in a thread, its transaction in the writer; the loop stays free.
 """
@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final
 
 from modemctl.model import BatchId
-from modemctl.policy.digest import CHUNK_LINES, LEAF_OCTETS, Totals, chunk_hash, chunk_of, leaf
+from modemctl.policy.digest import CHUNK_LINES, LEAF_OCTETS, Totals, chunk_hash
 from modemctl.policy.numbers import Rejection
 from modemctl.service.judging import Judged
 from modemctl.service.recipients import SLICE_LINES
@@ -39,6 +39,7 @@ _NO_FAULT: Final = (
 _MAX_FORCING: Final = 50  # enough to show a person what costs segments
 _BIDX_OCTETS: Final = 16
 _LINE_NO_OCTETS: Final = 4
+_CHUNK_OCTETS: Final = CHUNK_LINES * LEAF_OCTETS
 _MOST_GATHERED: Final = 1 << 19  # 10 MB
 _INDEX_LINES: Final = 1_000  # a transaction: they are small and come in order
 
@@ -67,20 +68,18 @@ class Progress:
 
 
 class Staging:
-    """Stages one list of the batch; `salt` is the batch's, `tell` hears of each slice."""
+    """Stages one list of the batch; `tell` hears of each slice."""
 
     def __init__(
         self,
         store: Store,
         batch_id: BatchId,
         *,
-        salt: bytes,
         spacing: Spacing,
         tell: Callable[[Progress], None],
     ) -> None:
         self._store = store
         self._batch_id = batch_id
-        self._salt = salt
         self._spacing = spacing
         self._tell = tell
         self._chunks = _Chunks()
@@ -97,7 +96,7 @@ class Staging:
             PolicyRefused, InvalidRequest: what `parts` raises.
         """
         async for part in parts:
-            lines, leaves = await asyncio.to_thread(self._seal, part)
+            lines = await asyncio.to_thread(self._seal, part)
             new = Slice(
                 batch_id=self._batch_id,
                 lines=lines,
@@ -105,7 +104,7 @@ class Staging:
                 chunks=self._chunks.take_full(),
             )
             taken_out = await self._store.write(partial(stage, new=new, spacing=self._spacing))
-            self._count(part, new, leaves, taken_out)
+            self._count(part, new, taken_out)
             if self._recipients.is_full:
                 await self._index(leaving=0)
         last = await self._index(leaving=SLICE_LINES)
@@ -124,9 +123,9 @@ class Staging:
             first_removed=self._first_removed,
         )
 
-    def _seal(self, part: Judged) -> tuple[Sequence[StagedLine], Sequence[bytes]]:
+    def _seal(self, part: Judged) -> Sequence[StagedLine]:
         vault = self._store.vault
-        lines = [
+        return [
             StagedLine(
                 line_no=one.line_no,
                 to=one.to,
@@ -136,19 +135,12 @@ class Staging:
             )
             for one in part.good
         ]
-        return lines, [leaf(one.octets, salt=self._salt, line_no=one.line_no) for one in part.good]
 
-    def _count(
-        self,
-        part: Judged,
-        new: Slice,
-        leaves: Sequence[bytes],
-        taken_out: Sequence[RemovedLine],
-    ) -> None:
+    def _count(self, part: Judged, new: Slice, taken_out: Sequence[RemovedLine]) -> None:
         out = {one.line_no for one in taken_out}
-        for line, its_leaf in zip(new.lines, leaves, strict=True):
+        for line, one in zip(new.lines, part.good, strict=True):
             if line.line_no not in out:
-                self._chunks.put(line.line_no, its_leaf)
+                self._chunks.put(line.line_no, one.leaf)
                 self._recipients.put(line.recipient_bidx, line.line_no)
                 self._n_segments += line.n_segments
         self._n_messages += len(new.lines) - len(out)
@@ -216,17 +208,19 @@ class _Chunks:
     """Leaves in the order of lines; lines that are not part of the batch leave zeroes."""
 
     def __init__(self) -> None:
-        self._open = bytearray()
+        self._open = bytearray(_CHUNK_OCTETS)
+        self._end = 0
         self._full: list[Chunk] = []
         self.hashes: list[bytes] = []
 
     def put(self, line_no: int, octets: bytes) -> None:
         """Add a line's leaf; line numbers ascend."""
-        while len(self.hashes) < chunk_of(line_no):
+        chunk_no, place = divmod(line_no - 1, CHUNK_LINES)
+        while len(self.hashes) < chunk_no:
             self._close()
-        place = (line_no - 1) % CHUNK_LINES * LEAF_OCTETS
-        self._open.extend(bytes(place - len(self._open)))
-        self._open += octets
+        start = place * LEAF_OCTETS
+        self._end = start + LEAF_OCTETS
+        self._open[start : self._end] = octets
 
     def take_full(self) -> Sequence[Chunk]:
         """The chunks that are complete and were not taken yet."""
@@ -235,15 +229,15 @@ class _Chunks:
 
     def take_all(self) -> Sequence[Chunk]:
         """What is left, the open one too."""
-        if self._open:
+        if self._end:
             self._close()
         return self.take_full()
 
     def _close(self) -> None:
-        leaves = bytes(self._open)
+        leaves = bytes(self._open[: self._end])
         self._full.append(Chunk(chunk_no=len(self.hashes), leaves=leaves))
         self.hashes.append(chunk_hash(leaves))
-        self._open = bytearray()
+        self._open, self._end = bytearray(_CHUNK_OCTETS), 0
 
 
 def _removed(line_no: int, masked: str, why: Rejection) -> RemovedLine:

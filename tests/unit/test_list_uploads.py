@@ -17,11 +17,21 @@ from sqlalchemy import func, select
 from api.streams import csv_file
 from modemctl.errors import StoreError
 from modemctl.lifecycle import BatchState
+from modemctl.policy.digest import (
+    LEAF_OCTETS,
+    NO_LINE,
+    chunk_hash,
+    chunk_of,
+    decode_header,
+    leaf,
+    leaf_in_chunk,
+)
 from modemctl.service.batches import ListFormat
 from modemctl.service.intake import Intake
 from modemctl.store import batches as rows
 from modemctl.store import staging
-from modemctl.store.tables import batch, batch_removed, message, recipient, segment
+from modemctl.store.evidence import read_lines
+from modemctl.store.tables import batch, batch_chunk, batch_removed, message, recipient, segment
 from tests.support.apis import ApiBench, open_api, serving
 from tests.support.people import empower, open_office
 from tests.support.stores import TestClock, open_store
@@ -113,6 +123,31 @@ async def test_who_comes_again_at_once_takes_over_what_was_left(tmp_path):
         assert (shown["state"], shown["n_messages"], shown["intake"]) == ("checked", N_LONG, None)
         n_rows = await desk.n_rows()
         assert (n_rows["message"], n_rows["segment"], n_rows["recipient"]) == (N_LONG,) * 3
+
+
+async def test_each_line_has_its_leaf_in_its_chunk_and_each_chunk_its_hash_in_the_header(tmp_path):
+    numbers = [f"138{i:08}" for i in range(1_500)]
+    # a chunk that is cut short by lines taken out, one of nothing else, one that begins late
+    content = "\n".join([*numbers, *["138"] * 2_000, "", "13900000001", "138", "13900000002"])
+    async with desk_in(tmp_path) as desk:
+        assert (await desk.upload(content.encode())).json()["n_messages"] == 1_502
+        lines, chunks, header = await desk.bench.store.read(
+            lambda conn: (
+                read_lines(
+                    conn, desk.bench.store.vault, conn.scalars(select(message.c.message_id)).all()
+                ),
+                conn.execute(select(batch_chunk).order_by(batch_chunk.c.chunk_no)).all(),
+                decode_header(conn.scalar(select(batch.c.header))),
+            )
+        )
+    found = {one.line_no: one for one in lines.values()}
+    assert [len(one.leaves) // LEAF_OCTETS for one in chunks] == [1_024, 476, 0, 432]
+    assert header.chunks == tuple(chunk_hash(one.leaves) for one in chunks)
+    for line_no in range(1, 3_505):
+        one = found.get(line_no)
+        expected = NO_LINE if one is None else leaf(one.line, salt=one.salt, line_no=line_no)
+        held = leaf_in_chunk(chunks[chunk_of(line_no)].leaves, line_no)
+        assert held == expected or (held, one) == (b"", None)
 
 
 async def test_lines_that_were_taken_out_are_saved_as_a_file_for_spreadsheets(tmp_path):

@@ -14,7 +14,7 @@ import pytest
 
 from modemctl.errors import InvalidRequest, PolicyRefused
 from modemctl.policy.content import ContentRules
-from modemctl.policy.digest import read_line
+from modemctl.policy.digest import leaf, read_line
 from modemctl.policy.numbers import NumberRules, Rejection
 from modemctl.service import sifters, sifting_child
 from modemctl.service.judging import JudgeRules
@@ -27,6 +27,7 @@ RULES = JudgeRules(
     numbers=NumberRules(),
     content=ContentRules(),
     smallest_cap=3,
+    salt=bytes(range(32)),
 )
 LIST = (
     "手机号,姓名\n13800000001,张三\n010-61234567,李四\n１３８００００００02,王五\n13800000001,赵六\n"
@@ -93,6 +94,8 @@ async def test_every_line_gets_its_verdict_with_number_and_reason():
         (10, Rejection.TOO_LONG),
     ]
     assert dict(read_line(good[0].octets).variables) == {"姓名": "张三"}
+    for one in good:
+        assert one.leaf == leaf(one.octets, salt=RULES.salt, line_no=one.line_no)
     assert "尊" in forcing
     assert shares[-1] == 1
     assert not any("13800000001" in one.masked for one in bad)
