@@ -64,14 +64,27 @@ _HTTP_WORDS: Final[Mapping[int, tuple[str, str]]] = {
 }
 _SHOWN: Final = 80  # characters of an offending value
 _HIDDEN: Final = frozenset(
-    {"authorization", "command", "jws", "number", "pin", "puk", "recipients", "text", "to", "x"}
+    {
+        "authorization",
+        "command",
+        "identity_number",
+        "jws",
+        "number",
+        "passphrase",
+        "pin",
+        "puk",
+        "recipients",
+        "text",
+        "to",
+        "x",
+    }
 )  # fields whose values are secret or personal
 
 _RULES: Final[Mapping[str, str]] = {
     "missing": "is missing",
     "extra_forbidden": "is not known here",
     "string_type": "must be a text",
-    "string_too_short": "must have at least {min_length} characters",
+    "string_too_short": "must have {min_length} characters or more",
     "string_too_long": "must have at most {max_length} characters",
     "string_pattern_mismatch": "must have the form {pattern}",
     "bool_type": "must be true or false",
@@ -101,6 +114,7 @@ _RULES: Final[Mapping[str, str]] = {
     "date_type": "must be a date such as 2026-11-22",
     "date_parsing": "must be a date such as 2026-11-22",
     "date_from_datetime_parsing": "must be a date such as 2026-11-22",
+    "date_from_datetime_inexact": "must be a date such as 2026-11-22",
 }
 """By pydantic's name of a fault: what a person reads; the names in braces are its facts."""
 

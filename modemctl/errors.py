@@ -6,7 +6,33 @@ serves a company rule names the rule's id (`modemctl.policy.rules`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+_LISTED: Final[Mapping[str, str]] = {
+    "account": "modemctl account list",
+    "account_id": "modemctl account list",
+    "batch_id": "modemctl batch list",
+    "case_id": "modemctl case list",
+    "elevation_id": "modemctl elevation list",
+    "evidence": "modemctl audit list",
+    "export_id": "modemctl export list",
+    "handover_id": "modemctl handover list",
+    "hold_id": "modemctl hold list",
+    "iccid": "modemctl sims list",
+    "import_id": "modemctl sims pin-imports",
+    "inbox_id": "modemctl inbox",
+    "incident_id": "modemctl incident list --all",
+    "key_id": "modemctl key list ACCOUNT",
+    "kid": "modemctl account show NAME",
+    "message_id": "modemctl message list",
+    "person": "modemctl account list",
+    "report_id": "modemctl report list",
+    "request_id": "modemctl request list",
+    "stop_id": "modemctl stops list --all",
+    "subject": "modemctl account list",
+}
+"""What lists the things that a field names."""
 
 
 class ModemctlError(Exception):
@@ -50,7 +76,23 @@ class InvalidRequest(RequestError):
 
 
 class NotFound(RequestError):
-    """No such thing, or not visible to who asks (HTTP 404)."""
+    """No such thing, or not visible to who asks (HTTP 404).
+
+    Without a cure of its own it names the command that lists what there is.
+    """
+
+    def __init__(
+        self,
+        rule: str,
+        *,
+        cure: str = "",
+        field: str | None = None,
+        value: str | None = None,
+        policy: str | None = None,
+    ) -> None:
+        known = _LISTED.get(field or "")
+        told = cure or (f"those that you may see: {known}" if known else "")
+        super().__init__(rule, cure=told, field=field, value=value, policy=policy)
 
 
 class Conflict(RequestError):

@@ -21,6 +21,8 @@ from modemctl.cli.errors import (
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
     ApiProblem,
+    NoDaemon,
+    Refusal,
     explain,
 )
 from modemctl.cli.show import JSON_WANTED
@@ -137,14 +139,29 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run; where JSON was asked for, a refusal of the daemon is shown as such."""
+        """Run; where JSON was asked for, a refusal is shown as such."""
         try:
             return super().invoke(ctx)
-        except ApiProblem as error:
+        except (ApiProblem, NoDaemon, Refusal) as error:
             if not ctx.meta.get(JSON_WANTED):
                 raise
-            click.echo(json.dumps(dict(error.problem), ensure_ascii=False), err=True)
+            problem = error.problem if isinstance(error, ApiProblem) else _local(error)
+            click.echo(json.dumps(dict(problem), ensure_ascii=False), err=True)
             return EXIT_REFUSED
+
+
+def _local(error: NoDaemon | Refusal) -> Mapping[str, object]:
+    """What never reached the daemon, in the form of its problems; status 0: there is no answer."""
+    rule, _, cure = str(error).partition("\n  → ")
+    kind = "no-daemon" if isinstance(error, NoDaemon) else "refused-here"
+    return {
+        "type": f"urn:modemctl:problem:{kind}",
+        "title": "Nobody answers" if isinstance(error, NoDaemon) else "The command refuses",
+        "status": 0,
+        "detail": str(error).replace("\n  → ", "; "),
+        "rule": rule,
+        "cure": cure,
+    }
 
 
 @click.group(
@@ -212,7 +229,10 @@ def main() -> None:
 def _run() -> int:
     try:
         status = cli(prog_name="modemctl", standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        is_answered = sys.stdin is not None and sys.stdin.isatty()
+        if isinstance(error, click.exceptions.Abort) and not is_answered:
+            click.echo("\nmodemctl: nothing was done; without a terminal say --yes", err=True)
         return EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show()

@@ -12,7 +12,7 @@ import click
 from modemctl.cli import decisions
 from modemctl.cli.client import Client, Connection, Json, Record, in_path, records, text_of
 from modemctl.cli.errors import EXIT_REFUSED
-from modemctl.cli.forms import EXAMPLE, FORMS_OF_LIST, read_form, submit
+from modemctl.cli.forms import EXAMPLE, FORMS_OF_LIST, read_form, require_list, submit
 from modemctl.cli.show import as_json_option, local_time, show_json, show_record, show_table
 from modemctl.cli.targets import NewPath
 from modemctl.cli.watching import watch_batch
@@ -83,6 +83,8 @@ def submit_(
     (`batch removed`); `modemctl batch form` prints a form.
     """
     request = read_form(form_path, batch_id=batch_id)
+    if list_path is not None:
+        require_list(list_path, list_format)
     if not as_json:
         click.echo(f"batch {request['batch_id']}", err=True)  # first: with it one may ask again
     with connection.client() as client:

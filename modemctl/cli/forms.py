@@ -79,6 +79,24 @@ def read_form(path: Path, *, batch_id: str | None) -> Record:
     return request
 
 
+def require_list(path: Path, list_format: str | None) -> None:
+    """Look at a list before anything is begun.
+
+    Raises:
+        Refusal: it cannot be read, or nobody says of which form it is.
+    """
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise Refusal(f"{path}: {error.strerror}") from None
+    if list_format is None and path.suffix.lower() not in _SUFFIXES:
+        forms = ", ".join(FORMS_OF_LIST)
+        raise Refusal(
+            f"{path}: its name does not tell the form of the list", cure=f"--format, one of {forms}"
+        )
+
+
 def submit(
     client: Client,
     request: Record,

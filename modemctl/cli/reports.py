@@ -86,11 +86,10 @@ def make(
     as_json: bool,
 ) -> None:
     """Ask for a report; with -o wait until it is done, and save it. Ctrl-C stops its making."""
-    suffix = "" if target is None else target.suffix.removeprefix(".").lower()
     body: Record = {
         "kind": kind,
         "subject": batch_id or period,
-        "format": paper_format or (suffix if suffix in {"pdf", "xlsx"} else "pdf"),
+        "format": _format_of(target, paper_format),
         "lang": lang,
         "unmasked": unmasked,
     }
@@ -105,6 +104,21 @@ def make(
     else:
         click.echo(f"{target}: report {made.get('report_id')}, {made.get('n_rows')} rows")
         click.echo(f"digest {made.get('digest')}")
+
+
+def _format_of(target: Path | None, paper_format: str | None) -> str:
+    """What the option says, or the file's name.
+
+    Raises:
+        Refusal: the name says something else, or nothing.
+    """
+    if target is None:
+        return paper_format or "pdf"
+    suffix = target.suffix.removeprefix(".").lower()
+    if suffix not in {"pdf", "xlsx"} or paper_format not in {None, suffix}:
+        wanted = paper_format or "pdf or .xlsx"
+        raise Refusal(f"{target}: a report's name ends in .{wanted}", cure="name the file so")
+    return suffix
 
 
 @report.command("list", epilog="Example: modemctl report list --kind quarter")

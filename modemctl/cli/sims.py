@@ -243,7 +243,8 @@ def verify(
     """Note that somebody checked whose number the card has, and by which document."""
     body: dict[str, Json] = {"verified_by": by}
     body |= read_identity(identity_kind, has_identity=has_identity)
-    _change(connection, iccid, "verify", body, as_json=as_json)
+    said = f"card {iccid}: its holder's identity is verified by {by}"
+    _change(connection, iccid, "verify", body, said=said, as_json=as_json)
 
 
 @sims.command("pin-imports", epilog="Example: modemctl sims pin-imports")

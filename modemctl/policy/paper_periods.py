@@ -54,7 +54,10 @@ def read_span(text: str, zone: tzinfo) -> Period:
         except ValueError:
             raise InvalidRequest("the year has no such week", field="period") from None
         return _week(monday, zone)
-    return read_period(text, zone)
+    if _QUARTER.fullmatch(text) or _MONTH.fullmatch(text):
+        return read_period(text, zone)
+    rule, cure = "must be a week, month, quarter or year", "2026-W47, 2026-11, 2026Q4, or 2026"
+    raise InvalidRequest(rule, field="period", value=text[:20], cure=cure)
 
 
 def week_before(at: datetime, zone: tzinfo) -> Period:

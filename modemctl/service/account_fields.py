@@ -29,6 +29,7 @@ def check_name(name: str, *, node_id: str) -> None:
             "must be 1 to 64 letters from a to z, digits, dots, dashes or underscores",
             field="name",
             value=name[:80],
+            cure="a name to sign in with, such as wang.fang for 王芳",
         )
     if name.casefold() in _OURS | {node_id.casefold()}:
         raise InvalidRequest(

@@ -229,7 +229,7 @@ def require_move(tx: Tx, found: Batch, to: BatchState, *, reason: str = "") -> N
     """
     if not rows.move(tx, found.batch_id, to, reason=reason):
         rule = "that was done before" if found.state is to else f"it cannot become {to} now"
-        raise wrong_state(found, rule, cure="read the batch again")
+        raise wrong_state(found, rule, cure=f"look: modemctl batch show {found.batch_id}")
 
 
 def wrong_state(found: Batch, rule: str, *, cure: str = "") -> Conflict:

@@ -143,7 +143,7 @@ def _require_in_doubt(
             "is not in doubt any more, or not in your sight",
             field="segment_ids",
             value=str(missing[0]),
-            cure="list the doubts again",
+            cure="modemctl doubt list tells those that are",
         )
     return found
 

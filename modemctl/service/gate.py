@@ -72,7 +72,8 @@ class Gate:
         if name is None:
             raise NotAuthenticated(
                 f"user id {uid} acts as no account",
-                cure="send an API key, or name an account for it under api.peers",
+                cure="send an API key (modemctl --key-file FILE), or name an account for it under"
+                " api.peers",
                 policy="CC-03",
             )
         vault = self._store.vault

@@ -126,7 +126,8 @@ class Principal:
         if scope not in self.scopes:
             raise NotPermitted(
                 f"account {self.name} lacks {scope}",
-                cure="ask an administrator for a role that holds it",
+                cure="ask an administrator for a role that holds it: "
+                + ", ".join(sorted(name for name, held in ROLES.items() if scope in held)),
                 policy="SEC-01",
             )
 

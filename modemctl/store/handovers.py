@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, inse
 from modemctl.lifecycle import BATCH, BatchState, ModemState, SegmentState
 from modemctl.model import AccountId
 from modemctl.policy.incidents import IncidentState
-from modemctl.store import emergencies
+from modemctl.store import emergencies, stop_book
 from modemctl.store.tables import (
     batch,
     call,
@@ -22,7 +22,6 @@ from modemctl.store.tables import (
     incident,
     modem,
     segment,
-    stop,
     to_ms,
 )
 from modemctl.store.transaction import Json, Tx
@@ -73,7 +72,7 @@ def look(conn: Connection, since: datetime | None) -> Mapping[str, Json]:
         "in_doubt": {batch_id: n for batch_id, n in doubts},  # noqa: C416 - dict() takes no rows
         "missed_calls": n_missed or 0,
         "missed_by_bay": {bay: n for bay, n in by_bay},  # noqa: C416 - dict() takes no rows
-        "stops": _count(conn, select(func.count()).where(stop.c.lifted_at.is_(None))),
+        "stops": sum(stop_book.count_standing(conn).values()),
         "incidents": _count(
             conn, select(func.count()).where(incident.c.state != IncidentState.CLOSED)
         ),
