@@ -91,10 +91,12 @@ def create_app(services: Services, *, settings: ApiSettings, telemetry: Telemetr
     """The application over these services; `api.server.serve` runs it."""
     app = _routes()
     app.state.api = Api(services=services, settings=settings, telemetry=telemetry)
-    install(
-        app,
-        on_policy=lambda rule: telemetry.count("modemctl_policy_refusals_total", policy=rule),
-    )
+
+    def forbidden(rule: str) -> None:
+        telemetry.count("modemctl_policy_refusals_total", policy=rule)
+        services.access.refused(rule)
+
+    install(app, on_policy=forbidden)
     app.add_middleware(
         Edge,
         telemetry=telemetry,

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from modemctl.config import ApiSettings
+from modemctl.service.access_counts import AccessCounts
 from modemctl.service.accounts import Accounts
 from modemctl.service.admissions import Admissions
 from modemctl.service.audit_export import AuditExports
@@ -91,6 +92,7 @@ class Services:
     policies: Policies
     inbox: Inbox
     calls: Calls
+    access: AccessCounts
     gate: Gate
     behaviour: Behaviour
     freezing: Freezing

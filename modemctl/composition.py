@@ -134,6 +134,7 @@ def make_services(
         policies=policies,
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
+        access=people.access,
         gate=people.gate,
         behaviour=people.behaviour,
         freezing=people.freezing,

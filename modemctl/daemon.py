@@ -263,6 +263,7 @@ async def _run_on(
                 api_stop.set()
     except* ConfigError as errors:
         raise ConfigError(_problems(errors)) from None
+    await services.access.note()
     await store.write(nodes.stop)
     await _note_head(services.audits)
     return not fleet.supervisor.has_left_behind
@@ -277,6 +278,7 @@ def _office_chores(
         ("incidents", services.incidents.watch),
         ("cases", services.cases.watch),
         ("emergencies", services.emergencies.run),
+        ("access counts", services.access.run),
         ("audit watch", audit_watch.run),
         ("events", partial(_forget_events, services.events)),
         ("drafts", services.batches.tidy),

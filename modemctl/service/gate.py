@@ -11,6 +11,7 @@ from typing import Final
 
 from modemctl.errors import NotAuthenticated, StoreError, TamperedError
 from modemctl.policy.behaviour import is_registered
+from modemctl.service.access_counts import AccessCounts
 from modemctl.service.behaviour import Behaviour
 from modemctl.service.principal import Principal, scopes_of
 from modemctl.store import Connection, Store
@@ -36,10 +37,19 @@ class Gate:
     """Finds out who asks; lets in only active accounts with a live key."""
 
     def __init__(
-        self, store: Store, *, peers: Mapping[int, str], behaviour: Behaviour | None = None
+        self,
+        store: Store,
+        *,
+        peers: Mapping[int, str],
+        behaviour: Behaviour | None = None,
+        counts: AccessCounts | None = None,
     ) -> None:
-        """`peers` maps user ids on the Unix socket to account names; `behaviour` watches them."""
+        """`peers` maps user ids on the Unix socket to account names; `behaviour` watches them.
+
+        `counts` hears of each use and of each wrong key.
+        """
         self._store = store
+        self._counts = counts
         self._behaviour = behaviour
         self._peers = dict(peers)
 
@@ -110,6 +120,8 @@ class Gate:
         if found is None:
             raise _unknown_key()
         if not hmac.compare_digest(found[0].hash, token_hash):
+            if self._counts is not None:
+                self._counts.wrong_key(found[1].name)
             if self._behaviour is not None:
                 await self._behaviour.failed(found[1].account_id)
             raise _unknown_key()
@@ -127,6 +139,8 @@ class Gate:
         return account, stored.key, roles
 
     async def _watch(self, account: Account, source: str) -> None:
+        if self._counts is not None:
+            self._counts.used(account.name, source)
         if self._behaviour is not None and not await self._behaviour.seen(
             account.account_id, source
         ):

@@ -277,7 +277,7 @@ async def _sampled(store: Store, order: Order, sample: _Sample) -> AsyncIterator
         order.actors.update(
             one.actor for one in lines if not is_audit_work(one.action, json.loads(one.details))
         )
-        yield Rows(rows=tuple((*_log_row(order, one), "☐") for one in lines))
+        yield Rows(rows=tuple((*_log_row(order, one), "□") for one in lines))
 
 
 # ---------------------------------------------------------------- what was done before

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from modemctl.config import Settings
 from modemctl.policy.behaviour import Oddity
 from modemctl.policy.emergencies import EMERGENCY_STEP
+from modemctl.service.access_counts import AccessCounts
 from modemctl.service.behaviour import Behaviour, rules_of
 from modemctl.service.dual import Dual, DualKind, Performer
 from modemctl.service.elevations import Elevations
@@ -28,6 +29,7 @@ __all__ = ["People", "open_people"]
 class People:
     """The door and those who watch it, and all that takes two persons."""
 
+    access: AccessCounts
     gate: Gate
     behaviour: Behaviour
     freezing: Freezing
@@ -64,8 +66,10 @@ def open_people(
         DualKind.UNFREEZE: freezing.perform,
         DualKind.ELEVATION: elevations.perform,
     }
+    access = AccessCounts(store)
     return People(
-        gate=Gate(store, peers=settings.api.peers, behaviour=behaviour),
+        access=access,
+        gate=Gate(store, peers=settings.api.peers, behaviour=behaviour, counts=access),
         behaviour=behaviour,
         freezing=freezing,
         elevations=elevations,

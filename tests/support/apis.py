@@ -231,6 +231,7 @@ def make_services(
         dual=people.dual,
         inbox=Inbox(store, numbers=numbers),
         calls=Calls(store, numbers=numbers),
+        access=people.access,
         gate=people.gate,
         behaviour=people.behaviour,
         freezing=people.freezing,

@@ -86,7 +86,7 @@ async def test_the_weeks_spot_check_is_the_draw_of_the_chain_whoever_asks(tmp_pa
     assert len(drawn.items) * 100 >= 30 * drawn.n_entries
     rows = log_rows(sheets["Sample"])
     assert list(rows) == [one.seq for one in drawn.items]
-    assert {row[-1] for row in rows.values()} == {"☐"}
+    assert {row[-1] for row in rows.values()} == {"□"}
     assert log_rows(other["Sample"]) == rows
     cover = [str(cell) for row in next(iter(sheets.values())) for cell in row]
     assert any(drawn.seed in cell for cell in cover)
