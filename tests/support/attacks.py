@@ -22,12 +22,14 @@ from modemctl.fleet.dispatcher import Dispatcher, EncodingRules, Job
 from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, Iccid
 from modemctl.policy.dual import DualKind
+from modemctl.policy.stops import StopKind
 from modemctl.service.admissions import Admissions
 from modemctl.service.audits import read_heads
 from modemctl.service.chain_check import ChainCheck
 from modemctl.service.dual import Dual
 from modemctl.service.policies import Policies
 from modemctl.service.principal import scopes_of
+from modemctl.service.stops import StopMemory, Stops
 from modemctl.store import (
     Store,
     keys,
@@ -43,11 +45,12 @@ from modemctl.store.engine import _tune_sqlite
 from modemctl.store.evidence import read_lines
 from modemctl.store.leases import Leased, LeaseRequest
 from modemctl.store.outcomes import Outcome, Took
-from modemctl.store.segments import SendingRules
+from modemctl.store.segments import Release, SendingRules, release
 from modemctl.store.submits import Cleared, SubmitRequest
 from modemctl.store.transaction import Tx
 from modemctl.telemetry import Telemetry
 from modemctl.vault import AuditKey, Vault
+from tests.support import records
 from tests.support.approved import add_cards
 from tests.support.people import RETAIL, Office
 from tests.support.stores import AUDIT_SEED, MASTER_KEY, TestClock
@@ -91,6 +94,8 @@ async def build(folder: Path) -> None:
         assert len(sent) == 1
         other = office.submit(2, text="Interest paid, in a longer text. " * 6)
         await office.start(await office.approve(await other))
+        await _stop_in_flight(office, crew)
+        await records.fill(office, folder)
         await audits_of(office.store, folder).note_head()
 
 
@@ -131,6 +136,21 @@ async def _furnish(office: Office) -> None:
     await Dual(store).ask(
         clerk, kind=DualKind.POLICY_CHANGE, subject="policy", details={}, reason="more cards"
     )
+
+
+async def _stop_in_flight(office: Office, crew: "Crew") -> None:
+    """A card is stopped with a message in hand; it is given back, and the stop lifted."""
+    card, who = CARDS[1], dataclasses.replace(
+        office.who["gm"], scopes=scopes_of(frozenset({"operator", "administrator"}))
+    )  # fmt: skip
+    request = LeaseRequest(bay=bay_of(card), iccid=card, rules=crew.rules)
+    [leased] = await office.store.write(lambda tx: leases.lease(tx, [request]))
+    assert isinstance(leased, Leased)
+    stops = Stops(office.store, general_department="general", memory=StopMemory())
+    placed = await stops.place(who, StopKind.CARD, card, "it was seen elsewhere")
+    back = Release(token=leased.token, reason="stopped", rules=crew.rules)
+    await office.store.write(lambda tx: release(tx, [back]))
+    await stops.lift(office.admin, placed.stop_id, "it was another")
 
 
 @dataclass
