@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api.parameters import require_known
 from api.services import services_of
 from modemctl.errors import NotAuthenticated
 from modemctl.service.principal import Principal
@@ -45,10 +46,13 @@ async def authenticate(
 
     Raises:
         NotAuthenticated: nobody known.
+        InvalidRequest: a parameter that the route does not know.
         StoreError: the database cannot be read now.
     """
     del bearer
-    return await authenticate_header(request)
+    who = await authenticate_header(request)
+    require_known(request)
+    return who
 
 
 async def authenticate_header(request: Request) -> Principal:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from fastapi import Query
+from fastapi import Query, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from modemctl.errors import InvalidRequest
 from modemctl.service.pages import MAX_LIMIT
 from modemctl.service.principal import Scope
 
-__all__ = ["Body", "Cursor", "Limit", "Reason", "RowId", "needs"]
+__all__ = ["Body", "Cursor", "Limit", "Reason", "RowId", "needs", "require_known"]
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most items of the page.")]
 Cursor = Annotated[
@@ -40,3 +44,25 @@ def needs(*scopes: Scope | Literal["any", "open"], own: bool = False) -> dict[st
     `own`: not needed for what is one's own. A test asks every route as every role and compares.
     """
     return {"x-scope": " or ".join(scopes), "x-own": own}
+
+
+def require_known(request: Request) -> None:
+    """Refuse a query parameter that the route does not know: a filter misspelt would filter nothing.
+
+    Raises:
+        InvalidRequest: there is one.
+    """
+    route = request.scope.get("route")
+    if not request.query_params or not isinstance(route, APIRoute):
+        return
+    known = set(_names(route.dependant))
+    for name in request.query_params:
+        if name not in known:
+            cure = "modemctl's API page (docs/api.md) lists what each address takes"
+            raise InvalidRequest("is not known here", field=name[:80], cure=cure)
+
+
+def _names(dependant: Dependant) -> Iterator[str]:
+    yield from (one.alias for one in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _names(inner)

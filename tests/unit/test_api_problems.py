@@ -366,3 +366,14 @@ def _bodies(document: dict) -> Iterator[tuple[str, list[str]]]:
         if name and "audit" not in path:
             known = document["components"]["schemas"][name].get("properties", {})
             yield re.sub(r"\{[^}]*\}", "nobody", path), list(known)
+
+
+@pytest.mark.parametrize("query", ["departmnt=retail", "=retail", "limit=5&%E9=1"])
+async def test_a_parameter_that_nobody_knows_is_refused_not_left_out(bench, query):
+    async with bench.client(bench.admin_token) as client:
+        answer = await client.get(f"/v1/accounts?{query}")
+        assert answer.status_code == 422
+        assert answer.json()["rule"] == "is not known here"
+        assert (await client.get("/v1/accounts?limit=5")).status_code == 200
+    async with bench.client() as client:
+        assert (await client.get(f"/v1/accounts?{query}")).status_code == 401
