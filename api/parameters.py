@@ -47,7 +47,7 @@ def needs(*scopes: Scope | Literal["any", "open"], own: bool = False) -> dict[st
 
 
 def require_known(request: Request) -> None:
-    """Refuse a query parameter that the route does not know: a filter misspelt would filter nothing.
+    """Refuse a query parameter that the route does not know: a misspelt filter filters nothing.
 
     Raises:
         InvalidRequest: there is one.

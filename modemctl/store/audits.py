@@ -5,13 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from modemctl.audit import Draft, Entry
 from modemctl.store.engine import UNREADABLE, readable_cells
 from modemctl.store.moved import Moved
 from modemctl.store.tables import audit_entry, segment_journal, to_ms
+
+IN_ORDER: Final = (
+    select(audit_entry)
+    .where(audit_entry.c.action.in_(bindparam("actions", expanding=True)))
+    .order_by(
+        # A clock that was set back turns no chain around.
+        func.max(audit_entry.c.at).over(
+            partition_by=audit_entry.c.node_id, order_by=audit_entry.c.seq
+        ),
+        audit_entry.c.node_id,
+        audit_entry.c.seq,
+    )
+)
+"""Entries of these `actions`, over all nodes, in their order."""
 
 
 def list_nodes(conn: Connection) -> Sequence[str]:

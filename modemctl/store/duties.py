@@ -29,6 +29,8 @@ def begin(tx: Tx) -> None:
     if new:
         rows = [{"duty": one.value, "done_at": tx.now, "done_by": ""} for one in new]
         tx.conn.execute(insert(table), rows)
+        for one in new:
+            tx.audit(tx.node_id, "duty.begin", one.value, {"policy": TURNS[one].policy})
 
 
 def note_done(tx: Tx, duty: Duty, *, by: str, details: Mapping[str, Json]) -> None:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from sqlalchemy import Connection, RowMapping, Table, bindparam, func, select
+from sqlalchemy import Connection, RowMapping, Table, select
 
 from modemctl.lifecycle import BatchState, CardState
 from modemctl.policy.admission import AdmissionState
 from modemctl.policy.dual import OPEN, DualState
-from modemctl.store import custody
+from modemctl.store import custody, record_replay
 from modemctl.store.accounts import AccountState
+from modemctl.store.audits import IN_ORDER
 from modemctl.store.engine import UNREADABLE
 from modemctl.store.seals import named
 from modemctl.store.tables import (
@@ -25,7 +26,6 @@ from modemctl.store.tables import (
     admission,
     api_key,
     approver_key,
-    audit_entry,
     authorisation,
     batch,
     bay_tie,
@@ -100,6 +100,7 @@ def replay(conn: Connection) -> Iterator[str]:
     for rule in _RULES:
         yield from named(rule.table.name, _replay(conn, rule))
     yield from named("custody", custody.replay(conn))
+    yield from record_replay.replay(conn)
 
 
 def _replay(conn: Connection, rule: _Rule) -> Iterator[str]:
@@ -126,7 +127,7 @@ def _latest(conn: Connection, acts: Mapping[str, _Act]) -> tuple[Mapping[str, _S
     """Each subject's last entry among these acts, over all nodes; a line for what says nothing."""
     said: dict[str, _Said] = {}
     unread: list[str] = []
-    for row in conn.execute(_IN_ORDER, {"actions": sorted(acts)}).mappings():
+    for row in conn.execute(IN_ORDER, {"actions": sorted(acts)}).mappings():
         subject, action = row["subject"], row["action"]
         before = said.get(subject)
         by = f"entry {row['seq']} ({action})"
@@ -259,18 +260,6 @@ def _said(entry: _Entry) -> _Row:
     return _UNTOLD if text is None else (text, entry.details["messages"])
 
 
-_IN_ORDER: Final = (
-    select(audit_entry)
-    .where(audit_entry.c.action.in_(bindparam("actions", expanding=True)))
-    .order_by(
-        # A clock that was set back turns no chain around.
-        func.max(audit_entry.c.at).over(
-            partition_by=audit_entry.c.node_id, order_by=audit_entry.c.seq
-        ),
-        audit_entry.c.node_id,
-        audit_entry.c.seq,
-    )
-)
 CARD_ACTS: Final = (
     "sim.add", "sim.complete", "sim.state", "sim.verify", "sim.pause", "sim.resume", "sim.request",
     "sim.carrier", "sim.replace", "sim.number", "sim.lease", "sim.identity",

@@ -82,7 +82,11 @@ SEALED_COLUMNS: Final[Sequence[SealedColumn]] = (
         column=of.opt_out.c.number_enc, place=lambda row: optouts.number_place(row["number_bidx"])
     ),
     SealedColumn(column=of.legal_hold.c.number_enc, place=_by("hold_id", holds.number_place)),
-    SealedColumn(column=of.wish.c.body_enc, place=_by("wish_id", wishes.body_place)),
+    SealedColumn(
+        column=of.wish.c.body_enc,
+        place=wishes.body_place,
+        needs=("kind", "bay", "requested_by", "at"),
+    ),
     SealedColumn(column=of.wish.c.result_enc, place=_by("wish_id", wishes.result_place)),
     SealedColumn(
         column=of.call.c.number_enc,

@@ -203,14 +203,14 @@ def place(tx: Tx, new: NewStop, memory: StopMemory) -> tuple[Stop, int]:
     }
     row = {**dict.fromkeys(_COLUMNS), **values}
     tx.conn.execute(insert(stop).values(**values, mac=_mac(tx.vault, row)))
-    n_in_flight = _note_reach(tx, stop_id, new)
+    reach = _note_reach(tx, stop_id, new)
     version = _seal(tx)
     details: dict[str, Json] = {
         "kind": new.kind.value,
         "target": new.target,
         "reason": new.reason,
         "version": version,
-        "in_flight": n_in_flight,
+        **reach,
         "source": new.act.source,
         "policy": "SEC-10",
     }
@@ -269,8 +269,8 @@ def _require_whole(tx: Tx, memory: StopMemory) -> None:
         raise TamperedError(_ALTERED)  # a new seal would make the forgery good
 
 
-def _note_reach(tx: Tx, stop_id: str, new: NewStop) -> int:
-    """Note the batches concerned and what is in hand; how many segments are on their way."""
+def _note_reach(tx: Tx, stop_id: str, new: NewStop) -> dict[str, Json]:
+    """Note the batches concerned and what is in hand; the same for the log."""
     in_hand = tx.conn.execute(
         select(segment.c.segment_id, segment.c.batch_id, segment.c.state)
         .join(batch, batch.c.batch_id == segment.c.batch_id)
@@ -291,7 +291,11 @@ def _note_reach(tx: Tx, stop_id: str, new: NewStop) -> int:
             {"stop_id": stop_id, "segment_id": row.segment_id, "was": row.state} for row in in_hand
         ]
         tx.conn.execute(insert(stop_flight), rows)
-    return sum(row.state == SegmentState.SUBMITTING for row in in_hand)
+    return {
+        "in_flight": sum(row.state == SegmentState.SUBMITTING for row in in_hand),
+        "batches": list(ids),
+        "flights": [[row.segment_id, row.state] for row in in_hand],
+    }
 
 
 def _is_moot() -> ColumnElement[bool]:

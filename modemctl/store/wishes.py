@@ -5,22 +5,27 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, exists, func, insert, select, update
 
 from modemctl.errors import NotFound
-from modemctl.model import AccountId, Bay, Topic
-from modemctl.store.tables import account, modem, wish
-from modemctl.store.transaction import Tx
+from modemctl.model import AccountId, Bay, EventKind, Topic
+from modemctl.store.engine import UNREADABLE
+from modemctl.store.tables import account, modem, to_ms, wish
+from modemctl.store.transaction import Json, Tx
 from modemctl.vault import Vault
 
 _OUTCOME_MAX: Final = 200
 _TICK: Final = timedelta(milliseconds=1)  # wishes of one bay are served in the order of asking
 _BUSY_MAX: Final = timedelta(minutes=10)  # who is longer at one wish is dead
+_LIFE: Final = timedelta(hours=1)  # nobody waits for longer: see `give_up`
+_NO_BODY, _BODY = "-", "="  # what its octets begin with; there are some for each kind
+_ALTERED: Final = "its row was altered outside modemctl (policy: SEC-05)"
 _FINAL: Final = re.compile(r"OK|ERROR|\+CM[ES] ERROR: ?[0-9]{1,4}|COMMAND NOT SUPPORT")
 
 
@@ -69,32 +74,48 @@ def ask(tx: Tx, *, kind: WishKind, bay: Bay, body: str | None, by: AccountId) ->
     is_open = (wish.c.bay == bay) & wish.c.done_at.is_(None)
     last = tx.conn.scalar(select(func.max(wish.c.at)).where(is_open))
     at = tx.now if last is None else max(tx.now, last + _TICK)
-    wish_id = str(uuid.uuid4())
-    sealed = None if body is None else tx.vault.encrypt_text(body, place=body_place(wish_id))
-    tx.conn.execute(
-        insert(wish).values(
-            wish_id=wish_id, kind=kind.value, bay=bay, body_enc=sealed, requested_by=by, at=at
-        )
-    )
+    values: dict[str, object] = {
+        "wish_id": str(uuid.uuid4()), "kind": kind.value, "bay": bay, "requested_by": by, "at": at,
+    }  # fmt: skip
+    words = _NO_BODY if body is None else f"{_BODY}{body}"
+    sealed = tx.vault.encrypt_text(words, place=body_place(values))
+    tx.conn.execute(insert(wish).values(**values, body_enc=sealed))
     tx.wake(Topic.WISHES)
-    return wish_id
+    return str(values["wish_id"])
 
 
 def take(tx: Tx, bays: Sequence[Bay]) -> Sequence[Sequence[Wish]]:
-    """The open wishes of each bay, oldest first, marked as taken."""
-    rows = tx.conn.execute(
+    """The open wishes of each bay, oldest first, marked as taken.
+
+    One that nobody asked for as it stands, or that was asked long ago and put back, is not done.
+    """
+    statement = (
         select(wish)
-        .where(wish.c.bay.in_(sorted(set(bays))), wish.c.taken_at.is_(None))
+        .where(
+            wish.c.bay.in_(sorted(set(bays))), wish.c.taken_at.is_(None), wish.c.done_at.is_(None)
+        )
         .order_by(wish.c.at, wish.c.wish_id)
-    ).all()
+    )
+    rows = tx.conn.execute(statement).mappings().all()
     if rows:
         tx.conn.execute(
             update(wish)
-            .where(wish.c.wish_id.in_([row.wish_id for row in rows]))
+            .where(wish.c.wish_id.in_([row["wish_id"] for row in rows]))
             .values(taken_at=tx.now)
         )
-    wishes = [_wish(tx.vault, row) for row in rows]
+    wishes = [one for row in rows if (one := _asked(tx, row)) is not None]
     return [[one for one in wishes if one.bay == bay] for bay in bays]
+
+
+def _asked(tx: Tx, row: RowMapping) -> Wish | None:
+    with suppress(*UNREADABLE):
+        if row["body_enc"] is not None and row["at"] >= tx.now - _LIFE:
+            return _wish(tx.vault, row)
+    ours = update(wish).where(wish.c.wish_id == row["wish_id"])
+    tx.conn.execute(ours.values(done_at=tx.now, error=_ALTERED))
+    facts: dict[str, Json] = {"alarm": "tampered", "faults": [f"wish: {_ALTERED}"]}
+    tx.event(EventKind.ALARM, "wish", facts)
+    return None
 
 
 def answer(tx: Tx, answers: Sequence[Answer]) -> Sequence[None]:
@@ -115,7 +136,7 @@ def answer(tx: Tx, answers: Sequence[Answer]) -> Sequence[None]:
 
 def read(conn: Connection, vault: Vault, wish_id: str) -> Wish | None:
     """One wish with its answer; None if there is none of this id."""
-    row = conn.execute(select(wish).where(wish.c.wish_id == wish_id)).first()
+    row = conn.execute(select(wish).where(wish.c.wish_id == wish_id)).mappings().first()
     return None if row is None else _wish(vault, row)
 
 
@@ -182,26 +203,30 @@ def _outcome(one: Answer) -> str:
     return final if _FINAL.fullmatch(final) else "answered"
 
 
-def _wish(vault: Vault, row: Row[tuple[object, ...]]) -> Wish:
+def _wish(vault: Vault, row: RowMapping) -> Wish:
     def opened(sealed: bytes | None, place: str) -> str | None:
         return None if sealed is None else vault.decrypt_text(sealed, place=place)
 
+    words = opened(row["body_enc"], body_place(row))
     return Wish(
-        wish_id=row.wish_id,
-        kind=WishKind(row.kind),
-        bay=Bay(row.bay),
-        body=opened(row.body_enc, body_place(row.wish_id)),
-        requested_by=AccountId(row.requested_by),
-        at=row.at,
-        done_at=row.done_at,
-        result=opened(row.result_enc, result_place(row.wish_id)),
-        error=row.error,
+        wish_id=row["wish_id"],
+        kind=WishKind(row["kind"]),
+        bay=Bay(row["bay"]),
+        body=None if words is None or words == _NO_BODY else words.removeprefix(_BODY),
+        requested_by=AccountId(row["requested_by"]),
+        at=row["at"],
+        done_at=row["done_at"],
+        result=opened(row["result_enc"], result_place(row["wish_id"])),
+        error=row["error"],
     )
 
 
-def body_place(wish_id: str) -> str:
-    """Where a wish's text stands, for the vault."""
-    return f"wish.body_enc:{wish_id}"
+def body_place(row: Mapping[str, object] | RowMapping) -> str:
+    """Where a wish's text stands, for the vault: it opens for the very same wish alone."""
+    at = row["at"]
+    assert isinstance(at, datetime)
+    facts = (row["wish_id"], row["kind"], row["bay"], row["requested_by"], to_ms(at))
+    return "wish.body_enc:" + ":".join(map(str, facts))
 
 
 def result_place(wish_id: str) -> str:

@@ -40,6 +40,7 @@ from modemctl.store import (
     puks,
     submits,
     ties,
+    wishes,
 )
 from modemctl.store.engine import _tune_sqlite
 from modemctl.store.evidence import read_lines
@@ -275,6 +276,15 @@ class Site:
 
     def send(self, conn: Connection) -> Sequence[bytes]:
         """What leaves."""
-        now = self._clock.now() + timedelta(minutes=2)
-        tx = Tx(conn, now=now, steady=now, vault=self._vault, node_id="n1")
-        return Crew(self._store, new_rules()).send(tx)
+        return Crew(self._store, new_rules()).send(self.tx(conn))
+
+    def wishes(self, conn: Connection, *, hours: float = 0) -> set[tuple[str, str, str]]:
+        """What bays take up of what was asked of them: id, kind, bay."""
+        bays = [bay_of(card) for card in CARDS]
+        taken = wishes.take(self.tx(conn, hours=hours), bays)
+        return {(one.wish_id, one.kind, one.bay) for of_bay in taken for one in of_bay}
+
+    def tx(self, conn: Connection, *, hours: float = 0) -> Tx:
+        """A transaction of the daemon, a little later."""
+        now = self._clock.now() + timedelta(hours=hours, minutes=2)
+        return Tx(conn, now=now, steady=now, vault=self._vault, node_id="n1")

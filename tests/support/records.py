@@ -126,9 +126,7 @@ def _come_in(tx: Tx) -> None:
         tpdu=b"\x06",
     )  # fmt: skip
     reports.add(tx, [unknown])
-    card_locks.note(
-        tx, [card_locks.LockNote(iccid=PIN_CARD, bay=BAY, is_locked=True, reason="")]
-    )
+    card_locks.note(tx, [card_locks.LockNote(iccid=PIN_CARD, bay=BAY, is_locked=True, reason="")])
     register_faults.note_number(tx, PIN_CARD, STRANGER)
     optouts.add(tx, FORGOTTEN, source="api", by="anna")
 
@@ -136,8 +134,10 @@ def _come_in(tx: Tx) -> None:
 async def _leave_one_out(registry: Registry) -> None:
     """A batch that waits for its check; one of its numbers wants nothing."""
     office = registry.office
-    lines = [Recipient(line_no=1, to="13800000009", variables={}),
-             Recipient(line_no=2, to=FORGOTTEN[3:], variables={})]
+    lines = [
+        Recipient(line_no=1, to="13800000009", variables={}),
+        Recipient(line_no=2, to=FORGOTTEN[3:], variables={}),
+    ]
     shown = await office.batches.submit(
         office.who["system"], office.request("notice", text="Closed on Monday."), lines
     )
@@ -205,7 +205,9 @@ async def _empower(registry: Registry) -> None:
 async def _judge(registry: Registry) -> None:
     """An incident, a case on an entry of the log, a hand-over, a department's word."""
     services, anna = registry.services, registry.anna
-    opened = await services.incidents.open(anna, level=3, title="a modem smells", keeps_running=True)
+    opened = await services.incidents.open(
+        anna, level=3, title="a modem smells", keeps_running=True
+    )
     await services.incidents.note(anna, opened.incident.incident_id, "it was taken out")
     chain = await registry.store.read(
         lambda conn: read_chain(conn, node_id="n1", after=0, limit=1_000)
@@ -226,9 +228,7 @@ async def _keep_and_forget(registry: Registry) -> None:
     services, anna = registry.services, registry.anna
     await services.holds.set_hold(anna, reason="a dispute", iccid=NEW_CARD)
     subject = (await services.purges.preview(anna)).subject
-    await services.purges.start(
-        anna, request_id=await registry.agree(DualKind.PURGE, subject)
-    )
+    await services.purges.start(anna, request_id=await registry.agree(DualKind.PURGE, subject))
     await services.purges.purge_due()
     subject = (await services.erasures.preview(anna, FORGOTTEN)).subject
     await services.erasures.erase(
@@ -239,7 +239,9 @@ async def _keep_and_forget(registry: Registry) -> None:
 
 async def _report(registry: Registry) -> None:
     """A report that was asked for, and a line of the exports' ledger."""
-    await registry.services.papers.make(registry.anna, PaperAsk(kind=PaperKind.ACCESS, subject="2026-10"))
+    await registry.services.papers.make(
+        registry.anna, PaperAsk(kind=PaperKind.ACCESS, subject="2026-10")
+    )
     await registry.services.exports.make(
         registry.anna,
         ExportAsk(
