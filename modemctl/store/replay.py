@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from sqlalchemy import Connection, RowMapping, Table, select
 
-from modemctl.lifecycle import BatchState, CardState
+from modemctl.lifecycle import BATCH, BatchState, CardState
 from modemctl.policy.admission import AdmissionState
 from modemctl.policy.dual import OPEN, DualState
 from modemctl.store import custody, record_replay
@@ -170,6 +170,12 @@ def _decided(state: DualState) -> _Act:
     return lambda entry: (state.value,) if entry.before in opened else ("over",)
 
 
+def _moved(state: BatchState) -> _Act:
+    """What was over had been put back when it was moved anew: no row is right after that."""
+    over = {None, *((one.value,) for one in BatchState if BATCH[one]), _UNTOLD}
+    return lambda entry: (state.value,) if entry.before in over else ("over",)
+
+
 def _gone(_entry: _Entry) -> None:
     return None
 
@@ -239,7 +245,7 @@ def _iso(at: datetime) -> str:
 
 def _approved(entry: _Entry) -> _Row:
     state = entry.details.get("state")  # earlier versions did not say whether it was the last step
-    return _UNTOLD if state is None else (str(state),)
+    return _UNTOLD if state is None else _moved(BatchState(str(state)))(entry)
 
 
 def _case(entry: _Entry) -> _Row:
@@ -306,18 +312,18 @@ _RULES: Final[Sequence[_Rule]] = (
         table=batch,
         subject=lambda row: str(row["batch_id"]),
         acts={
-            "batch.submit": _set(BatchState.CHECKED.value),
-            "batch.confirm": _set(BatchState.AWAITING_APPROVAL.value),
+            "batch.submit": _moved(BatchState.CHECKED),
+            "batch.confirm": _moved(BatchState.AWAITING_APPROVAL),
             "batch.approve": _approved,
-            "batch.reject": _set(BatchState.REJECTED.value),
-            "batch.withdraw": _set(BatchState.WITHDRAWN.value),
-            "batch.start": _set(BatchState.RUNNING.value),
-            "batch.resume": _set(BatchState.RUNNING.value),
-            "batch.hold": _set(BatchState.HELD.value),
-            "batch.refused": _set(BatchState.HELD.value),
-            "batch.cancel": _set(BatchState.CANCELLED.value),
-            "batch.done": _set(BatchState.DONE.value),
-            "batch.expired": _set(BatchState.EXPIRED.value),
+            "batch.reject": _moved(BatchState.REJECTED),
+            "batch.withdraw": _moved(BatchState.WITHDRAWN),
+            "batch.start": _moved(BatchState.RUNNING),
+            "batch.resume": _moved(BatchState.RUNNING),
+            "batch.hold": _moved(BatchState.HELD),
+            "batch.refused": _moved(BatchState.HELD),
+            "batch.cancel": _moved(BatchState.CANCELLED),
+            "batch.done": _moved(BatchState.DONE),
+            "batch.expired": _moved(BatchState.EXPIRED),
         },
         read=lambda row: (row["state"],),
     ),

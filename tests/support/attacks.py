@@ -135,7 +135,7 @@ async def _furnish(office: Office) -> None:
         )
     )
     await Dual(store).ask(
-        clerk, kind=DualKind.POLICY_CHANGE, subject="policy", details={}, reason="more cards"
+        clerk, kind=DualKind.PIN_REVEAL, subject=CARDS[0], details={}, reason="more cards"
     )
 
 

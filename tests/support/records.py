@@ -7,6 +7,8 @@ import dataclasses
 from datetime import timedelta
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from modemctl.config.settings import ApiSettings
 from modemctl.lifecycle import CardState
 from modemctl.model import Bay, Iccid
@@ -63,6 +65,7 @@ class Registry:
             performers={
                 DualKind.THIRD_PARTY: Parties(own_party="own").perform,
                 DualKind.ELEVATION: self.services.elevations.perform,
+                DualKind.GRANT: self.services.grants.perform,
             },
         )
 
@@ -194,6 +197,15 @@ async def _empower(registry: Registry) -> None:
         registry.office.who["dm"], account="checker", roles=["maintainer"], hours=8, reason="x"
     )
     await registry.dual.confirm(registry.bert, asked.request_id)
+    grants, carl = services.grants, registry.carl.account_id
+    granted = await grants.authorise(
+        registry.anna, account_id=carl, kind="manager", department="loans", valid_from=None,
+        valid_until=registry.store.clock.now() + timedelta(days=9), reference="form 9",
+    )  # fmt: skip
+    public = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key().public_bytes_raw()
+    registered = await grants.register_key(registry.anna, carl, public_key=public)
+    for one in (granted, registered):
+        await registry.dual.confirm(registry.bert, one.request_id)
     today = registry.store.clock.now().date()
     assert isinstance(services.qualifications, Qualifications)
     await services.qualifications.record(
