@@ -243,7 +243,7 @@ def _iso(at: datetime) -> str:
     return at.isoformat(timespec="seconds")
 
 
-def _approved(entry: _Entry) -> _Row:
+def _approved(entry: _Entry) -> _Row | None:
     state = entry.details.get("state")  # earlier versions did not say whether it was the last step
     return _UNTOLD if state is None else _moved(BatchState(str(state)))(entry)
 
