@@ -7,8 +7,9 @@ from typing import Final
 
 import click
 
-from modemctl.cli.client import Client, Connection, Json, records
+from modemctl.cli.client import Client, Connection, Json, Record, records
 from modemctl.cli.errors import Refusal, printable
+from modemctl.cli.explain_words import CARDS, FREE, HEADINGS, STATES, in_chinese
 from modemctl.cli.show import as_json_option, show_json, show_record, show_table
 
 _COLUMNS: Final = ("message_id", "batch_id", "line_no", "to", "state", "iccid")
@@ -39,17 +40,29 @@ def list_(
         show_table(found, _COLUMNS, as_json=as_json, spare=("batch_id", "line_no"))
 
 
-@message.command(epilog="Example: modemctl message explain 4711")
+@message.command(epilog="Example: modemctl message explain 4711 --lang zh")
 @click.argument("message_id", type=int)
+@click.option(
+    "--lang", type=click.Choice(["zh", "en"]), default="en", show_default=True, help="Its language."
+)
 @as_json_option
 @click.pass_obj
-def explain(connection: Connection, message_id: int, *, as_json: bool) -> None:
-    """A message's whole story: approvals, cards, tries, answers, reports."""
+def explain(connection: Connection, message_id: int, *, lang: str, as_json: bool) -> None:
+    """A message's whole story: approvals, cards, tries, answers, reports.
+
+    With --lang zh in Chinese; names, ids and what people wrote stay. --json is English.
+    """
     with connection.client() as client:
         found = client.get(f"/v1/messages/{message_id}/explain")
     if as_json:
         show_json(found)
-        return
+    elif lang == "zh":
+        _tell_in_chinese(found)
+    else:
+        _tell(found)
+
+
+def _tell(found: Record) -> None:
     about = found.get("message")
     if isinstance(about, dict):
         show_record({name: about[name] for name in _COLUMNS if name in about}, as_json=False)
@@ -58,6 +71,33 @@ def explain(connection: Connection, message_id: int, *, as_json: bool) -> None:
     if cards := records(found.get("cards")):
         click.echo("\nCards that may serve it, and why they do not take it now:\n")
         show_table(cards, ("iccid", "why_not"), as_json=False)
+
+
+def _tell_in_chinese(found: Record) -> None:
+    """The same story, by the table of `explain_words`."""
+    about = found.get("message")
+    if isinstance(about, dict):
+        state = STATES.get(str(about.get("state")), str(about.get("state")))
+        known = {name: about[name] for name in _COLUMNS if name in about} | {"state": state}
+        show_record({HEADINGS[name]: value for name, value in known.items()}, as_json=False)
+    click.echo(printable(f"\n{in_chinese(str(found.get('summary')))}。\n"))
+    moments = records(found.get("moments"))
+    told = [{**one, "what": in_chinese(str(one.get("what")))} for one in moments]
+    _table_in_chinese(told, _MOMENT_COLUMNS, spare=("actor",))
+    if cards := records(found.get("cards")):
+        click.echo(f"\n{CARDS}\n")
+        reasons = [{**one, "why_not": in_chinese(str(one.get("why_not") or FREE))} for one in cards]
+        _table_in_chinese(reasons, ("iccid", "why_not"))
+
+
+def _table_in_chinese(
+    found: list[Record], columns: tuple[str, ...], spare: tuple[str, ...] = ()
+) -> None:
+    named: list[Record] = [{HEADINGS[name]: one.get(name) for name in columns} for one in found]
+    show_table(
+        named, [HEADINGS[name] for name in columns], as_json=False,
+        spare=[HEADINGS[name] for name in spare],
+    )  # fmt: skip
 
 
 @click.group()

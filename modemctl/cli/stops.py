@@ -43,10 +43,13 @@ def stop(connection: Connection, kind: str, target: str, reason: str, *, as_json
             found = client.get(f"/v1/stops/{in_path(text_of(placed, 'stop_id'))}")
         except ApiProblem as error:  # it stands, whatever became of the look at its reach
             found = {"stop": placed, "reach": str(error.problem.get("detail"))}
+        is_moot = kind == StopKind.BATCH and not _stands(client, placed)
     if as_json:
         show_json(found)
-    else:
-        _tell(found)
+        return
+    _tell(found)
+    if is_moot:
+        click.echo("the batch is over: nothing was left to stop; this is what it had reached")
 
 
 @click.command(epilog="Example: modemctl resume fleet --reason 'the batch was cancelled'")
@@ -108,6 +111,11 @@ def reach(connection: Connection, stop_id: str, out: Path) -> None:
     with connection.client() as client:
         client.save(f"/v1/stops/{in_path(stop_id)}/reach.csv", out)
     click.echo(f"written: {out}")
+
+
+def _stands(client: Client, placed: Record) -> bool:
+    """Whether the stop holds anything: that of a batch which is over does not."""
+    return any(one.get("stop_id") == placed.get("stop_id") for one in client.pages("/v1/stops"))
 
 
 def _standing(client: Client, kind: str, target: str) -> str:

@@ -322,6 +322,10 @@ async def test_results_and_messages_are_listed_and_explained(
     listed = await site.good("wu", "message", "list", "--number", "13800000001")
     assert batch_id in listed
     story = await site.good("wu", "message", "explain", message_id)
+    chinese = await site.good("wu", "message", "explain", message_id, "--lang", "zh")
+    assert "在批次 " in chinese
+    assert "等待中，所属批次待复核。" in chinese
+    assert "submitted" not in chinese
     assert "It waits; its batch is checked." in story
     assert "submitted in batch" in story
     assert "no such message" in await site.refused("wu", "message", "explain", "999999")
