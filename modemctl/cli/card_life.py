@@ -161,7 +161,9 @@ def carrier_report(
     body: dict[str, Json] = {"reference": reference}
     if at is not None:
         body["at"] = at
-    _step(connection, iccid, "carrier-report", body, as_json=as_json)
+    with connection.client() as client:
+        done = client.post(f"/v1/sims/{in_path(iccid)}/carrier-report", body)
+    show_done(done, f"noted: the carrier was told of card {iccid}", as_json=as_json)
 
 
 @click.command(epilog="Example: modemctl sims history 89860012345678901234")

@@ -177,6 +177,23 @@ def next_command(state: CardState) -> str:
     return _COMMANDS.get(state, "modemctl sims history ICCID tells what it went through")
 
 
+def following_command(state: CardState) -> str:
+    """What to type next about a card that is in a state."""
+    return _FOLLOWING.get(state, "modemctl sims history ICCID tells what it went through")
+
+
+_FOLLOWING: Final[Mapping[CardState, str]] = {
+    CardState.REQUESTED: "first: modemctl sims review ICCID",
+    CardState.REVIEWED: "first: modemctl sims approve ICCID",
+    CardState.APPROVED: "first: modemctl sims provision ICCID",
+    CardState.PROVISIONED: "modemctl sims issue ICCID",
+    CardState.SUSPENDED_LOSS: "modemctl sims release ICCID",
+    CardState.SUSPENDED_ARREARS: "modemctl sims release ICCID",
+    CardState.SUSPENDED_PENALTY: "modemctl sims release ICCID",
+    CardState.RETURNED: "modemctl sims request ICCID",
+    CardState.LOST: "a new card in its place: modemctl sims request NEW --replaces ICCID",
+    CardState.DAMAGED: "a new card in its place: modemctl sims request NEW --replaces ICCID",
+}
 _AFTER: Final[Mapping[Step, CardState]] = {
     Step.REVIEWED: CardState.REVIEWED,
     Step.APPROVED: CardState.APPROVED,

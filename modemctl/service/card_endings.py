@@ -20,6 +20,7 @@ from modemctl.service import dual
 from modemctl.service.card_acts import (
     approval_of,
     change_card,
+    following_command,
     move_card,
     next_command,
     note,
@@ -97,7 +98,8 @@ class Endings:
         def act(tx: Tx, card: Card) -> None:
             if card.state not in SUSPENDED:
                 rule = f"a card that is {card.state} is not suspended"
-                raise Conflict(rule, field=_STATE, policy="SIM-02")
+                cure = following_command(card.state)
+                raise Conflict(rule, field=_STATE, policy="SIM-02", cure=cure)
             facts: dict[str, Json] = approval_of(tx, card)
             if is_bound(card.state, card.suspended_until, tx.now):
                 kind = DualKind.SUSPENSION_RELEASE

@@ -21,8 +21,8 @@ from modemctl.policy.numbers import NumberRules
 from modemctl.service.card_acts import (
     approval_of,
     change_card,
+    following_command,
     move_card,
-    next_command,
     note,
     required,
     write_cards,
@@ -186,7 +186,9 @@ class Custody:
         def act(tx: Tx, card: Card) -> None:
             if card.state is not CardState.PROVISIONED:
                 rule = f"a card that is {card.state} is not handed out"
-                raise Conflict(rule, field=_STATE, policy="SIM-02", cure=next_command(card.state))
+                raise Conflict(
+                    rule, field=_STATE, policy="SIM-02", cure=following_command(card.state)
+                )
             _require_complete(card)
             move_card(tx, who, card, Step.ISSUED, why=why, facts=approval_of(tx, card))
 

@@ -170,7 +170,9 @@ def wanted_of(
     }
     named = [kind for kind, value in kinds.items() if value is not None]
     if len(named) != 1:
-        raise InvalidRequest("names exactly one: card, number, batch or period", field="kind")
+        rule = "names exactly one: card, number, batch or period"
+        cure = "--card ICCID, --number NUMBER, --batch ID, or --since with --until"
+        raise InvalidRequest(rule, field="kind", cure=cure)
     if named[0] is HoldKind.PERIOD and (since is None or until is None or until < since):
         raise InvalidRequest("a period has a beginning and a later end", field="until")
     if number is not None:

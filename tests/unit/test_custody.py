@@ -373,3 +373,23 @@ async def test_requests_that_wait_too_long_are_told(bench, desk):
     bench.clock.advance(DAY)
     assert await waiting(overdue=True) == [(OLD, "approved", 5), (NEW, "reviewed", 5)]
     assert (await desk.clients["stranger"].get("/v1/sim-requests")).json() == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "cure"),
+    [
+        ([], "modemctl sims review ICCID"),
+        ([("sun", "review")], "modemctl sims approve ICCID"),
+        ([("sun", "review"), ("head", "approve")], "modemctl sims provision ICCID"),
+    ],
+)
+async def test_who_issues_too_early_is_told_the_step_that_is_due(tmp_path, steps, cure):
+    async with open_api(tmp_path) as bench, AsyncExitStack() as stack:
+        desk = await open_desk(bench, stack)
+        assert (await desk.request("anna", NEW)).status_code == 201
+        for name, step in steps:
+            await desk.must(name, NEW, step)
+        refused = await desk.do("sun", NEW, "issue")
+        released = await desk.do("sun", NEW, "release")
+    assert (refused.status_code, refused.json()["cure"]) == (409, f"first: {cure}")
+    assert released.json()["cure"] == f"first: {cure}"
