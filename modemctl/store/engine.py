@@ -19,7 +19,6 @@ from sqlalchemy import (
     inspect,
     make_url,
 )
-from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError, NoResultFound, StatementError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -134,35 +133,33 @@ def read_leniently(conn: Connection, error: BaseException) -> None:
         setattr(opened, "text_factory", _lenient_text)  # noqa: B010 - SQLite's own
 
 
-@contextmanager
-def driver(conn: Connection, text: str) -> Iterator[DBAPICursor]:
-    """The driver's own cursor, for a statement whose way through SQLAlchemy costs too much.
+def driver_error(conn: Connection) -> type[Exception]:
+    """What the driver raises."""
+    assert conn.dialect.dbapi is not None
+    return conn.dialect.dbapi.Error
 
-    Raises:
-        SQLAlchemyError: as if SQLAlchemy had run it.
-    """
-    dbapi = conn.dialect.dbapi
-    assert dbapi is not None
-    cursor = conn.connection.cursor()
-    try:
-        yield cursor
-    except dbapi.Error as error:
-        read_leniently(conn, error)
-        raise DBAPIError.instance(
-            text, None, error, dbapi.Error, hide_parameters=True, dialect=conn.dialect
-        ) from error
-    finally:
-        cursor.close()
+
+def told(conn: Connection, text: str, error: Exception) -> BaseException:
+    """An error of the driver as SQLAlchemy tells it: of its kind, without the values."""
+    read_leniently(conn, error)
+    return DBAPIError.instance(
+        text, None, error, driver_error(conn), hide_parameters=True, dialect=conn.dialect
+    )
 
 
 def command(conn: Connection, text: str) -> None:
-    """Run a statement that takes and gives nothing.
+    """Run a statement that takes and gives nothing, on the driver's own cursor.
 
     Raises:
         SQLAlchemyError: the database refused.
     """
-    with driver(conn, text) as cursor:
+    cursor = conn.connection.cursor()
+    try:
         cursor.execute(text)
+    except driver_error(conn) as error:
+        raise told(conn, text, error) from error
+    finally:
+        cursor.close()
 
 
 def is_busy(error: DBAPIError) -> bool:

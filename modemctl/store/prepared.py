@@ -9,9 +9,9 @@ rest is as anywhere: same connection, same transaction, same types, same errors.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Final, TypeAlias
 
 from sqlalchemy import Connection, Dialect, Insert, Row, RowMapping, Table, Update, insert
@@ -22,7 +22,7 @@ from sqlalchemy.sql.dml import Delete
 from sqlalchemy.sql.elements import BindParameter, TextClause
 from sqlalchemy.sql.selectable import SelectBase
 
-from modemctl.store.engine import driver
+from modemctl.store.engine import driver_error, told
 
 AnyRow: TypeAlias = Row[tuple[object, ...]]
 Facts: TypeAlias = Mapping[str, object]
@@ -30,6 +30,9 @@ Facts: TypeAlias = Mapping[str, object]
 Statement: TypeAlias = SelectBase | Update | Delete | Insert | TextClause
 
 _Process: TypeAlias = Callable[[object], object]
+_Slot: TypeAlias = tuple[str | None, object, _Process | None]
+"""One value that a statement takes: its name among the facts, or its own; what makes a cell."""
+
 _NONE: Final[Facts] = {}
 
 
@@ -42,18 +45,17 @@ class Prepared:
 
     def rows(self, conn: Connection, facts: Facts = _NONE) -> Sequence[AnyRow]:
         """All rows."""
-        found: list[AnyRow] = []
         all_cells = self.cells(conn, facts)
         plan = self._plans[conn.dialect.name]
         make, reads = plan.make_row, plan.reads
+        if not reads:
+            return [make(cells) for cells in all_cells]
+        found: list[AnyRow] = []
         for cells in all_cells:
-            if reads:
-                values = list(cells)
-                for place, read in reads:
-                    values[place] = read(values[place])
-                found.append(make(values))
-            else:
-                found.append(make(cells))
+            values = list(cells)
+            for place, read in reads:
+                values[place] = read(values[place])
+            found.append(make(values))
         return found
 
     def mappings(self, conn: Connection, facts: Facts = _NONE) -> Sequence[RowMapping]:
@@ -72,9 +74,14 @@ class Prepared:
     def cells(self, conn: Connection, facts: Facts = _NONE) -> Sequence[tuple[object, ...]]:
         """All rows as the database has them: times in milliseconds, nothing turned into ours."""
         text, values = self.spelled(conn.dialect, facts)
-        with driver(conn, text) as cursor:
+        cursor = conn.connection.cursor()
+        try:
             cursor.execute(text, values)
             return cursor.fetchall()
+        except driver_error(conn) as error:
+            raise told(conn, text, error) from error
+        finally:
+            cursor.close()
 
     def spelled(self, dialect: Dialect, facts: Facts = _NONE) -> tuple[str, Sequence[object]]:
         """What a database of this kind is asked: the text, and the values for its marks."""
@@ -107,33 +114,19 @@ class Change:
         if plan is None:
             plan = _Plan(self._statement, conn.dialect, self._columns)
             self._plans[conn.dialect.name] = plan
-        text, first = plan.bind(rows[0])
-        bound = [first, *(plan.bind(row)[1] for row in rows[1:])]
-        with driver(conn, text) as cursor:
-            cursor.executemany(text, bound)
-            return cursor.rowcount
+        cursor = conn.connection.cursor()
+        try:
+            cursor.executemany(plan.text, [plan.cells(row) for row in rows])
+            n: int = cursor.rowcount
+        except driver_error(conn) as error:
+            raise told(conn, plan.text, error) from error
+        else:
+            return n
+        finally:
+            cursor.close()
 
 
 # ---------------------------------------------------------------- how it is made
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Slot:
-    """One value that a statement takes: by name from the facts, or its own."""
-
-    name: str
-    is_list: bool
-    has_own: bool
-    own: object
-    process: _Process | None
-
-    def value(self, facts: Facts) -> object:
-        """The cell for these facts; of a list one each."""
-        found = facts.get(self.name, self.own) if self.has_own else facts[self.name]
-        if not self.is_list:
-            return found if self.process is None else self.process(found)
-        assert isinstance(found, list | tuple), "what stands for a list is one"
-        return found if self.process is None else [self.process(one) for one in found]
 
 
 class _Plan:
@@ -152,6 +145,7 @@ class _Plan:
         binds = [compiled.binds[name] for name in compiled.positiontup]
         self._slots: Final = [_slot(one, dialect) for one in binds]
         self._empties: Final = [_empty(one, dialect) for one in binds if one.expanding]
+        self.text: Final = compiled.string  # whole where there is no list
         self._texts: dict[tuple[int, ...], str] = {}
         shown = list(statement.selected_columns) if isinstance(statement, SelectBase) else []
         self.make_row: Final = result_tuple(
@@ -162,19 +156,28 @@ class _Plan:
         )
         self.reads: Final = [(n, read) for n, read in enumerate(readers) if read is not None]
 
+    def cells(self, facts: Facts) -> list[object]:
+        """A cell for each mark; a list is one still."""
+        return [
+            own if name is None else facts[name] if process is None else process(facts[name])
+            for name, own, process in self._slots
+        ]
+
     def bind(self, facts: Facts) -> tuple[str, list[object]]:
         """The text and its values in their order."""
+        found = self.cells(facts)
+        if not self._empties:
+            return self.text, found
         values: list[object] = []
         sizes: list[int] = []
-        for slot in self._slots:
-            found = slot.value(facts)
-            if isinstance(found, list | tuple):
-                n = _size(len(found))
-                values += found
-                values += [found[-1]] * (n - len(found)) if found else []
+        for one in found:
+            if isinstance(one, list | tuple):
+                n = _size(len(one))
+                values += one
+                values += [one[-1]] * (n - len(one)) if one else []
                 sizes.append(n)
             else:
-                values.append(found)
+                values.append(one)
         return self._text(tuple(sizes)), values
 
     def _text(self, sizes: tuple[int, ...]) -> str:
@@ -190,16 +193,18 @@ class _Plan:
 
 
 def _slot(bind: BindParameter[object], dialect: Dialect) -> _Slot:
+    process = bind.type.dialect_impl(dialect).bind_processor(dialect)
+    if process is not None and bind.expanding:
+        process = partial(_each, process)
+    if bind.required:
+        return bind.key, None, process
     own = bind.effective_value
-    if isinstance(own, list | tuple):
-        own = [_plain(one) for one in own]
-    return _Slot(
-        name=bind.key,
-        is_list=bind.expanding,
-        has_own=not bind.required,
-        own=_plain(own),
-        process=bind.type.dialect_impl(dialect).bind_processor(dialect),
-    )
+    own = [_plain(one) for one in own] if isinstance(own, list | tuple) else _plain(own)
+    return None, own if process is None else process(own), None
+
+
+def _each(process: _Process, values: Iterable[object]) -> list[object]:
+    return [process(one) for one in values]
 
 
 def _plain(value: object) -> object:
