@@ -69,8 +69,14 @@ class Port(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the kernel in one write; silently nothing once the port is lost."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._device is not None and not transport.get_write_buffer_size():
+            # At once, as a socket's transport does: the serial one waits a turn of the loop.
+            data = data[self._device.write(data) :]
+        if data:
+            transport.write(data)
 
     async def close(self, *, timeout: float = CLOSE_TIMEOUT) -> bool:
         """Close; idempotent. False if the kernel had not let go after `timeout` seconds."""
