@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 from modemctl.errors import StoreError
@@ -11,6 +12,7 @@ from modemctl.model import BatchId, Topic
 from modemctl.store import Store, Tx, count_purge, nodes, sweeps
 from modemctl.store.engine import UNREADABLE
 from modemctl.store.segments import SendingRules
+from modemctl.store.tallies import Tally
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +28,8 @@ class Sweeper:
     def __init__(self, store: Store, rules: SendingRules) -> None:
         self._store = store
         self._rules = rules
-        self._progress: dict[BatchId, dict[str, int]] = {}
+        self._progress: Mapping[BatchId, Mapping[str, int]] = {}
+        self._tally = Tally()
         self._beat_at = 0.0
         self._tidy_at = 0.0
 
@@ -69,7 +72,7 @@ class Sweeper:
 
     async def _tell_progress(self) -> None:
         """An event for each running batch that moved since the last look."""
-        counts = await self._store.read(sweeps.progress)
+        counts = await self._store.read(self._tally.look)
         moved = {one: states for one, states in counts.items() if self._progress.get(one) != states}
         self._progress = counts
         if moved:

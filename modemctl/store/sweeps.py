@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -12,7 +12,6 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     and_,
-    func,
     select,
     update,
 )
@@ -195,21 +194,7 @@ def _close_doubts(tx: Tx, rules: SendingRules) -> int:
     return len(rows)
 
 
-def progress(conn: Connection) -> dict[BatchId, dict[str, int]]:
-    """Segments by state of every running batch."""
-    rows = conn.execute(
-        select(segment.c.batch_id, segment.c.state, func.count())
-        .join(batch, batch.c.batch_id == segment.c.batch_id)
-        .where(batch.c.state == BatchState.RUNNING)
-        .group_by(segment.c.batch_id, segment.c.state)
-    )
-    counts: dict[BatchId, dict[str, int]] = {}
-    for batch_id, state, n in rows:
-        counts.setdefault(BatchId(batch_id), {})[state] = n
-    return counts
-
-
-def note_progress(tx: Tx, counts: dict[BatchId, dict[str, int]]) -> None:
+def note_progress(tx: Tx, counts: Mapping[BatchId, Mapping[str, int]]) -> None:
     """An event for each batch that moved."""
     for batch_id, states in counts.items():
         tx.event(EventKind.BATCH, batch_id, {"state": BatchState.RUNNING.value, "segments": states})
