@@ -77,6 +77,10 @@ class _Waiting:
     was_served: bool = False  # found nothing: joins no set before its time
     is_limited: bool = False  # waits for its own limits: new work does not help it
 
+    def may_join(self, now: float) -> bool:
+        """Whether one that only polls may do so with others: a bank at rest polls as one."""
+        return not self.is_limited and self.not_before <= now + _SLOW_POLL / 2
+
 
 class Dispatcher:
     """One for the bank; `run` is its task."""
@@ -143,7 +147,9 @@ class Dispatcher:
         if not any(one.not_before <= now for one in self._waiting.values()):
             return []
         return [
-            one for one in self._waiting.values() if one.not_before <= now or not one.was_served
+            one
+            for one in self._waiting.values()
+            if one.not_before <= now or not one.was_served or one.may_join(now)
         ]
 
     async def _listen(self) -> None:

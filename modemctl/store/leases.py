@@ -87,7 +87,10 @@ def lease(tx: Tx, requests: Sequence[LeaseRequest]) -> Sequence[LeaseResult]:
     if (shut := why_shut(tx, requests[0].rules)) is not None:
         stand_still(tx, shut)
         return [Nothing()] * len(requests)
-    round_ = _Round(tx, requests, requests[0].rules)
+    stops = standing(tx.conn, tx.vault, requests[0].rules.stops)
+    if not (queues := _running(tx, requests[0].rules, stops, None)):
+        return [Nothing()] * len(requests)  # a bank at rest asks every few seconds
+    round_ = _Round(tx, requests, stops, queues)
     results = {id(request): round_.serve(request) for request in round_.in_order(requests)}
     round_.save()
     return [results[id(request)] for request in requests]
@@ -95,7 +98,9 @@ def lease(tx: Tx, requests: Sequence[LeaseRequest]) -> Sequence[LeaseResult]:
 
 def probe(tx: Tx, requests: Sequence[LeaseRequest], batch_id: str) -> None:
     """Do all of `lease` for one batch but write; raises `UNREADABLE` where a row of it is odd."""
-    round_ = _Round(tx, requests, requests[0].rules, only=batch_id)
+    stops = standing(tx.conn, tx.vault, requests[0].rules.stops)
+    queues = _running(tx, requests[0].rules, stops, batch_id)
+    round_ = _Round(tx, requests, stops, queues)
     for request in requests:
         round_.serve(request)
 
@@ -139,18 +144,13 @@ class _Round:
     """Picks for all cards of one set, then writes all picks with a few statements."""
 
     def __init__(
-        self,
-        tx: Tx,
-        requests: Sequence[LeaseRequest],
-        rules: SendingRules,
-        *,
-        only: str | None = None,
+        self, tx: Tx, requests: Sequence[LeaseRequest], stops: Standing, queues: Sequence[_Queue]
     ) -> None:
+        rules = requests[0].rules
         self._tx, self._rules, self._book = tx, rules, Book(tx, rules.quota)
         self._iccids = [request.iccid for request in requests]
         self._cards = read_cards(tx, self._iccids, rules)
-        self._stops = standing(tx.conn, tx.vault, rules.stops)
-        queues = _running(tx, rules, self._stops, only)
+        self._stops = stops
         self._card_scopes = {
             card.iccid: rules.quota.scopes(card.bearer(None, None, None))
             for card in self._cards.values()

@@ -73,3 +73,20 @@ async def test_who_withdraws_late_takes_nothing_from_who_asks_there_now(tmp_path
             dispatcher.withdraw(bay_of(CARDS[0]), lambda _: None)
             await b.batch(1)
             await until(lambda: len(jobs) == 1)
+
+
+async def test_a_bank_at_rest_polls_as_one(tmp_path):
+    """Cards that found nothing at different moments ask together, but for those limits keep."""
+    async with bench(tmp_path) as b:
+        encoding = EncodingRules(validity=timedelta(hours=1), wants_reports=False)
+        dispatcher = Dispatcher(b.store, b.rules, encoding, Telemetry(version="test"))
+        now = asyncio.get_running_loop().time()
+        for card, (wait, is_limited) in zip(
+            CARDS, [(0.0, False), (2.0, False), (2.0, True), (4.0, False)], strict=False
+        ):
+            dispatcher.ask(bay_of(card), card, lambda job: None)
+            waiting = dispatcher._waiting[bay_of(card)]
+            waiting.not_before, waiting.was_served = now + wait, True
+            waiting.is_limited = is_limited
+        assert dispatcher._due(now - 1.0) == []
+        assert [one.iccid for one in dispatcher._due(now)] == [CARDS[0], CARDS[1]]

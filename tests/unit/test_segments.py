@@ -19,6 +19,7 @@ from modemctl.store.submits import Cleared, NotYet, Withdrawn
 from modemctl.store.tables import event, message, opt_out, segment, segment_journal
 from tests.support.approved import SALES, numbers
 from tests.support.benches import CARDS, bay_of, bench
+from tests.support.statements import statements
 
 NO = NotSent(code="cms:38", title="network out of order", action="back", blame="network")
 OTHER = NotSent(code="cms:8", title="barred", action="other", blame="sim")
@@ -509,3 +510,15 @@ async def test_the_queue_is_read_through_its_indexes(tmp_path):
         assert "ix_segment_queue" in fresh
         assert "TEMP B-TREE" not in fresh
         assert "ix_segment_open" in held_plan
+
+
+async def test_where_nothing_runs_no_card_is_read(tmp_path):
+    """Every few seconds each card of a bank at rest asks."""
+    async with bench(tmp_path) as b:
+        with statements(b.store) as run:
+            assert await b.lease(*CARDS[:3]) == [Nothing()] * 3
+        assert not [one for one in run if "FROM sim" in one or "FROM quota" in one]
+        await b.batch(1)
+        with statements(b.store) as run:
+            assert isinstance((await b.lease(CARDS[0]))[0], Leased)
+        assert [one for one in run if "FROM sim" in one]
