@@ -410,6 +410,28 @@ async def test_full_output_takes_nothing_more(device: Pty) -> None:
     await serial_port.released.wait()
 
 
+async def test_bytes_leave_in_the_turn_in_which_they_are_written(device: Pty) -> None:
+    os.set_blocking(device.master, False)
+    async with opened(device.path) as (port, _):
+        port.write(b"AT\r")
+        assert os.read(device.master, 100) == b"AT\r"  # no turn of the loop between
+
+
+async def test_what_the_kernel_does_not_take_at_once_follows_in_order(device: Pty) -> None:
+    os.set_blocking(device.master, False)
+    sent = b"".join(b"%06d" % n for n in range(20_000))
+    found = b""
+    async with opened(device.path) as (port, _), asyncio.timeout(30):
+        for at in range(0, len(sent), 60):
+            port.write(sent[at : at + 60])
+        while len(found) < len(sent):
+            try:
+                found += os.read(device.master, 65_536)
+            except BlockingIOError:
+                await asyncio.sleep(0)
+    assert found == sent
+
+
 async def test_address_without_any_peer_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(port_module.socket, "getaddrinfo", lambda *args, **more: [])
     with pytest.raises(PortGone, match="no address"):
