@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from modemctl.errors import InvalidRequest
 from modemctl.policy.papers import (
     Block,
     Boxes,
@@ -25,9 +24,13 @@ from modemctl.policy.papers import (
     TableHead,
     clean,
 )
+from modemctl.service.paper_words import Words
 
 MAX_ROWS: Final = 3_000
-"""Of all tables of a PDF together: pages are kept in memory (some 150 KB a row of 8 columns)."""
+"""Of all tables of a PDF together: pages are kept in memory (some 150 KB a row of 8 columns).
+
+What is behind them is in the digest, and the paper says that it is not printed.
+"""
 _FONTS: Final = Path(__file__).parent / "fonts"
 _TEMPLATE: Final = Path(__file__).parent / "paper_pages.typ"
 _WIDE: Final = 92  # characters that an upright page has room for
@@ -53,18 +56,9 @@ class Pages:
         self._width = 0
 
     def add(self, block: Block) -> None:
-        """The next block.
-
-        Raises:
-            InvalidRequest: more rows than a PDF holds.
-        """
+        """The next block; rows behind the 3,000th are counted, not printed."""
+        n_before = self._content.n_rows
         self._content.add(block)
-        if self._content.n_rows > MAX_ROWS:
-            raise InvalidRequest(
-                f"a PDF has at most {MAX_ROWS} rows",
-                field="format",
-                cure="ask for a workbook (xlsx), or for a shorter period",
-            )
         match block:
             case Cover():
                 self._cover = block
@@ -79,7 +73,7 @@ class Pages:
             case Rows():
                 self._rows += [
                     [_printed(one, column) for one, column in zip(row, self._columns, strict=True)]
-                    for row in block.rows
+                    for row in block.rows[: max(MAX_ROWS - n_before, 0)]
                 ]
 
     def close(self) -> tuple[str, int]:
@@ -119,6 +113,11 @@ class Pages:
         )
 
     def _data(self, cover: Cover, digest: str) -> dict[str, object]:
+        n_rows = self._content.n_rows
+        if n_rows > MAX_ROWS:
+            words = Words(cover.lang)
+            told = words("cut", n=f"{n_rows:,}", most=f"{MAX_ROWS:,}")
+            self._passages.insert(0, {"heading": words("cut_heading"), "lines": [[shown(told)]]})
         return {
             "title": shown(cover.title),
             "lang": cover.lang.value,

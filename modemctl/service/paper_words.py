@@ -32,6 +32,14 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "date_line": ("日期", "date"),
     "hidden": ("（已隐藏，{n} 字）", "(hidden: {n} characters)"),
     "none": ("无", "none"),
+    "cut_heading": ("未全部印出", "Not all of it is printed"),
+    "cut": (
+        "各表共 {n} 行，此处印出前 {most} 行；内容摘要涵盖全部。完整内容见工作簿（XLSX）："
+        "以 xlsx 格式再制作一份，或缩短期间。",
+        "The tables have {n} rows, of which the first {most} are printed here; the digest covers"
+        " all. The whole is in the workbook (XLSX): make the report again with format xlsx, or"
+        " for a shorter period.",
+    ),
     # titles
     "title_quarter": ("短信群发季度汇总表 {period}", "Bulk SMS, summary of {period}"),
     "title_batch": ("短信群发申请表", "Request for a bulk SMS"),

@@ -174,13 +174,17 @@ def test_markup_of_the_typesetter_in_a_text_is_only_text(tmp_path):
     assert word.replace(" ", "") in pdf_text(path).replace(" ", "")
 
 
-def test_a_pdf_with_too_many_rows_is_refused_with_the_cure(tmp_path):
-    blocks = report([("王", 1, 1)] * (MAX_ROWS + 1))
-    path = tmp_path / "report.pdf"
-    written = write(Writing(path=path, paper_format=PaperFormat.PDF), iter(blocks))
-    assert written.rule == f"a PDF has at most {MAX_ROWS} rows"
-    assert "xlsx" in written.cure
-    assert list(tmp_path.iterdir()) == []
+def test_a_pdf_says_what_it_does_not_print_and_names_the_workbook(tmp_path):
+    blocks = report([(f"r{n}x", n, 1) for n in range(MAX_ROWS + 70)])
+    path, written = put(tmp_path, blocks, PaperFormat.PDF)
+    text = pdf_text(path)
+    assert "各表共 3,070 行，此处印出前 3,000 行" in text
+    assert "XLSX" in text
+    assert written.n_rows == MAX_ROWS + 70
+    assert written.digest == digest_of(blocks), "it covers what is not printed, too"
+    assert "r2999x" in text
+    assert "r3000x" not in text
+    assert "r3069x" not in text
 
 
 def test_a_sealed_workbook_opens_with_its_passphrase_only(tmp_path):
