@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -26,16 +27,27 @@ _SENT: Final = (SegmentState.SENT, *_DELIVERED, SegmentState.UNDELIVERED)
 _FAILED: Final = (
     SegmentState.UNDELIVERED, SegmentState.REFUSED, SegmentState.EXPIRED, SegmentState.ABANDONED,
 )  # fmt: skip
-_SLICE: Final = 200
 _COUNTS: Final = ("messages", "removed", "segments", "sent", "delivered", "failed", "in_doubt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """Batches as a report lists them, and their numbers by category and department."""
+
+    rows: Sequence[tuple[Cell, ...]]
+    numbers: Mapping[tuple[str, str], Counter[str]]
+    last: tuple[datetime, str]
 
 
 async def quarter(store: Store, order: Order) -> AsyncIterator[Block]:
     """All batches that were submitted in a period: totals first, then each."""
-    lines = await _lines(store, order)
-    words = order.words
+    words, numbers, pages = order.words, dict[tuple[str, str], Counter[str]](), list[_Page]()
+    async for page in _pages(store, order):
+        for of, counted in page.numbers.items():
+            numbers.setdefault(of, Counter()).update(counted)
+        pages.append(page)
     yield order.cover("SMS-05")
-    yield Passage(heading=words("summary"), lines=((_in_words(order, lines),),))
+    yield Passage(heading=words("summary"), lines=((_in_words(order, numbers),),))
     yield order.boxes("box_manager", "box_general", "box_office")
     columns = (
         Column(heading=words("category"), width=14),
@@ -43,10 +55,10 @@ async def quarter(store: Store, order: Order) -> AsyncIterator[Block]:
         *_columns(order, "batches", *_COUNTS),
     )
     yield TableHead(name=words("summary"), heading=words("summary"), columns=columns)
-    yield Rows(rows=tuple(_totals(order, lines)))
+    yield Rows(rows=tuple(_totals(order, numbers)))
     yield TableHead(name=words("batches"), heading=words("batches"), columns=_batch_columns(order))
-    for at in range(0, len(lines), _SLICE):
-        yield Rows(rows=tuple(_row(order, line) for line in lines[at : at + _SLICE]))
+    for page in pages:
+        yield Rows(rows=tuple(page.rows))
 
 
 async def form(store: Store, order: Order) -> AsyncIterator[Block]:
@@ -92,41 +104,47 @@ async def form(store: Store, order: Order) -> AsyncIterator[Block]:
     )
 
 
-async def _lines(store: Store, order: Order) -> Sequence[BatchLine]:
-    """All of the period: some thousands in a quarter; their lists are not read."""
-    span, lines = order.span, list[BatchLine]()
+async def _pages(store: Store, order: Order) -> AsyncIterator[_Page]:
+    """All of the period, some thousands in a quarter; their lists are not read."""
     after: tuple[datetime, str] | None = None
-    while True:
-        page = await store.read(
-            partial(
-                figures.batches_between,
-                first=span.first,
-                end=span.end,
-                department=order.paper.department,
-                after=after,
-            )
-        )
-        if not page:
-            return lines
-        lines += page
-        after = (page[-1].created_at, page[-1].batch_id)
+    while page := await store.read(partial(_page, order=order, after=after)):
+        yield page
+        after = page.last
 
 
-def _in_words(order: Order, lines: Sequence[BatchLine]) -> str:
-    numbers = _sum(lines)
-    told = [f"{order.words('batches')} {len(lines)}"]
-    told += [f"{order.words(name)} {numbers[name]}" for name in _COUNTS]
-    return "　·　".join(told)
+def _page(conn: Connection, *, order: Order, after: tuple[datetime, str] | None) -> _Page | None:
+    """The next batches, turned into rows by the reader: that is no work for the loop."""
+    span = order.span
+    lines = figures.batches_between(
+        conn, span.first, span.end, department=order.paper.department, after=after
+    )
+    if not lines:
+        return None
+    numbers: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    rows: list[tuple[Cell, ...]] = []
+    for line in lines:
+        counted = _numbers(line)
+        numbers[line.category, line.department].update(counted, batches=1)
+        rows.append(_row(order, line, counted))
+    last = lines[-1]
+    return _Page(rows=rows, numbers=numbers, last=(last.created_at, last.batch_id))
 
 
-def _sum(lines: Sequence[BatchLine]) -> Mapping[str, int]:
+def _in_words(order: Order, numbers: Mapping[tuple[str, str], Counter[str]]) -> str:
+    whole = Counter[str]()
+    for counted in numbers.values():
+        whole.update(counted)
+    return "　·　".join(f"{order.words(name)} {whole[name]}" for name in ("batches", *_COUNTS))
+
+
+def _numbers(line: BatchLine) -> Mapping[str, int]:
     def of(states: Sequence[str]) -> int:
-        return sum(line.progress.get(state, 0) for line in lines for state in states)
+        return sum(line.progress.get(state, 0) for state in states)
 
     return {
-        "messages": sum(line.n_messages for line in lines),
-        "removed": sum(line.n_removed for line in lines),
-        "segments": sum(line.n_segments for line in lines),
+        "messages": line.n_messages,
+        "removed": line.n_removed,
+        "segments": line.n_segments,
         "sent": of(_SENT),
         "delivered": of(_DELIVERED),
         "failed": of(_FAILED),
@@ -134,16 +152,12 @@ def _sum(lines: Sequence[BatchLine]) -> Mapping[str, int]:
     }
 
 
-def _totals(order: Order, lines: Sequence[BatchLine]) -> Sequence[tuple[Cell, ...]]:
-    groups: defaultdict[tuple[str, str], list[BatchLine]] = defaultdict(list)
-    for line in lines:
-        groups[line.category, line.department].append(line)
-    rows: list[tuple[Cell, ...]] = []
-    for (category, department), members in sorted(groups.items()):
-        numbers = _sum(members)
+def _totals(
+    order: Order, numbers: Mapping[tuple[str, str], Counter[str]]
+) -> Iterator[tuple[Cell, ...]]:
+    for (category, department), counted in sorted(numbers.items()):
         name = order.words.of("category", category)
-        rows.append((name, department, len(members), *(numbers[one] for one in _COUNTS)))
-    return rows
+        yield name, department, *(counted[one] for one in ("batches", *_COUNTS))
 
 
 def _batch_columns(order: Order) -> tuple[Column, ...]:
@@ -159,8 +173,8 @@ def _batch_columns(order: Order) -> tuple[Column, ...]:
     return (*texts, *counts, digest)
 
 
-def _row(order: Order, line: BatchLine) -> tuple[Cell, ...]:
-    numbers, words = _sum([line]), order.words
+def _row(order: Order, line: BatchLine, numbers: Mapping[str, int]) -> tuple[Cell, ...]:
+    words = order.words
     text = line.template
     if order.paper.is_masked:
         text = words("hidden", n=len(text))
