@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
@@ -121,11 +121,20 @@ class Staffed:
 
 @contextmanager
 def open_staffed(
-    *, n_modems: int, latency: float, seed: int, patience: float = _PATIENCE
+    *,
+    n_modems: int,
+    latency: float,
+    seed: int,
+    patience: float = _PATIENCE,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Staffed]:
-    """A bank whose modems are all READY, with nothing to send."""
+    """A bank whose modems are all READY, with nothing to send; `settings` beside the usual ones."""
     with open_world(
-        n_modems=n_modems, latency=latency, seed=seed, keep=None, settings=SETTINGS
+        n_modems=n_modems,
+        latency=latency,
+        seed=seed,
+        keep=None,
+        settings={**SETTINGS, **(settings or {})},
     ) as world:
         people = cast.hire(world)
         n_cards = cast.write_card_list(world)

@@ -118,7 +118,7 @@ def _missed(row: Row) -> list[str]:
 
 
 def _measure(folder: Path, form: str, text: str, n_lines: int, n_modems: int) -> Row:
-    path = _write_list(folder, form, n_lines, has_variables=text == "variables")
+    path = write_list(folder, form, n_lines, has_variables=text == "variables")
     bare = _bare(folder, path)
     with open_staffed(n_modems=n_modems, latency=_LATENCY, seed=1, patience=_PATIENCE) as staffed:
         world = staffed.world
@@ -127,8 +127,8 @@ def _measure(folder: Path, form: str, text: str, n_lines: int, n_modems: int) ->
         wait_until(lambda: len({one.modem for one in ledger.read()}) == n_modems, what="sending")
         time.sleep(_BEFORE)
         before, begin, cpu = metrics(world), time.time(), cpu_seconds(world.daemon_pid)
-        with _watched(world.daemon_pid) as sizes:
-            batch_id = _submit(staffed, path, _TEXTS[text], n_lines)
+        with watched(world.daemon_pid) as sizes:
+            batch_id = submit_list(staffed, path, _TEXTS[text], n_lines)
         end, after = time.time(), metrics(world)
         cpu = cpu_seconds(world.daemon_pid) - cpu
         if not staffed.progress(running)["queued"]:
@@ -169,7 +169,7 @@ def _longest_pause(begin: float, moments: Sequence[float], end: float) -> float:
 # ---------------------------------------------------------------- what is measured
 
 
-def _submit(staffed: Staffed, path: Path, text: str, n_lines: int) -> str:
+def submit_list(staffed: Staffed, path: Path, text: str, n_lines: int) -> str:
     """Submit the list as a notice of the sales department; its id, when its preview is there."""
     request = {
         "batch_id": str(uuid.uuid4()),
@@ -214,7 +214,7 @@ def _first_sent(staffed: Staffed, batch_id: str, ledger: LedgerReader) -> float:
 
 
 @contextmanager
-def _watched(pid: int) -> Iterator[dict[str, float]]:
+def watched(pid: int) -> Iterator[dict[str, float]]:
     """How much a process grows at most within the block, and how large its largest child is."""
     sizes, first, stop = {"daemon": 0.0, "child": 0.0}, rss_mb(pid), threading.Event()
 
@@ -253,7 +253,7 @@ def _rss_or_none(pid: int) -> float:
 # ---------------------------------------------------------------- the list
 
 
-def _write_list(folder: Path, form: str, n_lines: int, *, has_variables: bool) -> Path:
+def write_list(folder: Path, form: str, n_lines: int, *, has_variables: bool) -> Path:
     """A list of different numbers in no order, as they come from a customer database."""
     numbers = (f"138{index * 7_368_787 % 100_000_000:08}" for index in range(n_lines))
     if form == "xlsx":
