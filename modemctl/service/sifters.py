@@ -18,7 +18,7 @@ from modemctl.service.judging import Judge, Judged, JudgeRules
 from modemctl.service.recipients import ListFormat, Reading, Recipient, Spooled
 
 _SHORT_OCTETS: Final = 256 * 1024  # of a text: starting a process takes longer
-_AHEAD: Final = 1 << 20  # octets that the child may be ahead of the database
+_AHEAD: Final = 1 << 18  # octets that the child may be ahead of the database
 _decoder: Final = msgspec.msgpack.Decoder(sifting.Frame)
 
 

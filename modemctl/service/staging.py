@@ -40,7 +40,7 @@ _MAX_FORCING: Final = 50  # enough to show a person what costs segments
 _BIDX_OCTETS: Final = 16
 _LINE_NO_OCTETS: Final = 4
 _CHUNK_OCTETS: Final = CHUNK_LINES * LEAF_OCTETS
-_MOST_GATHERED: Final = 1 << 19  # 10 MB
+_MOST_GATHERED: Final = 1 << 18  # 5 MB
 _INDEX_LINES: Final = 1_000  # a transaction: they are small and come in order
 
 

@@ -37,9 +37,9 @@ def create_engines(url: str, *, n_readers: int) -> tuple[Engine, Engine]:
     writer = create_engine(url, pool_size=1, max_overflow=0)
     reader = create_engine(url, pool_size=n_readers, max_overflow=0)
     if writer.dialect.name == "sqlite":
-        _tune_sqlite(writer, begin="BEGIN IMMEDIATE", query_only=False, cache_kib=16_000)
+        _tune_sqlite(writer, begin="BEGIN IMMEDIATE", query_only=False, cache_kib=8_000)
         # Each reader has a cache of its own; behind all of them is the system's.
-        _tune_sqlite(reader, begin="BEGIN", query_only=True, cache_kib=4_000)
+        _tune_sqlite(reader, begin="BEGIN", query_only=True, cache_kib=2_000)
     return writer, reader
 
 
