@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache, lru_cache
+from itertools import filterfalse
 from typing import Final, NoReturn
 
 from modemctl.sms.shift_tables import ESCAPE, LOCKING, SINGLE_SHIFT
@@ -62,7 +63,7 @@ def is_gsm7(text: str) -> bool:
 
 def forcing_characters(text: str) -> tuple[str, ...]:
     """The characters that keep `text` out of GSM 7-bit: distinct, in order of appearance."""
-    return tuple(dict.fromkeys(char for char in text if char not in _GSM7_CHARACTERS))
+    return tuple(filterfalse(_GSM7_CHARACTERS.__contains__, dict.fromkeys(text)))
 
 
 def n_septets(text: str) -> int:
