@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, Field
 from starlette.responses import StreamingResponse
@@ -15,7 +16,7 @@ from api.problems import problems
 from api.services import Of
 from api.streams import NDJSON
 from modemctl.service.audit_samples import LEAST, AuditSample, SampleAsk
-from modemctl.service.audits import AuditRecord, ChainReport
+from modemctl.service.audits import AuditRecord, ChainReport, CheckProgress
 from modemctl.service.pages import Page
 from modemctl.service.principal import Scope
 
@@ -68,6 +69,35 @@ async def list_audit(
 async def verify_audit(who: Who, of: Of) -> Sequence[ChainReport]:
     """Check chain, signatures, noted head and segment journal; whole where `faults` is empty."""
     return await of.audits.verify(who)
+
+
+@router.post(
+    "/audit/verify/follow",
+    response_class=StreamingResponse,
+    responses={200: {"description": "A line of `progress` for each page; the last one has the"
+                     " `reports`.", "content": {NDJSON: {}}},
+               **problems()},
+    openapi_extra=needs(Scope.AUDIT_READ),
+)  # fmt: skip
+async def follow_verification(who: Who, of: Of) -> StreamingResponse:
+    """The same, told while it goes on: a large site takes minutes."""
+    told = of.audits.follow(who)
+    first = await anext(told)  # so that a refusal is one
+    return StreamingResponse(_told(first, told), media_type=NDJSON)
+
+
+async def _told(
+    first: CheckProgress | Sequence[ChainReport],
+    others: AsyncGenerator[CheckProgress | Sequence[ChainReport], None],
+) -> AsyncIterator[bytes]:
+    yield _line(first)
+    async for one in others:
+        yield _line(one)
+
+
+def _line(told: CheckProgress | Sequence[ChainReport]) -> bytes:
+    name = "progress" if isinstance(told, CheckProgress) else "reports"
+    return msgspec.json.encode({name: told}) + b"\n"
 
 
 @router.post("/audit/sample", responses=problems(), openapi_extra=needs(Scope.AUDIT_READ))

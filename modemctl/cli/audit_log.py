@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import click
 
-from modemctl.cli.client import Connection, Json, Record, records
+from modemctl.cli.client import Client, Connection, Json, Record, records
 from modemctl.cli.errors import EXIT_REFUSED, Refusal
-from modemctl.cli.show import as_json_option, show_json, show_table
+from modemctl.cli.show import as_json_option, console, show_json, show_table
 from modemctl.cli.targets import NewPath
 
 if TYPE_CHECKING:
     from modemctl.config import Settings
 
 _COLUMNS: Final = ("seq", "at", "actor", "action", "subject", "details")
+_Tell: TypeAlias = Callable[[str, int, int], None]
+"""Takes what is verified, how many of it were, of about how many."""
+
 HEAD_FILE: Final = "audit.head"
 """Name of the file in the state folder that keeps the head of the chain outside the database."""
 
@@ -77,8 +81,8 @@ def verify(
 
         reports = list(_verify_offline(load(connection.config_path)))
     else:
-        with connection.client() as client:
-            reports = records(client.post("/v1/audit/verify").get("items"))
+        with connection.client() as client, _shown() as tell:
+            reports = list(_followed(client, tell))
     for report in reports:
         if as_json:
             show_json(report)
@@ -199,6 +203,31 @@ def _tell(report: Record) -> None:
         click.echo(f"  {fault}")
 
 
+@contextmanager
+def _shown() -> Iterator[_Tell]:
+    """How far a verification is, on stderr where somebody looks."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    screen = console(err=True)
+    columns = (TextColumn("verifying {task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def tell(stage: str, done: int, of: int) -> None:
+            bar.update(task, description=stage, completed=done, total=of)
+
+        yield tell
+
+
+def _followed(client: Client, tell: _Tell) -> Iterator[Record]:
+    """The reports; each page that was looked at is told."""
+    for line in client.lines("/v1/audit/verify/follow", method="POST"):
+        match line.get("progress"):
+            case {"stage": str(stage), "done": int(done), "of": int(of)}:
+                tell(stage, done, of)
+        yield from records(line.get("reports") or [])
+
+
 def _verify_offline(settings: Settings) -> Iterator[Record]:
     from modemctl.cli.local import require_database
     from modemctl.service.audits import verify_offline
@@ -206,7 +235,7 @@ def _verify_offline(settings: Settings) -> Iterator[Record]:
     from modemctl.store.lock import state_lock
 
     paths = settings.paths
-    with state_lock(paths.state_dir):
+    with state_lock(paths.state_dir), _shown() as tell:
         require_database(settings)
         reports = verify_offline(
             paths.database_url,
@@ -214,6 +243,7 @@ def _verify_offline(settings: Settings) -> Iterator[Record]:
             audit_public_key=load_audit_key(paths).public_octets(),
             head_file=paths.state_dir / HEAD_FILE,
             vault=load_vault(paths),
+            tell=lambda told: tell(told.stage, told.done, told.of),
         )
     for report in reports:
         shown: Record = {

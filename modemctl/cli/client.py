@@ -158,9 +158,9 @@ class Client:
             if not cursor:
                 return
 
-    def lines(self, path: str, **params: Param) -> Iterator[Record]:
+    def lines(self, path: str, *, method: str = "GET", **params: Param) -> Iterator[Record]:
         """A stream of JSON lines."""
-        with self._open(), self._http.stream("GET", path, params=_given(params)) as answer:
+        with self._open(), self._http.stream(method, path, params=_given(params)) as answer:
             if answer.is_error:
                 answer.read()
                 raise _problem(answer)

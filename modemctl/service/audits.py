@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Final
 from modemctl.audit import Entry, Head
 from modemctl.errors import ConfigError
 from modemctl.model import EventKind
-from modemctl.service.chain_check import ChainCheck, ChainReport
+from modemctl.service.chain_check import ChainCheck, ChainReport, CheckProgress
 from modemctl.service.pages import Page, decode_number, encode_cursor
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Store
@@ -25,7 +25,7 @@ from modemctl.store.engine import create_engines, readable
 from modemctl.store.keys import unlock
 from modemctl.vault import Vault
 
-__all__ = ["AuditRecord", "Audits", "ChainReport", "read_heads", "verify_offline"]
+__all__ = ["AuditRecord", "Audits", "ChainReport", "CheckProgress", "read_heads", "verify_offline"]
 
 _HEAD_CURE: Final = "run: modemctl audit verify; move the file away once the cut is explained"
 
@@ -100,16 +100,36 @@ class Audits:
         Raises:
             NotPermitted: without `audit:read`, or of one department only.
         """
+        reports: Sequence[ChainReport] = ()
+        async for told in self.follow(who):
+            if not isinstance(told, CheckProgress):
+                reports = told
+        return reports
+
+    async def follow(
+        self, who: Principal
+    ) -> AsyncGenerator[CheckProgress | Sequence[ChainReport], None]:
+        """`verify`, told page by page; the reports come last.
+
+        Raises:
+            NotPermitted: without `audit:read`, or of one department only.
+        """
         who.require(Scope.AUDIT_READ)
         who.require_all_departments()  # entries of all departments stand in one chain
-        reports = await self.check()
-        faults = sum(len(report.faults) for report in reports)
+        async for told in self._check(0.0):
+            if isinstance(told, CheckProgress):
+                yield told
+                continue
+            faults = sum(len(report.faults) for report in told)
+            await self._note_verified(who, faults)
+            yield told
+
+    async def _note_verified(self, who: Principal, faults: int) -> None:
         await self._store.write(
             lambda tx: tx.audit(
                 who.name, "audit.verify", "audit", {"faults": faults, "source": who.source}
             )
         )
-        return reports
 
     async def check(self, breath: float = 0.0) -> Sequence[ChainReport]:
         """`verify` by the daemon itself, `breath` seconds between two pages, without an entry.
@@ -118,6 +138,15 @@ class Audits:
             StoreError: the database cannot be read.
             ConfigError: the head file is damaged.
         """
+        reports: Sequence[ChainReport] = ()
+        async for told in self._check(breath):
+            if not isinstance(told, CheckProgress):
+                reports = told
+        return reports
+
+    async def _check(
+        self, breath: float
+    ) -> AsyncGenerator[CheckProgress | Sequence[ChainReport], None]:
         heads = await asyncio.to_thread(read_heads, self._head_file)
         nodes = await self._store.read(rows.list_nodes)
         node_id = self._store.node_id
@@ -127,8 +156,9 @@ class Audits:
         has_more = True
         while has_more:
             has_more = await self._store.read(check.step)
+            yield check.progress()
             await asyncio.sleep(breath)
-        return [check.report(), *_foreign(nodes, node_id)]
+        yield [check.report(), *_foreign(nodes, node_id)]
 
     async def note_head(self) -> bool:
         """Write this node's head to the log and to the state file; at start, each minute, at stop.
@@ -172,9 +202,15 @@ class Audits:
 
 
 def verify_offline(
-    url: str, *, node_id: str, audit_public_key: bytes, head_file: Path, vault: Vault
+    url: str,
+    *,
+    node_id: str,
+    audit_public_key: bytes,
+    head_file: Path,
+    vault: Vault,
+    tell: Callable[[CheckProgress], None] | None = None,
 ) -> Sequence[ChainReport]:
-    """`Audits.verify` without a daemon, for the command line.
+    """`Audits.verify` without a daemon, for the command line; `tell` is told after each page.
 
     Raises:
         ConfigError: the head file or the database is damaged.
@@ -190,7 +226,8 @@ def verify_offline(
                 node_id, key=audit_public_key, expected=heads.get(node_id), vault=vault
             )
             while check.step(conn):
-                pass
+                if tell is not None:
+                    tell(check.progress())
     finally:
         reader.dispose()
     return [check.report(), *_foreign(nodes, node_id)]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from modemctl.audit import Entry, Head, verify
-from modemctl.store import Connection, count_seal
+from modemctl.store import Connection, count_seal, segment_replay
 from modemctl.store import audits as rows
 from modemctl.store.engine import UNREADABLE
 from modemctl.store.moved import vouches
@@ -17,10 +18,27 @@ from modemctl.store.seals import broken_seals, named
 from modemctl.store.segment_replay import SegmentReplay
 from modemctl.vault import Vault, public_key
 
-__all__ = ["ChainCheck", "ChainReport"]
+__all__ = ["ChainCheck", "ChainReport", "CheckProgress", "Stage"]
 
 _PAGE: Final = 500
 _MAX_FAULTS: Final = 100  # a chain cut in the middle would name every entry behind
+
+
+class Stage(StrEnum):
+    """What is being verified."""
+
+    ENTRIES = "entries"
+    SEGMENTS = "segments"
+    ROWS = "rows"  # all else, in one snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckProgress:
+    """How far a verification is: how many of these were looked at, of about how many."""
+
+    stage: Stage
+    done: int
+    of: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +76,26 @@ class ChainCheck:
         self._faults: list[str] = []
         self._segments = SegmentReplay()
         self._stage: Callable[[Connection], bool] = self._read_entries
+        self._extent = (0, 0)  # the last entry, the last segment, when it began
+        self._is_last = False
 
     def step(self, conn: Connection) -> bool:
         """Check the next page; False after the last."""
+        if self._extent == (0, 0):
+            self._extent = (rows.last_entry(conn, self._node_id), segment_replay.last_id(conn))
+        self._is_last = self._stage == self._finish
         return self._stage(conn)
+
+    def progress(self) -> CheckProgress:
+        """How far it is."""
+        n_entries, n_segments = self._extent
+        if self._is_last:
+            return CheckProgress(stage=Stage.ROWS, done=1, of=1)
+        if self._stage == self._read_entries:
+            return CheckProgress(stage=Stage.ENTRIES, done=self._n_entries, of=n_entries)
+        if self._stage == self._read_segments:
+            return CheckProgress(stage=Stage.SEGMENTS, done=self._segments.at, of=n_segments)
+        return CheckProgress(stage=Stage.ROWS, done=0, of=1)
 
     def report(self) -> ChainReport:
         """What was found."""

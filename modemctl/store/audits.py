@@ -72,6 +72,12 @@ def _readable(conn: Connection, node_id: str, after: int, limit: int) -> Sequenc
         return None
 
 
+def last_entry(conn: Connection, node_id: str) -> int:
+    """The number of a chain's last entry; 0 where there is none."""
+    last = select(func.max(audit_entry.c.seq)).where(audit_entry.c.node_id == node_id)
+    return conn.scalar(last) or 0
+
+
 def has_entry(conn: Connection, *, node_id: str, seq: int, entry_hash: bytes) -> bool:
     """Whether a chain holds the entry of this number and hash."""
     columns = audit_entry.c

@@ -52,10 +52,10 @@ class _List:
 
 @dataclass(slots=True)
 class SegmentReplay:
-    """Goes through all segments, page by page; `n` have been looked at."""
+    """Goes through all segments, page by page; `n` have been looked at, up to number `at`."""
 
     n: int = 0
-    _at: int = 0
+    at: int = 0
     _lists: dict[str, _List] = field(default_factory=dict)
     _frozen: dict[str, bytes] | None = None
     _purged: Purged | None = None
@@ -66,24 +66,24 @@ class SegmentReplay:
             with readable_cells():
                 return self._step(conn, vault)
         except UNREADABLE:
-            return [f"segments behind {self._at}: a row holds what modemctl never wrote"], False
+            return [f"segments behind {self.at}: a row holds what modemctl never wrote"], False
 
     def _step(self, conn: Connection, vault: Vault) -> tuple[list[str], bool]:
         if self._frozen is None or self._purged is None:
             self._frozen = {row.batch_id: row.header for row in conn.execute(_FROZEN)}
             self._purged = read_purged(conn)
-        rows = conn.execute(_SEGMENTS, {"after": self._at, "n": _PAGE}).mappings().all()
+        rows = conn.execute(_SEGMENTS, {"after": self.at, "n": _PAGE}).mappings().all()
         is_last = len(rows) < _PAGE
-        last = _latest_id(conn) if is_last else rows[-1]["segment_id"]
+        last = last_id(conn) if is_last else rows[-1]["segment_id"]
         told = {
             row.segment_id: row.after
-            for row in conn.execute(_TOLD, {"after": self._at, "last": last})
+            for row in conn.execute(_TOLD, {"after": self.at, "last": last})
         }
         held = {row["segment_id"] for row in rows}
         if is_last or any(one not in held and one not in self._purged for one in told):
             self._purged = read_purged(conn)  # a purge may be under way
         faults = [*self._faults(rows, told), *self._line_faults(conn, vault, rows)]
-        self._at = max(last, self._at)
+        self.at = max(last, self.at)
         self.n += len(rows)
         if is_last:
             faults += self._short_lists()
@@ -210,7 +210,7 @@ def _chunk_hash(leaves: bytes) -> bytes:
     return chunk_hash(leaves)
 
 
-def _latest_id(conn: Connection) -> int:
+def last_id(conn: Connection) -> int:
     """The last segment that table or journal know."""
     known = (
         conn.scalar(select(func.max(segment.c.segment_id))),

@@ -1,6 +1,7 @@
 """Accounts, keys and authorities over HTTP."""
 
 import base64
+import json
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -135,6 +136,10 @@ async def test_an_auditor_reads_and_verifies_the_log(bench):
         assert page["items"][0]["actor"] == "root"
         assert page["next"] is not None
         (report,) = (await client.post("/v1/audit/verify")).json()
+        told = (await client.post("/v1/audit/verify/follow")).text.splitlines()
+        *progress, last = [json.loads(line) for line in told]
+        assert [one["progress"]["stage"] for one in progress] == ["segments", "rows", "rows"]
+        assert last["reports"][0]["faults"] == []
         assert report["faults"] == []
         assert report["n_entries"] == 4
 
