@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from modemctl.config import Settings
 from modemctl.config.settings import ListMode
 from modemctl.daemon import sending_rules
-from modemctl.errors import ConfigError, ModemctlError, PolicyRefused
+from modemctl.errors import ConfigError, PolicyRefused
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules, Job
 from modemctl.lifecycle import ModemState
 from modemctl.model import Bay, Iccid
@@ -42,7 +42,7 @@ from modemctl.store import (
     ties,
     wishes,
 )
-from modemctl.store.engine import _tune_sqlite
+from modemctl.store.engine import UNREADABLE, _tune_sqlite
 from modemctl.store.evidence import read_lines
 from modemctl.store.leases import Leased, LeaseRequest
 from modemctl.store.outcomes import Outcome, Took
@@ -262,7 +262,7 @@ class Site:
         if always or not faults:
             try:
                 left = tuple(self.send(conn))
-            except (ModemctlError, SQLAlchemyError, TypeError, ValueError, LookupError) as caught:
+            except (*UNREADABLE, SQLAlchemyError) as caught:
                 error = repr(caught)
         return Finding(left=left, faults=faults, error=error)
 
