@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     and_,
     delete,
+    exists,
     func,
     insert,
     select,
@@ -36,6 +37,7 @@ from modemctl.policy.records import RecordClass
 from modemctl.store import holds
 from modemctl.store.holds import Kept
 from modemctl.store.tables import (
+    audit_entry,
     batch,
     batch_removed,
     call,
@@ -165,7 +167,12 @@ def unfinished(conn: Connection, vault: Vault) -> Run | None:
     """
     statement = select(purge_run).where(purge_run.c.finished_at.is_(None))
     row = conn.execute(statement.order_by(purge_run.c.started_at).limit(1)).mappings().first()
-    return None if row is None else _run(vault, row)
+    if row is None:
+        return None
+    told = (audit_entry.c.action == "purge.end", audit_entry.c.subject == row["run_id"])
+    if conn.scalar(select(exists().where(*told))):
+        raise TamperedError("purge_run: it was over, and is open again")
+    return _run(vault, row)
 
 
 def find(conn: Connection, vault: Vault, *, limit: int = 100) -> Sequence[Run]:

@@ -51,6 +51,7 @@ from modemctl.store.tables import (
 
 _Row: TypeAlias = tuple[object, ...]
 
+_TAKEN_OUT: Final[_Row] = ("taken out and made anew",)
 _GARBAGE: Final[_Row] = ("cells that modemctl never wrote",)
 _UNTOLD: Final[_Row] = ()
 """What an entry leaves that does not say it: the row is not judged until a later one does."""
@@ -189,6 +190,10 @@ def _ms(at: datetime | None) -> int | None:
 
 
 def _tied(entry: _Entry) -> _Row:
+    """A bay learns another card only knowing the one before; else its row had been taken out."""
+    was = entry.before
+    if entry.action == "bay.learn" and was and was[0] != entry.details.get("before"):
+        return _TAKEN_OUT
     return entry.details["iccid"], entry.action == "bay.bind", entry.actor, entry.at
 
 
