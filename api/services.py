@@ -20,6 +20,7 @@ from modemctl.service.behaviour import Behaviour
 from modemctl.service.calls import Calls
 from modemctl.service.card_endings import Endings
 from modemctl.service.custody import Custody
+from modemctl.service.customers import Customers
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import Dual
 from modemctl.service.elevations import Elevations
@@ -71,6 +72,7 @@ class Services:
     messages: Messages
     doubts: Doubts
     opt_outs: OptOuts
+    customers: Customers
     modems: Modems
     admissions: Admissions
     sims: Sims

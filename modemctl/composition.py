@@ -18,6 +18,7 @@ from modemctl.service.batches import Batches
 from modemctl.service.calls import Calls
 from modemctl.service.card_endings import Endings
 from modemctl.service.custody import Custody
+from modemctl.service.customers import Customers
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import DualKind
 from modemctl.service.emergencies import EmergencyWatch
@@ -113,6 +114,12 @@ def make_services(
         messages=Messages(store, rules),
         doubts=Doubts(store, general_department=general),
         opt_outs=OptOuts(store, numbers),
+        customers=Customers(
+            store,
+            numbers=rules.numbers(half_width_only=True),
+            content=rules.content,
+            is_enforced=rules.asks_register,
+        ),
         modems=office.modems,
         admissions=office.admissions,
         sims=Sims(store, numbers=numbers, zone=zone),

@@ -39,6 +39,7 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "case": ("violations", "Violation cases: opened, investigated, appealed, reviewed."),
         "check-config": ("local", "Read the settings, report every mistake with its place."),
         "conformance": ("local", "Check what a modem can, cannot and does oddly."),
+        "customer": ("customers", "Registers of customers: whom notices may go to."),
         "db": ("local", "The database: create, upgrade, look."),
         "demo": ("demo_command", "Play the whole mission against a simulated bank."),
         "doctor": ("doctor_command", "Check what the daemon stands on, and name each cure."),

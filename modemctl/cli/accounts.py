@@ -74,7 +74,8 @@ def create(
     """Make an account.
 
     Roles: submitter, checker, approver, operator, maintainer, technician, card_requester,
-    sales, department_head, records, exporter, auditor, code_reader, monitor;
+    sales, department_head, records, customer_keeper, exporter, auditor, code_reader,
+    monitor;
     administrators: `account promote`.
     """
     body: dict[str, Json] = {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from modemctl.config.approvals import BUILT_IN_CHAINS, ApprovalsSettings
     from modemctl.config.behaviour import BehaviourSettings
-    from modemctl.config.content import ContentSettings
+    from modemctl.config.content import ContentSettings, CustomerRegister
     from modemctl.config.limits import CapSettings, LimitsSettings
     from modemctl.config.people import PeopleSettings
     from modemctl.config.reference import reference_markdown
@@ -46,6 +46,7 @@ _ELSEWHERE: Final = {
     "BehaviourSettings": "behaviour",
     "CapSettings": "limits",
     "ContentSettings": "content",
+    "CustomerRegister": "content",
     "ENV_RESERVED": "toml_file",
     "LimitsSettings": "limits",
     "PeopleSettings": "people",
@@ -79,6 +80,7 @@ __all__ = [
     "BehaviourSettings",
     "CapSettings",
     "ContentSettings",
+    "CustomerRegister",
     "HoursSettings",
     "LimitsSettings",
     "LockMode",

@@ -1,6 +1,7 @@
 """The settings of what texts may say (SMS-08)."""
 
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -9,6 +10,13 @@ from pydantic import Field, StringConstraints, field_validator
 from modemctl.config.slices import Slice
 
 _LINK: Final = re.compile(r"[^\s/?#@:]+\.[^\s/?#@:]+(/\S*)?")
+
+
+class CustomerRegister(StrEnum):
+    """Whether notices go to registered customers alone."""
+
+    OFF = "off"
+    ENFORCE = "enforce"
 
 
 class ContentSettings(Slice):
@@ -40,6 +48,12 @@ class ContentSettings(Slice):
     )
     same_text_hours: int = Field(
         default=24, ge=1, le=8_784, description="Hours in which the same text is counted."
+    )
+
+    customer_register: CustomerRegister = Field(
+        default=CustomerRegister.OFF,
+        description="`enforce`: a notice goes to the customers of its department alone, as "
+        "`modemctl customer import` registered them (SMS-02). `off`: no register is asked.",
     )
 
     @field_validator("lists")

@@ -40,6 +40,7 @@ class Rejection(StrEnum):
     DUPLICATE = "duplicate"
     OPTED_OUT = "opted out"
     OWN_CARD = "one of our own cards"
+    NOT_CUSTOMER = "not a customer of this department"
     MISSING_VARIABLE = "a variable has no value"
     BAD_TEXT = "the text for this line cannot be sent"
     TOO_LONG = "needs more segments than the limits allow at once"
@@ -54,6 +55,8 @@ class Rejection(StrEnum):
             Rejection.TOO_LONG,
             Rejection.TOO_FREQUENT,
         }
+        if self is Rejection.NOT_CUSTOMER:
+            return "SMS-02"
         return "SIM-08" if self in by_limits else "SMS-07"
 
 

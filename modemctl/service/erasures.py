@@ -24,7 +24,9 @@ __all__ = ["ErasureView", "Erasures"]
 class ErasureView:
     """What is stored of a number. `subject`, its keyed hash, is what two persons name.
 
-    `n_documents`: cards whose holder's identity number it is.
+    `n_documents`: cards whose holder's identity number it is. It stands in the registers of
+    `n_customer` departments' customers.
+
     `obstacles` says why it cannot be erased now; `n_erased`, once it was, how many rows changed.
     """
 
@@ -35,6 +37,7 @@ class ErasureView:
     n_reports: int
     n_documents: int
     is_opted_out: bool
+    n_customer: int
     obstacles: Sequence[str]
     n_erased: int | None = None
 
@@ -159,6 +162,7 @@ def _view(bidx: bytes, found: Findings, n_erased: int | None = None) -> ErasureV
         n_reports=found.n_reports,
         n_documents=len(found.documents),
         is_opted_out=found.is_opted_out,
+        n_customer=found.n_customer,
         obstacles=obstacles,
         n_erased=n_erased,
     )

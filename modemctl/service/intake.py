@@ -270,6 +270,7 @@ class Intake:
             rules=self._rules.quota,
             until=new.not_after,
             test_numbers=self._rules.test_numbers if is_other else frozenset(),
+            customers_of=self._rules.customers_of(new.category, new.department),
         )
         staging_ = Staging(self._store, new.batch_id, spacing=spacing, tell=tell)
         async with aclosing(sift(rules)) as parts:

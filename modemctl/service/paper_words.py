@@ -242,6 +242,10 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "removed_duplicate": ("重复", "duplicate"),
     "removed_opted out": ("已退订", "opted out"),
     "removed_one of our own cards": ("本公司的卡", "one of our own cards"),
+    "removed_not a customer of this department": (
+        "非本部门客户",
+        "not a customer of this department",
+    ),
     "removed_a variable has no value": ("缺少变量内容", "a variable has no value"),
     "removed_the text for this line cannot be sent": (
         "该行短信内容不能发送",

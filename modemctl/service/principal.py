@@ -40,6 +40,8 @@ class Scope(StrEnum):
     INBOX_READ = "inbox:read"
     CALLS_READ = "calls:read"
     OPT_OUTS_WRITE = "opt_outs:write"
+    CUSTOMERS_READ = "customers:read"
+    CUSTOMERS_WRITE = "customers:write"  # whom a department's notices may go to (SMS-02)
     ACCOUNTS_READ = "accounts:read"
     ACCOUNTS_WRITE = "accounts:write"
     EVENTS_READ = "events:read"
@@ -93,9 +95,10 @@ ROLES: Final[Mapping[str, frozenset[Scope]]] = {
          Scope.EVENTS_READ}
     ),
     "exporter": frozenset({Scope.EXPORTS_MAKE, Scope.REPORTS_MAKE, Scope.REQUESTS_USE}),
+    "customer_keeper": frozenset({Scope.CUSTOMERS_READ, Scope.CUSTOMERS_WRITE}),
     "auditor": _READ
     | {Scope.ACCOUNTS_READ, Scope.AUDIT_READ, Scope.INBOX_READ, Scope.REQUESTS_USE,
-       Scope.CASES_READ, Scope.CASES_WRITE},
+       Scope.CASES_READ, Scope.CASES_WRITE, Scope.CUSTOMERS_READ},
     "code_reader": frozenset({Scope.INBOX_READ, Scope.PII_READ, Scope.SECRETS_READ}),
     "monitor": frozenset({Scope.METRICS_READ, Scope.MODEMS_READ, Scope.EVENTS_READ}),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import rfc8785
 
-from modemctl.config import LimitsSettings, Settings, TariffSettings
+from modemctl.config import CustomerRegister, LimitsSettings, Settings, TariffSettings
 from modemctl.errors import InvalidRequest, PolicyRefused
 from modemctl.model import BatchId, Category
 from modemctl.policy.approvals import ApprovalRules
@@ -96,6 +96,7 @@ class SubmissionRules:
     content: ContentRules
     flood: FloodRule
     test_numbers: frozenset[str] = field(repr=False)
+    asks_register: bool
     region: str
     own_party: str
     default_window: timedelta
@@ -118,6 +119,7 @@ class SubmissionRules:
             approvals=ApprovalRules.of(settings.site.id, settings.approvals),
             content=content_rules(settings),
             test_numbers=frozenset(settings.content.test_numbers),
+            asks_register=settings.content.customer_register is CustomerRegister.ENFORCE,
             flood=FloodRule(
                 most=settings.content.same_text_recipients,
                 within=timedelta(hours=settings.content.same_text_hours),
@@ -135,6 +137,10 @@ class SubmissionRules:
     def numbers(self, *, half_width_only: bool = False) -> NumberRules:
         """How numbers of a list are read."""
         return NumberRules(region=self.region, half_width_only=half_width_only)
+
+    def customers_of(self, category: str, department: str) -> str | None:
+        """The department whose customers alone may get a batch; None: whoever is on the list."""
+        return department if self.asks_register and category == Category.NOTICE else None
 
     def check(self, request: BatchRequest, *, now: datetime) -> Window:
         """Check all that needs no list; the window comes with its defaults filled in.

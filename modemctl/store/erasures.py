@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from modemctl.policy.records import RecordClass
-from modemctl.store import holds, identities
+from modemctl.store import customers, holds, identities
 from modemctl.store.evidence import ERASED_LINE, seal_line
 from modemctl.store.inbox import ERASED_TPDU, tpdu_place
 from modemctl.store.optouts import ERASED_NUMBER, number_place
@@ -64,6 +64,7 @@ class Findings:
     n_calls: int
     n_reports: int
     is_opted_out: bool
+    n_customer: int
     n_held: int
     open_batches: Sequence[str]
     cards: Sequence[str]
@@ -72,9 +73,8 @@ class Findings:
     @property
     def n_rows(self) -> int:
         """Rows that carry the number or a text of it."""
-        return (
-            self.n_messages + self.n_inbox + self.n_calls + self.is_opted_out + len(self.documents)
-        )
+        n_found = self.n_messages + self.n_inbox + self.n_calls + self.is_opted_out
+        return n_found + len(self.documents) + self.n_customer
 
 
 def look(tx: Tx, bidx: bytes) -> Findings:
@@ -98,6 +98,7 @@ def look(tx: Tx, bidx: bytes) -> Findings:
         n_calls=_count(conn, call, call.c.number_bidx == bidx),
         n_reports=_count(conn, report, report.c.recipient_bidx == bidx),
         is_opted_out=_count(conn, opt_out, opt_out.c.number_bidx == bidx) > 0,
+        n_customer=customers.n_registers(conn, tx.vault, bidx),
         n_held=n_held,
         open_batches=conn.scalars(open_batches.limit(_MAX_NAMED)).all(),
         documents=documents,
@@ -192,5 +193,11 @@ def _holds(tx: Tx, bidx: bytes) -> int:
 
 
 _ACTS: Final[Sequence[Callable[[Tx, bytes], int]]] = (
-    _messages, _inbox, _calls, _opt_outs, _holds, identities.erase,
-)  # fmt: skip
+    _messages,
+    _inbox,
+    _calls,
+    _opt_outs,
+    _holds,
+    identities.erase,
+    customers.erase,
+)

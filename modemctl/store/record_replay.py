@@ -14,6 +14,7 @@ from sqlalchemy import Connection, RowMapping, func, select
 
 from modemctl.lifecycle import BatchState
 from modemctl.policy.digest import decode_header
+from modemctl.store import customers
 from modemctl.store.audits import IN_ORDER
 from modemctl.store.seals import named
 from modemctl.store.tables import (
@@ -21,6 +22,7 @@ from modemctl.store.tables import (
     batch,
     batch_removed,
     card_number,
+    customer_seal,
     duty,
     erasure,
     incident_note,
@@ -48,6 +50,7 @@ def replay(conn: Connection) -> Iterator[str]:
         (purge_run, _purges),
         (batch_removed, _removed),
         (wish, _answers),
+        (customer_seal, customers.replay),
     ):
         yield from named(table.name, find(conn))
 

@@ -20,6 +20,7 @@ from modemctl.store import (
     admissions,
     authorities,
     custody,
+    customers,
     dual,
     elevations,
     erasures,
@@ -52,6 +53,8 @@ from modemctl.store.tables import (
     authorisation,
     batch,
     bay_tie,
+    customer_import,
+    customer_seal,
     dual_request,
     elevation,
     erasure,
@@ -271,6 +274,16 @@ def _export_note(conn: Connection, vault: Vault, key: str) -> bool:
     return bool(exports.find_many(conn, vault, [key]))
 
 
+def _customer_import(conn: Connection, vault: Vault, key: str) -> bool:
+    query = select(customer_import).where(customer_import.c.import_no == int(key))
+    return customers.is_import_intact(vault, conn.execute(query).mappings().one())
+
+
+def _customer_seal(conn: Connection, vault: Vault, key: str) -> bool:
+    """The seal, and that the register holds the rows that it stands for."""
+    return customers.is_register_intact(conn, vault, key)
+
+
 def _qualification(conn: Connection, vault: Vault, key: str) -> bool:
     return qualifications.find(conn, vault, key) is not None
 
@@ -303,5 +316,7 @@ SEALED: Final[Mapping[Table, _Check]] = {
     elevation: _elevation,
     export_note: _export_note,
     qualification: _qualification,
+    customer_import: _customer_import,
+    customer_seal: _customer_seal,
 }
 """Table → how a row of it is held against its seal."""

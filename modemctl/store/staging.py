@@ -14,6 +14,7 @@ from modemctl.model import BatchId, EventKind, mask_number
 from modemctl.policy.numbers import Rejection
 from modemctl.policy.quotas import QuotaRules, ScopeKind, message_load
 from modemctl.store.bulk import among, insert_rows
+from modemctl.store.customers import strangers
 from modemctl.store.evidence import state_values
 from modemctl.store.quotas import Book
 from modemctl.store.tables import (
@@ -77,12 +78,14 @@ class Slice:
 class Spacing:
     """What a number may get, and until when the batch could send: its window's end.
 
-    `test_numbers`: those of our own cards that this batch may write to.
+    `test_numbers`: those of our own cards that this batch may write to. `customers_of`: the
+    department whose customers alone may get it.
     """
 
     rules: QuotaRules
     until: datetime
     test_numbers: frozenset[str] = field(default=frozenset(), repr=False)
+    customers_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +105,16 @@ class Frozen:
 def stage(tx: Tx, new: Slice, spacing: Spacing | None = None) -> Sequence[RemovedLine]:
     """Store a slice; returns the lines taken out here.
 
-    Those are of numbers that opted out, of our own cards (they would answer each other), and of
-    such as have no room within the window.
+    Those are of numbers that opted out, of our own cards (they would answer each other), of
+    strangers where the department's customers alone may get it, and of such as have no room
+    within the window.
     """
-    out = [*_not_written_to(tx, new, spacing), *_too_frequent(tx, new, spacing)]
+    whys = (
+        *_too_frequent(tx, new, spacing),
+        *_no_customers(tx, new, spacing),
+        *_not_written_to(tx, new, spacing),  # the last one counts
+    )
+    out = list({one.line_no: one for one in whys}.values())
     gone = {one.line_no for one in out}
     kept = [line for line in new.lines if line.line_no not in gone]
     if kept:
@@ -224,6 +233,19 @@ def _not_written_to(tx: Tx, new: Slice, spacing: Spacing | None) -> Sequence[Rem
             line_no=line.line_no, masked=mask_number(line.to), reason=why, policy=why.policy
         )
         for line, why in found
+    ]
+
+
+def _no_customers(tx: Tx, new: Slice, spacing: Spacing | None) -> Sequence[RemovedLine]:
+    """Lines to others than the department's customers, where it keeps a register (SMS-02)."""
+    if spacing is None or spacing.customers_of is None:
+        return ()
+    indexes = [line.recipient_bidx for line in new.lines]
+    out, why = strangers(tx.conn, tx.vault, spacing.customers_of, indexes), Rejection.NOT_CUSTOMER
+    return [
+        RemovedLine(line_no=one.line_no, masked=mask_number(one.to), reason=why, policy=why.policy)
+        for one in new.lines
+        if one.recipient_bidx in out
     ]
 
 

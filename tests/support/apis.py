@@ -27,6 +27,7 @@ from modemctl.service.batches import Batches, SubmissionRules
 from modemctl.service.calls import Calls
 from modemctl.service.card_endings import Endings
 from modemctl.service.custody import Custody
+from modemctl.service.customers import Customers
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import DualKind, DualState
 from modemctl.service.emergencies import EmergencyWatch
@@ -210,6 +211,9 @@ def make_services(
         messages=Messages(store, rules),
         doubts=Doubts(store, general_department=general),
         opt_outs=OptOuts(store, numbers),
+        customers=Customers(
+            store, numbers=numbers, content=rules.content, is_enforced=rules.asks_register
+        ),
         modems=office.modems,
         admissions=office.admissions,
         stops=office.stops,

@@ -29,6 +29,7 @@ from modemctl.store import (
     Tx,
     calls,
     card_locks,
+    customers,
     duties,
     inbox,
     nodes,
@@ -100,6 +101,7 @@ async def fill(office: Office, folder: Path) -> None:
     registry = Registry(office, folder)
     await registry.hire()
     await office.store.write(_come_in)
+    await office.store.write(_register_customers)
     await _leave_one_out(registry)
     await _hand_out_a_card(registry)
     await _try_pins(registry)
@@ -108,6 +110,19 @@ async def fill(office: Office, folder: Path) -> None:
     await _keep_and_forget(registry)
     await _report(registry)
     await _test_bays(registry)
+
+
+def _register_customers(tx: Tx) -> None:
+    """A department's customers, from two lists."""
+    for n_before in (0, 2):
+        number = customers.begin(tx, department="sales", source="core bank")
+        tokens = [
+            customers.token_of(tx.vault, "sales", tx.vault.blind_index(f"+861380000{n:04d}"))
+            for n in range(n_before, n_before + 2)
+        ]
+        new = customers.keep(tx, number, tokens)
+        total = sum(customers.weight_of(tx.vault, token, number) for token in new)
+        customers.finish(tx, number, by="keeper", n=len(new), total=total)
 
 
 def _come_in(tx: Tx) -> None:

@@ -91,6 +91,11 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/register-confirmations": {"department": "sales"},
     "POST /v1/doubt/close": {"segment_ids": [1], "reason": "test"},
     "POST /v1/doubt/resend": {"segment_ids": [1], "reason": "test"},
+    "POST /v1/customers": {"department": "sales", "number": "13800138000", "source": "form 1"},
+    "POST /v1/customers/remove": {
+        "department": "sales", "number": "13800138001", "reason": "test",
+    },
+    "POST /v1/customers/check": {"department": "sales", "number": "13800138000"},
     "POST /v1/opt-outs": {"number": "13800138000"},
     "POST /v1/opt-outs/remove": {"number": "13800138001", "reason": "test"},
     "PATCH /v1/accounts/{account_id}": {"roles": []},

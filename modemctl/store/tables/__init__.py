@@ -32,6 +32,7 @@ from modemctl.store.tables.cards import (
     sim,
     wish,
 )
+from modemctl.store.tables.customers import customer, customer_import, customer_seal
 from modemctl.store.tables.duties import card_number, duty, register_confirmation, self_test
 from modemctl.store.tables.evidence import audit_entry, event, meta, node
 from modemctl.store.tables.exports import export_note
@@ -77,6 +78,9 @@ __all__ = [
     "card_number",
     "confirmation",
     "custody",
+    "customer",
+    "customer_import",
+    "customer_seal",
     "data_key",
     "dual_request",
     "duty",
