@@ -24,8 +24,6 @@ from modemctl.service.principal import Scope
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"])
 
-DEPARTMENT = Annotated[str, Query(max_length=128, description="Whose customers.")]
-
 
 class CustomerNumber(Body):
     """A number, and whose customer it is or is asked to be."""
@@ -56,8 +54,8 @@ async def import_customers(
     of: Of,
     request: Request,
     *,
-    department: DEPARTMENT,
-    source: Annotated[str, Query(max_length=200, description="Where the list comes from.")],
+    department: Annotated[str, Query(max_length=128, description="Whose customers.")] = "",
+    source: Annotated[str, Query(max_length=200, description="Where the list comes from.")] = "",
     form: FORMAT = None,
     encoding: ENCODING = None,
     dry_run: Annotated[bool, Query(description="Check only; change nothing.")] = False,

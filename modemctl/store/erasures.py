@@ -193,11 +193,5 @@ def _holds(tx: Tx, bidx: bytes) -> int:
 
 
 _ACTS: Final[Sequence[Callable[[Tx, bytes], int]]] = (
-    _messages,
-    _inbox,
-    _calls,
-    _opt_outs,
-    _holds,
-    identities.erase,
-    customers.erase,
-)
+    _messages, _inbox, _calls, _opt_outs, _holds, identities.erase, customers.erase,
+)  # fmt: skip
