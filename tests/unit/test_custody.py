@@ -225,7 +225,7 @@ async def test_no_list_hands_out_what_was_approved_for_another_or_came_back(benc
     async def give(line: str) -> set[tuple[str, str]]:
         async with bench.client(bench.admin_token) as client:
             answer = await client.post(
-                "/v1/sims/import", params={"form": "csv"}, content=f"{head}\n{line}\n".encode(),
+                "/v1/sims/import", params={"format": "csv"}, content=f"{head}\n{line}\n".encode(),
                 headers={"content-type": "text/csv"},
             )  # fmt: skip
         assert answer.status_code == 422, answer.text
@@ -250,7 +250,7 @@ async def test_a_list_is_initial_stock_until_a_card_was_issued_step_by_step(benc
         line = f"iccid,holder,department,verified,state\n{iccid},{holder},retail,yes,{state}\n"
         async with bench.client(bench.admin_token) as client:
             return await client.post(
-                "/v1/sims/import", params={"form": "csv", "dry_run": trial},
+                "/v1/sims/import", params={"format": "csv", "dry_run": trial},
                 content=line.encode(), headers={"content-type": "text/csv"},
             )  # fmt: skip
 
