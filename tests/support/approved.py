@@ -141,9 +141,10 @@ def add_batch(
     not_before: datetime | None = None,
     not_after: datetime | None = None,
     state: BatchState = BatchState.RUNNING,
+    batch_id: str | None = None,
 ) -> BatchId:
     """A confirmed, approved batch in a state; its evidence is real."""
-    batch_id = BatchId(str(uuid.uuid4()))
+    batch_id = BatchId(batch_id or str(uuid.uuid4()))
     opens = (not_before or tx.now - timedelta(minutes=1)).replace(microsecond=0)
     closes = (not_after or tx.now + timedelta(days=1)).replace(microsecond=0)
     operating = department if category is Category.NOTICE else GENERAL

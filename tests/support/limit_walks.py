@@ -7,9 +7,10 @@ in a savepoint, as the journal runs them. What left is kept beside them with its
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, select, update
@@ -56,6 +57,14 @@ ZONES = (
 _NO = NotSent(code="cms:38", title="network out of order", action="now", blame="network")
 _STEPS = (-86_400, 86_400, -86_399, 86_401, -3_600, 3_600, -61, 61, -5, 5)
 _WAITS = (0, 0, 0, 0, 0, 0.5, 1, 2.5, 4.9, 5, 20, 55, 59.9, 60, 61, 299, 3_300, 3_600, 7_200)
+
+
+_WAITS_OF = {  # of a run that presses on such a cap
+    Span.MINUTE: (0, 0, 0, 0, 0, 0.5, 1, 2.5, 4.9, 5, 20, 59.9, 61),
+    Span.HOUR: (0, 0, 0, 0, 0.5, 5, 20, 61, 299, 300, 900, 3_300),
+    Span.DAY: (0, 0, 0, 0, 0, 5, 61, 299, 600, 3_300),
+    Span.MONTH: (0, 0, 0, 0, 0, 5, 61, 299, 3_300, 7_200),
+}
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ def furnish(conn: Connection, at: datetime) -> None:
         # the same twelve people in all of them
         add_batch(
             tx, staff, numbers(12), category=category, template=template, priority=i % 2,
-            department=SALES, **window,
+            department=SALES, batch_id=str(UUID(int=i)), **window,
         )  # fmt: skip
 
 
@@ -129,28 +138,83 @@ def reseal(conn: Connection, card: str, facts: dict[str, str]) -> None:
     conn.execute(update(sim).where(sim.c.iccid == card).values({**facts, "mac": mac}))
 
 
-def random_rules(dice: random.Random) -> QuotaRules:
-    """Caps that bind soon, on some of those on whom they may fall."""
+@dataclass(frozen=True)
+class Aim:
+    """The cap that a run presses on; `kind` None: the gap."""
+
+    kind: ScopeKind | None
+    measure: Measure
+    span: Span
+
+    @property
+    def has_zones(self) -> bool:
+        return self.kind is ScopeKind.SIM and self.span.is_calendar
+
+
+AIMS = [
+    Aim(kind, measure, span)
+    for span in Span
+    for measure in Measure
+    for kind in ScopeKind
+    if (kind, measure) != (ScopeKind.RECIPIENT, Measure.RECIPIENTS)
+] + [Aim(None, Measure.SEGMENTS, Span.MINUTE)]
+AIMS += 2 * [aim for aim in AIMS if aim.has_zones]
+"""Every kind of limit there is; those that run in zones more often."""
+
+
+def aim_of(seed: int) -> Aim | None:
+    """What a run presses on: each in its turn, every fourth on none above the others."""
+    return None if seed % 4 == 0 else AIMS[(seed - seed // 4) % len(AIMS)]
+
+
+def random_rules(dice: random.Random, aim: Aim | None) -> QuotaRules:
+    """Caps that bind soon, on some of those on whom they may fall; of an aim, hardly any other."""
     more: dict[ScopeKind, list[Cap]] = {}
+    flat = {Span.MINUTE: (1, 6), Span.HOUR: (2, 12), Span.DAY: (2, 15)}
+    if aim is not None:
+        flat = {Span.MINUTE: (20, 40), Span.HOUR: (40, 60), Span.DAY: (60, 90)}
+    caps = {span.value: dice.randint(*some) for span, some in flat.items()}
+    gap = dice.choice([0.0, 2.5]) if aim is None else 0.0
     for kind in ScopeKind:
         for measure in Measure:
             for span in Span:
-                is_flat = (kind, measure) == (ScopeKind.SIM, Measure.SEGMENTS)
-                if is_flat and span is not Span.MONTH:
-                    continue
+                is_aimed_at = aim == Aim(kind, measure, span)
                 if (kind, measure) == (ScopeKind.RECIPIENT, Measure.RECIPIENTS):
                     continue
-                if dice.random() < 0.05:
-                    more.setdefault(kind, []).append(
-                        Cap(measure=measure, span=span, most=dice.randint(1, 8))
-                    )
-    caps = Caps(
-        minute=dice.randint(1, 6), hour=dice.randint(2, 12), day=dice.randint(2, 15),
-        gap=dice.choice([0.0, 2.5]),
-    )  # fmt: skip
+                if (kind, measure) == (ScopeKind.SIM, Measure.SEGMENTS) and span is not Span.MONTH:
+                    if is_aimed_at:
+                        caps[span.value] = dice.choice((1, 1, 2, 2, 3))
+                elif is_aimed_at or dice.random() < (0.05 if aim is None else 0.004):
+                    most = dice.choice((1, 1, 2, 2, 3) if is_aimed_at else (1, 2, 4, 6, 8))
+                    more.setdefault(kind, []).append(Cap(measure=measure, span=span, most=most))
+    if aim is not None and aim.kind is None:
+        gap = dice.choice([20.0, 30.0])
     return QuotaRules(
-        caps=caps, zone=ZONE, more={kind: tuple(found) for kind, found in more.items()}
+        caps=Caps(**caps, gap=gap),
+        zone=ZONE,
+        more={kind: tuple(found) for kind, found in more.items()},
     )
+
+
+def without(limits: QuotaRules, aim: Aim) -> QuotaRules:
+    """The same but for what is aimed at, as if nobody kept it."""
+    caps = limits.caps
+    if aim.kind is None:
+        caps = replace(caps, gap=0.0)
+    elif (aim.kind, aim.measure) == (
+        ScopeKind.SIM,
+        Measure.SEGMENTS,
+    ) and aim.span is not Span.MONTH:
+        caps = replace(caps, **{aim.span.value: 1_000})
+    more = {
+        kind: tuple(cap for cap in found if (kind, cap.measure, cap.span) != astuple(aim))
+        for kind, found in limits.more.items()
+    }
+    return replace(limits, caps=caps, more=more)
+
+
+class Died(Exception):
+    """The daemon was killed before its transaction was written."""
 
 
 @dataclass
@@ -159,27 +223,39 @@ class Walk:
 
     conn: Connection
     seed: int
+    is_blind: bool = False  # what it presses on is kept by nobody
     clock: TestClock = field(default_factory=lambda: TestClock(START))
     left: list[Left] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
-        self.limits = random_rules(self.dice)
-        self.rules = rules(quota=self.limits)
+        self.aim = aim_of(self.seed)
+        self.limits = random_rules(self.dice, self.aim)
+        is_blind = self.is_blind and self.aim is not None
+        kept = without(self.limits, self.aim) if is_blind else self.limits
+        self.rules = rules(quota=kept)
         self.workers = [Worker(card=card) for card in CARDS]
         self.true = START
         self.n_submits = self.n_waits = self.n_moves = 0
+        self.waits = _WAITS if self.aim is None else _WAITS_OF[self.aim.span]
+        self.is_killed = False
+        self.has_zones = self.aim is not None and self.aim.has_zones
         self.terms = {card: [Term(zone=ZONE)] for card in CARDS}
         self.restart()
         for card in CARDS:
-            if self.dice.random() < 0.3:
+            if self.has_zones and self.dice.random() < 0.3:
                 self.move_zone(card)
 
     def run(self, n_acts: int) -> None:
-        for _ in range(n_acts):
-            self.pass_time(self.dice.choice(_WAITS))
+        for _ in range(2 * n_acts if self.has_zones else n_acts):
+            self.pass_time(self.dice.choice(self.waits))
             worker = self.dice.choice(self.workers)
-            self.work(worker)
+            self.is_killed = self.dice.random() < 0.02
+            try:
+                self.work(worker)
+            except Died:
+                self.crash()
+            self.is_killed = False
             if self.dice.random() < 0.25:
                 self.dice.choice(
                     [self.set_clock, self.crash, self.actor_crash, self.sweep, self.purge,
@@ -216,6 +292,9 @@ class Walk:
             yield Tx(
                 self.conn, now=self.clock.now(), steady=self.steady.now(), vault=VAULT, node_id="n1"
             )
+            if self.is_killed:
+                self.is_killed = False
+                raise Died
 
     def work(self, worker: Worker) -> None:
         if worker.job is None:
@@ -237,7 +316,10 @@ class Walk:
             if isinstance(result, Leased):
                 one.job, one.place = result, 0
         if isinstance(found[0], Nothing):
-            self.wait_for(found[0].until)
+            if self.has_zones and self.dice.random() < 0.3:
+                self.move_zone(worker.card)  # as who wants to get round a limit
+            else:
+                self.wait_for(found[0].until)
 
     def begin(self, worker: Worker) -> None:
         job = worker.job
@@ -265,7 +347,8 @@ class Walk:
     def wait_for(self, until: datetime | None) -> None:
         """Go to the moment that was named, or just before it, as often as not."""
         self.n_waits += 1
-        at = until or self.clock.now() + timedelta(hours=1)
+        hour = timedelta(seconds=60 if self.waits is _WAITS_OF[Span.MINUTE] else 3_600)
+        at = until or self.clock.now() + hour
         left = (at - self.clock.now()).total_seconds()
         if self.dice.random() < 0.7 and self.true < START + timedelta(days=2):
             self.pass_time(max(left - self.dice.choice([0, 0, 0.001, 3]), 0))
@@ -352,7 +435,7 @@ class Walk:
         card = card or self.dice.choice(CARDS)
         name = self.dice.choice(ZONES)
         with suppress(Conflict), self.tx() as tx:
-            card_zones.move(tx, self.limits, card, name)
+            card_zones.move(tx, self.rules.quota, card, name)
             self.n_moves += 1
             self.terms[card][-1].last = self.n_submits
             self.terms[card][-1].until = (self.true, self.clock.now())
