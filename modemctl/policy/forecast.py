@@ -2,18 +2,18 @@
 
 Cards are alike and reckoned together: their caps are added up, time goes by in ticks, and where a
 cap is full it leaps to where there is room. A million lines take as long as a hundred. What other
-batches take meanwhile is not known and not reckoned with.
+batches send before or in turn goes along, as if their windows were open.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
 from modemctl.policy.hours import Quiet, next_open
-from modemctl.policy.quotas import Cap, Measure, Span, bucket_of, first_bucket, fits_at
+from modemctl.policy.quotas import Cap, Measure, ScopeKind, Span, bucket_of, first_bucket, fits_at
 
 _FINE: Final = 5.0  # seconds: a bucket of a minute's cap
 _COARSE: Final = 300.0  # seconds: a bucket of an hour's cap
@@ -28,15 +28,56 @@ class Ceiling:
     cap: Cap
     used: int
     setting: str
+    kind: ScopeKind = ScopeKind.SIM
+
+    def widened(self, times: float) -> Ceiling:
+        """What all may send while some of them send as much as this one lets."""
+        if times == 1:
+            return self
+        most = int(self.cap.most * times)
+        cap = Cap(measure=self.cap.measure, span=self.cap.span, most=most)
+        return replace(self, cap=cap, used=int(self.used * times))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """Another batch that uses the same cards: what of it has not left yet."""
+
+    priority: int
+    department: str
+    n_segments: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bank:
-    """What would send: cards, the seconds from one segment of a card to its next, the caps."""
+    """What would send: cards, the seconds from one segment of a card to its next, the caps.
+
+    `fronts` use it too.
+    """
 
     n_cards: int
     interval: float
     ceilings: tuple[Ceiling, ...]
+    fronts: tuple[Front, ...] = ()
+
+    def beside(self, n_segments: int, *, priority: int, department: str) -> tuple[Bank, int]:
+        """The same for a batch of so many and what leaves before its last, and how many that is.
+
+        What is of higher priority (0 before 1) goes first; the same goes in turn, so that of a
+        longer batch as much leaves as of this one; what is lower waits.
+        """
+        ahead = [
+            (one.n_segments if one.priority < priority else min(one.n_segments, n_segments), one)
+            for one in self.fronts
+            if one.priority <= priority
+        ]
+        total = n_segments + sum(n for n, _ in ahead)
+        own = n_segments + sum(n for n, one in ahead if one.department == department)
+        shares = {ScopeKind.BATCH: n_segments, ScopeKind.DEPARTMENT: own}
+        ceilings = tuple(
+            one.widened(total / max(1, shares.get(one.kind, total))) for one in self.ceilings
+        )
+        return replace(self, ceilings=ceilings), total - n_segments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +215,7 @@ def _in_segments(one: Ceiling, n_segments: int, n_messages: int) -> Ceiling:
         return one
     each = n_segments / n_messages
     cap = Cap(measure=Measure.SEGMENTS, span=one.cap.span, most=max(1, int(one.cap.most * each)))
-    return Ceiling(cap=cap, used=int(one.used * each), setting=one.setting)
+    return replace(one, cap=cap, used=int(one.used * each))
 
 
 def _counter(one: Ceiling, now: datetime, zone: tzinfo) -> _Counter:

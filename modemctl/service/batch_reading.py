@@ -26,7 +26,7 @@ from modemctl.service.batch_views import (
 from modemctl.service.emergencies import OpenEmergency, open_emergency
 from modemctl.service.intake import Intake
 from modemctl.service.pages import Page, decode_number, decode_text, encode_cursor
-from modemctl.service.previews import pool_query
+from modemctl.service.previews import pool_of
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.readiness import warnings
 from modemctl.service.submission import SubmissionRules
@@ -34,7 +34,6 @@ from modemctl.store import Connection, Store, Tx, evidence, messages, staging
 from modemctl.store import batches as rows
 from modemctl.store.batches import Batch
 from modemctl.store.emergencies import unreviewed
-from modemctl.store.pools import read_pool
 from modemctl.store.signers import Turn, names_of, signers
 from modemctl.store.staging import RemovedLine
 from modemctl.store.transaction import Json
@@ -68,7 +67,7 @@ class BatchReading:
             progress = rows.progress(conn, batch_id)
             tx, finish, pool = self._store.view(conn), None, None
             if n_unsent(found, progress):
-                pool = read_pool(tx, rules.quota, pool_query(found, rules))
+                pool = pool_of(tx, found, rules)
                 finish = finish_estimate(found, progress, pool, rules=rules, now=now)
             intake = self._intake.progress(found.batch_id)
             shown = view(

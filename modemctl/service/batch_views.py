@@ -263,7 +263,7 @@ def finish_estimate(
     rules: SubmissionRules,
     now: datetime,
 ) -> datetime | None:
-    """About when the last segment leaves, were this batch alone; None if not within its window."""
+    """About when the last segment leaves, beside others; None if not within its window."""
     n_open = n_unsent(found, progress)
     if not n_open:
         return None

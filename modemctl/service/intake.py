@@ -29,7 +29,7 @@ from modemctl.model import AccountId, BatchId, Category
 from modemctl.policy.digest import BatchHeader, Totals, encode_header, header_digest
 from modemctl.policy.numbers import Rejection
 from modemctl.service.judging import Judged, JudgeRules
-from modemctl.service.previews import estimate, pool_query
+from modemctl.service.previews import estimate, pool_of
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.readiness import require_operator
 from modemctl.service.recipients import Recipient
@@ -52,7 +52,6 @@ from modemctl.store.accounts import (
 )
 from modemctl.store.authorities import may_draft
 from modemctl.store.batches import NewBatch
-from modemctl.store.pools import read_pool
 from modemctl.store.staging import Frozen, Spacing
 from modemctl.store.texts import note_use
 from modemctl.store.transaction import Json
@@ -306,8 +305,8 @@ class Intake:
 
     async def _totals(self, new: NewBatch, staged: StagedList) -> Totals:
         """The totals that are signed, with what the batch is reckoned to come to."""
-        store, rules, query = self._store, self._rules, pool_query(new, self._rules)
-        pool = await store.read(lambda conn: read_pool(store.view(conn), rules.quota, query))
+        store, rules = self._store, self._rules
+        pool = await store.read(lambda conn: pool_of(store.view(conn), new, rules))
         found = await asyncio.to_thread(
             estimate,
             new,

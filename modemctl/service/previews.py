@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -9,7 +10,9 @@ from modemctl.model import BatchId
 from modemctl.policy.digest import Estimate
 from modemctl.policy.forecast import Bank, Forecast, Opening, forecast
 from modemctl.service.submission import SubmissionRules
-from modemctl.store.pools import Pool, PoolQuery
+from modemctl.store.fronts import FrontQuery, in_front
+from modemctl.store.pools import Pool, PoolQuery, read_pool
+from modemctl.store.transaction import Tx
 
 
 class Planned(Protocol):
@@ -32,6 +35,10 @@ class Planned(Protocol):
         """The cards it is confined to."""
 
     @property
+    def priority(self) -> int:
+        """0 before 1."""
+
+    @property
     def not_before(self) -> datetime:
         """When its window begins."""
 
@@ -51,6 +58,20 @@ def pool_query(planned: Planned, rules: SubmissionRules) -> PoolQuery:
     )
 
 
+def pool_of(tx: Tx, planned: Planned, rules: SubmissionRules) -> Pool:
+    """What could send it, with the other batches that use the same cards."""
+    query = pool_query(planned, rules)
+    beside = FrontQuery(
+        batch_id=query.batch_id,
+        serving=query.serving,
+        card_group=query.card_group,
+        not_after=planned.not_after,
+        now=tx.now,
+    )
+    fronts = in_front(tx.conn, rules.approvals, beside)
+    return replace(read_pool(tx, rules.quota, query), fronts=tuple(fronts))
+
+
 def foresee(
     planned: Planned,
     pool: Pool,
@@ -60,19 +81,30 @@ def foresee(
     n_messages: int,
     now: datetime,
 ) -> Forecast:
-    """When so much of a batch would be sent, were it alone."""
+    """When so much of a batch would be sent, beside the others that use its cards."""
     seconds = pool.seconds or rules.tariff.seconds_per_segment
     bank = Bank(
         n_cards=pool.n_cards,
         interval=max(rules.limits.minimum_gap, seconds),
         ceilings=pool.ceilings,
+        fronts=pool.fronts,
     )
     when = Opening(
         not_before=planned.not_before,
         not_after=planned.not_after,
         quiet=rules.quiet.get(planned.category),
     )
-    return forecast(n_segments, n_messages, bank, when, now=now, zone=rules.quota.zone)
+    zone, n_ahead = rules.quota.zone, 0
+    if n_segments:
+        bank, n_ahead = bank.beside(
+            n_segments, priority=planned.priority, department=planned.department
+        )
+    n, share = n_segments + n_ahead, (n_segments + n_ahead) / max(1, n_segments)
+    found = forecast(n, round(n_messages * share), bank, when, now=now, zone=zone)
+    if not n_ahead:
+        return found
+    words = (*found.limits, f"other batches 其他批次: {n_ahead}")
+    return replace(found, limits=words, n_sent=int(found.n_sent / share))
 
 
 def estimate(

@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import or_, select
 
 from modemctl.lifecycle import BatchState, CardState, SegmentState
-from modemctl.policy.forecast import Ceiling
+from modemctl.policy.forecast import Ceiling, Front
 from modemctl.policy.quotas import Cap, QuotaRules, ScopeKind, Zones, setting_of
 from modemctl.store import card_zones
 from modemctl.store.headroom import Subject, uses
@@ -29,13 +29,14 @@ _LEAST: Final = 20
 class Pool:
     """Cards that could send: how many of each carrier, what caps fall on them together.
 
-    `seconds` is what a segment took lately, None: too few were sent.
+    `seconds` is what a segment took lately, None: too few were sent. `fronts` use them too.
     """
 
     n_cards: int
     carriers: tuple[str | None, ...]
     ceilings: tuple[Ceiling, ...]
     seconds: float | None
+    fronts: tuple[Front, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,8 @@ def _ceilings(
             most = cap.most * len(names)
             together = Cap(measure=cap.measure, span=cap.span, most=most)
             n_used = min(used[cap.column], most)
-            yield Ceiling(cap=together, used=n_used, setting=setting_of(kind, cap))
+            setting = setting_of(kind, cap)
+            yield Ceiling(cap=together, used=n_used, setting=setting, kind=kind)
 
 
 def _used(tx: Tx, rules: QuotaRules, subjects: Iterable[Subject]) -> Counter[str]:
