@@ -250,7 +250,11 @@ def _iso(at: datetime) -> str:
 
 def _approved(entry: _Entry) -> _Row | None:
     state = entry.details.get("state")  # earlier versions did not say whether it was the last step
-    return _UNTOLD if state is None else _moved(BatchState(str(state)))(entry)
+    if state is None:
+        return _UNTOLD
+    if entry.before == (state,):  # an emergency's chain signs afterwards, and moves nothing
+        return entry.before
+    return _moved(BatchState(str(state)))(entry)
 
 
 def _case(entry: _Entry) -> _Row:
