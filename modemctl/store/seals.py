@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from sqlalchemy import Connection, Table, select
 
 from modemctl.errors import TamperedError
+from modemctl.lifecycle import BatchState
 from modemctl.model import Bay
 from modemctl.policy.approvals import stated_by
 from modemctl.policy.digest import decode_header, header_digest
@@ -78,6 +79,9 @@ from modemctl.store.tables import (
 from modemctl.store.tables import custody as custody_table
 from modemctl.store.texts import is_intact as is_use_intact
 from modemctl.vault import Vault
+
+_WITHOUT_LIST: Final = (BatchState.DRAFT, BatchState.WITHDRAWN, BatchState.EXPIRED)
+"""States of a batch whose list never was complete: nothing of it can be approved."""
 
 _Check: TypeAlias = Callable[[Connection, Vault, str], bool]
 """Whether the row of this key is as modemctl wrote it; may raise TamperedError instead."""
@@ -208,7 +212,7 @@ def _batch(conn: Connection, vault: Vault, key: str) -> bool:
     """State, confirmations, approvals, and the digest over the header."""
     row = conn.execute(select(*batch.c).where(batch.c.batch_id == key)).mappings().one()
     if row["header"] is None:
-        return True  # no list yet: nothing of it can be approved
+        return row["digest"] is None and row["state"] in _WITHOUT_LIST
     evidence = read_evidence(conn, vault, [row["batch_id"]])[row["batch_id"]]
     if isinstance(evidence, TamperedError) or row["digest"] != header_digest(row["header"]):
         return False

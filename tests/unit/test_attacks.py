@@ -55,7 +55,8 @@ HARMLESS = {
         event.subject message.choice opt_out.keyword puk_request.asked_at puk_request.asked_name
         puk_request.confirmed_name puk_request.reason segment.cause segment.final_at segment.mr
         segment.note segment.sent_at sim.created_at sim.updated_at""",
-    "a name that nothing else holds on to": "authorisation.authorisation_id stop_seal.seal_id",
+    "a name that nothing else holds on to": """
+        authorisation.authorisation_id custody.custody_id stop_seal.seal_id""",
     "the order and the time in which approved messages leave": """
         batch.priority batch.served_at segment.avoid_iccid segment.not_before segment.tries
         message.iccid""",
@@ -297,6 +298,8 @@ NAMED = {
     "an opt-out of another": "UPDATE opt_out SET number_bidx = x'00112233445566778899aabbccddeeff' "
     "WHERE rowid = 1",
     "an audit row": "UPDATE audit_entry SET actor = 'nobody' WHERE seq = 3",
+    "an audit row's actor of another kind": "UPDATE audit_entry SET actor = x'ff00' WHERE seq = 3",
+    "the list of a batch that waits": "UPDATE batch SET header = NULL WHERE state = 'checked'",
     "an audit row's time": "UPDATE audit_entry SET at = 'yesterday' WHERE seq = 3",
     "the tail cut": "DELETE FROM audit_entry WHERE seq > 5",
     "a sent segment queued again": "UPDATE segment SET state = 'queued', iccid = NULL "
