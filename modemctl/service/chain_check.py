@@ -11,7 +11,7 @@ from typing import Final
 from modemctl.audit import Entry, Head, verify
 from modemctl.store import Connection, count_seal, segment_replay
 from modemctl.store import audits as rows
-from modemctl.store.engine import UNREADABLE
+from modemctl.store.engine import UNREADABLE, readable_cells
 from modemctl.store.moved import vouches
 from modemctl.store.replay import replay
 from modemctl.store.seals import broken_seals, named
@@ -76,19 +76,19 @@ class ChainCheck:
         self._faults: list[str] = []
         self._segments = SegmentReplay()
         self._stage: Callable[[Connection], bool] = self._read_entries
-        self._extent = (0, 0)  # the last entry, the last segment, when it began
+        self._extent: tuple[int, int] | None = None  # last entry and segment, when it began
         self._is_last = False
 
     def step(self, conn: Connection) -> bool:
         """Check the next page; False after the last."""
-        if self._extent == (0, 0):
-            self._extent = (rows.last_entry(conn, self._node_id), segment_replay.last_id(conn))
+        if self._extent is None:
+            self._extent = rows.last_entry(conn, self._node_id), _last_segment(conn)
         self._is_last = self._stage == self._finish
         return self._stage(conn)
 
     def progress(self) -> CheckProgress:
         """How far it is."""
-        n_entries, n_segments = self._extent
+        n_entries, n_segments = self._extent or (0, 0)
         if self._is_last:
             return CheckProgress(stage=Stage.ROWS, done=1, of=1)
         if self._stage == self._read_entries:
@@ -177,3 +177,12 @@ class ChainCheck:
         self._moved_to = last
         if not is_ours:
             self._faults.append(f"segment journal: what entry {entry.seq} vouches for was changed")
+
+
+def _last_segment(conn: Connection) -> int:
+    """0 where rows hold what modemctl never wrote: the replay names them."""
+    try:
+        with readable_cells():
+            return segment_replay.last_id(conn)
+    except UNREADABLE:
+        return 0

@@ -165,7 +165,7 @@ def unnoticed(site: Site, rest: frozenset[bytes], table: Table) -> Iterator[tupl
             values = list(others(table, column, row[column.name], known))
             if not IS_LONG:
                 values = list(dict.fromkeys([*values[:1], *values[-1:]]))
-            elif row is rows[0] and not is_key_of_numbers(column):
+            elif row is rows[0] and not takes_no_other_kind(column):
                 values += ODD
             for value in values:
                 with site.opened() as conn:
@@ -177,9 +177,10 @@ def unnoticed(site: Site, rest: frozenset[bytes], table: Table) -> Iterator[tupl
     print(f"{table.name}: {n} attacks on {len(rows[:N_ROWS])} of {len(rows)} rows")
 
 
-def is_key_of_numbers(column: Column) -> bool:
-    """SQLite takes nothing else there."""
-    return isinstance(column.type, Integer | BigInteger) and column.primary_key
+def takes_no_other_kind(column: Column) -> bool:
+    """SQLite takes nothing else there; and any other kind of true is true."""
+    is_number = isinstance(column.type, Integer | BigInteger) and column.primary_key
+    return is_number or isinstance(column.type, Boolean)
 
 
 def is_harmless(table: Table, column: Column) -> bool:
@@ -299,6 +300,8 @@ NAMED = {
     "WHERE rowid = 1",
     "an audit row": "UPDATE audit_entry SET actor = 'nobody' WHERE seq = 3",
     "an audit row's actor of another kind": "UPDATE audit_entry SET actor = x'ff00' WHERE seq = 3",
+    "a journal row of another kind": "UPDATE segment_journal SET segment_id = x'ff00' "
+    "WHERE entry_id = 1",
     "the list of a batch that waits": "UPDATE batch SET header = NULL WHERE state = 'checked'",
     "an audit row's time": "UPDATE audit_entry SET at = 'yesterday' WHERE seq = 3",
     "the tail cut": "DELETE FROM audit_entry WHERE seq > 5",
