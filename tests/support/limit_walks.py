@@ -494,6 +494,8 @@ def _name(bearer: Bearer, kind: ScopeKind) -> object:
 
 def _counts(own: list[Left], cap: Cap, terms: list[Term]) -> Iterator[int]:
     """How much of a measure fell into each window."""
+    if cap.measure is not Measure.SEGMENTS:
+        own = [one for one in own if one.seq == 1]  # a later part breaks no such limit
     for window in _windows(own, cap.span, terms):
         match cap.measure:
             case Measure.SEGMENTS:
