@@ -21,6 +21,7 @@ from modemctl.service.calls import Calls
 from modemctl.service.card_endings import Endings
 from modemctl.service.custody import Custody
 from modemctl.service.customers import Customers
+from modemctl.service.departments import Departments
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import Dual
 from modemctl.service.elevations import Elevations
@@ -100,6 +101,7 @@ class Services:
     freezing: Freezing
     elevations: Elevations
     accounts: Accounts
+    departments: Departments
     authorities: Authorities
     grants: Grants
     operators: Operators

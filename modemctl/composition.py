@@ -19,6 +19,7 @@ from modemctl.service.calls import Calls
 from modemctl.service.card_endings import Endings
 from modemctl.service.custody import Custody
 from modemctl.service.customers import Customers
+from modemctl.service.departments import Departments
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import DualKind
 from modemctl.service.emergencies import EmergencyWatch
@@ -147,6 +148,7 @@ def make_services(
         freezing=people.freezing,
         elevations=people.elevations,
         accounts=office.accounts,
+        departments=Departments(store, general_department=general),
         authorities=office.authorities,
         grants=people.grants,
         operators=people.operators,

@@ -42,6 +42,10 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "customer": ("customers", "Registers of customers: whom notices may go to."),
         "db": ("local", "The database: create, upgrade, look."),
         "demo": ("demo_command", "Play the whole mission against a simulated bank."),
+        "department": (
+            "departments",
+            "Departments: what cards, accounts, authorities and batches may name.",
+        ),
         "doctor": ("doctor_command", "Check what the daemon stands on, and name each cure."),
         "doubt": ("messages", "Segments of which nobody knows whether they left."),
         "duties": ("duties", "Regular duties: when each was done last."),

@@ -118,6 +118,8 @@ def hire(world: World) -> Cast:
     account_ids: dict[str, str] = {}
     signers: dict[str, Signer] = {}
     with world.client(ADMINISTRATORS[0]) as admin:
+        for department in (SALES, GENERAL):
+            admin.post("/v1/departments", {"name": department})
         for name, role in CAST.items():
             account_id = account_ids[name] = _employ(world, admin, name, role)
             if "approver" in role.roles:

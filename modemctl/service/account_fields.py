@@ -37,7 +37,7 @@ def check_name(name: str, *, node_id: str) -> None:
         )
 
 
-def check_department(department: str | None) -> None:
+def check_department(department: str | None, *, field: str = "department") -> None:
     """A department's name, or None for all of them.
 
     Raises:
@@ -46,9 +46,7 @@ def check_department(department: str | None) -> None:
     if department is not None and not (
         0 < len(department) <= _DEPARTMENT_MAX and department.isprintable() and department != "*"
     ):
-        raise InvalidRequest(
-            f"must be 1 to {_DEPARTMENT_MAX} printable characters", field="department"
-        )
+        raise InvalidRequest(f"must be 1 to {_DEPARTMENT_MAX} printable characters", field=field)
 
 
 def check_roles(roles: Collection[str]) -> None:

@@ -26,6 +26,7 @@ from modemctl.service.account_fields import (
     check_reason,
     check_roles,
 )
+from modemctl.service.departments import require_department
 from modemctl.service.freezing import put_state
 from modemctl.service.pages import Page, decode_text, encode_cursor
 from modemctl.service.principal import ADMINISTRATOR, Principal, Scope
@@ -114,6 +115,8 @@ class Accounts:
         _require_sees(who, department)
 
         def act(tx: Tx) -> Account:
+            if department is not None:
+                require_department(tx.conn, tx.vault, department, policy="SEC-01")
             if rows.find_account_named(tx.conn, tx.vault, name) is not None:
                 raise Conflict("an account of this name exists", field="name", value=name)
             is_waiting = self._needs_training and kind is AccountKind.PERSON
@@ -192,6 +195,8 @@ class Accounts:
 
         def act(tx: Tx) -> Account:
             before = self._visible(tx.conn, who, account_id)
+            if department is not None and department != before.department:
+                require_department(tx.conn, tx.vault, department, policy="SEC-01")
             _require_no_administrator(before.name, set(roles or ()) - set(before.roles))
             after = rows.change_account(tx, before, roles=roles, department=department)
             tx.audit(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from modemctl.errors import InvalidRequest, PolicyRefused
 from modemctl.lifecycle import CardState
 from modemctl.model import Iccid
 from modemctl.policy.custody import SUSPENDED
 from modemctl.policy.identities import Identity
 from modemctl.service.card_lists import CardLine, LineError
+from modemctl.service.departments import cure_of, require_department
+from modemctl.store import Tx
 from modemctl.store.sims import Card
 
 _IN_USE: Final = frozenset({CardState.ISSUED, *SUSPENDED})
@@ -45,6 +48,34 @@ def _document(card: Card) -> Identity | None:
     if card.identity_kind is None or card.identity_number is None:
         return None
     return Identity(kind=card.identity_kind, number=card.identity_number)
+
+
+def unregistered(
+    tx: Tx, lines: Sequence[CardLine], known: Mapping[Iccid, Card]
+) -> Sequence[LineError]:
+    """Lines that bring a card to a department that is not registered (SIM-01)."""
+    brought = [
+        (line, line.card.department)
+        for line in lines
+        if line.card.iccid not in known or "department" in completion(line, known)
+    ]
+    rules: dict[str, str] = {}
+    for name in dict.fromkeys(name for _, name in brought if name is not None):
+        try:
+            require_department(tx.conn, tx.vault, name, policy="SIM-01")
+        except (InvalidRequest, PolicyRefused) as error:
+            rules[name] = error.rule
+    return [
+        fault(
+            line,
+            "department",
+            f"{rules[name]}: {name}",
+            "SIM-01",
+            cure=cure_of(tx.conn, name, missing=[*rules]),
+        )
+        for line, name in brought
+        if name in rules
+    ]
 
 
 def differences(line: CardLine, card: Card) -> Sequence[LineError]:

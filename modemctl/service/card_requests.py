@@ -15,6 +15,7 @@ from modemctl.model import Iccid
 from modemctl.policy.custody import GONE
 from modemctl.policy.identities import Identity
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
+from modemctl.service.departments import require_department
 from modemctl.service.identities import IdentityKind, entered
 from modemctl.service.principal import Principal
 from modemctl.store import Tx, sims
@@ -122,6 +123,7 @@ def file_request(tx: Tx, who: Principal, card: NewCard) -> None:
         raise NotPermitted(
             f"account {who.name} sees department {who.department} only", policy="SEC-01"
         )
+    require_department(tx.conn, tx.vault, card.department or "", policy="SIM-05")
     if card.number is not None:
         require_free_number(tx, card.number, card.iccid)
     known = sims.read(tx.conn, tx.vault, card.iccid)

@@ -28,6 +28,7 @@ from modemctl.service.card_acts import (
     write_cards,
 )
 from modemctl.service.card_requests import CardForm, file_request, new_card, replacement
+from modemctl.service.departments import head_of
 from modemctl.service.identities import traces
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.sim_views import SimView, view
@@ -115,7 +116,7 @@ class Custody:
                 raise PolicyRefused("SIM-02", rule, field="department", cure=cure)
             changes: dict[str, object] = {"approved_by": who.account_id}
             if card.is_pool:
-                changes["holder"] = who.name
+                changes["holder"] = head_of(tx.conn, tx.vault, who.department) or who.name
             move_card(tx, who, card, Step.APPROVED, why=why, changes=changes)
 
         return await self._decide(who, iccid, act)

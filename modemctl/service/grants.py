@@ -25,12 +25,13 @@ from modemctl.service.authority_fields import (
     require_person,
     thumbprint,
 )
+from modemctl.service.departments import require_department
 from modemctl.service.dual import DualKind, DualView
 from modemctl.service.principal import ADMINISTRATOR, Principal, Scope
 from modemctl.store import Store, Tx
 from modemctl.store import authorities as rows
 from modemctl.store.accounts import Account, change_account, find_account, find_account_named
-from modemctl.store.authorities import OPERATOR
+from modemctl.store.authorities import ALL_DEPARTMENTS, OPERATOR
 from modemctl.store.dual import DualRequest
 
 _KEY_LIFE: Final = timedelta(days=365)
@@ -83,6 +84,8 @@ class Grants:
             raise NotFound("no such department", field="department", value=department[:80])
 
         def act(tx: Tx) -> DualView:
+            if department != ALL_DEPARTMENTS:
+                require_department(tx.conn, tx.vault, department, policy="SEC-01")
             begin = valid_from or tx.now
             check_span(begin, valid_until, tx.now)
             account = self._subject(tx, who, account_id)

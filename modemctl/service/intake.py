@@ -28,6 +28,7 @@ from modemctl.lifecycle import BatchState
 from modemctl.model import AccountId, BatchId, Category
 from modemctl.policy.digest import BatchHeader, Totals, encode_header, header_digest
 from modemctl.policy.numbers import Rejection
+from modemctl.service.departments import require_department
 from modemctl.service.judging import Judged, JudgeRules
 from modemctl.service.previews import estimate, pool_of
 from modemctl.service.principal import Principal, Scope
@@ -169,6 +170,11 @@ class Intake:
                 value=request.department,
                 policy="SEC-01",
             )
+        await self._store.read(
+            lambda conn: require_department(
+                conn, self._store.vault, request.department, policy="SMS-01"
+            )
+        )
         party = request.party or self._rules.own_party
         if party != self._rules.own_party:
             vault, now = self._store.vault, self._store.clock.now()

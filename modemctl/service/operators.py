@@ -14,6 +14,7 @@ from modemctl.service.authority_fields import (
     iso,
     require_person,
 )
+from modemctl.service.departments import require_department
 from modemctl.service.dual import DualKind, DualView
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Store, Tx
@@ -81,6 +82,7 @@ class Operators:
             )
 
         def act(tx: Tx) -> DualView:
+            require_department(tx.conn, tx.vault, department, policy="SMS-06")
             begin = valid_from or tx.now
             check_span(begin, valid_until, tx.now)
             operator = _operator(tx, account)

@@ -13,7 +13,13 @@ from modemctl.model import EventKind, Iccid, Topic
 from modemctl.policy.custody import Step
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
 from modemctl.service.card_acts import change_card, note, register_cards, required
-from modemctl.service.card_changes import completion, differences, fault, handed_out
+from modemctl.service.card_changes import (
+    completion,
+    differences,
+    fault,
+    handed_out,
+    unregistered,
+)
 from modemctl.service.card_lists import CardLine, LineError, Reading, read_cards
 from modemctl.service.identities import IdentityKind, entered, traces
 from modemctl.service.pages import Page, decode_text, encode_cursor
@@ -257,6 +263,7 @@ class _Import:
     def __call__(self, tx: Tx) -> CardImport:
         known = rows.read_many(tx.conn, tx.vault, [line.card.iccid for line in self._lines])
         self._errors += self._clashes(tx, known)
+        self._errors += unregistered(tx, self._lines, known)
         if custody.is_open(tx.conn):
             self._errors += handed_out(self._lines, known)
         new = [line.card for line in self._lines if line.card.iccid not in known]

@@ -25,7 +25,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from modemctl.errors import ConfigError, ModemctlError, StoreError, TamperedError
 from modemctl.store.keys import opens
 
-SCHEMA_REVISION: Final = "0035"
+SCHEMA_REVISION: Final = "0036"
 """The Alembic head that this code speaks (a test compares)."""
 
 _lenient_text: Final = partial(str, encoding="utf-8", errors="replace")

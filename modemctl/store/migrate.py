@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from alembic import command
@@ -14,12 +15,13 @@ from sqlalchemy.exc import DBAPIError
 
 from modemctl.errors import ConfigError
 from modemctl.store.card_reseal import seal_cards
+from modemctl.store.departments import adopt
 from modemctl.store.engine import SCHEMA_REVISION, require_key, sqlite_path
 from modemctl.store.evidence import seal_states
 from modemctl.store.keys import seed, unlock
 from modemctl.store.steady import seal_anchors
 from modemctl.store.stop_book import seal_first
-from modemctl.store.tables import batch, data_key, meta, sim, stop_seal
+from modemctl.store.tables import batch, data_key, department, meta, sim, stop_seal
 from modemctl.vault import Vault
 
 
@@ -48,10 +50,16 @@ def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | No
                 raise ConfigError([f"database {engine.url} holds tables that are not modemctl's"])
             config = alembic_config()
             config.attributes["connection"] = connection
-            had_seals = _has(connection, batch.c.state_mac)
-            had_steady = _has_sealed_time(connection)
+            once = (  # what is done when a database comes to have these
+                (_has(connection, batch.c.state_mac), partial(seal_states, connection, vault)),
+                (_has_sealed_time(connection), partial(seal_anchors, connection, vault)),
+                (_has(connection, sim.c.revision), partial(seal_cards, connection, vault)),
+                (
+                    inspect(connection).has_table(department.name),
+                    partial(adopt, connection, vault, now=now),
+                ),
+            )
             had_stops = inspect(connection).has_table(stop_seal.name)
-            had_revisions = _has(connection, sim.c.revision)
             had_keys = inspect(connection).has_table(data_key.name)
             command.upgrade(config, SCHEMA_REVISION)
             if not tables:
@@ -68,12 +76,9 @@ def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | No
             unlock(connection, vault)
             if not had_stops:  # one without its seal later is a forgery
                 seal_first(connection, vault)
-            if tables and not had_seals:
-                seal_states(connection, vault)
-            if tables and not had_steady:
-                seal_anchors(connection, vault)
-            if tables and not had_revisions:
-                seal_cards(connection, vault)
+            for was_done, act in once:
+                if tables and not was_done:
+                    act()
     except DBAPIError as error:
         raise ConfigError([f"database {engine.url} cannot be opened: {error.orig}"]) from None
     finally:

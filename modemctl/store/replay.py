@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping, Table, select
 from modemctl.lifecycle import BATCH, BatchState, CardState
 from modemctl.policy.admission import AdmissionState
 from modemctl.policy.dual import OPEN, DualState
-from modemctl.store import custody, record_replay
+from modemctl.store import custody, departments, record_replay
 from modemctl.store.accounts import AccountState
 from modemctl.store.audits import IN_ORDER
 from modemctl.store.engine import UNREADABLE
@@ -102,6 +102,7 @@ def replay(conn: Connection) -> Iterator[str]:
         yield from named(rule.table.name, _replay(conn, rule))
     yield from named("custody", custody.replay(conn))
     yield from record_replay.replay(conn)
+    yield from named("department", departments.replay(conn))
 
 
 def _replay(conn: Connection, rule: _Rule) -> Iterator[str]:

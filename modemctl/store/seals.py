@@ -22,6 +22,7 @@ from modemctl.store import (
     authorities,
     custody,
     customers,
+    departments,
     dual,
     elevations,
     erasures,
@@ -56,6 +57,7 @@ from modemctl.store.tables import (
     bay_tie,
     customer_import,
     customer_seal,
+    department,
     dual_request,
     elevation,
     erasure,
@@ -288,6 +290,10 @@ def _customer_seal(conn: Connection, vault: Vault, key: str) -> bool:
     return customers.is_register_intact(conn, vault, key)
 
 
+def _department(conn: Connection, vault: Vault, key: str) -> bool:
+    return departments.find(conn, vault, key) is not None
+
+
 def _qualification(conn: Connection, vault: Vault, key: str) -> bool:
     return qualifications.find(conn, vault, key) is not None
 
@@ -322,5 +328,6 @@ SEALED: Final[Mapping[Table, _Check]] = {
     qualification: _qualification,
     customer_import: _customer_import,
     customer_seal: _customer_seal,
+    department: _department,
 }
 """Table → how a row of it is held against its seal."""

@@ -28,6 +28,7 @@ from modemctl.service.calls import Calls
 from modemctl.service.card_endings import Endings
 from modemctl.service.custody import Custody
 from modemctl.service.customers import Customers
+from modemctl.service.departments import Departments
 from modemctl.service.doubt import Doubts
 from modemctl.service.dual import DualKind, DualState
 from modemctl.service.emergencies import EmergencyWatch
@@ -244,6 +245,7 @@ def make_services(
         operators=people.operators,
         qualifications=people.qualifications,
         accounts=office.accounts,
+        departments=Departments(store, general_department=general),
         authorities=office.authorities,
         events=Events(store, keep_days=7, general_department="general"),
         audits=audits,

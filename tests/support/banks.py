@@ -21,6 +21,7 @@ from modemctl.store import Store
 from modemctl.store.migrate import upgrade
 from modemctl.vault import AuditKey, Vault, create_key
 from tests.support.approved import GENERAL, SITE, Staff, add_batch, add_cards, add_staff
+from tests.support.departments import register_usual
 from tests.support.simulated import BankProcess, wait_until
 
 _OF_TESTS = frozenset({"MODEMCTL_SEED", "MODEMCTL_TIME_FACTOR"})
@@ -60,7 +61,9 @@ class Site:
         self.config.write_text("".join(f"{key} = {value}\n" for key, value in values.items()))
         (folder / "state").mkdir(mode=0o700)
         self.vault = Vault.load(folder / "keys" / "master.key")
-        upgrade(self.url, vault=self.vault, site_id=SITE, now=SystemClock().now())
+        now = SystemClock().now()
+        upgrade(self.url, vault=self.vault, site_id=SITE, now=now)
+        register_usual(self.url, self.vault, now=now)
         self.staff: Staff | None = None
 
     @property

@@ -15,6 +15,7 @@ from modemctl.store import Store
 from modemctl.store.migrate import alembic_config, upgrade
 from modemctl.store.tables import meta
 from modemctl.vault import AuditKey, Vault
+from tests.support.departments import register_usual
 
 
 class TestClock:
@@ -73,7 +74,9 @@ def _migrated() -> bytes:
             rows = [{"key": key, "value": value} for key, value in facts.items()]
             connection.execute(insert(meta), rows)
         engine.dispose()
-        upgrade(url, vault=Vault(MASTER_KEY), site_id="test", now=TestClock().now())
+        vault, now = Vault(MASTER_KEY), TestClock().now()
+        upgrade(url, vault=vault, site_id="test", now=now)
+        register_usual(url, vault, now=now)
         return (Path(folder) / "modemctl.db").read_bytes()
 
 

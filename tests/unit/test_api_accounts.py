@@ -54,7 +54,7 @@ async def test_an_account_lives_from_making_to_revoking(bench):
 
 
 async def test_lists_page_by_cursor(bench):
-    for name in ("b", "a", "c"):
+    for name in ("hq", "hall", "loans"):
         await bench.token_of("monitor", department=name)
     async with bench.client(bench.admin_token) as client:
         names, cursor = [], None
@@ -66,7 +66,7 @@ async def test_lists_page_by_cursor(bench):
             if cursor is None:
                 break
         wrong = await client.get("/v1/accounts", params={"cursor": "nonsense"})
-    assert names == ["monitor-a", "monitor-b", "monitor-c", "root"]
+    assert names == ["monitor-hall", "monitor-hq", "monitor-loans", "root"]
     assert wrong.json()["field"] == "cursor"
 
 

@@ -58,6 +58,8 @@ BODIES: dict[str, dict[str, object]] = {
         "reference": "c 17",
     },
     "POST /v1/accounts/{account_id}/drills": {"is_passed": True},
+    "POST /v1/departments": {"name": "new"},
+    "PUT /v1/departments/{name}/head": {"head": None},
     "POST /v1/elevations": {
         "account": "anna", "roles": ["checker"], "hours": 8, "reason": "test",
     },

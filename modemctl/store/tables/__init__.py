@@ -33,6 +33,7 @@ from modemctl.store.tables.cards import (
     wish,
 )
 from modemctl.store.tables.customers import customer, customer_import, customer_seal
+from modemctl.store.tables.departments import department
 from modemctl.store.tables.duties import card_number, duty, register_confirmation, self_test
 from modemctl.store.tables.evidence import audit_entry, event, meta, node
 from modemctl.store.tables.exports import export_note
@@ -82,6 +83,7 @@ __all__ = [
     "customer_import",
     "customer_seal",
     "data_key",
+    "department",
     "dual_request",
     "duty",
     "elevation",
