@@ -26,6 +26,7 @@ from modemctl.policy.stops import StopKind
 from modemctl.service.admissions import Admissions
 from modemctl.service.audits import read_heads
 from modemctl.service.chain_check import ChainCheck
+from modemctl.service.departments import Departments
 from modemctl.service.dual import Dual
 from modemctl.service.policies import Policies
 from modemctl.service.principal import scopes_of
@@ -128,6 +129,7 @@ async def _furnish(office: Office) -> None:
     clerk = dataclasses.replace(
         office.who["gm"], scopes=scopes_of(frozenset({"technician", "administrator"}))
     )
+    await Departments(store, general_department="general").add(clerk, name="east")
     await Admissions(store).admit(clerk, ["490154203237518"], "order 7")
     await store.write(
         lambda tx: puks.ask(
