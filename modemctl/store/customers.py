@@ -27,6 +27,7 @@ _SUM_OCTETS: Final = 16
 _MODULUS: Final = 1 << (8 * _SUM_OCTETS)
 _BROKEN_OFF_AFTER: Final = timedelta(minutes=10)
 _MOST_IMPORTS: Final = 20
+_SPOILT: Final = -1  # `n_added` of an open list that lost a row: what it adds up to is wrong
 _RULE: Final = "SMS-02"
 _SEALING: Final = ("customer.import", "customer.remove", "customer.erase")
 
@@ -171,7 +172,7 @@ def finish(tx: Tx, import_no: int, *, by: str, n: int, total: int) -> Import:
 
     Raises:
         TamperedError: the register's seal was altered.
-        Conflict: it was forgotten meanwhile.
+        Conflict: it was forgotten meanwhile, or somebody who stands in it was erased.
     """
     row = (
         tx.conn.execute(
@@ -184,6 +185,9 @@ def finish(tx: Tx, import_no: int, *, by: str, n: int, total: int) -> Import:
     )
     if row is None:
         raise Conflict("the list was taken back meanwhile", field="department")
+    if row["n_added"] == _SPOILT:
+        rule = "somebody who stands in the list was erased while it came in"
+        raise Conflict(rule, field="department", cure="take the number out, import it again")
     values = {**row, "by": by, "finished_at": tx.now, "n_added": n}
     department = str(row["department"])
     details: dict[str, Json] = {"import": import_no, "n_added": n, "source": str(row["source"])}
@@ -237,9 +241,11 @@ def erase(tx: Tx, bidx: bytes) -> int:
     Raises:
         TamperedError: a register's seal was altered.
     """
+    names = _departments(tx.conn)
+    _forget_coming(tx, [token_of(tx.vault, name, bidx) for name in names])
     return sum(
         _take_out(tx, name, bidx, by=tx.node_id, action="customer.erase", reason="erased")
-        for name in _departments(tx.conn)
+        for name in names
     )
 
 
@@ -302,19 +308,36 @@ def _departments(conn: Connection) -> Sequence[str]:
 
 
 def _take_out(tx: Tx, department: str, bidx: bytes, *, by: str, action: str, reason: str) -> bool:
+    """Rows of a list that is still coming in, or broke off, do not count: they stay."""
     token = token_of(tx.vault, department, bidx)
+    is_whole = customer_import.c.finished_at.is_not(None)
     gone = tx.conn.execute(
-        delete(customer).where(customer.c.token == token).returning(customer.c.import_no)
+        delete(customer)
+        .where(
+            customer.c.token == token,
+            customer.c.import_no.in_(select(customer_import.c.import_no).where(is_whole)),
+        )
+        .returning(customer.c.import_no)
     ).first()
     if gone is None:
         return False
-    ours = customer_import.c.import_no == gone.import_no
-    if tx.conn.scalar(select(customer_import.c.finished_at).where(ours)) is None:
-        return False  # of a list that broke off: it never counted
     weight = weight_of(tx.vault, token, gone.import_no)
     details: dict[str, Json] = {"reason": reason}
     _reseal(tx, department, -1, -weight, by=by, action=action, details=details)
     return True
+
+
+def _forget_coming(tx: Tx, tokens: Sequence[bytes]) -> None:
+    """Take these rows out of lists that are not finished; such a list can only begin anew."""
+    is_open = customer_import.c.finished_at.is_(None)
+    numbers = select(customer_import.c.import_no).where(is_open)
+    gone = tx.conn.scalars(
+        delete(customer)
+        .where(customer.c.token.in_(tokens), customer.c.import_no.in_(numbers))
+        .returning(customer.c.import_no)
+    ).all()
+    spoilt = update(customer_import).where(customer_import.c.import_no.in_(gone), is_open)
+    tx.conn.execute(spoilt.values(n_added=_SPOILT))
 
 
 def _reseal(

@@ -286,6 +286,44 @@ async def test_a_list_that_broke_off_does_not_count_and_is_forgotten(tmp_path):
         assert await desk.faults() == []
 
 
+def coming_in(tx, number: str) -> tuple[int, int]:
+    """A list of one number, but for its last word; with what it adds up to."""
+    token = rows.token_of(tx.vault, RETAIL, tx.vault.blind_index(f"+86{number}"))
+    import_no = rows.begin(tx, department=RETAIL, source=SOURCE)
+    assert rows.keep(tx, import_no, [token]) == [token]
+    return import_no, rows.weight_of(tx.vault, token, import_no)
+
+
+async def test_who_is_taken_out_while_his_list_comes_in_leaves_no_wrong_sum(tmp_path):
+    async with desk_in(tmp_path) as desk:
+        await desk.add(TWO)
+        store = desk.office.store
+        import_no, total = await store.write(lambda tx: coming_in(tx, ONE))
+        with pytest.raises(NotFound):
+            await desk.customers.remove(desk.keeper, ONE, department=RETAIL, reason="closed")
+        await store.write(lambda tx: rows.finish(tx, import_no, by="keeper", n=1, total=total))
+        assert await desk.faults() == []
+        await desk.customers.remove(desk.keeper, ONE, department=RETAIL, reason="closed")
+        assert (await desk.n(), await desk.faults()) == (1, [])
+
+
+async def test_who_is_erased_while_his_list_comes_in_spoils_that_list(tmp_path):
+    async with desk_in(tmp_path) as desk:
+        await desk.add(TWO)
+        store = desk.office.store
+        bidx = store.vault.blind_index(f"+86{ONE}")
+        import_no, total = await store.write(lambda tx: coming_in(tx, ONE))
+        await store.write(
+            lambda tx: erasures.erase(tx, bidx, by="anna", request_id="1", reason="her letter")
+        )
+        with pytest.raises(Conflict, match="erased while it came in"):
+            await store.write(lambda tx: rows.finish(tx, import_no, by="k", n=1, total=total))
+        assert await desk.faults() == []
+        store.clock.advance(timedelta(minutes=11).total_seconds())
+        assert (await desk.add(THREE)).n_added == 1
+        assert (await desk.n(), await desk.faults()) == (2, [])
+
+
 # ---------------------------------------------------------------- with write access, without keys
 
 
