@@ -22,7 +22,7 @@ from modemctl.policy.paper_periods import (
 from modemctl.service.paper_orders import PaperRules
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.self_tests import DutyView
-from modemctl.store import Connection, Store, Tx, exports, figures
+from modemctl.store import Connection, Store, Tx, duties, exports, figures
 from modemctl.store.papers import PaperKind, last_filed
 
 DUTY_WORDS: Final[Mapping[PaperKind, str]] = {
@@ -81,6 +81,7 @@ class DutyWatch:
         """Look until cancelled; a store that fails leaves what was known."""
         while True:
             with suppress(StoreError, TamperedError):
+                await self._store.write(duties.begin)  # before the first look at what is late
                 await self.look()
             await asyncio.sleep(_EVERY)
 
@@ -174,7 +175,7 @@ def _unaudited(
         PaperKind.YEAR_AUDIT: rules.year_audit_due,
     }.get(kind, rules.screening_due)
     before, n_back = _TURNS[kind]
-    began, at, found = figures.first_entry_at(conn, store.node_id), now, list[Period]()
+    began, at, found = _audits_began(conn, store), now, list[Period]()
     for _ in range(n_back):
         period = before(at, rules.zone)
         at = period.first
@@ -184,6 +185,15 @@ def _unaudited(
         if is_due and last_filed(conn, store.vault, kind, period.name) is None:
             found.append(period)
     return found
+
+
+def _audits_began(conn: Connection, store: Store) -> datetime | None:
+    """Since when the log's papers are due: never before its first entry.
+
+    An older site begins with the version that asks for them, not with all the weeks it has logged.
+    """
+    began, asked = figures.first_entry_at(conn, store.node_id), duties.log_audits_began(conn)
+    return began if began is None or asked is None else max(began, asked)
 
 
 def _waiting(

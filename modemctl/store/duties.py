@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 
 from modemctl.policy.duties import TURNS, Duty
 from modemctl.store.tables import duty as table
 from modemctl.store.transaction import Json, Tx
+
+_LOG_AUDITS: Final = "log_audits"
+"""That the log is screened and audited period by period (SEC-05); its papers tell when it was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +29,18 @@ class DutyRow:
 def begin(tx: Tx) -> None:
     """Let duties that are new to this site begin now."""
     known = set(tx.conn.scalars(select(table.c.duty)))
-    new = [one for one in Duty if one.value not in known]
+    every = {one.value: TURNS[one].policy for one in Duty} | {_LOG_AUDITS: "SEC-05"}
+    new = {one: policy for one, policy in every.items() if one not in known}
     if new:
-        rows = [{"duty": one.value, "done_at": tx.now, "done_by": ""} for one in new]
+        rows = [{"duty": one, "done_at": tx.now, "done_by": ""} for one in new]
         tx.conn.execute(insert(table), rows)
-        for one in new:
-            tx.audit(tx.node_id, "duty.begin", one.value, {"policy": TURNS[one].policy})
+        for one, policy in new.items():
+            tx.audit(tx.node_id, "duty.begin", one, {"policy": policy})
+
+
+def log_audits_began(conn: Connection) -> datetime | None:
+    """Since when the log's papers are asked for; None before the first start."""
+    return conn.scalar(select(table.c.done_at).where(table.c.duty == _LOG_AUDITS))
 
 
 def note_done(tx: Tx, duty: Duty, *, by: str, details: Mapping[str, Json]) -> None:

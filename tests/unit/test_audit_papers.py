@@ -18,6 +18,7 @@ from modemctl.service.audit_samples import SampleAsk
 from modemctl.service.paper_words import DIGEST_LABELS, Words
 from modemctl.service.papers import PaperAsk, PaperKind, PaperState
 from modemctl.service.principal import Principal, Scope
+from modemctl.store import duties
 from modemctl.store.accounts import AccountKind, add_account
 from tests.support.apis import ApiBench, open_api
 
@@ -213,6 +214,24 @@ async def test_each_week_month_and_year_is_asked_for_until_its_paper_is_acknowle
     told = {(one["report"], one["policy"]) for one in (json.loads(row[0]) for row in alarms)}
     kinds = ("screening", "spot_check", "month_audit", "year_audit")
     assert told >= {(kind, "SEC-05") for kind in kinds}
+
+
+async def test_an_older_site_is_asked_for_papers_since_the_version_that_asks(tmp_path):
+    async with working(tmp_path) as bench:
+        watch = bench.services.papers.watch
+
+        async def overdue() -> dict[str, int]:
+            await watch.look()
+            return {kind: n for kind, n in watch.counts().items() if n and kind != "stocktake"}
+
+        bench.clock.advance(500 * DAY)  # the former version runs
+        await bench.store.write(duties.begin)
+        await act(bench, "zhou")
+        assert await overdue() == {}
+        assert all(not one.is_due for one in await watch.list_duties(auditor()))
+        bench.clock.advance(23 * DAY)
+        assert await overdue() == {"screening": 2, "spot_check": 2}
+        await made(bench, PaperKind.SCREENING, "2026-W48")  # an earlier one may still be made
 
 
 async def test_a_years_audit_samples_three_months_and_a_months_tells_what_was_missed(tmp_path):
