@@ -22,6 +22,7 @@ from modemctl.store.keys import seed, unlock
 from modemctl.store.steady import seal_anchors
 from modemctl.store.stop_book import seal_first
 from modemctl.store.tables import batch, data_key, department, meta, sim, stop_seal
+from modemctl.store.wishes import bind_bodies
 from modemctl.vault import Vault
 
 
@@ -52,7 +53,8 @@ def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | No
             config.attributes["connection"] = connection
             once = (  # what is done when a database comes to have these
                 (_has(connection, batch.c.state_mac), partial(seal_states, connection, vault)),
-                (_has_sealed_time(connection), partial(seal_anchors, connection, vault)),
+                (_is_since(connection, "0013"), partial(seal_anchors, connection, vault)),
+                (_is_since(connection, "0033"), partial(bind_bodies, connection, vault, now=now)),
                 (_has(connection, sim.c.revision), partial(seal_cards, connection, vault)),
                 (
                     inspect(connection).has_table(department.name),
@@ -94,12 +96,12 @@ def _has(connection: Connection, column: Column[bytes] | Column[int]) -> bool:
     }
 
 
-def _has_sealed_time(connection: Connection) -> bool:
-    """Whether the rows of steady time carry seals: since revision 0013."""
+def _is_since(connection: Connection, revision: str) -> bool:
+    """Whether a database is of this revision or a later one, or new."""
     if not inspect(connection).has_table("alembic_version"):
         return True
     known = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    return known is not None and str(known) >= "0013"
+    return known is not None and str(known) >= revision
 
 
 def _make_private(path: Path) -> None:

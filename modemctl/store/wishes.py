@@ -11,9 +11,19 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    bindparam,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
-from modemctl.errors import NotFound
+from modemctl.errors import NotFound, TamperedError
 from modemctl.model import AccountId, Bay, EventKind, Topic
 from modemctl.store.engine import UNREADABLE
 from modemctl.store.tables import account, modem, to_ms, wish
@@ -25,6 +35,7 @@ _TICK: Final = timedelta(milliseconds=1)  # wishes of one bay are served in the 
 _BUSY_MAX: Final = timedelta(minutes=10)  # who is longer at one wish is dead
 _LIFE: Final = timedelta(hours=1)  # nobody waits for longer: see `give_up`
 _NO_BODY, _BODY = "-", "="  # what its octets begin with; there are some for each kind
+_UNSERVED: Final = "nobody served it: is the bay absent?"
 _ALTERED: Final = "its row was altered outside modemctl (policy: SEC-05)"
 _FINAL: Final = re.compile(r"OK|ERROR|\+CM[ES] ERROR: ?[0-9]{1,4}|COMMAND NOT SUPPORT")
 
@@ -108,13 +119,20 @@ def take(tx: Tx, bays: Sequence[Bay]) -> Sequence[Sequence[Wish]]:
 
 
 def _asked(tx: Tx, row: RowMapping) -> Wish | None:
+    ours = wish.c.wish_id == row["wish_id"]
+    error = _ALTERED
     with suppress(*UNREADABLE):
-        if row["body_enc"] is not None and row["at"] >= tx.now - _LIFE:
-            return _wish(tx.vault, row)
-    ours = update(wish).where(wish.c.wish_id == row["wish_id"])
-    tx.conn.execute(ours.values(done_at=tx.now, error=_ALTERED))
-    facts: dict[str, Json] = {"alarm": "tampered", "faults": [f"wish: {_ALTERED}"]}
-    tx.event(EventKind.ALARM, "wish", facts)
+        if row["body_enc"] is not None:
+            asked = _wish(tx.vault, row)
+            if asked.at >= tx.now - _LIFE:
+                return asked
+            error = _UNSERVED  # asked before the daemon was stopped for long, or put back
+    if error == _UNSERVED:
+        _audit_outcomes(tx, ours, {}, otherwise=error)
+    else:
+        facts: dict[str, Json] = {"alarm": "tampered", "faults": [f"wish: {_ALTERED}"]}
+        tx.event(EventKind.ALARM, "wish", facts)
+    tx.conn.execute(update(wish).where(ours).values(done_at=tx.now, error=error))
     return None
 
 
@@ -167,17 +185,40 @@ def give_up(tx: Tx, *, older_than: float, bays: Collection[Bay] | None = None) -
     stale = (wish.c.at <= tx.now - timedelta(seconds=older_than)) & wish.c.bay.not_in(at_work)
     if bays is not None:
         stale &= wish.c.bay.in_(sorted(bays))
-    error = "nobody served it: is the bay absent?"
-    _audit_outcomes(tx, stale, {}, otherwise=error)
+    _audit_outcomes(tx, stale, {}, otherwise=_UNSERVED)
     statement = (
         update(wish)
         .where(wish.c.done_at.is_(None), stale)
-        .values(done_at=tx.now, taken_at=tx.now, error=error)
+        .values(done_at=tx.now, taken_at=tx.now, error=_UNSERVED)
     )
     n = tx.conn.execute(statement).rowcount
     if n:
         tx.wake(Topic.WISHES)
     return n
+
+
+def bind_bodies(conn: Connection, vault: Vault, *, now: datetime) -> None:
+    """Seal each body with the whole of its wish, once: those of before were with its id alone.
+
+    What is open then is not done any more. A body that does not open was altered, and stays so.
+    """
+    seals: list[dict[str, object]] = []
+    for row in conn.execute(select(wish)).mappings().all():
+        words = _NO_BODY
+        try:
+            if row["body_enc"] is not None:
+                body = vault.decrypt_text(row["body_enc"], place=f"wish.body_enc:{row['wish_id']}")
+                words = f"{_BODY}{body}"
+        except TamperedError:
+            continue
+        seals.append({"b_id": row["wish_id"], "b_sealed": vault.encrypt_text(
+            words, place=body_place(row)
+        )})  # fmt: skip
+    if seals:
+        ours = update(wish).where(wish.c.wish_id == bindparam("b_id"))
+        conn.execute(ours.values(body_enc=bindparam("b_sealed")), seals)
+    is_open = update(wish).where(wish.c.done_at.is_(None))
+    conn.execute(is_open.values(done_at=now, taken_at=now, error=_UNSERVED))
 
 
 def _audit_outcomes(
