@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -14,10 +14,19 @@ from modemctl.store.prepared import Prepared
 from modemctl.store.tables import segment
 from modemctl.store.transaction import Tx
 
+_MOST: Final = 512
+"""Messages asked for at once: of some hundred thousand a database takes no list."""
+
 
 def announce(tx: Tx, message_ids: Collection[int]) -> None:
     """An event for each of these messages that has come to rest."""
-    rows = _SEGMENTS.rows(tx.conn, {"ids": sorted(message_ids)})
+    ids = sorted(message_ids)
+    for at in range(0, len(ids), _MOST):
+        _announce(tx, ids[at : at + _MOST])
+
+
+def _announce(tx: Tx, message_ids: Sequence[int]) -> None:
+    rows = _SEGMENTS.rows(tx.conn, {"ids": message_ids})
     for message_id, same in groupby(rows, key=lambda row: row.message_id):
         own = list(same)
         state = message_state(SegmentState(row.state) for row in own)

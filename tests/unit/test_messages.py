@@ -1,22 +1,25 @@
 """Messages, doubt and opt-outs, as people look them up and decide."""
 
 import dataclasses
+import sqlite3
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from modemctl.errors import Conflict, InvalidRequest, NotFound, NotPermitted, PolicyRefused
 from modemctl.lifecycle import SEGMENT, MessageState, SegmentState
-from modemctl.model import SegmentId
+from modemctl.model import EventKind, SegmentId
 from modemctl.policy.numbers import NumberRules
 from modemctl.service.doubt import MAX_SEGMENTS, Doubts
 from modemctl.service.messages import _WORDS, Messages
 from modemctl.service.optouts import OptOuts
 from modemctl.store import optouts
-from modemctl.store.tables import audit_entry, message, opt_out, segment
+from modemctl.store.tables import audit_entry, event, message, opt_out, segment
 from modemctl.store.transaction import Transition
+from tests.support.approved import numbers
+from tests.support.benches import bench
 from tests.support.people import GENERAL, open_office
 from tests.support.stores import open_store
 
@@ -313,3 +316,35 @@ async def test_opt_outs_need_scope_number_and_reason(tmp_path):
             await office.opt_outs.remove(who, "13800000001", "")
         with pytest.raises(InvalidRequest):
             await office.opt_outs.list_opt_outs(who, cursor="IkdHIg")
+
+
+async def test_opt_outs_of_a_whole_list_end_it_whatever_its_length(tmp_path):
+    """A database takes a list of so many values and no more."""
+    n = 600
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(n)
+
+        def act(tx):
+            tx.conn.execute(
+                insert(opt_out),
+                [
+                    {"number_bidx": tx.vault.blind_index(one), "number_enc": b"", "at": tx.now,
+                     "source": "list", "by": "a"}
+                    for one in numbers(n)
+                ],
+            )  # fmt: skip
+            database = tx.conn.connection.dbapi_connection
+            before = database.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, n)
+            try:
+                return optouts.refuse_waiting(tx, batch_id)
+            finally:
+                database.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, before)
+
+        assert await b.store.write(act) == n
+        assert await b.states(batch_id) == {SegmentState.REFUSED: n}
+        told = await b.store.read(
+            lambda conn: conn.scalars(
+                select(event.c.subject).where(event.c.kind == EventKind.MESSAGE)
+            ).all()
+        )
+        assert len(told) == len(set(told)) == n
