@@ -4,12 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from modemctl.fleet import dispatcher as fleet
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules, Job
-from modemctl.lifecycle import SegmentState
+from modemctl.lifecycle import BatchState, SegmentState
+from modemctl.policy.quotas import Caps, QuotaRules
 from modemctl.sms import Submit, decode
+from modemctl.store import batches
+from modemctl.store.outcomes import Took
 from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, Bench, bay_of, bench
 from tests.support.senders import break_store, until
@@ -90,3 +95,60 @@ async def test_a_bank_at_rest_polls_as_one(tmp_path):
             waiting.is_limited = is_limited
         assert dispatcher._due(now - 1.0) == []
         assert [one.iccid for one in dispatcher._due(now)] == [CARDS[0], CARDS[1]]
+
+
+async def rest(b: Bench, dispatcher: Dispatcher, jobs: list[Job]) -> None:
+    """Four cards ask and find nothing."""
+    for card in CARDS[:4]:
+        dispatcher.ask(bay_of(card), card, jobs.append)
+    await until(lambda: all(one.was_served for one in dispatcher._waiting.values()))
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+async def test_a_bank_at_rest_wakes_at_once_when_a_batch_starts(tmp_path, monkeypatch, is_held):
+    monkeypatch.setattr(fleet, "_SLOW_POLL", 3_600.0)
+    async with bench(tmp_path) as b:
+        jobs: list[Job] = []
+        if is_held:
+            batch_id = await b.batch(4)
+            await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.HELD, reason="?"))
+        async with dispatching(b) as dispatcher:
+            await rest(b, dispatcher, jobs)
+            if is_held:
+                await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.RUNNING))
+            else:
+                await b.batch(4)
+            await until(lambda: len(jobs) == 4)
+
+
+async def test_a_bank_at_rest_wakes_when_quiet_hours_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(fleet, "_SLOW_POLL", 0.05)
+    is_quiet = True
+    async with bench(tmp_path, is_open=lambda category, at: not is_quiet) as b:
+        await b.batch(4)
+        jobs: list[Job] = []
+        async with dispatching(b) as dispatcher:
+            await rest(b, dispatcher, jobs)
+            is_quiet = False
+            await until(lambda: len(jobs) == 4)
+
+
+async def test_cards_kept_by_their_limits_go_on_once_those_are_free(tmp_path, monkeypatch):
+    monkeypatch.setattr(fleet, "_LONGEST_WAIT", 0.05)
+    caps = Caps(minute=1, hour=100, day=100, gap=0)
+    async with bench(tmp_path, quota=QuotaRules(caps=caps, zone=ZoneInfo("Asia/Shanghai"))) as b:
+        batch_id = await b.batch(8)
+        for one in await b.lease(*CARDS[:4]):
+            await b.begin(one)
+            await b.end(one, Took(mr=1))
+        jobs: list[Job] = []
+        async with dispatching(b) as dispatcher:
+            await rest(b, dispatcher, jobs)
+            assert all(one.is_limited for one in dispatcher._waiting.values())
+            await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.HELD, reason="?"))
+            await until(lambda: not any(one.is_limited for one in dispatcher._waiting.values()))
+            await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.RUNNING))
+            await until(lambda: all(one.is_limited for one in dispatcher._waiting.values()))
+            assert not jobs, "rest opened a limit"
+            b.clock.advance(70)
+            await until(lambda: len(jobs) == 4)
