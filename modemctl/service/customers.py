@@ -14,6 +14,7 @@ from modemctl.errors import Conflict, InvalidRequest, NotFound, NotPermitted, Po
 from modemctl.model import mask_number
 from modemctl.policy.content import ContentRules
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
+from modemctl.service.departments import require_department
 from modemctl.service.judging import BadLine, Judged, JudgeRules
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.recipients import ListFormat, Spooled
@@ -131,7 +132,7 @@ class Customers:
             Conflict: another list of the department is coming in.
             TamperedError: the register was altered.
         """
-        self._require_keeper(who, department)
+        await self._require_registered(who, department)
         source = _source(source)
         parts = sift(spooled, list_format, encoding=encoding, rules=self._judge)
         async with aclosing(parts):
@@ -160,7 +161,7 @@ class Customers:
             Conflict: a list of the department is coming in.
             TamperedError: the register was altered.
         """
-        self._require_keeper(who, department)
+        await self._require_registered(who, department)
         bidx = self._store.vault.blind_index(self._number(number))
         if await self._found(department, bidx) is None:
             token = rows.token_of(self._store.vault, department, bidx)
@@ -295,6 +296,14 @@ class Customers:
     def _require_keeper(self, who: Principal, department: str) -> None:
         who.require(Scope.CUSTOMERS_WRITE)
         _require_sight(who, department)
+
+    async def _require_registered(self, who: Principal, department: str) -> None:
+        """Nothing comes into the register of a department that no batch could be of (SIM-01)."""
+        self._require_keeper(who, department)
+        vault = self._store.vault
+        await self._store.read(
+            lambda conn: require_department(conn, vault, department, policy="SIM-01")
+        )
 
     def _number(self, number: str) -> str:
         found = normalise(number, self._numbers)

@@ -91,8 +91,11 @@ class Departments:
                     ),
                 )  # fmt: skip
             elif before.state is DepartmentState.CLOSED:
-                after = rows.change(tx, before, state=DepartmentState.ACTIVE, since=tx.now)
-            elif {title.strip(), parent} - {before.title, before.parent, "", None}:
+                after = rows.change(
+                    tx, before, state=DepartmentState.ACTIVE, since=tx.now,
+                    title=title.strip() or before.title, parent=parent or before.parent,
+                )  # fmt: skip
+            elif title.strip() not in {"", before.title} or parent not in {None, before.parent}:
                 rule = "it is registered with another title or parent"
                 raise Conflict(rule, field="name", value=name)
             else:

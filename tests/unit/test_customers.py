@@ -265,6 +265,19 @@ async def test_a_keeper_works_for_his_own_department(tmp_path):
             await customers.remove(keeper, ONE, department=RETAIL, reason="closed")
 
 
+async def test_a_department_that_is_not_registered_keeps_no_customers(tmp_path):
+    async with desk_in(tmp_path) as desk:
+        keeper = replace(desk.keeper, department=None)
+        for act in (
+            lambda: desk.add(ONE, department="retial"),
+            lambda: desk.customers.add(keeper, ONE, department="retial", source="form 31"),
+        ):
+            desk.keeper = keeper
+            with pytest.raises(InvalidRequest, match="the department is not registered") as caught:
+                await act()
+            assert "did you mean retail" in (caught.value.cure or "")
+
+
 # ---------------------------------------------------------------- lists that break off
 
 

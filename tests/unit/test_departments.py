@@ -66,8 +66,12 @@ async def test_a_department_is_registered_led_and_closed(tmp_path):
         assert closed.json()["state"] == "closed"
         refused = await client.post("/v1/accounts", json=body | {"name": "li"})
         assert (refused.status_code, refused.json()["rule"]) == (422, "the department is closed")
-        opened = await client.post("/v1/departments", json=form)
-        assert opened.json()["state"] == "active"
+        opened = await client.post("/v1/departments", json=form | {"title": "Retail banking"})
+        assert (opened.json()["state"], opened.json()["title"]) == ("active", "Retail banking")
+        kept = await client.post("/v1/departments", json={"name": "零售部"})
+        assert kept.json() == opened.json()
+        crossed = await client.post("/v1/departments", json={"name": "零售部", "title": "sales"})
+        assert crossed.status_code == 409, "its parent's name is no title of it"
         assert await replayed(bench) == []
 
 
