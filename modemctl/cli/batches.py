@@ -36,6 +36,7 @@ _NEXT: Final = {
     BatchState.RUNNING: "modemctl batch watch {id}",
     BatchState.HELD: "go on: modemctl batch resume {id}",
 }
+_SIGN_ANEW: Final = "{name} signs anew: modemctl batch approve {{id}} --key PEM; then "
 
 
 def _values(states: Iterable[str]) -> list[str]:
@@ -337,7 +338,11 @@ def _estimate(known: Record) -> Iterator[str]:
 def _say_next(found: Record) -> None:
     state = BatchState(text_of(found, "state"))
     if BATCH[state] and state in _NEXT:
-        click.echo(f"it is {state} → {_NEXT[state].format(id=found.get('batch_id'))}")
+        then = _NEXT[state]
+        if state is BatchState.HELD and not found.get("emergency"):
+            missing = (one for one in records(found.get("steps")) if one.get("approver") is None)
+            then = next((_SIGN_ANEW.format(**one) for one in missing), "") + then
+        click.echo(f"it is {state} → {then.format(id=found.get('batch_id'))}")
 
 
 for _command in decisions.COMMANDS:

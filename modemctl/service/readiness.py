@@ -26,8 +26,9 @@ from modemctl.vault import Vault
 
 __all__ = ["require_operator", "warnings"]
 
-_UNSIGNED: Final = (BatchState.CHECKED, BatchState.AWAITING_APPROVAL)
-_UNSTARTED: Final = (*_UNSIGNED, BatchState.APPROVED)
+_UNCHECKED: Final = (BatchState.CHECKED, BatchState.AWAITING_APPROVAL)
+_UNSIGNED: Final = (*_UNCHECKED, BatchState.HELD)  # held: by a key that was revoked, among others
+_UNSTARTED: Final = (*_UNCHECKED, BatchState.APPROVED)
 
 
 def require_operator(

@@ -285,6 +285,24 @@ async def test_missing_fields_are_all_named(site: Site, form: Path, people: Path
     assert len(json.loads(done.err)["errors"]) == 4
 
 
+async def test_what_a_lost_key_held_wants_another_signature_first(
+    site: Site, form: Path, people: Path
+) -> None:
+    batch_id = await submitted(site, form, people)
+    await site.good("zhao", "batch", "confirm", batch_id, "--yes")
+    await site.good("wang", "batch", "approve", batch_id, "--key", site.folder / "wang.pem", "-y")
+    sheet = await site.record("wang", "account", "show", "wang")
+    (kid,) = [one["kid"] for one in sheet["approver_keys"]]
+    async with site.bench.client((site.folder / "wang").read_text(encoding="ascii")) as client:
+        await client.post(f"/v1/approver-keys/{kid}/revoke", json={"reason": "lost"})
+    shown = await site.good("wu", "batch", "show", batch_id)
+    assert "nobody may sign as manager for sales now" in shown.replace("\n", " ")
+    assert (
+        f"it is held → manager signs anew: modemctl batch approve {batch_id} --key PEM; "
+        f"then go on: modemctl batch resume {batch_id}"
+    ) in shown
+
+
 async def test_watch_ends_when_the_batch_does(site: Site, form: Path, people: Path) -> None:
     batch_id = await submitted(site, form, people)
     await site.good("zhao", "batch", "confirm", batch_id, "--yes")

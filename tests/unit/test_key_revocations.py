@@ -80,6 +80,17 @@ async def test_all_that_a_bad_key_approved_is_held_at_once_and_named(tmp_path, r
     assert "key-dm" in data
 
 
+async def test_that_nobody_may_sign_the_step_anew_is_told(tmp_path):
+    async with office_in(tmp_path) as office:
+        shown = await office.start(await office.approve(await office.submit()))
+        await revoke(office, "dm")
+        warned = (await look(office, shown)).warnings
+        assert any("nobody may sign as department_manager" in line for line in warned)
+        await new_key(office, "dm")
+        warned = (await look(office, shown)).warnings
+        assert not any("nobody may sign" in line for line in warned)
+
+
 async def test_a_key_that_was_merely_replaced_stops_nothing(tmp_path):
     async with office_in(tmp_path) as office:
         shown = await office.start(await office.approve(await office.submit()))
