@@ -9,6 +9,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -273,7 +274,7 @@ class Incidents:
 
         Raises:
             NotPermitted, NotFound: scope, no such incident or stop in sight.
-            Conflict: the incident has no stop.
+            Conflict: the incident has no stop, or its stop reached nobody.
             PolicyRefused, InvalidRequest: as a submission; SEC-05, a line of the reach was altered.
         """
         who.require(Scope.BATCHES_SUBMIT)
@@ -285,6 +286,7 @@ class Incidents:
                 field="stop_id",
                 cure="name one: modemctl incident link",
             )
+        await self._require_reach(who, found.stop_id)
         chunks = _lines(self._office.stops.reached_numbers(who, found.stop_id))
         made = await self._office.batches.submit_list(
             who, request, chunks, ListFormat.TXT, encoding="utf-8"
@@ -292,6 +294,16 @@ class Incidents:
         text = f"correction prepared: batch {made.batch.batch_id}, {made.batch.n_messages} messages"
         await self._change(who, incident_id, lambda tx, one: _note(tx, who, one, "correct", text))
         return made
+
+    async def _require_reach(self, who: Principal, stop_id: str) -> None:
+        async with aclosing(self._office.stops.reached_numbers(who, stop_id)) as pages:
+            if await anext(pages):
+                return
+        raise Conflict(
+            "nothing had left when it was stopped",
+            field="stop_id",
+            cure="nobody needs a correction; another stop: modemctl incident link",
+        )
 
     async def show(self, who: Principal, incident_id: str) -> IncidentView:
         """An incident with its timeline and countdown.

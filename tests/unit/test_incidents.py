@@ -251,6 +251,9 @@ async def test_a_correction_needs_a_stop_and_the_right_to_see_its_reach(tmp_path
         stop = await d.tools.stops.place(d.anna, StopKind.FLEET, "", "x")
         linked = await d.incidents.link_stop(d.anna, bare.incident.incident_id, stop.stop_id)
         assert linked.incident.stop_id == stop.stop_id
+        with pytest.raises(Conflict, match="nothing had left") as caught:
+            await d.incidents.correct(d.anna, bare.incident.incident_id, d.request())
+        assert "nobody needs a correction" in caught.value.cure
         with pytest.raises(NotFound):
             await d.incidents.correct(d.who["system"], bare.incident.incident_id, d.request())
 
