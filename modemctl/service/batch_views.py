@@ -278,4 +278,5 @@ def n_unsent(found: Batch, progress: Mapping[SegmentState, int]) -> int:
 
 
 def _iso(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
+    """A moment as the other answers write it: Java's `Instant` reads no other form."""
+    return None if at is None else at.isoformat().replace("+00:00", "Z")

@@ -5,7 +5,7 @@ import dataclasses
 import json
 import uuid
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import create_engine, func, select, text, update
@@ -696,6 +696,17 @@ async def test_results_are_masked_without_the_scope_for_personal_data(tmp_path):
         plain = [one async for one in office.batches.results(office.who["checker"], batch_id)]
         masked = [one async for one in office.batches.results(office.who["system"], batch_id)]
     assert (plain[0]["to"], masked[0]["to"]) == ("+8613800000001", "+86138****0001")
+
+
+async def test_times_of_results_are_written_as_the_other_answers_write_them(tmp_path):
+    async with office_in(tmp_path) as office:
+        shown = await office.submit(1)
+        left = datetime(2026, 11, 20, 1, 2, 3, tzinfo=UTC)
+        await office.store.write(lambda tx: tx.conn.execute(update(segment).values(sent_at=left)))
+        checker = office.who["checker"]
+        (one,) = [one async for one in office.batches.results(checker, shown.batch.batch_id)]
+    (part,) = one["segments"]
+    assert (part["sent_at"], part["final_at"]) == ("2026-11-20T01:02:03Z", None)
 
 
 # ---------------------------------------------------------------- what time does
