@@ -40,7 +40,10 @@ def require_own_hands(tx: Tx, one: AccountId, other: AccountId, *, since: dateti
         rule = "one administrator has issued the keys of both"
     else:
         return
-    cure = "let another administrator give one of them a new key (key reissue), then ask anew"
+    cure = (
+        "let another administrator give one of them a new key (modemctl key reissue NAME "
+        "--certificate WHY --out FILE), then ask anew"
+    )
     raise PolicyRefused("SEC-04", rule, cure=cure)
 
 
