@@ -278,5 +278,5 @@ def n_unsent(found: Batch, progress: Mapping[SegmentState, int]) -> int:
 
 
 def _iso(at: datetime | None) -> str | None:
-    """A moment as the other answers write it: Java's `Instant` reads no other form."""
+    """A moment as the other answers write it: one form for strict parsers."""
     return None if at is None else at.isoformat().replace("+00:00", "Z")
