@@ -56,7 +56,7 @@ HARMLESS = {
         puk_request.confirmed_name puk_request.reason segment.cause segment.final_at segment.mr
         segment.note segment.sent_at sim.created_at sim.updated_at""",
     "a name that nothing else holds on to": """
-        authorisation.authorisation_id custody.custody_id stop_seal.seal_id""",
+        authorisation.authorisation_id custody.custody_id segment.segment_id stop_seal.seal_id""",
     "the order and the time in which approved messages leave": """
         batch.priority batch.served_at segment.avoid_iccid segment.not_before segment.tries
         message.iccid""",
@@ -311,6 +311,8 @@ NAMED = {
     "a sent segment exchanged": "UPDATE segment SET message_id = CASE message_id WHEN 1 THEN -2 "
     "WHEN 2 THEN -1 END WHERE message_id IN (1, 2); "
     "UPDATE segment SET message_id = -message_id WHERE message_id < 0",
+    "a sent segment renumbered": "UPDATE segment SET segment_id = segment_id + 1000 "
+    "WHERE state = 'sent'",
     "a segment planted": "INSERT INTO segment (message_id, batch_id, seq, state, tries) "
     "SELECT message_id, batch_id, 2, 'queued', 0 FROM segment WHERE state = 'sent'",
     "a sent segment deleted": "DELETE FROM segment WHERE state = 'sent'",
