@@ -169,7 +169,7 @@ def _duties(conn: Connection, store: Store, rules: PaperRules, now: datetime) ->
 def _unaudited(
     conn: Connection, store: Store, rules: PaperRules, kind: PaperKind, now: datetime
 ) -> Sequence[Period]:
-    """Periods whose paper should be acknowledged by now and is not, newest first."""
+    """Periods whose paper of this node's log should be acknowledged and is not, newest first."""
     due = {
         PaperKind.MONTH_AUDIT: rules.month_audit_due,
         PaperKind.YEAR_AUDIT: rules.year_audit_due,
@@ -181,8 +181,9 @@ def _unaudited(
         at = period.first
         if began is None or period.end <= began:
             break
-        is_due = now - period.end > due
-        if is_due and last_filed(conn, store.vault, kind, period.name) is None:
+        if now - period.end <= due:
+            continue
+        if last_filed(conn, store.vault, kind, period.name, node_id=store.node_id) is None:
             found.append(period)
     return found
 

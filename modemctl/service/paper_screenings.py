@@ -295,7 +295,7 @@ def _filed(conn: Connection, store: Store, order: Order) -> Iterator[tuple[Cell,
     else:
         wanted = [(one, PaperKind.MONTH_AUDIT) for one in months_of(span, zone)]
     for period, kind in wanted:
-        filed = last_filed(conn, store.vault, kind, period.name)
+        filed = last_filed(conn, store.vault, kind, period.name, node_id=store.node_id)
         yield _filed_row(order, period, kind, filed)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from modemctl.model import AccountId
 from modemctl.policy.papers import Lang, PaperFormat
-from modemctl.store.tables import paper, to_ms
+from modemctl.store.tables import audit_entry, paper, to_ms
 from modemctl.store.transaction import Tx
 from modemctl.vault import Vault
 
@@ -164,9 +164,16 @@ def find_by_digest(
 
 
 def last_filed(
-    conn: Connection, vault: Vault, kind: PaperKind, subject: str | None
+    conn: Connection,
+    vault: Vault,
+    kind: PaperKind,
+    subject: str | None,
+    *,
+    node_id: str | None = None,
 ) -> Paper | None:
     """The report of this kind, and of this subject unless None, that was filed last; of all only.
+
+    `node_id`: one that this node made, of its own log.
 
     Raises:
         TamperedError: its row was altered.
@@ -179,6 +186,11 @@ def last_filed(
     )
     if subject is not None:
         statement = statement.where(paper.c.subject == subject)
+    if node_id is not None:
+        made = select(audit_entry.c.subject).where(
+            audit_entry.c.node_id == node_id, audit_entry.c.action == "report.make"
+        )
+        statement = statement.where(paper.c.paper_id.in_(made))
     row = conn.execute(statement).mappings().first()
     return None if row is None else _paper(vault, row)
 

@@ -15,12 +15,15 @@ from modemctl.model import AccountId
 from modemctl.policy.papers import Lang, PaperFormat, prove
 from modemctl.policy.screening import Finding, findings, is_audit_work
 from modemctl.service.audit_samples import SampleAsk
+from modemctl.service.paper_duties import overdue
 from modemctl.service.paper_words import DIGEST_LABELS, Words
 from modemctl.service.papers import PaperAsk, PaperKind, PaperState
 from modemctl.service.principal import Principal, Scope
-from modemctl.store import duties
+from modemctl.store import Store, duties
 from modemctl.store.accounts import AccountKind, add_account
+from modemctl.vault import AuditKey, Vault
 from tests.support.apis import ApiBench, open_api
+from tests.support.stores import AUDIT_SEED, MASTER_KEY
 
 DAY = 86_400
 WEEK = "2026-W47"  # the bench's clock stands on its Saturday, noon in Shanghai
@@ -232,6 +235,28 @@ async def test_an_older_site_is_asked_for_papers_since_the_version_that_asks(tmp
         bench.clock.advance(23 * DAY)
         assert await overdue() == {"screening": 2, "spot_check": 2}
         await made(bench, PaperKind.SCREENING, "2026-W48")  # an earlier one may still be made
+
+
+async def test_each_nodes_log_is_screened_whatever_the_others_had_acknowledged(tmp_path):
+    async with working(tmp_path) as bench:
+        papers, url = bench.services.papers, f"sqlite:///{tmp_path}/modemctl.db"
+        key, rules = AuditKey(AUDIT_SEED), papers.watch._rules
+        async with Store(
+            url, vault=Vault(MASTER_KEY), audit_key=key, clock=bench.clock, node_id="n2"
+        ) as other:
+            await other.write(lambda tx: tx.audit("zhou", "thing.do", "x", {}))
+            await act(bench, "zhou")
+            bench.clock.advance(9 * DAY)
+            for kind in (PaperKind.SCREENING, PaperKind.SPOT_CHECK):
+                shown = await made(bench, kind, WEEK)
+                await papers.acknowledge(auditor(), shown.report_id, "41")
+            late = {}
+            for store in (bench.store, other):
+                found = await store.read(
+                    lambda conn, store=store: overdue(conn, store, rules, bench.clock.now())
+                )
+                late[store.node_id] = found["screening"], found["spot_check"]
+    assert late == {"n1": (0, 0), "n2": (1, 1)}
 
 
 async def test_a_years_audit_samples_three_months_and_a_months_tells_what_was_missed(tmp_path):
