@@ -223,7 +223,7 @@ class Inbound:
                 await self._store.write_in_set(inbox.add, incoming)
                 kind = incoming.kind.value
             case reports.NewReport():
-                await self._store.write_in_set(reports.add, incoming, is_patient=True)
+                await self._store.write_in_set(reports.add, incoming)
                 kind = "report"
         self._telemetry.count("modemctl_inbox_messages_total", kind=kind)
 

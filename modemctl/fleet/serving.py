@@ -245,21 +245,18 @@ class Sender:
         """Save beside the next announcement; while the store fails, nothing more is sent."""
         while self._unsaved and any(not task.done() for task in self._unsaved):
             await asyncio.wait(self._unsaved, return_when=asyncio.FIRST_COMPLETED)
-        saving = self._save(outcome, is_patient=True)
-        task = self._group.create_task(saving, name=f"outcome {self._desk.bay}")
+        task = self._group.create_task(self._save(outcome), name=f"outcome {self._desk.bay}")
         self._unsaved.add(task)
         task.add_done_callback(self._unsaved.discard)
 
-    async def _save(self, outcome: Outcome, *, is_patient: bool = False) -> None:
+    async def _save(self, outcome: Outcome) -> None:
         """Save an outcome; it is tried until the store takes it, and meanwhile nothing is sent."""
         state: SegmentState | None
         is_failing = False
         try:
             while True:
                 try:
-                    state = await self._desk.store.write_in_set(
-                        record_outcome, outcome, is_patient=is_patient
-                    )
+                    state = await self._desk.store.write_in_set(record_outcome, outcome)
                 except StoreError as error:
                     _log.warning("outcome.not_saved", extra={"error": str(error)})
                     self._n_failing += not is_failing

@@ -96,11 +96,9 @@ class Store:
         """Run `act` in the writer's next transaction; returns after COMMIT (see `Journal`)."""
         return await self.journal.write(act, is_urgent=is_urgent)
 
-    async def write_in_set(
-        self, act: SetAct[ItemT, ResultT], item: ItemT, *, is_patient: bool = False
-    ) -> ResultT:
+    async def write_in_set(self, act: SetAct[ItemT, ResultT], item: ItemT) -> ResultT:
         """Run `item` as one of a set; returns after COMMIT (see `Journal`)."""
-        return await self.journal.write_in_set(act, item, is_patient=is_patient)
+        return await self.journal.write_in_set(act, item)
 
     async def read(self, query: Callable[[Connection], ResultT]) -> ResultT:
         """Run `query` on a reader thread, in one snapshot.

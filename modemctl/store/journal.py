@@ -45,7 +45,6 @@ _log = logging.getLogger(__name__)
 
 _SMALL_GROUP: Final = 16  # requests: so many always share a transaction
 _SHARE: Final = 4  # of more, it takes a quarter: modems that wait in lockstep come apart again
-_PATIENCE: Final = 0.01  # seconds of silence after which what can wait waits no longer
 _MAX_GROUP: Final = 512  # requests a transaction takes at most: keeps commits short
 _STOP: Final = None
 
@@ -74,7 +73,6 @@ class _Request(Generic[ResultT]):
     item: object
     future: asyncio.Future[ResultT]
     is_urgent: bool = False
-    is_patient: bool = False
     result: ResultT | BaseException | None = field(default=None)
 
 
@@ -172,18 +170,14 @@ class Journal:
 
         return await self._submit(one, kind=one, item=None, is_urgent=is_urgent)
 
-    async def write_in_set(
-        self, act: SetAct[ItemT, ResultT], item: ItemT, *, is_patient: bool = False
-    ) -> ResultT:
+    async def write_in_set(self, act: SetAct[ItemT, ResultT], item: ItemT) -> ResultT:
         """Run `item` together with all queued items of the same `act`; returns after COMMIT.
-
-        `is_patient`: nobody waits for it; it goes with what comes next, or after a short silence.
 
         Raises:
             StoreError: the database refused; nothing happened.
             Exception: what `act` raised for this item alone.
         """
-        return await self._submit(act, kind=act, item=item, is_patient=is_patient)  # type: ignore[arg-type]  # kind = type
+        return await self._submit(act, kind=act, item=item)  # type: ignore[arg-type]  # kind = type
 
     async def _submit(
         self,
@@ -192,19 +186,11 @@ class Journal:
         item: object,
         *,
         is_urgent: bool = False,
-        is_patient: bool = False,
     ) -> ResultT:
         if self._loop is None or not self._thread.is_alive():
             raise StoreError("the store is not open")
         future: asyncio.Future[ResultT] = self._loop.create_future()
-        request = _Request(
-            act=act,
-            kind=kind,
-            item=item,
-            future=future,
-            is_urgent=is_urgent,
-            is_patient=is_patient,
-        )
+        request = _Request(act=act, kind=kind, item=item, future=future, is_urgent=is_urgent)
         self._queue.put(request)  # type: ignore[arg-type]  # the queue is of mixed kinds
         return await asyncio.shield(future)  # what is committed is committed, whoever still waits
 
@@ -232,11 +218,8 @@ class Journal:
     def _take_in(self) -> bool:
         """Take what has been asked, waiting where nothing is at hand; True at the end."""
         while True:
-            can_wait = len(self._waiting) < _SMALL_GROUP and all(
-                request.is_patient for request in self._waiting
-            )
             try:
-                request = self._queue.get(can_wait, _PATIENCE if self._waiting else None)
+                request = self._queue.get(block=not self._waiting)
             except queue.Empty:
                 return False
             if request is _STOP:

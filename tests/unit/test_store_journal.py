@@ -17,12 +17,11 @@ from modemctl.audit import Draft as AuditDraft
 from modemctl.audit import Entry, Head, verify
 from modemctl.errors import ConfigError, StoreError
 from modemctl.model import EventKind, Topic
-from modemctl.store import Store, Tx, journal
+from modemctl.store import Store, Tx
 from modemctl.store.engine import SCHEMA_REVISION, readable, require_schema
 from modemctl.store.migrate import alembic_config, upgrade
 from modemctl.store.tables import audit_entry, event, meta, metadata
 from modemctl.vault import AuditKey, Vault
-from tests.support.statements import statements
 from tests.support.stores import AUDIT_SEED, MASTER_KEY, TestClock, open_store
 
 
@@ -293,42 +292,3 @@ def test_a_database_that_others_could_read_becomes_private_and_so_is_its_copy(
     assert copy.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "m.db").stat().st_mode & 0o777 == 0o600
     assert seen == [0o600], "private before anything stands in it"
-
-
-def note(tx: Tx, items: Sequence[str]) -> Sequence[str]:
-    tx.conn.execute(insert(meta), [{"key": key, "value": "x"} for key in items])
-    return items
-
-
-async def test_what_can_wait_goes_with_what_comes_next(tmp_path, monkeypatch):
-    monkeypatch.setattr(journal, "_PATIENCE", 3_600.0)
-    async with open_store(tmp_path) as store:
-        with statements(store) as run:
-            async with asyncio.TaskGroup() as group:
-                first = group.create_task(store.write_in_set(note, "a", is_patient=True))
-                second = group.create_task(store.write_in_set(note, "b", is_patient=True))
-                await asyncio.sleep(0)
-                await store.write(put("c"))
-            assert (first.result(), second.result()) == ("a", "b")
-        assert run.count("COMMIT") == 1
-
-
-async def test_as_many_as_make_a_group_wait_no_longer(tmp_path, monkeypatch):
-    monkeypatch.setattr(journal, "_PATIENCE", 3_600.0)
-    async with open_store(tmp_path) as store, asyncio.timeout(60), asyncio.TaskGroup() as group:
-        for n in range(16):
-            group.create_task(store.write_in_set(note, f"k{n}", is_patient=True))
-
-
-async def test_what_can_wait_is_written_when_nothing_comes(tmp_path):
-    async with open_store(tmp_path) as store, asyncio.timeout(60):
-        assert await store.write_in_set(note, "a", is_patient=True) == "a"
-
-
-async def test_what_can_wait_is_written_before_the_store_closes(tmp_path, monkeypatch):
-    monkeypatch.setattr(journal, "_PATIENCE", 3_600.0)
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        async with open_store(tmp_path) as store:
-            task = group.create_task(store.write_in_set(note, "a", is_patient=True))
-            await asyncio.sleep(0)
-        assert await task == "a"
