@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from modemctl.cli.client import Client, Connection, Json, Record, in_path, text_of
+from modemctl.cli.client import Client, Connection, Json, Record, in_path, records, text_of
 from modemctl.cli.errors import Refusal
 from modemctl.cli.show import as_json_option, show_done, show_record, show_table
 from modemctl.clock import SystemClock
@@ -183,6 +183,42 @@ def approver_key(connection: Connection, name: str, public_key: Path, *, as_json
         account_id = account_id_of(client, name)
         made = client.post(f"/v1/accounts/{account_id}/approver-keys", {"public_key": encoded})
     show_asked(made, as_json=as_json)
+
+
+@account.command(
+    "end-approver-key", epilog="Example: modemctl account end-approver-key wang --reason lost"
+)
+@click.argument("name")
+@click.option(
+    "--reason",
+    type=click.Choice(["lost", "compromised", "superseded", "left"]),
+    required=True,
+    help="Anything but `superseded` holds what the key approved and is not over.",
+)
+@click.option("--kid", help="Which of several; `account show` tells them.")
+@as_json_option
+@click.pass_obj
+def end_approver_key(
+    connection: Connection, name: str, reason: str, kid: str | None, *, as_json: bool
+) -> None:
+    """End a person's public key now; one's own without any role.
+
+    What is held goes on once a new key signed its step anew and an operator resumes it.
+    """
+    with connection.client() as client:
+        account_id = text_of(find_account(client, name), "account_id")
+        found = records(client.get(f"/v1/accounts/{account_id}/approver-keys").get("items"))
+        kids = [text_of(one, "kid") for one in found if not one.get("revoked_at")]
+        if not kids or (kid is not None and kid not in kids):
+            raise Refusal(
+                f"{name} has no such key that counts", cure=f"modemctl account show {name}"
+            )
+        if kid is None and len(kids) > 1:
+            raise Refusal(f"{name} has {len(kids)} keys", cure=f"--kid {' or '.join(kids)}")
+        ended = client.post(
+            f"/v1/approver-keys/{in_path(kid or kids[0])}/revoke", {"reason": reason}
+        )
+    show_done(ended, f"key {text_of(ended, 'kid')} of {name} has ended", as_json=as_json)
 
 
 def _read_public_key(path: Path) -> bytes:

@@ -291,10 +291,19 @@ async def test_what_a_lost_key_held_wants_another_signature_first(
     batch_id = await submitted(site, form, people)
     await site.good("zhao", "batch", "confirm", batch_id, "--yes")
     await site.good("wang", "batch", "approve", batch_id, "--key", site.folder / "wang.pem", "-y")
-    sheet = await site.record("wang", "account", "show", "wang")
-    (kid,) = [one["kid"] for one in sheet["approver_keys"]]
-    async with site.bench.client((site.folder / "wang").read_text(encoding="ascii")) as client:
-        await client.post(f"/v1/approver-keys/{kid}/revoke", json={"reason": "lost"})
+    end = ("account", "end-approver-key", "wang", "--reason", "lost")
+    assert "has no such key" in await site.refused("wang", *end, "--kid", "-x")
+    assert "lacks" in await site.refused("zhao", *end), "another's"
+    assert "of wang has ended" in await site.good("wang", *end)
+    assert "has no such key that counts" in await site.refused("wang", *end)
+    for pem in (site.folder / "b.pem", site.folder / "c.pem"):
+        await site.good("wang", "key", "signing", pem)
+        await site.good("root", "account", "approver-key", "wang", f"{pem}.pub")
+        await site.bench.confirm_all()
+    assert "wang has 2 keys" in await site.refused("wang", *end)
+    both = (await site.record("wang", "account", "show", "wang"))["approver_keys"]
+    for kid in (str(one["kid"]) for one in both if one["revoked_at"] is None):
+        assert kid in await site.good("wang", *end, "--kid", kid)
     shown = await site.good("wu", "batch", "show", batch_id)
     assert "nobody may sign as manager for sales now" in shown.replace("\n", " ")
     assert (
