@@ -91,6 +91,7 @@ HARMLESS = {
     "how many lines were taken out, and why, was signed": """
         batch_removed.line_no batch_removed.masked batch_removed.policy""",
     "nothing else holds on to it": "incident_note.note_id",
+    "as long as their order stays, which the chain's digests hold": "segment_journal.entry_id",
 }
 """Why → the columns of which a change is neither refused nor named; `*` for all of a table."""
 
@@ -302,6 +303,8 @@ NAMED = {
     "an audit row": "UPDATE audit_entry SET actor = 'nobody' WHERE seq = 3",
     "an audit row's actor of another kind": "UPDATE audit_entry SET actor = x'ff00' WHERE seq = 3",
     "a journal row of another kind": "UPDATE segment_journal SET segment_id = x'ff00' "
+    "WHERE entry_id = 1",
+    "a journal row moved behind others": "UPDATE segment_journal SET entry_id = 1000 "
     "WHERE entry_id = 1",
     "the list of a batch that waits": "UPDATE batch SET header = NULL WHERE state = 'checked'",
     "an audit row's time": "UPDATE audit_entry SET at = 'yesterday' WHERE seq = 3",
