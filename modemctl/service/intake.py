@@ -53,7 +53,7 @@ from modemctl.store.accounts import (
 )
 from modemctl.store.authorities import may_draft
 from modemctl.store.batches import NewBatch
-from modemctl.store.staging import Frozen, Spacing
+from modemctl.store.staging import Frozen, RemovedLine, Spacing
 from modemctl.store.texts import note_use
 from modemctl.store.transaction import Json
 
@@ -61,6 +61,10 @@ Sift: TypeAlias = Callable[[JudgeRules], AsyncGenerator[Judged, None]]
 """Gives a list's lines, judged by these rules."""
 
 _COLUMN_CURE: Final = "give the list a column with the name that stands in braces in the text"
+_HEADING_CURE: Final = (
+    "where line 1 names the columns, call that of the numbers 手机号 or number; "
+    "where it reads as rubbish here, say the list's encoding"
+)
 _DISCARD_LINES: Final = 500
 _NONCE_OCTETS: Final = 16
 _TIDY_INTERVAL: Final = 60.0  # seconds
@@ -388,13 +392,21 @@ def _require_list(staged: StagedList, *, is_strict: bool) -> None:
         )
     if not totals.n_messages:
         why = f"; line {first.line_no}: {first.reason}" if first else _spared(totals)
-        is_unnamed = first is not None and first.reason == Rejection.MISSING_VARIABLE
         raise InvalidRequest(
             f"no recipient is left{why}",
             field="recipients",
             policy="SMS-07",
-            cure=_COLUMN_CURE if is_unnamed else "correct the list",
+            cure=_cure(first),
         )
+
+
+def _cure(first: RemovedLine | None) -> str:
+    """A first line of words was meant to name the columns, and names none of numbers."""
+    if first is not None and first.reason == Rejection.MISSING_VARIABLE:
+        return _COLUMN_CURE
+    if first is not None and (first.line_no, first.reason) == (1, Rejection.LETTERS):
+        return _HEADING_CURE
+    return "correct the list"
 
 
 def _spared(totals: Totals) -> str:

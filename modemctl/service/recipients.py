@@ -43,7 +43,8 @@ _BOMS: Final = (
 )
 _NUMBER_COLUMNS: Final = frozenset(
     {"to", "number", "phone", "phone number", "mobile", "msisdn", "recipient", "tel",
-     "手机", "手机号", "手机号码", "号码", "电话", "电话号码", "联系电话", "移动电话"}
+     "手机", "手机号", "手机号码", "号码", "电话", "电话号码", "联系电话", "移动电话",
+     "手機", "手機號", "手機號碼", "號碼", "電話", "電話號碼", "聯繫電話", "移動電話"}
 )  # fmt: skip
 
 

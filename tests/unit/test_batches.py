@@ -303,6 +303,23 @@ async def test_a_list_without_the_column_that_the_text_names_tells_the_cure(tmp_
     assert "a column with the name that stands in braces" in caught.value.cure
 
 
+async def test_a_heading_that_names_no_column_of_numbers_tells_the_cure(tmp_path):
+    async with office_in(tmp_path) as office:
+        who, request = office.who["system"], office.request(text="您好{name}")
+        body = "联系方式,name\n13800000001,王芳\n".encode()
+        with pytest.raises(InvalidRequest, match="line 1: letters or signs") as caught:
+            await office.batches.submit_list(who, request, chunks(body), ListFormat.CSV)
+        assert "call that of the numbers 手机号" in caught.value.cure
+        body, again = (
+            "電話,name\n13800000001,王芳\n".encode("big5"),
+            office.request(text="您好{name}"),
+        )
+        shown = await office.batches.submit_list(
+            who, again, chunks(body), ListFormat.CSV, encoding="big5"
+        )
+    assert shown.batch.n_messages == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "policy"),
     [
