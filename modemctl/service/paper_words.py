@@ -269,6 +269,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "role_submitter": ("提交人", "submitter"),
     "role_checker": ("复核人", "checker"),
     "role_approver": ("审批人", "approver"),
+    "role_customer_keeper": ("客户名册管理员", "customer_keeper"),
     "role_operator": ("操作员", "operator"),
     "role_maintainer": ("设备维护", "maintainer"),
     "role_technician": ("IT 技术员", "technician"),
