@@ -7,7 +7,7 @@ serves a company rule names the rule's id (`modemctl.policy.rules`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 _LISTED: Final[Mapping[str, str]] = {
     "account": "modemctl account list",
@@ -50,6 +50,9 @@ class RequestError(ModemctlError):
         policy: id of the company rule that it serves (`SMS-03`).
     """
 
+    _cures: ClassVar[Mapping[str, str]] = {}
+    """By field, what to do where the refusal names no cure of its own."""
+
     def __init__(
         self,
         rule: str,
@@ -59,6 +62,7 @@ class RequestError(ModemctlError):
         value: str | None = None,
         policy: str | None = None,
     ) -> None:
+        cure = cure or self._cures.get(field or "", "")
         where = "" if field is None else f"{field}: "
         what = "" if value is None else f" (got {value!r})"
         tail = f"; {cure}" if cure else ""
@@ -81,18 +85,9 @@ class NotFound(RequestError):
     Without a cure of its own it names the command that lists what there is.
     """
 
-    def __init__(
-        self,
-        rule: str,
-        *,
-        cure: str = "",
-        field: str | None = None,
-        value: str | None = None,
-        policy: str | None = None,
-    ) -> None:
-        known = _LISTED.get(field or "")
-        told = cure or (f"those that you may see: {known}" if known else "")
-        super().__init__(rule, cure=told, field=field, value=value, policy=policy)
+    _cures: ClassVar[Mapping[str, str]] = {
+        field: f"those that you may see: {known}" for field, known in _LISTED.items()
+    }
 
 
 class Conflict(RequestError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 HEADINGS: Final[Mapping[str, str]] = {
@@ -150,7 +151,7 @@ _LOOKED_UP: Final = re.compile(r"\{(\w+):(\d)\}")
 def in_chinese(text: str) -> str:
     """A sentence of `message explain`; what the table does not know stays English."""
     for pattern, words in _COMPILED:
-        text = pattern.sub(lambda found, words=words: _filled(found, words), text)  # type: ignore[misc]  # binds the loop's own words
+        text = pattern.sub(partial(_filled, words=words), text)
     return text
 
 

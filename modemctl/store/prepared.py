@@ -37,7 +37,10 @@ _NONE: Final[Facts] = {}
 
 
 class Prepared:
-    """A query that is run often. Lists for `IN` hold plain values, as many as one likes."""
+    """A query that is run often.
+
+    Lists for `IN` hold plain values, some hundreds at a time: SQLite bounds a statement's values.
+    """
 
     def __init__(self, statement: SelectBase) -> None:
         self._statement = statement
