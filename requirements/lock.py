@@ -13,10 +13,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent / "pyproject.toml"
+EXTRAS = ("--all-extras",)  # a wheelhouse serves sites with and without PostgreSQL
 LOCKS = {
     "build.lock": ("--group", "build"),
-    "runtime.lock": ("pyproject.toml",),
-    "dev.lock": ("pyproject.toml", "--group", "dev"),
+    "runtime.lock": ("pyproject.toml", *EXTRAS),
+    "dev.lock": ("pyproject.toml", *EXTRAS, "--group", "dev"),
 }
 COMPILE = (
     "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-header",
@@ -31,6 +32,7 @@ def stamp(name: str) -> str:
         "how": LOCKS[name],
         "python": project["project"]["requires-python"],
         "dependencies": project["project"]["dependencies"],
+        "extras": project["project"].get("optional-dependencies", {}),
         "groups": project["dependency-groups"],
     }
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
