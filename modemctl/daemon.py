@@ -263,9 +263,7 @@ async def _run_on(
                 api_stop.set()
     except* ConfigError as errors:
         raise ConfigError(_problems(errors)) from None
-    await services.access.note()
-    await store.write(nodes.stop)
-    await _note_head(services.audits)
+    await _note_end(store, services)
     return not fleet.supervisor.has_left_behind
 
 
@@ -348,6 +346,16 @@ async def _keep_evidence(audits: Audits) -> None:
     while True:
         await _note_head(audits)
         await asyncio.sleep(_MINUTE)
+
+
+async def _note_end(store: Store, services: Services) -> None:
+    """What the log is told at the end; a database that takes nothing is no reason not to end."""
+    try:
+        await services.access.note()
+        await store.write(nodes.stop)
+    except StoreError as error:
+        _log.error("daemon.end_not_noted", extra={"error": str(error)})
+    await _note_head(services.audits)
 
 
 async def _note_head(audits: Audits) -> None:

@@ -1,9 +1,13 @@
 """The daemon's end where an actor hangs that nothing ends."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+
+import httpx2
 
 from tests.support.banks import Site
 
@@ -27,6 +31,12 @@ sys.exit(asyncio.run(daemon.run(load(pathlib.Path(sys.argv[1])))))
 """
 
 
+REFUSING = """
+CREATE TRIGGER full BEFORE INSERT ON audit_entry
+BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END
+"""
+
+
 def test_a_stop_waits_for_no_actor_that_was_left_behind(tmp_path: Path) -> None:
     (tmp_path / "bay-a").touch()
     site = Site(tmp_path / "site", str(tmp_path / "bay-a"))
@@ -41,3 +51,25 @@ def test_a_stop_waits_for_no_actor_that_was_left_behind(tmp_path: Path) -> None:
             daemon.kill()
     assert daemon.returncode == 0
     assert "daemon.left_behind" in said
+
+
+def test_a_database_that_takes_nothing_holds_up_no_stop(tmp_path: Path) -> None:
+    """Who asked is still to be written down, an actor hangs: neither keeps the process."""
+    (tmp_path / "bay-a").touch()
+    site = Site(tmp_path / "site", str(tmp_path / "bay-a"))
+    command = [sys.executable, "-c", STUCK, str(site.config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as daemon:
+        try:
+            assert daemon.stderr is not None
+            assert any("actor.left_behind" in line for line in daemon.stderr)
+            way = httpx2.HTTPTransport(uds=str(site.socket))
+            with httpx2.Client(transport=way, base_url="http://modemctl", timeout=30) as http:
+                assert http.get("/v1/whoami").status_code == 401
+            with closing(sqlite3.connect(site.database, timeout=30)) as db, db:
+                db.execute(REFUSING)
+            daemon.send_signal(signal.SIGTERM)
+            said = daemon.communicate(timeout=60)[1]
+        finally:
+            daemon.kill()
+    assert daemon.returncode == 0
+    assert "daemon.end_not_noted" in said
