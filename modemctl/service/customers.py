@@ -284,7 +284,7 @@ class Customers:
             lambda conn: rows.broken_off(conn, department, now=now, own=own)
         )
         for import_no in gone:
-            discard = partial(rows.discard, import_no=import_no, limit=_SLICE)
+            discard = partial(rows.discard, import_no=import_no, own=own, limit=_SLICE)
             while not await self._store.write(discard):
                 pass
             self._left.discard(import_no)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, RowMapping, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, or_, select, update
 
 from modemctl.errors import Conflict, TamperedError
 from modemctl.store.bulk import insert_rows
@@ -28,6 +28,7 @@ _MODULUS: Final = 1 << (8 * _SUM_OCTETS)
 _BROKEN_OFF_AFTER: Final = timedelta(minutes=10)
 _MOST_IMPORTS: Final = 20
 _SPOILT: Final = -1  # `n_added` of an open list that lost a row: what it adds up to is wrong
+_TAKEN_BACK: Final = -2  # and of one whose rows are being taken back: it can only begin anew
 _RULE: Final = "SMS-02"
 _SEALING: Final = ("customer.import", "customer.remove", "customer.erase")
 
@@ -158,8 +159,12 @@ def begin(tx: Tx, *, department: str, source: str) -> int:
 def keep(tx: Tx, import_no: int, tokens: Sequence[bytes]) -> Sequence[bytes]:
     """Take rows into an open list; returns those that no finished list holds already.
 
-    Rows of a list that broke off become this one's.
+    Rows of a list that broke off become this one's. Each call is a sign of life of the list.
+
+    Raises:
+        Conflict: the list was taken back meanwhile.
     """
+    _note_alive(tx, import_no)
     before = known(tx.conn, tokens)
     new = [token for token in tokens if token not in before]
     tx.conn.execute(delete(customer).where(customer.c.token.in_(new)))
@@ -183,8 +188,8 @@ def finish(tx: Tx, import_no: int, *, by: str, n: int, total: int) -> Import:
         .mappings()
         .first()
     )
-    if row is None:
-        raise Conflict("the list was taken back meanwhile", field="department")
+    if row is None or row["n_added"] == _TAKEN_BACK:
+        raise _taken_back()
     if row["n_added"] == _SPOILT:
         rule = "somebody who stands in the list was erased while it came in"
         raise Conflict(rule, field="department", cure="take the number out, import it again")
@@ -201,11 +206,17 @@ def finish(tx: Tx, import_no: int, *, by: str, n: int, total: int) -> Import:
     return _import_of(values)
 
 
-def discard(tx: Tx, import_no: int, *, limit: int) -> bool:
-    """Take back up to `limit` rows of a list that is not finished, at last the list; True: gone."""
+def discard(tx: Tx, import_no: int, *, own: Collection[int], limit: int) -> bool:
+    """Take back up to `limit` rows of a list that broke off, at last the list; True: done.
+
+    What is not one of `own` lists and gave a sign of life meanwhile stays as it is. From the first
+    row on a list can no more be finished: half of it would count as all.
+    """
     is_open = customer_import.c.finished_at.is_(None)
     ours = customer_import.c.import_no == import_no
-    if not tx.conn.scalar(select(customer_import.c.import_no).where(ours, is_open)):
+    is_dead = _is_dead(tx.now, own)
+    marked = update(customer_import).where(ours, is_open, is_dead).values(n_added=_TAKEN_BACK)
+    if not tx.conn.execute(marked).rowcount:
         return True
     rows = select(customer.c.token).where(customer.c.import_no == import_no).limit(limit)
     if tokens := tx.conn.scalars(rows).all():
@@ -220,10 +231,8 @@ def broken_off(
 ) -> Sequence[int]:
     """Lists of a department that were never finished: ours, and old ones of whichever node."""
     which = (customer_import.c.department == department, customer_import.c.finished_at.is_(None))
-    is_dead = or_(
-        customer_import.c.import_no.in_(own), customer_import.c.at <= now - _BROKEN_OFF_AFTER
-    )
-    return conn.scalars(select(customer_import.c.import_no).where(*which, is_dead)).all()
+    found = select(customer_import.c.import_no).where(*which, _is_dead(now, own))
+    return conn.scalars(found).all()
 
 
 def remove(tx: Tx, department: str, bidx: bytes, *, by: str, reason: str) -> bool:
@@ -305,6 +314,27 @@ def replay(conn: Connection) -> Iterator[str]:
 def _departments(conn: Connection) -> Sequence[str]:
     names = select(customer_import.c.department).distinct()
     return conn.scalars(names.order_by(customer_import.c.department)).all()
+
+
+def _is_dead(now: datetime, own: Collection[int]) -> ColumnElement[bool]:
+    """A list that is ours, or gave no sign of life for long; `at` is its last one."""
+    is_silent = customer_import.c.at <= now - _BROKEN_OFF_AFTER
+    return or_(customer_import.c.import_no.in_(own), is_silent)
+
+
+def _note_alive(tx: Tx, import_no: int) -> None:
+    comes_in = (
+        customer_import.c.import_no == import_no,
+        customer_import.c.finished_at.is_(None),
+        customer_import.c.n_added != _TAKEN_BACK,
+    )
+    if not tx.conn.execute(update(customer_import).where(*comes_in).values(at=tx.now)).rowcount:
+        raise _taken_back()
+
+
+def _taken_back() -> Conflict:
+    cure = "import the list again"
+    return Conflict("the list was taken back meanwhile", field="department", cure=cure)
 
 
 def _take_out(tx: Tx, department: str, bidx: bytes, *, by: str, action: str, reason: str) -> bool:

@@ -307,6 +307,50 @@ def coming_in(tx, number: str) -> tuple[int, int]:
     return import_no, rows.weight_of(tx.vault, token, import_no)
 
 
+async def test_a_list_that_comes_in_slowly_is_not_taken_back_by_another_node(tmp_path):
+    """Fifteen minutes of a slow disk, and another department keeper's try in the midst."""
+    async with desk_in(tmp_path) as desk:
+        store = desk.office.store
+        import_no, total = await store.write(lambda tx: coming_in(tx, ONE))
+        for _ in range(3):
+            store.clock.advance(timedelta(minutes=5).total_seconds())
+            await store.write(lambda tx: rows.keep(tx, import_no, []))
+        with pytest.raises(Conflict, match="coming in"):
+            await desk.add(TWO)
+        await store.write(lambda tx: rows.finish(tx, import_no, by="keeper", n=1, total=total))
+        assert (await desk.n(), await desk.faults()) == (1, [])
+
+
+async def test_a_list_that_is_being_taken_back_counts_no_more(tmp_path):
+    """Half of its rows are gone when it goes on: what is left is not the list."""
+    async with desk_in(tmp_path) as desk:
+        store = desk.office.store
+        import_no, total = await store.write(lambda tx: coming_in(tx, ONE))
+        store.clock.advance(timedelta(minutes=11).total_seconds())
+        assert not await store.write(
+            lambda tx: rows.discard(tx, import_no, own=frozenset(), limit=1)
+        )
+        with pytest.raises(Conflict, match="taken back"):
+            await store.write(lambda tx: rows.keep(tx, import_no, []))
+        with pytest.raises(Conflict, match="taken back"):
+            await store.write(lambda tx: rows.finish(tx, import_no, by="k", n=1, total=total))
+        assert (await desk.n(), await desk.faults()) == (0, [])
+
+
+async def test_a_sign_of_life_saves_a_list_that_was_to_be_taken_back(tmp_path):
+    async with desk_in(tmp_path) as desk:
+        store = desk.office.store
+        import_no, total = await store.write(lambda tx: coming_in(tx, ONE))
+        store.clock.advance(timedelta(minutes=11).total_seconds())
+        now = store.clock.now()
+        dead = await store.read(lambda conn: rows.broken_off(conn, RETAIL, now=now, own=()))
+        assert list(dead) == [import_no]
+        await store.write(lambda tx: rows.keep(tx, import_no, []))
+        assert await store.write(lambda tx: rows.discard(tx, import_no, own=(), limit=1))
+        await store.write(lambda tx: rows.finish(tx, import_no, by="keeper", n=1, total=total))
+        assert (await desk.n(), await desk.faults()) == (1, [])
+
+
 async def test_who_is_taken_out_while_his_list_comes_in_leaves_no_wrong_sum(tmp_path):
     async with desk_in(tmp_path) as desk:
         await desk.add(TWO)

@@ -12,7 +12,7 @@ customer_import = Table(
     Column("import_no", KEY, primary_key=True),
     Column("department", String(128), nullable=False, index=True),
     Column("source", String(200), nullable=False),
-    Column("at", UtcMs, nullable=False),
+    Column("at", UtcMs, nullable=False),  # when it began; while it comes in, its last sign of life
     Column("by", String(128), nullable=False),
     Column("finished_at", UtcMs),  # NULL: under way, or broken off; its rows do not count
     Column("n_added", Integer, nullable=False),
