@@ -60,6 +60,7 @@ from modemctl.store.transaction import Json
 Sift: TypeAlias = Callable[[JudgeRules], AsyncGenerator[Judged, None]]
 """Gives a list's lines, judged by these rules."""
 
+_SPARING: Final = "SIM-08"  # opt-outs, own cards, often written to: what is no fault of the list
 _COLUMN_CURE: Final = "give the list a column with the name that stands in braces in the text"
 _HEADING_CURE: Final = (
     "where line 1 names the columns, call that of the numbers 手机号 or number; "
@@ -383,7 +384,7 @@ def _require_list(staged: StagedList, *, is_strict: bool) -> None:
     first, totals = staged.first_removed, staged.totals
     if is_strict and first is not None:
         raise PolicyRefused(
-            "SMS-07",
+            first.policy,
             f"{totals.n_removed} of {totals.n_removed + totals.n_messages} lines are refused, "
             f"the first is line {first.line_no}: {first.reason}",
             field="recipients",
@@ -395,7 +396,7 @@ def _require_list(staged: StagedList, *, is_strict: bool) -> None:
         raise InvalidRequest(
             f"no recipient is left{why}",
             field="recipients",
-            policy="SMS-07",
+            policy=first.policy if first else _SPARING,
             cure=_cure(first),
         )
 

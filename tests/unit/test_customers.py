@@ -121,11 +121,14 @@ async def test_a_notice_goes_to_the_departments_customers_alone(tmp_path):
 async def test_a_strict_list_with_a_stranger_is_refused(tmp_path):
     async with desk_in(tmp_path) as desk:
         await desk.add(ONE)
-        with pytest.raises(PolicyRefused, match="line 2: not a customer of this department"):
+        with pytest.raises(
+            PolicyRefused, match="line 2: not a customer of this department"
+        ) as strict:
             await desk.office.submit(2, is_strict=True)
         await desk.customers.remove(desk.keeper, ONE, department=RETAIL, reason="closed")
-        with pytest.raises(InvalidRequest, match="no recipient is left"):
+        with pytest.raises(InvalidRequest, match="no recipient is left") as empty:
             await desk.office.submit(1)
+    assert (strict.value.policy, empty.value.policy) == ("SMS-02", "SMS-02")
 
 
 @pytest.mark.parametrize("kept", CustomerRegister)
