@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from modemctl.cli.client import Connection, records
+from modemctl.cli.errors import EXIT_REFUSED
 from modemctl.cli.show import as_json_option, show_table
 
 _DUTIES: Final = ("duty", "policy", "done_at", "done_by", "is_due", "is_overdue")
@@ -27,7 +28,8 @@ def duties(connection: Connection, *, as_json: bool) -> None:
 
 @click.command(
     "self-test",
-    epilog="Example: modemctl self-test bay-07; what was found last: self-test --last",
+    epilog="Example: modemctl self-test bay-07; what was found last: self-test --last."
+    " Exit status 1: one of these bays has a fault.",
 )
 @click.argument("bays", nargs=-1)
 @click.option("--last", is_flag=True, help="Ask nobody; show what the last tests found.")
@@ -36,7 +38,7 @@ def duties(connection: Connection, *, as_json: bool) -> None:
 @click.pass_obj
 def self_test(
     connection: Connection, bays: tuple[str, ...], *, last: bool, faulty: bool, as_json: bool
-) -> None:
+) -> int:
     """Test bays now, or all: port, card, registration, signal (SIM-18); takes seconds.
 
     All bays are tested by themselves on Mondays at 7; the results are kept.
@@ -46,11 +48,11 @@ def self_test(
             answer = client.get("/v1/self-tests")
         else:
             answer = client.post("/v1/self-tests", {"bays": list(bays)})
-    found = records(answer.get("items"))
-    chosen = [
-        one for one in found if (one["faults"] or not faulty) and (not bays or one["bay"] in bays)
-    ]
+    asked = [one for one in records(answer.get("items")) if not bays or one["bay"] in bays]
+    with_fault = [one for one in asked if one["faults"]]
+    chosen = with_fault if faulty else asked
     show_table(chosen, _TESTS, as_json=as_json, empty="no bay to show", spare=_SPARE)
+    return EXIT_REFUSED if with_fault else 0
 
 
 @click.command(epilog="Example: modemctl register-faults")

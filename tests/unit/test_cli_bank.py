@@ -327,3 +327,16 @@ async def _serve_one(
             answer = wishes.Answer(wish_id=wish.wish_id, result=result, error=error)
             await bench.store.write(lambda tx: wishes.answer(tx, [answer]))
             return wish.body
+
+
+async def test_a_self_test_that_finds_a_fault_tells_scripts_so(bench: ApiBench) -> None:
+    change = StateChange(
+        facts=Facts(bay=BAY, port=None, family=None, iccid=None),
+        before=ModemState.PROBING, after=ModemState.ABSENT, event="port_gone", reason="unplugged",
+    )  # fmt: skip
+    await bench.store.write(lambda tx: save_changes(tx, [change]))
+    assert (await run(bench, "self-test", "--last")).status == 0  # none was tested so far
+    tested = await run(bench, "self-test", BAY)
+    assert (tested.status, "absent: unplugged" in tested.out) == (1, True)
+    assert (await run(bench, "self-test", "--last", "--faulty")).status == 1
+    assert (await run(bench, "self-test", "--last", "bay-08")).status == 0
