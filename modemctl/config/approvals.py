@@ -43,6 +43,13 @@ class ApprovalsSettings(Slice):
         le=24,
         description="Hours that the window of an emergency, and its approval, may last.",
     )
+    standing_days: int = Field(
+        default=90,
+        ge=1,
+        le=90,
+        description="Days that a standing approval, under which self-tests send loop-back "
+        "messages to the department's own cards, may last.",
+    )
     emergency_followup_hours: int = Field(
         default=24,
         ge=1,

@@ -10,12 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Final
 
-from modemctl.config.approvals import BUILT_IN_CHAINS, ApprovalsSettings
 from modemctl.errors import PolicyRefused
-from modemctl.model import AccountId, BatchId, Category, Decision
+from modemctl.model import AccountId, BatchId, Decision
+from modemctl.policy.chains import (
+    ALL_DEPARTMENTS,
+    ApprovalRules,
+    chain_policy,
+    force_ends,
+    may_take,
+)
 from modemctl.policy.content import render
 from modemctl.policy.digest import (
     BatchHeader,
@@ -29,14 +34,7 @@ from modemctl.policy.digest import (
     line_jcs,
     read_line,
 )
-from modemctl.policy.emergencies import (
-    EMERGENCY_STEP,
-    NO_EMERGENCIES,
-    Chain,
-    Emergencies,
-    emergency_chain,
-    whole_chain,
-)
+from modemctl.policy.emergencies import EMERGENCY_STEP
 from modemctl.policy.evidence import (
     ApproverKey,
     Authority,
@@ -47,6 +45,7 @@ from modemctl.policy.evidence import (
     Stated,
 )
 from modemctl.policy.signatures import Claims, kid_of, open_approval, sign_approval
+from modemctl.policy.standing import check_run, check_standing
 
 __all__ = [
     "ALL_DEPARTMENTS",
@@ -78,71 +77,10 @@ __all__ = [
     "wanted_step",
 ]
 
-ALL_DEPARTMENTS: Final = "*"
-"""An authority for the whole company."""
 FUTURE_LIMIT: Final = timedelta(minutes=5)
 """How far an approver's clock may be ahead of ours."""
-DEPARTMENT_STEP: Final = "department_manager"
-"""The step that only the batch's own department may take."""
 _ANEW: Final = "the approver reads the sheet anew and signs it"
 _NEW_KEY: Final = "the approver registers a new key and signs with it"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalRules:
-    """What the site's configuration says about approvals."""
-
-    site_id: str
-    chains: Mapping[str, tuple[str, ...]]
-    general_department: str
-    max_age: timedelta
-    emergencies: Emergencies = NO_EMERGENCIES
-    own_party: str = "own"
-
-    @classmethod
-    def of(cls, site_id: str, settings: ApprovalsSettings) -> ApprovalRules:
-        """The rules behind the settings."""
-        return cls(
-            site_id=site_id,
-            chains=MappingProxyType(dict(settings.chains)),
-            general_department=settings.general_department,
-            max_age=timedelta(hours=settings.max_age_hours),
-            emergencies=Emergencies(
-                categories=frozenset(settings.emergency_categories),
-                life=timedelta(hours=settings.emergency_hours),
-                followup=timedelta(hours=settings.emergency_followup_hours),
-            ),
-            own_party=settings.own_party,
-        )
-
-    def chain(self, category: str) -> tuple[str, ...]:
-        """The steps of a category, in order.
-
-        Raises:
-            PolicyRefused: SMS-04, no such category.
-        """
-        steps = self.chains.get(category)
-        if not steps:
-            known = ", ".join(self.chains)
-            raise PolicyRefused(
-                "SMS-04", f"the category must be one of {known}", field="category", value=category
-            )
-        return steps
-
-    def chain_of(self, header: BatchHeader) -> Chain:
-        """The steps that this batch needs, and which of them may sign afterwards.
-
-        Raises:
-            PolicyRefused: SMS-04, no such category; SMS-01, no emergency in this one.
-        """
-        steps = self.chain(header.category)
-        if header.emergency is None:
-            return whole_chain(steps)
-        return emergency_chain(steps, header.category, self.emergencies)
-
-    def operating_department(self, category: str, department: str) -> str:
-        """Whose operator and whose cards send this category (SMS-02 … SMS-04)."""
-        return department if category == Category.NOTICE else self.general_department
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,8 +129,10 @@ def verify_batch(evidence: BatchEvidence, *, rules: ApprovalRules, now: datetime
     Raises:
         PolicyRefused: SMS-01 unapproved, altered, wrongly signed, expired or replayed;
             SMS-02 … SMS-04 chain not complete or not by those entitled; SMS-11 approver took
-            another part; SEC-04 not confirmed.
+            another part; SEC-04 not confirmed; SMS-09 a self-test's batch, or what it goes under.
     """
+    if decode_header(evidence.header).under is not None:
+        return _verify_run(evidence, rules=rules, now=now)
     header = verify_header(evidence, rules=rules)
     chain = rules.chain_of(header)
     if not evidence.approvals:
@@ -211,7 +151,7 @@ def verify_batch(evidence: BatchEvidence, *, rules: ApprovalRules, now: datetime
         header=header,
         digest=header_digest(evidence.header),
         approvers=tuple(claim.approver for claim in claims),
-        approved_until=min(_force_ends(claim, rules, header) for claim in claims[: chain.n_needed]),
+        approved_until=min(force_ends(claim, rules, header) for claim in claims[: chain.n_needed]),
     )
 
 
@@ -221,11 +161,11 @@ def verify_header(evidence: BatchEvidence, *, rules: ApprovalRules) -> BatchHead
     Raises:
         PolicyRefused: SMS-01 altered or replayed; SEC-04 not confirmed by a second person.
     """
-    header = decode_header(evidence.header)
-    if header.batch_id != evidence.batch_id or header.site_id != rules.site_id:
-        raise PolicyRefused("SMS-01", "the header belongs to another batch or site")
-    if stated_by(header) != evidence.stated:
-        raise PolicyRefused("SMS-01", "the batch was changed after it was frozen")
+    header = _own_header(evidence, rules)
+    if header.under is not None:
+        raise PolicyRefused("SMS-09", "a self-test's batch is neither confirmed nor signed")
+    if header.standing is not None:
+        check_standing(header)
     own = {header.drafter, header.submitter, header.operator}
     others = [one for one in evidence.confirmations if one.account_id not in own]
     if not others:
@@ -331,21 +271,48 @@ def verify_line(
     return VerifiedLine(line_no=line_no, to=proved.to, text=text)
 
 
-def chain_policy(category: str) -> str:
-    """Id of the rule that sets a category's chain; added categories count as others (SMS-04)."""
-    return BUILT_IN_CHAINS[category if category in BUILT_IN_CHAINS else Category.OTHER][0]
-
-
-def may_take(step: str, authority: Authority, *, department: str, general_department: str) -> bool:
-    """Whether an authority covers a step of a department's batch (its dates aside)."""
-    if authority.kind != step:
-        return False
-    if step == DEPARTMENT_STEP:
-        return authority.department == department
-    return authority.department in {department, general_department, ALL_DEPARTMENTS}
+def stated_by(header: BatchHeader) -> Stated:
+    """What a batch's row has to say beside this header."""
+    return Stated(
+        category=header.category,
+        department=header.department,
+        template=header.template,
+        card_group=header.card_group,
+        not_before=header.not_before,
+        not_after=header.not_after,
+        starts_itself=header.starts_itself,
+        drafter=header.drafter,
+        operator=header.operator,
+        submitter=header.submitter,
+    )
 
 
 # ---------------------------------------------------------------- one step after the other
+
+
+def _verify_run(evidence: BatchEvidence, *, rules: ApprovalRules, now: datetime) -> VerifiedBatch:
+    """A self-test's batch is proved by its standing approval, whole and at this moment (SMS-09)."""
+    run, standing = _own_header(evidence, rules), evidence.standing
+    above = None if standing is None else decode_header(standing.header)
+    if standing is None or above is None or above.standing is None or above.under is not None:
+        raise PolicyRefused("SMS-09", "a self-test's batch goes under a standing approval only")
+    proved = verify_batch(standing, rules=rules, now=now)
+    check_run(run, proved.header, digest=proved.digest, state=standing.state, now=now)
+    return replace(
+        proved,
+        batch_id=evidence.batch_id,
+        header=run,
+        digest=header_digest(evidence.header),
+    )
+
+
+def _own_header(evidence: BatchEvidence, rules: ApprovalRules) -> BatchHeader:
+    header = decode_header(evidence.header)
+    if header.batch_id != evidence.batch_id or header.site_id != rules.site_id:
+        raise PolicyRefused("SMS-01", "the header belongs to another batch or site")
+    if stated_by(header) != evidence.stated:
+        raise PolicyRefused("SMS-01", "the batch was changed after it was frozen")
+    return header
 
 
 def _verify_whole(
@@ -383,7 +350,7 @@ def _verify_steps(
         _require_another_person(claim.approver, taken)
         _require_in_time(claim, evidence.keys[approval.kid], approval, now=now)
         counts = approval.step <= chain.n_needed if reviewed is None else approval.step == reviewed
-        if counts and now >= _force_ends(claim, rules, header):
+        if counts and now >= force_ends(claim, rules, header):
             raise PolicyRefused("SMS-01", "the approval has expired", cure="get a new one")
         _require_entitled(claim.approver, evidence, approval, step=step, header=header, rules=rules)
         taken.add(claim.approver)
@@ -475,25 +442,3 @@ def _require_entitled(
             f"the approver is not authorised as {step} for department {header.department}",
             cure="an account with this authorisation approves",
         )
-
-
-def _force_ends(claims: Claims, rules: ApprovalRules, header: BatchHeader) -> datetime:
-    is_urgent = header.emergency is not None and claims.step == 1
-    longest = rules.emergencies.life if is_urgent else rules.max_age
-    return min(claims.expires_at, claims.issued_at + longest)
-
-
-def stated_by(header: BatchHeader) -> Stated:
-    """What a batch's row has to say beside this header."""
-    return Stated(
-        category=header.category,
-        department=header.department,
-        template=header.template,
-        card_group=header.card_group,
-        not_before=header.not_before,
-        not_after=header.not_after,
-        starts_itself=header.starts_itself,
-        drafter=header.drafter,
-        operator=header.operator,
-        submitter=header.submitter,
-    )

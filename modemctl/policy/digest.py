@@ -76,10 +76,26 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What is signed of a standing approval: how many self-tests a week may send its messages."""
+
+    runs_per_week: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Under:
+    """The standing approval, and its digest, that a self-test's batch goes under."""
+
+    batch_id: BatchId
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchHeader:
     """The signed header, read. `emergency` says why its chain may sign afterwards.
 
     `list_owner` answers for the list, whose numbers come from `list_source`: both or neither.
+    One with `standing` never runs; one with `under` is signed by nobody, its standing one is.
     """
 
     site_id: str
@@ -101,6 +117,13 @@ class BatchHeader:
     emergency: str | None = None
     list_owner: AccountId | None = None
     list_source: str | None = None
+    standing: Standing | None = None
+    under: Under | None = None
+
+    @property
+    def is_loop(self) -> bool:
+        """Whether each message goes to the very card that sends it: tests of our own cards."""
+        return self.standing is not None or self.under is not None
 
 
 def line_jcs(line: Line) -> bytes:
@@ -183,6 +206,7 @@ def encode_header(header: BatchHeader) -> bytes:
             "chunks": [chunk.hex() for chunk in header.chunks],
             **({} if header.emergency is None else {"emergency": header.emergency}),
             **_origin_members(header),
+            **_standing_members(header),
         }
     )
 
@@ -231,6 +255,8 @@ def _header(members: Mapping[str, object]) -> BatchHeader:
         emergency=str(members["emergency"]) if "emergency" in members else None,
         list_owner=AccountId(str(members["list_owner"])) if "list_owner" in members else None,
         list_source=str(members["list_source"]) if "list_source" in members else None,
+        standing=_standing(members.get("standing")),
+        under=_under(members.get("under")),
     )
 
 
@@ -258,6 +284,33 @@ def _origin_members(header: BatchHeader) -> dict[str, str]:
     if header.list_owner is None or header.list_source is None:
         return {}
     return {"list_owner": header.list_owner, "list_source": header.list_source}
+
+
+def _standing_members(header: BatchHeader) -> dict[str, dict[str, str | int]]:
+    members: dict[str, dict[str, str | int]] = {}
+    if header.standing is not None:
+        members["standing"] = {"runs_per_week": header.standing.runs_per_week}
+    if header.under is not None:
+        one = header.under
+        members["under"] = {"batch_id": one.batch_id, "digest": one.digest.hex()}
+    return members
+
+
+def _standing(members: object) -> Standing | None:
+    if members is None:
+        return None
+    if not isinstance(members, dict):
+        raise TypeError("the standing approval has a wrong form")
+    return Standing(runs_per_week=int(str(members["runs_per_week"])))
+
+
+def _under(members: object) -> Under | None:
+    if members is None:
+        return None
+    if not isinstance(members, dict):
+        raise TypeError("the standing approval's name has a wrong form")
+    batch_id, digest = BatchId(str(members["batch_id"])), bytes.fromhex(str(members["digest"]))
+    return Under(batch_id=batch_id, digest=digest)
 
 
 def _estimate_members(

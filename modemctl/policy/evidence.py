@@ -80,7 +80,10 @@ class Stated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchEvidence:
-    """All that a batch's approval stands on; rows that authorise had their MACs checked."""
+    """All that a batch's approval stands on; rows that authorise had their MACs checked.
+
+    `state` is its row's. `standing`: what the self-test's batch goes under, where it is one.
+    """
 
     batch_id: BatchId
     header: bytes = field(repr=False)
@@ -89,6 +92,8 @@ class BatchEvidence:
     keys: Mapping[str, ApproverKey]
     authorities: tuple[Authority, ...]
     confirmations: tuple[Confirmation, ...]
+    state: str = ""
+    standing: BatchEvidence | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
