@@ -16,7 +16,8 @@ from drivers.at import values
 from drivers.at.channel import Answer, Channel, Notice
 from drivers.at.codes import cause_of
 from drivers.at.command import Command, asking
-from drivers.at.session import EchoSeen, Fact, Stray, Urc, questions_about, urc_key
+from drivers.at.questions import Fact, questions_about
+from drivers.at.session import EchoSeen, Stray, Urc, urc_key
 from drivers.at.urcs import SHARED, late_result
 from drivers.at.wire import shown_urc
 from drivers.errors import CommandError, OutOfStep, ProtocolError
@@ -34,6 +35,7 @@ from drivers.interface import (
     SmsStored,
     UnknownUrc,
 )
+from drivers.ussd_reply import UssdHeard
 
 
 class Dialogue:
@@ -50,6 +52,7 @@ class Dialogue:
         self._routing: list[str] | None = None
         self._announcements = Announcements()
         self._heard_registrations: deque[Registration] = deque(maxlen=1)
+        self._ussd: asyncio.Queue[UssdHeard | None] | None = None
         self._sim_served = asyncio.Event()
         self._is_initialised = False
         self._echo_is_off = False
@@ -136,6 +139,9 @@ class Dialogue:
             case RegistrationChanged():
                 self._heard_registrations.append(event.registration)
                 self._sink(event)
+            case UssdHeard():
+                if self._ussd is not None:  # what nobody asked for is noise
+                    self._ussd.put_nowait(event)
             case _:
                 self._sink(event)
 

@@ -115,7 +115,7 @@ class Family:
     missing (an empty one leaves it as it is). `memories`: where messages shall land, best first.
     `ready_signs`: URC heads that say that the card is served. `unlock_pause`: seconds after a PIN
     in which the modem is left alone, or until a ready sign. `csms` 1: each direct delivery waits
-    for `+CNMA`.
+    for `+CNMA`. `ussd_packed`: USSD codes are given as packed septets in hexadecimal.
     """
 
     capabilities: Capabilities
@@ -136,3 +136,4 @@ class Family:
     reset: str = "AT+CFUN=1,1"
     csms: int = 0
     cpin_ends_bare: bool = False
+    ussd_packed: bool = False

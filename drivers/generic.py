@@ -42,6 +42,7 @@ from drivers.interface import (
     Withheld,
 )
 from drivers.messaging import Messaging
+from drivers.ussd import UssdDialogue
 
 SIM_USABLE_TIMEOUT = 40.0
 """Seconds from the PIN until SMS commands are served; 20 were seen."""
@@ -70,7 +71,7 @@ _WITHDRAWN = Cause(
 )
 
 
-class GenericDriver(Messaging):
+class GenericDriver(Messaging, UssdDialogue):
     """One modem over one channel; see `drivers.interface.Driver` for what each method promises."""
 
     def __init__(

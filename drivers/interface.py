@@ -13,6 +13,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
+from drivers.ussd_reply import UssdHeard, UssdReply
+
 
 class SimState(StrEnum):
     """What `+CPIN?` says of the card. Source: TS 27.007 §8.3."""
@@ -297,6 +299,7 @@ DriverEvent: TypeAlias = (
     | Rebooted
     | StorageFull
     | LateSubmitResult
+    | UssdHeard
     | UnknownUrc
     | LinkLost
 )
@@ -437,6 +440,19 @@ class Driver(Protocol):
 
     async def current_calls(self) -> Sequence[CurrentCall]:
         """Ask `+CLCC`."""
+        ...
+
+    async def ask_ussd(self, code: str, *, packed: bytes, timeout: float) -> UssdReply | None:
+        """Ask the network a USSD code (digits, * and #); its first answer ends the session.
+
+        `packed`: the code as packed septets, which some families want. Commands of others run
+        while the answer is awaited. None: no answer came within `timeout` seconds of the modem's
+        consent, or `give_up_ussd` was called.
+        """
+        ...
+
+    def give_up_ussd(self) -> None:
+        """Let `ask_ussd` wait no longer; it ends its session in order."""
         ...
 
     async def submit(self, n_octets: int, payload: Awaitable[bytes | None]) -> SubmitOutcome:

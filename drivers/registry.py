@@ -12,7 +12,8 @@ from drivers.at import values
 from drivers.at.channel import Channel
 from drivers.at.command import Bare, Command, Finals, plain
 from drivers.at.finals import final_of
-from drivers.at.session import Question, Session, UrcRule
+from drivers.at.questions import Question
+from drivers.at.session import Session, UrcRule
 from drivers.at.urcs import SHARED
 from drivers.errors import CommandError, CommandTimeout, ProtocolError
 from drivers.families.generic import GENERIC

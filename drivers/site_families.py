@@ -216,6 +216,7 @@ def _family(name: str, table: _Table, parents: Mapping[str, Family]) -> Family:
         unlock_pause=table.take("unlock_pause", _seconds(MAX_PAUSE), parent.unlock_pause),
         reset=table.take("reset", _reset, parent.reset),
         cpin_ends_bare=table.take("cpin_ends_bare", _truth, parent.cpin_ends_bare),
+        ussd_packed=table.take("ussd_packed", _truth, parent.ussd_packed),
     )
     table.end()
     return family

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from drivers.at.command import Command, Final
+from drivers.at.questions import Question
 from drivers.at.session import (
     DRAIN,
     Aligned,
@@ -19,7 +20,6 @@ from drivers.at.session import (
     Expired,
     GaveUp,
     PromptUp,
-    Question,
     Session,
     Stray,
     Urc,

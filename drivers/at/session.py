@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import permutations
 from typing import TypeAlias
 
 from drivers.at.command import Bare, Command, Final, Finals, fits_bare
 from drivers.at.finals import final_of
-from drivers.at.framer import Framer, Line, Prompt
+from drivers.at.framer import MAX_LINE, Framer, Line, Prompt
+from drivers.at.questions import Fact, Question
 from drivers.at.states import TABLE, Input, State
 from drivers.errors import OutOfStep
 
@@ -43,39 +43,14 @@ MAX_DROPPED = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UrcRule:
-    """One unsolicited line: whether a line of hex follows, and whether logs may show it."""
+    """One unsolicited line: whether a line of hex follows, and whether logs may show it.
+
+    `is_quoted`: it holds a text in quotes, which may have line ends of its own.
+    """
 
     has_payload: bool = False
     is_private: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
-    """One thing that is known of the modem: the command that asks it, and how it is told."""
-
-    text: str
-    is_told_by: Callable[[str], bool]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """A question of known answer: these facts in this order, then `OK`."""
-
-    text: str
-    facts: tuple[Fact, ...] = ()
-    timeout: float = 3.0
-
-
-def questions_about(facts: Sequence[Fact]) -> list[Question]:
-    """Different questions from few facts: each alone, then every order of two, of three, …
-
-    No question need be asked twice, so a late answer to one never fits another.
-    """
-    return [
-        Question(text="AT" + ";".join(fact.text[2:] for fact in order), facts=order)
-        for n_facts in range(1, len(facts) + 1)
-        for order in permutations(facts, n_facts)
-    ]
+    is_quoted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,7 +354,7 @@ class Session:
         if self.state is State.OUT_OF_STEP and (rule is None or self._is_stale(text)):
             self._dropped.append(text)
             return
-        if rule is not None and rule.has_payload:
+        if rule is not None and (rule.has_payload or (rule.is_quoted and _is_open(text))):
             self._urc_head = text
         else:
             self._events.append(Urc(head=text, is_known=rule is not None))
@@ -391,9 +366,25 @@ class Session:
     def _ends_urc(self, line: Line) -> bool:
         """Join the payload to its head; a line that is no payload goes its own way."""
         head, self._urc_head = self._urc_head or "", None
+        if self.urcs[urc_key(head)].is_quoted:
+            return self._goes_on(head, line)
         is_payload = is_hex(line.text) and not line.is_cut
         self._events.append(Urc(head=head, payload=line.text if is_payload else None))
         return is_payload
+
+    def _goes_on(self, head: str, line: Line) -> bool:
+        """Add a line to a text in quotes, unless its end was lost: then it goes its own way."""
+        prefixes = self._command.prefixes if self._command is not None else ()
+        text = f"{head}\n{line.text}"
+        is_another = urc_key(line.text) in self.urcs or line.text.upper().startswith(prefixes)
+        if line.is_cut or is_another or len(text) > MAX_LINE:
+            self._events.append(Urc(head=head))
+            return False
+        if _is_open(text):
+            self._urc_head = text
+        else:
+            self._events.append(Urc(head=text))
+        return True
 
     def _drop_or_stray(self, text: str) -> None:
         if self.state is State.OUT_OF_STEP or self.state is State.REALIGNING:
@@ -478,6 +469,11 @@ _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 def is_hex(text: str) -> bool:
     """Whether a line can be a PDU: whole octets in hex."""
     return _HEX.fullmatch(text) is not None
+
+
+def _is_open(text: str) -> bool:
+    """Whether a quote is not closed."""
+    return text.count('"') % 2 == 1
 
 
 def urc_key(text: str) -> str:

@@ -9,7 +9,15 @@ from typing import TypeAlias
 
 from drivers.at.session import UrcRule
 from drivers.at.storage import indication, split_pdu
-from drivers.at.values import answer_fields, caller, integer, registration, signal_dbm, sim_state
+from drivers.at.values import (
+    answer_fields,
+    caller,
+    integer,
+    registration,
+    signal_dbm,
+    sim_state,
+    ussd,
+)
 from drivers.errors import ProtocolError
 from drivers.interface import (
     CallEvent,
@@ -24,6 +32,7 @@ from drivers.interface import (
     SmsStored,
     StorageFull,
 )
+from drivers.ussd_reply import UssdHeard
 
 Reader: TypeAlias = Callable[[str, str | None], DriverEvent | None]
 """(line, payload) → event; None for noise. Raises `ProtocolError` on what it cannot read."""
@@ -123,6 +132,11 @@ def _signal(line: str, _payload: str | None) -> DriverEvent | None:
     return SignalChanged(rssi_dbm=signal_dbm(line))
 
 
+def _ussd(line: str, _payload: str | None) -> DriverEvent | None:
+    state, text, dcs = ussd(line)
+    return UssdHeard(state=state, text=text, dcs=dcs)
+
+
 def _late_submit(line: str, _payload: str | None) -> DriverEvent | None:
     event = late_result(line)
     if event is None:
@@ -152,7 +166,7 @@ SHARED: Mapping[str, UrcRow] = MappingProxyType({
     "+CEREG:": UrcRow(read=noise),
     "+CSQ:": UrcRow(read=_signal),
     "+CPIN:": UrcRow(read=_sim),
-    "+CUSD:": UrcRow(read=noise, is_private=True),
+    "+CUSD:": UrcRow(read=_ussd, is_private=True, is_quoted=True),
     "RING": UrcRow(read=_RING),
     "+CRING:": UrcRow(read=_RING),
     "+CLIP:": UrcRow(read=_caller, is_private=True),

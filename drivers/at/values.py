@@ -323,11 +323,20 @@ def caller(line: str) -> str | None:
 # ---------------------------------------------------------------- USSD
 
 
+_USSD = re.compile(r'(?s)([0-9])\s*(?:,\s*"(.*)"\s*(?:,\s*([0-9]{1,3})?.*)?)?')
+
+
 def ussd(line: str) -> tuple[int, str | None, int | None]:
-    """`+CUSD: m[,"str"[,dcs]]` as (m, text as sent, dcs). Source: TS 27.007 §7.15."""
+    """`+CUSD: m[,"str"[,dcs]]` as (m, text as sent, dcs). Source: TS 27.007 §7.15.
+
+    The text goes to the last quote: quotes and line ends within it are its own.
+    """
+    found = _USSD.fullmatch(arguments(line))
+    if found is not None:
+        state, text, dcs = found.groups()
+        return int(state), text, None if dcs is None else int(dcs)
     parts = answer_fields(line)
-    state = integer(parts[0])
-    if state is None:
-        raise ProtocolError("no USSD state", line[:20])
-    text = parts[1] if len(parts) > 1 else None
-    return state, text, integer(parts[2]) if len(parts) > 2 else None
+    told = integer(parts[0])
+    if told is None:
+        raise ProtocolError("no USSD state", "+CUSD:")
+    return told, parts[1] if len(parts) > 1 else None, None

@@ -93,4 +93,5 @@ HUAWEI = Family(
     reset="AT^RESET",
     temperatures=(HUAWEI_TEMPERATURE,),
     urcs=URCS,
+    ussd_packed=True,
 )

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from drivers import dialogue
-from drivers.at.session import Fact, Question, questions_about
+from drivers.at.questions import Fact, Question, questions_about
 from drivers.errors import OutOfStep
 from drivers.interface import (
     Accepted,

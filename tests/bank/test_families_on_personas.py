@@ -26,6 +26,8 @@ from drivers.interface import (
     UnknownUrc,
 )
 from drivers.registry import FAMILIES, probe
+from modemctl.fleet.ussd import words
+from modemctl.sms import pack_ussd
 from simulator.phone import CallOutcome, CallPlan
 from tests.support.models import EVERY, MET
 from tests.support.rigs import TPDU, Rig, RigBank
@@ -39,7 +41,7 @@ CHINESE = bytes.fromhex("21000D91683119325476F80008044F60597D")
 # +CMTI is silenced with the noise: what came is found when the driver lists it.
 SILENT = "e173"
 TALKING = tuple(name for name in MET if name != SILENT)
-TESTS = 6
+TESTS = 7
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +203,30 @@ async def test_message_that_is_not_announced_is_found_all_the_same(bank: RigBank
         assert rig.count(SmsStored) == 0
 
     await bank.run(SILENT, body)
+
+
+async def test_codes_are_answered_and_every_session_is_ended(bank: RigBank) -> None:
+    """By packed septets, by UCS-2 or by text; a menu and silence leave the way free."""
+
+    async def body(rig: Rig) -> None:
+        await rig.unlock()
+
+        async def ask(code: str, *, timeout: float = 20.0) -> tuple[int, str] | None:
+            reply = await rig.driver.ask_ussd(code, packed=pack_ussd(code), timeout=timeout)
+            return None if reply is None else (reply.state, words(reply))
+
+        menu = await ask("*101#")
+        assert menu is not None
+        assert menu[0] == 1
+        assert menu[1].startswith("1 Balance")
+        assert await ask("*103#", timeout=0.2) is None
+        assert await ask("*104#") == (5, "")
+        assert await ask("*105#") == (2, "")
+        latin, chinese = await ask("*100#"), await ask("*102#")
+        assert latin is not None
+        assert latin[1].startswith("Balance ")
+        assert chinese is not None
+        assert chinese[1].startswith("您的余额为")
+        assert rig.count(UnknownUrc) == 0
+
+    await bank.for_each(body)

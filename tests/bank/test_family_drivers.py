@@ -10,9 +10,12 @@ import pytest
 
 from drivers import registry as registry_module
 from drivers.at.session import BARE_END_SILENCE
+from drivers.errors import CommandError
 from drivers.interface import DriverEvent, PinCounter, PinOutcome, Rebooted, SimState, SmsDirect
 from drivers.registry import FAMILIES, probe
 from drivers.site_families import read_folder
+from drivers.ussd_reply import UssdForm
+from modemctl.sms import pack_ussd
 from tests.support.scripted_modem import OK, OnSocket, ScriptedModem, said
 
 ERROR = b"\r\nERROR\r\n"
@@ -408,4 +411,57 @@ reset = "AT_ORESET"
         assert events == [Rebooted(evidence="_OBOOT")]
         await driver.reset()
         assert modem.received[-1] == "AT_ORESET"
+        await driver.close()
+
+
+async def test_huawei_takes_a_code_packed_and_one_that_refuses_it_as_text(tmp_path: Path) -> None:
+    packed, text = 'AT+CUSD=1,"AA180C3602",15', 'AT+CUSD=1,"*100#",15'
+    modem = modem_of("huawei", "E1752", {packed: OK + said('+CUSD: 0,"C2303B4C2EBB00",15')})
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        reply = await driver.ask_ussd("*100#", packed=pack_ussd("*100#"), timeout=20)
+        assert reply is not None
+        assert reply.form is UssdForm.PACKED
+        modem.script |= {packed: ERROR, text: said('+CUSD: 0,"Bal 5",15')}  # before its OK
+        reply = await driver.ask_ussd("*100#", packed=pack_ussd("*100#"), timeout=20)
+        assert reply is not None
+        assert reply.octets == b"Bal 5"
+        assert "AT+CUSD=2" not in modem.received
+        await driver.close()
+
+
+async def test_question_that_is_given_up_is_called_off_and_its_late_answer_is_nobodys(
+    tmp_path: Path,
+) -> None:
+    asked, answered = 'AT+CUSD=1,"*100#",15', said('+CUSD: 0,"Bal 5",15')
+    modem = modem_of("ACME", "X1", {asked: OK, "AT+CUSD=2": OK, "AT+CSCS?": said('+CSCS: "UCS2"')})
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        modem.script['AT+CSCS="GSM"'] = OK
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(driver.ask_ussd("*100#", packed=b"", timeout=60))
+            await modem.until(lambda: asked in modem.received)
+            driver.give_up_ussd()
+            assert await task is None
+        assert modem.received[-1] == "AT+CUSD=2"
+        modem.say(answered[: answered.index(b"OK")])
+        assert await driver.signal_dbm() is None
+        modem.script |= {asked: ERROR}
+        with pytest.raises(CommandError):
+            await driver.ask_ussd("*100#", packed=b"", timeout=60)
+        with pytest.raises(ValueError, match="digits"):
+            await driver.ask_ussd('1",15;D', packed=b"", timeout=60)
+        driver.give_up_ussd()  # nobody waits
+        await driver.close()
+
+
+async def test_modem_that_knows_only_ucs2_gets_the_code_in_it(tmp_path: Path) -> None:
+    asked = 'AT+CUSD=1,"002A0031003000300023",15'
+    modem = modem_of("ACME", "X1", {"AT+CSCS?": said('+CSCS: "UCS2"')})
+    modem.script[asked] = OK + said('+CUSD: 0,"00420061006C002000354F59",15', final="")
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        reply = await driver.ask_ussd("*100#", packed=b"", timeout=20)
+        assert reply is not None
+        assert (reply.form, reply.octets.decode("utf-16-be")) == (UssdForm.UCS2, "Bal 5余")
         await driver.close()

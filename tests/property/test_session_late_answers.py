@@ -16,16 +16,8 @@ import pytest
 
 from drivers.at.command import Command
 from drivers.at.framer import Framer, Line
-from drivers.at.session import (
-    Aligned,
-    Completed,
-    Expired,
-    Fact,
-    GaveUp,
-    Question,
-    Session,
-    questions_about,
-)
+from drivers.at.questions import Fact, Question, questions_about
+from drivers.at.session import Aligned, Completed, Expired, GaveUp, Session
 from drivers.at.urcs import SHARED
 
 N_COMMANDS = 8

@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from drivers.at.command import Bare, Command, asking
-from drivers.at.session import Event, Fact, Session, Urc, questions_about
+from drivers.at.questions import Fact, questions_about
+from drivers.at.session import Event, Session, Urc
 from drivers.at.states import State
 from drivers.at.urcs import SHARED
 

@@ -8,6 +8,7 @@ import pytest
 
 from drivers.at.command import Bare, Command, Final, Finals, asking, by_hand, plain, secret
 from drivers.at.framer import BARE_PROMPT_SILENCE
+from drivers.at.questions import Fact, Question, questions_about
 from drivers.at.session import (
     BARE_END_SILENCE,
     CANCEL_TIMEOUT,
@@ -19,14 +20,11 @@ from drivers.at.session import (
     EchoSeen,
     Event,
     Expired,
-    Fact,
     GaveUp,
     PromptUp,
-    Question,
     Session,
     Stray,
     Urc,
-    questions_about,
 )
 from drivers.at.states import TABLE, Input, State
 from drivers.at.urcs import SHARED
@@ -306,6 +304,35 @@ def test_delivery_that_lost_its_hex_line_takes_no_other(feed: Feed) -> None:
     session = Session(SHARED)
     feed(session, b"\r\n+CDS: 25\r\n\r\nRING\r\n")
     assert events(session) == [Urc(head="+CDS: 25"), Urc(head="RING")]
+
+
+@both_ways
+def test_menu_of_several_lines_is_one_event(feed: Feed) -> None:
+    """Its lines are no results, whatever they say."""
+    session = started(CSQ)
+    feed(session, b'\r\n+CUSD: 1,"1 Balance\nOK\n2 Number\r\nERROR",15\r\n\r\n')
+    feed(session, b"+CSQ: 1,99\r\n\r\nOK\r\n")
+    urc, answer = events(session)
+    assert urc == Urc(head='+CUSD: 1,"1 Balance\nOK\n2 Number\nERROR",15')
+    assert isinstance(answer, Completed)
+    assert [line.text for line in answer.lines] == ["+CSQ: 1,99"]
+
+
+@both_ways
+def test_text_that_lost_its_end_takes_no_answer_and_no_other_event(feed: Feed) -> None:
+    session = started(CSQ)
+    feed(session, b'\r\n+CUSD: 0,"lost\r\n\r\n+CSQ: 1,99\r\n\r\nOK\r\n')
+    urc, answer = events(session)
+    assert urc == Urc(head='+CUSD: 0,"lost')
+    assert isinstance(answer, Completed)
+    feed(session, b'\r\n+CUSD: 0,"lost\r\n\r\nRING\r\n')
+    assert events(session) == [Urc(head='+CUSD: 0,"lost'), Urc(head="RING")]
+
+
+def test_text_without_end_is_given_up() -> None:
+    session = Session(SHARED)
+    whole(session, b'+CUSD: 0,"' + b"more of it\r\n" * 200)
+    assert len(events(session)[0].head) <= 1024
 
 
 def test_final_result_that_nobody_waits_for_is_a_stray() -> None:

@@ -34,6 +34,7 @@ from drivers.interface import (
     StorageFull,
 )
 from drivers.registry import FAMILIES, family_of
+from drivers.ussd_reply import UssdHeard
 
 K = CallEventKind
 
@@ -61,7 +62,7 @@ LINES: list[tuple[Family, str, DriverEvent | None]] = [
     (GENERIC, '+CLIP: "",128', call(K.CALLER, None, True)),
     (GENERIC, "BUSY", call(K.ENDED, cause="busy")),
     (GENERIC, "+CMGS: 255", LateSubmitResult(mr=255)),
-    (GENERIC, '+CUSD: 0,"x",15', None),
+    (GENERIC, '+CUSD: 0,"x",15', UssdHeard(state=0, text="x", dcs=15)),
     # Huawei E1750, E173, E3372
     (HUAWEI, "^RSSI:18", SignalChanged(rssi_dbm=-77)),
     (HUAWEI, "^RSSI:x", SignalChanged(rssi_dbm=None)),
