@@ -58,7 +58,7 @@ from modemctl.store import (
     sweeps,
 )
 from modemctl.store.engine import sqlite_path
-from modemctl.store.key_files import load_audit_key, load_vault
+from modemctl.store.key_files import load_audit_key, load_database, load_vault
 from modemctl.store.lock import state_lock
 from modemctl.store.proofs import ProofBook
 from modemctl.store.segments import SendingRules
@@ -76,6 +76,10 @@ _log = logging.getLogger(__name__)
 _MINUTE: Final = 60.0
 _HOUR: Final = 3_600.0
 _REPORT_MARGIN: Final = timedelta(hours=1)  # a report may come so long after the validity's end
+_NOT_YET: Final = (
+    "this version makes and checks a database on PostgreSQL, but runs no daemon on it yet;"
+    " empty paths.database to use SQLite"
+)
 _WATCHDOG_PATIENCE: Final = 30.0  # the writer may be busy or fail; it must turn
 
 
@@ -109,9 +113,11 @@ def open_store(
     Raises:
         ConfigError: it is missing, foreign, of another version or of another key.
     """
-    url = settings.paths.database_url
+    url = load_database(settings.paths)
     path = sqlite_path(url)
-    if path is not None and not path.exists():  # opening would make an empty one
+    if path is None:
+        raise ConfigError([f"database {url}: {_NOT_YET}"])
+    if not path.exists():  # opening would make an empty one
         raise ConfigError([f"database {path} does not exist; run: modemctl db upgrade"])
 
     def note(report: CommitReport) -> None:

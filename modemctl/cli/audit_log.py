@@ -231,14 +231,14 @@ def _followed(client: Client, tell: _Tell) -> Iterator[Record]:
 def _verify_offline(settings: Settings) -> Iterator[Record]:
     from modemctl.cli.local import require_database
     from modemctl.service.audits import verify_offline
-    from modemctl.store.key_files import load_audit_key, load_vault
+    from modemctl.store.key_files import load_audit_key, load_database, load_vault
     from modemctl.store.lock import state_lock
 
     paths = settings.paths
     with state_lock(paths.state_dir), _shown() as tell:
         require_database(settings)
         reports = verify_offline(
-            paths.database_url,
+            load_database(paths),
             node_id=settings.site.node,
             audit_public_key=load_audit_key(paths).public_octets(),
             head_file=paths.state_dir / HEAD_FILE,

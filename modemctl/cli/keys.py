@@ -77,11 +77,11 @@ async def _bootstrap(settings: Settings, name: str) -> str:
     from modemctl.clock import SystemClock
     from modemctl.service.accounts import bootstrap as first_account
     from modemctl.store import Store
-    from modemctl.store.key_files import load_audit_key, load_vault
+    from modemctl.store.key_files import load_audit_key, load_database, load_vault
 
     paths = settings.paths
     async with Store(
-        paths.database_url,
+        load_database(paths),
         vault=load_vault(paths),
         audit_key=load_audit_key(paths),
         clock=SystemClock(),

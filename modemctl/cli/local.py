@@ -145,14 +145,14 @@ def upgrade(connection: Connection) -> None:
     """Create the database or bring it to this version's schema; keeps a copy first."""
     from modemctl.clock import SystemClock
     from modemctl.config import load
-    from modemctl.store.key_files import load_vault
+    from modemctl.store.key_files import load_database, load_vault
     from modemctl.store.lock import state_lock
     from modemctl.store.migrate import upgrade as migrate
 
     settings = load(connection.config_path)
     with state_lock(settings.paths.state_dir):
         copy = migrate(
-            settings.paths.database_url,
+            load_database(settings.paths),
             vault=load_vault(settings.paths),
             site_id=settings.site.id,
             now=SystemClock().now(),
@@ -183,10 +183,10 @@ def require_database(settings: Settings) -> None:
         ConfigError: with the cure.
     """
     from modemctl.store.engine import create_engines, readable, require_schema, sqlite_path
-    from modemctl.store.key_files import load_vault
+    from modemctl.store.key_files import load_database, load_vault
     from modemctl.store.keys import unlock
 
-    url = settings.paths.database_url
+    url = load_database(settings.paths)
     path = sqlite_path(url)
     if path is not None and not path.exists():  # opening would make an empty one
         raise ConfigError([f"database {path} does not exist; run: modemctl db upgrade"])

@@ -124,6 +124,7 @@ class SiteSettings(_Slice):
         return value
 
 
+_PASSWORD: Final = re.compile(r"[^:]+://[^@:]*:[^@]*@|.*[?&](ssl)?password=", re.IGNORECASE)
 _DATABASE: Final = re.compile(
     r"sqlite(\+pysqlite)?:///.+"
     r"|postgresql\+psycopg://([^@]*@)?(\[[0-9A-Fa-f:.]+\]|[^@:/?\[\]]*)(:[0-9]+)?(/[^?]*)?(\?.*)?"
@@ -139,7 +140,12 @@ class PathsSettings(_Slice):
     database: str = Field(
         default="",
         description="SQLAlchemy URL of the database with its driver; empty means SQLite in "
-        "`state_dir/modemctl.db`.",
+        "`state_dir/modemctl.db`. A password stands in `database_password_file`, never here.",
+    )
+    database_password_file: str = Field(
+        default="",
+        description="File of one line with PostgreSQL's password, readable by its owner alone; "
+        "empty means none. Under systemd the credential `database.password` is the default.",
     )
     master_key_file: Path = Field(
         default=_KEYS_DIR / "master.key",
@@ -159,11 +165,20 @@ class PathsSettings(_Slice):
             raise ValueError("must be an absolute path")
         return value
 
+    @field_validator("database_password_file")
+    @classmethod
+    def _absolute_or_none(cls, value: str) -> str:
+        if value and (not Path(value).is_absolute() or "\0" in value):
+            raise ValueError("must be an absolute path, or empty")
+        return value
+
     @field_validator("database")
     @classmethod
     def _known_url(cls, value: str) -> str:
         if value and _DATABASE.fullmatch(value) is None:
             raise ValueError("must be postgresql+psycopg://user@host:port/name, or sqlite:///path")
+        if value.startswith("postgresql") and _PASSWORD.match(value):
+            raise ValueError("holds a password; put it into a file (paths.database_password_file)")
         return value
 
     @property

@@ -119,12 +119,16 @@ def _keys(parsed: object) -> Iterator[Key]:
 
 
 def _apply_credentials(data: dict[str, object], env: Mapping[str, str]) -> None:
-    """Key files that systemd handed over are the default ones."""
+    """Files that systemd handed over are the default ones."""
     folder = env.get("CREDENTIALS_DIRECTORY")
     paths = data.setdefault("paths", {})
     if not folder or not isinstance(paths, dict):
         return
-    for key, name in (("master_key_file", "master.key"), ("audit_key_file", "audit.key")):
+    for key, name in (
+        ("master_key_file", "master.key"),
+        ("audit_key_file", "audit.key"),
+        ("database_password_file", "database.password"),
+    ):
         if (Path(folder) / name).exists():
             paths.setdefault(key, str(Path(folder) / name))
 

@@ -23,6 +23,7 @@ from modemctl.store import Store
 from modemctl.store import audits as rows
 from modemctl.store.engine import create_engines, readable
 from modemctl.store.keys import unlock
+from modemctl.store.postgresql import DatabaseUrl
 from modemctl.vault import Vault
 
 __all__ = ["AuditRecord", "Audits", "ChainReport", "CheckProgress", "read_heads", "verify_offline"]
@@ -202,7 +203,7 @@ class Audits:
 
 
 def verify_offline(
-    url: str,
+    url: DatabaseUrl,
     *,
     node_id: str,
     audit_public_key: bytes,

@@ -17,9 +17,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from modemctl.clock import Clock
 from modemctl.errors import StoreError
-from modemctl.store.engine import create_engines, drop_wal, readable, require_schema
+from modemctl.store.engine import (
+    create_engines,
+    drop_wal,
+    readable,
+    require_schema,
+)
 from modemctl.store.journal import CommitReport, Journal, SetAct
 from modemctl.store.keys import unlock
+from modemctl.store.postgresql import DatabaseUrl
 from modemctl.store.signals import Signals
 from modemctl.store.transaction import Tx
 from modemctl.vault import AuditKey, Vault
@@ -41,7 +47,7 @@ class Store:
 
     def __init__(
         self,
-        url: str,
+        url: DatabaseUrl,
         *,
         vault: Vault,
         audit_key: AuditKey,
@@ -53,7 +59,7 @@ class Store:
 
         Raises:
             ConfigError: cannot be opened, foreign, of another version, or of another key.
-            StoreError: another program holds the database.
+            StoreError: another program holds the database, or its server cannot be reached.
         """
         self.vault: Final = vault
         self.clock: Final = clock
@@ -123,8 +129,7 @@ class Store:
 
         The database file itself is overwritten where rows go (SQLite's `secure_delete`).
         """
-        url = self._writer_engine.url.render_as_string(hide_password=False)
-        return await asyncio.to_thread(drop_wal, url)
+        return await asyncio.to_thread(drop_wal, self._writer_engine.url)
 
     def _query(self, query: Callable[[Connection], ResultT]) -> ResultT:
         try:

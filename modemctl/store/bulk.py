@@ -22,12 +22,12 @@ def insert_rows(
     if not rows:
         return
     compiled = _insertion(conn.dialect, table, tuple(names))
+    if [column.name for column in table.c if column.name in names] != list(names):
+        raise ValueError(f"the columns of {table.name} stand in another order")
     if compiled.positiontup is None:  # this driver takes values by name
         conn.exec_driver_sql(str(compiled), [dict(zip(names, row, strict=True)) for row in rows])
-    elif compiled.positiontup == list(names):
-        conn.exec_driver_sql(str(compiled), rows)
     else:
-        raise ValueError(f"the columns of {table.name} stand in another order")
+        conn.exec_driver_sql(str(compiled), rows)
 
 
 def among(conn: Connection, column: Column[bytes], values: Sequence[bytes]) -> set[bytes]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import (
-    URL,
     Connection,
     Engine,
     ExceptionContext,
@@ -23,7 +22,9 @@ from sqlalchemy.exc import DBAPIError, NoResultFound, StatementError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from modemctl.errors import ConfigError, ModemctlError, StoreError, TamperedError
+from modemctl.store import postgresql
 from modemctl.store.keys import opens
+from modemctl.store.postgresql import DatabaseUrl
 
 SCHEMA_REVISION: Final = "0036"
 """The Alembic head that this code speaks (a test compares)."""
@@ -32,8 +33,14 @@ _lenient_text: Final = partial(str, encoding="utf-8", errors="replace")
 _WAL_PATIENCE: Final = 0.2  # seconds: who waits for readers keeps the writer waiting
 
 
-def create_engines(url: str, *, n_readers: int) -> tuple[Engine, Engine]:
-    """The writer's engine and the readers' (query only)."""
+def create_engines(url: DatabaseUrl, *, n_readers: int) -> tuple[Engine, Engine]:
+    """The writer's engine and the readers' (query only).
+
+    Raises:
+        ConfigError: the database needs a driver that is not installed.
+    """
+    if make_url(url).get_backend_name() == "postgresql":
+        return postgresql.create_engines(url, n_readers=n_readers)
     writer = create_engine(url, pool_size=1, max_overflow=0)
     reader = create_engine(url, pool_size=n_readers, max_overflow=0)
     if writer.dialect.name == "sqlite":
@@ -55,12 +62,12 @@ def require_schema(engine: Engine, *, key_check: str) -> None:
         with engine.connect() as conn:
             revision = _revision(conn)
             if revision == SCHEMA_REVISION:
+                postgresql.require_byte_order(conn)
                 require_key(conn, key_check)
                 return
             tables = inspect(conn).get_table_names()
     except DBAPIError as error:
-        if is_busy(error):
-            raise StoreError(f"database {shown} is held by another program") from None
+        refuse_if_busy(error, shown)
         raise ConfigError([f"database {shown} cannot be opened: {error.orig}"]) from None
     if not tables:
         raise ConfigError([f"database {shown} is empty; run: modemctl db upgrade"])
@@ -77,7 +84,7 @@ def require_schema(engine: Engine, *, key_check: str) -> None:
 
 
 @contextmanager
-def readable(url: URL | str) -> Iterator[None]:
+def readable(url: DatabaseUrl) -> Iterator[None]:
     """A block in which a database that cannot be read is a fault of the configuration.
 
     Raises:
@@ -88,8 +95,7 @@ def readable(url: URL | str) -> Iterator[None]:
         yield
     except DBAPIError as error:
         shown = make_url(url).render_as_string(hide_password=True)
-        if is_busy(error):
-            raise StoreError(f"database {shown} is held by another program") from None
+        refuse_if_busy(error, shown)
         cure = "restore a copy of it"
         raise ConfigError([f"database {shown} cannot be read: {error.orig}; {cure}"]) from None
 
@@ -162,13 +168,26 @@ def command(conn: Connection, text: str) -> None:
         cursor.close()
 
 
+def refuse_if_busy(error: DBAPIError, shown: str) -> None:
+    """Tell a database that may be there later from one that is wrong.
+
+    Raises:
+        StoreError: another program holds it, or its server cannot be reached now.
+    """
+    if is_busy(error):
+        raise StoreError(f"database {shown} is held by another program") from None
+    if postgresql.is_away(error):
+        why = str(error.orig).strip().splitlines()[0]
+        raise StoreError(f"database {shown} cannot be reached now: {why}") from None
+
+
 def is_busy(error: DBAPIError) -> bool:
     """Whether another program holds the SQLite database: waiting helps, no change of settings."""
     code = getattr(error.orig, "sqlite_errorcode", 0)
     return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-def sqlite_path(url: str) -> Path | None:
+def sqlite_path(url: DatabaseUrl) -> Path | None:
     """The database file behind an SQLite URL; None for other databases."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
@@ -176,7 +195,7 @@ def sqlite_path(url: str) -> Path | None:
     return Path(parsed.database)
 
 
-def drop_wal(url: str) -> bool:
+def drop_wal(url: DatabaseUrl) -> bool:
     """Bring the write-ahead log into the SQLite file and cut it to nothing, if nobody reads.
 
     Pages of before stand in it until then, also of rows that were deleted since. True where

@@ -1,8 +1,15 @@
-"""The two key files of a site, and whether there are data that need the very ones."""
+"""The secret files of a site: its two keys, and what opens its database."""
 
 from __future__ import annotations
 
+import stat
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import URL, make_url
+
 from modemctl.config.settings import PathsSettings
+from modemctl.errors import ConfigError
 from modemctl.store.engine import sqlite_path
 from modemctl.vault import AuditKey, Vault
 
@@ -25,7 +32,46 @@ def load_audit_key(paths: PathsSettings) -> AuditKey:
     return AuditKey.load(paths.audit_key_file, has_data=_has_data(paths))
 
 
+def load_database(paths: PathsSettings) -> URL:
+    """Where the database is, with the password of its file, which no text of it shows.
+
+    Raises:
+        ConfigError: the file is missing, unreadable, too open, or holds no password.
+    """
+    url = make_url(paths.database_url)
+    if sqlite_path(url) is not None or not paths.database_password_file:
+        return url
+    return url.set(password=_password(Path(paths.database_password_file)))
+
+
+def _password(path: Path) -> str:
+    name = f"database password file {path}"
+    try:
+        mode = path.stat().st_mode
+        octets = b""
+        if stat.S_ISREG(mode):  # a pipe would be waited for
+            with path.open("rb") as file:
+                octets = file.read(_PASSWORD_MAX)
+    except FileNotFoundError:
+        cure = "write it there, or empty paths.database_password_file"
+        raise ConfigError([f"{name} does not exist; {cure}"]) from None
+    except OSError as error:
+        raise ConfigError([f"{name} cannot be read: {error.strerror}"]) from None
+    if mode & 0o037:  # group may read: systemd grants a credential by an ACL, shown as 0440
+        raise ConfigError([f"{name} is open to others; run: chmod 600 {path}"])
+    try:
+        password = octets.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        password = ""
+    if not password or not password.isprintable():
+        raise ConfigError([f"{name} does not hold a password in one line of UTF-8"])
+    return password
+
+
 def _has_data(paths: PathsSettings) -> bool:
     """Whether the database's file holds something; of other databases nothing is known."""
     path = sqlite_path(paths.database_url)
     return path is not None and path.exists() and path.stat().st_size > 0
+
+
+_PASSWORD_MAX: Final = 4_096

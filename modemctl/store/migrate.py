@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Column, Connection, create_engine, insert, inspect
+from sqlalchemy import Column, Connection, create_engine, insert, inspect, make_url
 from sqlalchemy.exc import DBAPIError
 
 from modemctl.errors import ConfigError
+from modemctl.store import postgresql
 from modemctl.store.card_reseal import seal_cards
 from modemctl.store.departments import adopt
-from modemctl.store.engine import SCHEMA_REVISION, require_key, sqlite_path
+from modemctl.store.engine import (
+    SCHEMA_REVISION,
+    refuse_if_busy,
+    require_key,
+    sqlite_path,
+)
 from modemctl.store.evidence import seal_states
 from modemctl.store.keys import seed, unlock
+from modemctl.store.postgresql import DatabaseUrl
 from modemctl.store.steady import seal_anchors
 from modemctl.store.stop_book import seal_first
 from modemctl.store.tables import batch, data_key, department, meta, sim, stop_seal
@@ -33,59 +41,72 @@ def alembic_config() -> Config:
     return config
 
 
-def upgrade(url: str, *, vault: Vault, site_id: str, now: datetime) -> Path | None:
+def upgrade(url: DatabaseUrl, *, vault: Vault, site_id: str, now: datetime) -> Path | None:
     """Create or upgrade the schema; returns the copy that was made first, if any.
 
     Raises:
         ConfigError: the database cannot be opened or is not ours.
+        StoreError: its server cannot be reached now.
     """
     path = sqlite_path(url)
     copy = None if path is None else _copy(path, now)
     if path is not None:
         _make_private(path)
-    engine = create_engine(url)
+    with _connection(url) as connection:
+        tables = set(inspect(connection).get_table_names())
+        if tables and "alembic_version" not in tables:
+            shown = connection.engine.url
+            raise ConfigError([f"database {shown} holds tables that are not modemctl's"])
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        once = (  # what is done when a database comes to have these
+            (_has(connection, batch.c.state_mac), partial(seal_states, connection, vault)),
+            (_is_since(connection, "0013"), partial(seal_anchors, connection, vault)),
+            (_is_since(connection, "0033"), partial(bind_bodies, connection, vault, now=now)),
+            (_has(connection, sim.c.revision), partial(seal_cards, connection, vault)),
+            (
+                inspect(connection).has_table(department.name),
+                partial(adopt, connection, vault, now=now),
+            ),
+        )
+        had_stops = inspect(connection).has_table(stop_seal.name)
+        had_keys = inspect(connection).has_table(data_key.name)
+        command.upgrade(config, SCHEMA_REVISION)
+        if not tables:
+            connection.execute(
+                insert(meta),
+                [
+                    {"key": "key_check", "value": vault.check_value},
+                    {"key": "site_id", "value": site_id},
+                ],
+            )
+        require_key(connection, vault.check_value)  # before anything is sealed with it
+        if not had_keys:
+            seed(connection, vault, is_new=not tables, now=now)
+        unlock(connection, vault)
+        if not had_stops:  # one without its seal later is a forgery
+            seal_first(connection, vault)
+        for was_done, act in once:
+            if tables and not was_done:
+                act()
+    return copy
+
+
+@contextmanager
+def _connection(url: DatabaseUrl) -> Iterator[Connection]:
+    """A transaction that no other program writes beside."""
+    is_postgresql = make_url(url).get_backend_name() == "postgresql"
+    engine = postgresql.create_writer(url) if is_postgresql else create_engine(url)
     try:
         with engine.begin() as connection:
-            tables = set(inspect(connection).get_table_names())
-            if tables and "alembic_version" not in tables:
-                raise ConfigError([f"database {engine.url} holds tables that are not modemctl's"])
-            config = alembic_config()
-            config.attributes["connection"] = connection
-            once = (  # what is done when a database comes to have these
-                (_has(connection, batch.c.state_mac), partial(seal_states, connection, vault)),
-                (_is_since(connection, "0013"), partial(seal_anchors, connection, vault)),
-                (_is_since(connection, "0033"), partial(bind_bodies, connection, vault, now=now)),
-                (_has(connection, sim.c.revision), partial(seal_cards, connection, vault)),
-                (
-                    inspect(connection).has_table(department.name),
-                    partial(adopt, connection, vault, now=now),
-                ),
-            )
-            had_stops = inspect(connection).has_table(stop_seal.name)
-            had_keys = inspect(connection).has_table(data_key.name)
-            command.upgrade(config, SCHEMA_REVISION)
-            if not tables:
-                connection.execute(
-                    insert(meta),
-                    [
-                        {"key": "key_check", "value": vault.check_value},
-                        {"key": "site_id", "value": site_id},
-                    ],
-                )
-            require_key(connection, vault.check_value)  # before anything is sealed with it
-            if not had_keys:
-                seed(connection, vault, is_new=not tables, now=now)
-            unlock(connection, vault)
-            if not had_stops:  # one without its seal later is a forgery
-                seal_first(connection, vault)
-            for was_done, act in once:
-                if tables and not was_done:
-                    act()
+            postgresql.require_byte_order(connection)
+            yield connection
     except DBAPIError as error:
+        if sqlite_path(url) is None:
+            refuse_if_busy(error, str(engine.url))
         raise ConfigError([f"database {engine.url} cannot be opened: {error.orig}"]) from None
     finally:
         engine.dispose()
-    return copy
 
 
 def _has(connection: Connection, column: Column[bytes] | Column[int]) -> bool:

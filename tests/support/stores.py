@@ -1,4 +1,4 @@
-"""A real store on a real SQLite file, for tests."""
+"""A real store for tests: on a real SQLite file, or on a real PostgreSQL."""
 
 import sqlite3
 from collections.abc import AsyncIterator
@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 from alembic import command
 from sqlalchemy import create_engine, insert
@@ -15,6 +16,7 @@ from modemctl.store import Store
 from modemctl.store.migrate import alembic_config, upgrade
 from modemctl.store.tables import meta
 from modemctl.vault import AuditKey, Vault
+from tests.support import postgres
 from tests.support.departments import register_usual
 
 
@@ -59,25 +61,63 @@ AUDIT_SEED = bytes(range(32, 64))
 
 @cache
 def _migrated() -> bytes:
-    """An upgraded database of an earlier version: every vault of its master key has its keys.
-
-    Made once a process, which spares each test most of its set-up.
-    """
+    """A migrated SQLite database, as its file. Made once a process: most of a test's set-up."""
     with TemporaryDirectory() as folder:
-        url = f"sqlite:///{folder}/modemctl.db"
-        engine = create_engine(url)
-        with engine.begin() as connection:
-            config = alembic_config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "0011")
-            facts = {"key_check": Vault(MASTER_KEY).check_value, "site_id": "test"}
-            rows = [{"key": key, "value": value} for key, value in facts.items()]
-            connection.execute(insert(meta), rows)
-        engine.dispose()
-        vault, now = Vault(MASTER_KEY), TestClock().now()
-        upgrade(url, vault=vault, site_id="test", now=now)
-        register_usual(url, vault, now=now)
+        _migrate(f"sqlite:///{folder}/modemctl.db")
         return (Path(folder) / "modemctl.db").read_bytes()
+
+
+@cache
+def _template() -> str:
+    """The same on PostgreSQL, as the name of a database that others are copied from."""
+    cluster = postgres.cluster()
+    name = cluster.create()
+    _migrate(cluster.url(name))
+    cluster.keep(name)
+    return name
+
+
+def _migrate(url: str) -> None:
+    """An upgraded database of an earlier version: every vault of its master key has its keys."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0011")
+        facts = {"key_check": Vault(MASTER_KEY).check_value, "site_id": "test"}
+        rows = [{"key": key, "value": value} for key, value in facts.items()]
+        connection.execute(insert(meta), rows)
+    engine.dispose()
+    vault, now = Vault(MASTER_KEY), TestClock().now()
+    upgrade(url, vault=vault, site_id="test", now=now)
+    register_usual(url, vault, now=now)
+
+
+class Databases:
+    """Where stores of this process lie: what `open_store` asks."""
+
+    is_postgresql = False
+    _names: ClassVar[dict[Path, str]] = {}
+
+    @classmethod
+    def url(cls, folder: Path) -> str:
+        """The address of the folder's database, made if it is not there."""
+        if cls.is_postgresql:
+            if folder not in cls._names:
+                cls._names[folder] = postgres.cluster().create(_template())
+            return postgres.cluster().url(cls._names[folder])
+        database = folder / "modemctl.db"
+        if not database.exists():
+            database.write_bytes(_migrated())
+        return f"sqlite:///{database}"
+
+    @classmethod
+    def clear(cls) -> None:
+        """Back to SQLite; what a test made on PostgreSQL is dropped."""
+        if cls._names:
+            postgres.cluster().drop_all()
+        cls._names.clear()
+        cls.is_postgresql = False
 
 
 def take_back(folder: Path, revision: str) -> None:
@@ -121,13 +161,11 @@ def _columns(db: sqlite3.Connection) -> dict[str, set[str]]:
 async def open_store(folder: Path, clock: TestClock | None = None) -> AsyncIterator[Store]:
     """A store with a fresh or existing database in `folder`."""
     clock = clock or TestClock()
-    url = f"sqlite:///{folder}/modemctl.db"
     vault = Vault(MASTER_KEY)
-    database = folder / "modemctl.db"
-    if database.exists():
+    is_old = (folder / "modemctl.db").exists()
+    url = Databases.url(folder)
+    if is_old:
         upgrade(url, vault=vault, site_id="test", now=clock.now())
-    else:
-        database.write_bytes(_migrated())
     key = AuditKey(AUDIT_SEED)
     async with Store(url, vault=vault, audit_key=key, clock=clock, node_id="n1") as store:
         yield store

@@ -1,5 +1,6 @@
 """Programs that are not Python packages: absent on a laptop, demanded in CI."""
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -25,3 +26,12 @@ def require_file(name: str) -> Path:
     if os.environ.get("MODEMCTL_REQUIRE_TOOLS"):
         pytest.fail(f"{name} does not exist, and MODEMCTL_REQUIRE_TOOLS is set")
     pytest.skip(f"{name} does not exist")
+
+
+def require_package(name: str) -> None:
+    """A Python package that only tests use; without it as without a program."""
+    if importlib.util.find_spec(name) is not None:
+        return
+    if os.environ.get("MODEMCTL_REQUIRE_TOOLS"):
+        pytest.fail(f"{name} is not installed, and MODEMCTL_REQUIRE_TOOLS is set")
+    pytest.skip(f"{name} is not installed")

@@ -7,6 +7,7 @@ from modemctl.store.bulk import among, insert_rows
 from modemctl.store.tables import UtcMs
 from tests.support.stores import open_store
 
+pytestmark = pytest.mark.both_databases
 PILE = Table(
     "pile",
     MetaData(),

@@ -243,6 +243,10 @@ def test_credentials_of_systemd_are_the_default_keys(write, tmp_path: Path) -> N
     paths = load(write(""), environ).paths
     assert paths.master_key_file == tmp_path / "master.key"
     assert paths.audit_key_file == Path("/etc/modemctl/audit.key")
+    assert not paths.database_password_file
+    (tmp_path / "database.password").touch()
+    handed = load(write(""), environ).paths
+    assert handed.database_password_file == str(tmp_path / "database.password")
     named = load(write("[paths]\nmaster_key_file = '/k'\n"), environ).paths
     assert named.master_key_file == Path("/k")
 
@@ -272,12 +276,26 @@ def test_a_database_that_nothing_can_open_is_refused_and_not_shown(write, url: s
 
 @pytest.mark.parametrize(
     "url",
-    ["postgresql+psycopg:///bank", "postgresql+psycopg://u:p%40:/x@[::1]:5432/d?sslmode=require",
+    ["postgresql+psycopg:///bank", "postgresql+psycopg://u@[::1]:5432/d?sslmode=require",
      "postgresql+psycopg://h", "sqlite:////var/lib/x.db", "sqlite+pysqlite:///x.db"],
 )  # fmt: skip
 def test_a_database_is_named_as_sqlalchemy_names_it(write, url: str) -> None:
     assert load(write(f"[paths]\ndatabase = '{url}'\n"), {}).paths.database_url == url
     make_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql+psycopg://u:secret@h/d", "postgresql+psycopg://u:secret%40:/x@[::1]:5432/d",
+     "postgresql+psycopg://u@h/d?password=secret", "postgresql+psycopg://h/d?a=b&SSLPassword=secret"],
+)  # fmt: skip
+def test_a_password_stands_in_a_file_of_its_own(write, url: str) -> None:
+    (problem,) = problems(write(f"[paths]\ndatabase = '{url}'\n"))
+    assert problem.startswith("FILE:2: paths.database: holds a password; put it into a file")
+    assert "secret" not in problem
+    assert "must be an absolute path" in problems(
+        write("[paths]\ndatabase_password_file = 'here'\n")
+    )[0]  # fmt: skip
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "localhost", "::"])

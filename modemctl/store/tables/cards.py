@@ -10,6 +10,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -29,7 +30,7 @@ sim = Table(
     Column("department", String(128)),
     Column("user_name", String(128)),  # who has it in use, where that is not the holder
     Column("purpose", String(200)),
-    Column("is_pool", Boolean, nullable=False, server_default=text("0")),
+    Column("is_pool", Boolean, nullable=False, server_default=false()),
     Column("ownership", String(16), nullable=False),  # owned, leased, personal
     Column("lessor", String(128)),
     Column("contract", String(128)),
@@ -40,14 +41,14 @@ sim = Table(
     Column("timezone", String(64)),  # IANA; NULL: the site's
     Column("zones_left", String(256)),  # those that bind further (policy.card_zones)
     Column("state", String(24), nullable=False),
-    Column("is_reserved", Boolean, nullable=False, server_default=text("0")),
+    Column("is_reserved", Boolean, nullable=False, server_default=false()),
     Column("verified_at", UtcMs),
     Column("verified_by", String(128)),
     Column("pin_enc", Octets),
     Column("pin_pending_enc", Octets),
     Column("pin_import_id", String(36)),
     Column("pin_state", String(24), nullable=False, server_default="unproved"),
-    Column("is_paused", Boolean, nullable=False, server_default=text("0")),
+    Column("is_paused", Boolean, nullable=False, server_default=false()),
     Column("requested_by", String(36)),  # accounts, of the request that stands
     Column("reviewed_by", String(36)),
     Column("approved_by", String(36)),

@@ -26,8 +26,11 @@ _COLUMNS = (
 def upgrade() -> None:
     for name, type_ in _COLUMNS:
         op.add_column("sim", sa.Column(name, type_, nullable=True))
-    for name, kind in (("is_pool", sa.Boolean()), ("revision", sa.Integer())):
-        op.add_column("sim", sa.Column(name, kind, server_default=sa.text("0"), nullable=False))
+    for name, kind, value in (
+        ("is_pool", sa.Boolean(), sa.false()),
+        ("revision", sa.Integer(), sa.text("0")),
+    ):
+        op.add_column("sim", sa.Column(name, kind, server_default=value, nullable=False))
     key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "custody",

@@ -1,0 +1,168 @@
+"""PostgreSQL's own: how its sessions are set, and one writer at a time over all nodes.
+
+A write takes one lock of the database before anything else and keeps it until COMMIT, as SQLite's
+BEGIN IMMEDIATE does: what a transaction has read is still so when it writes. Reads are snapshots
+and wait for nobody. ADR 0014 names what leans on it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from modemctl.errors import ConfigError
+
+DatabaseUrl: TypeAlias = str | URL
+"""Where a database is, as SQLAlchemy writes it; a `URL` hides its password where it is shown."""
+
+DRIVER: Final = "psycopg"
+_WRITERS_LOCK: Final = 0x6D6F_6465_6D63_746C  # the octets of "modemctl"
+_TAKE_LOCK: Final = f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})"
+
+_SOCKET: Final[Mapping[str, int | str]] = {
+    "client_encoding": "utf8",
+    "connect_timeout": 5,  # seconds
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds: a server that vanished is noticed
+}
+_PATIENCE: Final[Mapping[str, str]] = {
+    "lock_timeout": "5s",  # as SQLite's busy_timeout
+    # A node that was cut off in the middle of a write gives the lock back so soon.
+    "idle_in_transaction_session_timeout": "10s",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10s",
+}
+_WRITES: Final[Mapping[str, str]] = {"synchronous_commit": "on"}
+_READS: Final[Mapping[str, str]] = {
+    "default_transaction_isolation": "repeatable read",  # one snapshot a read
+    "default_transaction_read_only": "on",
+}
+
+_AGAIN: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+_AWAY: Final = frozenset(
+    {
+        "25P03",  # our transaction was idle for too long
+        "53300",  # too many connections
+        "55P03",  # somebody holds the lock
+        "57P01",  # the server stops
+        "57P02",
+        "57P03",  # or starts
+        "57P05",
+    }
+)
+_BYTE_ORDER: Final = frozenset({"C", "POSIX", "C.UTF-8", "C.utf8", "PG_C_UTF8"})
+
+
+def create_engines(url: DatabaseUrl, *, n_readers: int) -> tuple[Engine, Engine]:
+    """The writer's engine and the readers' (query only).
+
+    Raises:
+        ConfigError: the driver is not installed.
+    """
+    reader = _engine(url, n_readers)
+    _set_sessions(reader, {**_PATIENCE, **_READS})
+    return create_writer(url), reader
+
+
+def create_writer(url: DatabaseUrl) -> Engine:
+    """An engine each of whose transactions is the only one that writes, on whatever node.
+
+    Raises:
+        ConfigError: the driver is not installed.
+    """
+    engine = _engine(url, 1)
+    _set_sessions(engine, {**_PATIENCE, **_WRITES})
+    event.listen(engine, "begin", _take_lock)
+    return engine
+
+
+def _take_lock(conn: Connection) -> None:
+    conn.exec_driver_sql(_TAKE_LOCK)
+
+
+def require_driver() -> None:
+    """Refuse to speak to PostgreSQL without its driver.
+
+    Raises:
+        ConfigError: with the cure.
+    """
+    if importlib.util.find_spec(DRIVER) is None:
+        cure = "run: pip install 'modemctl[postgres]' in its environment, or use SQLite"
+        raise ConfigError([f"PostgreSQL needs the driver {DRIVER}, which is not installed; {cure}"])
+
+
+def require_byte_order(conn: Connection) -> None:
+    """Refuse a database that orders or holds text otherwise than by its octets.
+
+    Pages go by the order of names, digests by the order of rows: it has to be the same everywhere.
+
+    Raises:
+        ConfigError: with the cure.
+    """
+    if conn.dialect.name != "postgresql":
+        return
+    found = conn.exec_driver_sql(_ORDER).one()
+    if found.encoding == "UTF8" and found.locale in _BYTE_ORDER:
+        return
+    cure = (
+        f"make it with: CREATE DATABASE {conn.engine.url.database} TEMPLATE template0"
+        " ENCODING 'UTF8' LOCALE 'C.UTF-8'"
+    )
+    raise ConfigError(
+        [f"the database orders text by {found.locale} in {found.encoding}, not by octets; {cure}"]
+    )
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether the server cannot be reached or lets nobody in now: it may be back by itself."""
+    state = sqlstate(error)
+    if state is None:
+        return type(error.orig).__module__.partition(".")[0] == DRIVER
+    return state in _AWAY or state.startswith("08")
+
+
+def is_passing(error: DBAPIError) -> bool:
+    """Whether the same transaction may go through when tried again at once."""
+    return sqlstate(error) in _AGAIN
+
+
+def sqlstate(error: DBAPIError) -> str | None:
+    """What the server says it is; None where the server said nothing."""
+    state = getattr(error.orig, "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+def _engine(url: DatabaseUrl, size: int) -> Engine:
+    require_driver()
+    return create_engine(url, pool_size=size, max_overflow=0, connect_args=dict(_SOCKET))
+
+
+def _set_sessions(engine: Engine, settings: Mapping[str, str]) -> None:
+    text = "SELECT " + ", ".join(["set_config(%s, %s, false)"] * len(settings))
+    values = [one for pair in settings.items() for one in pair]
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        del record
+        cursor = connection.cursor()
+        cursor.execute(text, values)
+        cursor.close()
+        connection.commit()
+
+
+_ORDER: Final = (
+    "SELECT pg_encoding_to_char(encoding) AS encoding,"
+    # the column of another provider's locale has a name for each version
+    " COALESCE(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale', datcollate) AS locale"
+    " FROM pg_database AS d WHERE datname = current_database()"
+)

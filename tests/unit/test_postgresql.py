@@ -1,0 +1,167 @@
+"""PostgreSQL as a database: made, checked, locked, refused; its password shown nowhere."""
+
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import URL, create_engine, make_url, select
+from sqlalchemy.exc import DBAPIError
+
+from modemctl.config.settings import PathsSettings
+from modemctl.errors import ConfigError, StoreError
+from modemctl.store import postgresql
+from modemctl.store.engine import SCHEMA_REVISION, create_engines, readable, require_schema
+from modemctl.store.key_files import load_database
+from modemctl.store.migrate import upgrade
+from modemctl.store.tables import meta, metadata
+from modemctl.vault import Vault
+from tests.support import postgres
+from tests.support.commands import call
+from tests.support.stores import MASTER_KEY, TestClock
+
+VAULT = Vault(MASTER_KEY)
+
+
+@pytest.fixture
+def cluster() -> Iterator[postgres.Cluster]:
+    yield postgres.cluster()
+    postgres.cluster().drop_all()
+
+
+def migrate(url: str | URL) -> None:
+    upgrade(url, vault=VAULT, site_id="s", now=TestClock().now())
+
+
+def test_all_migrations_make_the_tables_of_the_models_even_from_two_sides(cluster):
+    url = cluster.url(cluster.create())
+    with ThreadPoolExecutor(2) as both:  # two servers of a site are set up at the same time
+        list(both.map(migrate, [url, url]))
+    engine = create_engine(url)
+    with engine.connect() as conn:
+        context = MigrationContext.configure(
+            conn, opts={"compare_type": True, "compare_server_default": True}
+        )
+        assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == SCHEMA_REVISION
+        site = select(meta.c.value).where(meta.c.key == "site_id")
+        assert conn.scalars(site).all() == ["s"]
+    engine.dispose()
+
+
+def test_a_site_is_made_and_looked_at_from_the_command_line_and_runs_no_daemon_yet(
+    cluster, tmp_path
+):
+    config = tmp_path / "modemctl.toml"
+    keys = {name: tmp_path / f"{name}.key" for name in ("master", "audit")}
+    for path in keys.values():
+        assert call("key", "create", path).status == 0
+    url = cluster.url(cluster.create())
+    config.write_text(
+        f"[paths]\nstate_dir = '{tmp_path}/state'\ndatabase = '{url}'\n"
+        f"master_key_file = '{keys['master']}'\naudit_key_file = '{keys['audit']}'\n"
+        f"[api]\nunix_socket = '{tmp_path}/api.sock'\ntcp_port = 0\n"
+    )
+    done = call("-c", config, "db", "status")
+    assert done.status == 78
+    assert "is empty; run: modemctl db upgrade" in done.err
+    assert call("-c", config, "db", "upgrade").status == 0
+    assert call("-c", config, "db", "status").out == f"database fits: schema {SCHEMA_REVISION}\n"
+    key = tmp_path / "admin.key"
+    assert call("-c", config, "key", "bootstrap", "--out", key).status == 0
+    done = call("-c", config, "audit", "verify", "--offline")
+    assert done.status == 0, done
+    done = call("-c", config, "run")
+    assert done.status == 78
+    assert "runs no daemon on it yet; empty paths.database" in done.err
+
+
+def test_a_database_that_orders_text_otherwise_is_refused_with_the_way_to_make_one(cluster):
+    name = "sorted_otherwise"
+    cluster.sql(
+        f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'"
+        " STRATEGY file_copy"
+    )
+    with pytest.raises(ConfigError, match=f"CREATE DATABASE {name} TEMPLATE template0 ENCODING"):
+        migrate(cluster.url(name))
+    cluster.sql(f"DROP DATABASE {name}")
+
+
+def test_the_password_comes_from_its_file_and_is_shown_nowhere(cluster, tmp_path):
+    name = cluster.create()
+    cluster.sql("CREATE ROLE guarded SUPERUSER LOGIN PASSWORD 'geheim wort'")
+    file = tmp_path / "password"
+    paths = PathsSettings(
+        database=cluster.url(name, user="guarded"),
+        database_password_file=str(file),
+        state_dir=tmp_path / "state",
+    )
+    try:
+        for octets, mode, told in (
+            (None, 0, "does not exist; write it there"),
+            (b"geheim wort\n", 0o644, "is open to others"),
+            (b"\n", 0o600, "does not hold a password"),
+            (b"\xff\n", 0o600, "does not hold a password"),
+        ):
+            if octets is not None:
+                file.write_bytes(octets)
+                file.chmod(mode)
+            with pytest.raises(ConfigError, match=told):
+                load_database(paths)
+        file.write_text("falsches wort\n")
+        with pytest.raises(StoreError, match="password authentication failed") as refused:
+            migrate(load_database(paths))
+        file.write_text("geheim wort\n")
+        url = load_database(paths)
+        writer, _ = create_engines(url, n_readers=1)
+        with writer.begin() as conn:
+            assert conn.exec_driver_sql("SELECT current_user").scalar() == "guarded"
+        writer.dispose()
+        shown = f"{url} {url!r} {''.join(traceback.format_exception(refused.value))}"
+        assert "password authentication failed" in shown
+        assert "wort" not in shown
+    finally:
+        cluster.sql(f"DROP DATABASE {name} WITH (FORCE)")
+        cluster.sql("DROP ROLE guarded")
+
+
+def test_a_server_that_is_not_there_may_come_back(tmp_path):
+    url = make_url(f"postgresql+psycopg://u:geheim@/d?host={tmp_path}")
+    writer, reader = create_engines(url, n_readers=1)
+    with pytest.raises(StoreError, match="cannot be reached now") as refused:
+        require_schema(writer, key_check=VAULT.check_value)
+    with pytest.raises(StoreError, match="cannot be reached now"), readable(url), reader.begin():
+        pass
+    assert "geheim" not in str(refused.value)
+
+
+def test_without_the_driver_the_cure_is_named(monkeypatch):
+    monkeypatch.setattr(postgresql, "DRIVER", "a_driver_that_nobody_has")
+    with pytest.raises(ConfigError, match=r"pip install 'modemctl\[postgres\]'"):
+        create_engines("postgresql+psycopg:///d", n_readers=1)
+
+
+def test_who_writes_is_alone_and_who_reads_sees_one_moment_and_writes_nothing(cluster):
+    name = cluster.create()
+    url = cluster.url(name)
+    (first, reader), (second, other) = (create_engines(url, n_readers=1) for _ in range(2))
+    with first.begin() as conn:
+        conn.exec_driver_sql("CREATE TABLE n (n integer)")
+    with first.begin() as conn, cluster.connect(name) as late:
+        conn.exec_driver_sql("INSERT INTO n VALUES (1)")
+        late.execute("SET lock_timeout = '1ms'")
+        with pytest.raises(LockNotAvailable) as refused:
+            late.execute(postgresql._TAKE_LOCK)
+        assert postgresql.is_away(DBAPIError("", None, refused.value))
+    with reader.begin() as conn:
+        assert conn.exec_driver_sql("SELECT count(*) FROM n").scalar() == 1
+        with second.begin() as write:
+            write.exec_driver_sql("INSERT INTO n VALUES (2)")
+        assert conn.exec_driver_sql("SELECT count(*) FROM n").scalar() == 1
+    with pytest.raises(DBAPIError, match="read-only"), other.begin() as conn:
+        conn.exec_driver_sql("INSERT INTO n VALUES (3)")
+    for engine in (first, reader, second, other):
+        engine.dispose()
