@@ -13,6 +13,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
@@ -42,7 +43,7 @@ from modemctl.fleet.usb_notes import OffNotes
 from modemctl.policy.approvals import ApprovalRules
 from modemctl.policy.hours import Quiet, is_quiet
 from modemctl.policy.numbers import NumberRules
-from modemctl.policy.quotas import QuotaRules
+from modemctl.policy.quotas import FormerZone, QuotaRules
 from modemctl.service.audit_watch import AuditWatch
 from modemctl.service.audits import Audits
 from modemctl.service.chores import kept
@@ -55,6 +56,7 @@ from modemctl.store import (
     nodes,
     pins,
     puks,
+    site_zones,
     sweeps,
 )
 from modemctl.store.engine import sqlite_path
@@ -136,8 +138,8 @@ def open_store(
     )
 
 
-def sending_rules(settings: Settings) -> SendingRules:
-    """What leases and submits are held to."""
+def sending_rules(settings: Settings, former: Sequence[FormerZone] = ()) -> SendingRules:
+    """What leases and submits are held to; `former` are zones that still bind the site."""
     zone = ZoneInfo(settings.site.timezone)
     quiet: dict[str, Quiet] = {}
     for category in settings.approvals.chains:
@@ -152,7 +154,7 @@ def sending_rules(settings: Settings) -> SendingRules:
     closes = settings.sms.on_doubt is OnDoubt.CLOSE
     last_report = timedelta(hours=settings.sms.validity_hours) + _REPORT_MARGIN
     return SendingRules(
-        quota=QuotaRules.of(settings.limits, zone),
+        quota=replace(QuotaRules.of(settings.limits, zone), former=tuple(former)),
         approvals=approvals,
         proofs=ProofBook(approvals),
         policy=settings.policy_digest(),
@@ -173,8 +175,9 @@ class Fleet:
         settings: Settings,
         telemetry: Telemetry,
         families: Sequence[Family],
+        former: Sequence[FormerZone],
     ) -> None:
-        self.rules: Final = sending_rules(settings)
+        self.rules: Final = sending_rules(settings, former)
         encoding = EncodingRules(
             validity=timedelta(hours=settings.sms.validity_hours),
             wants_reports=settings.sms.request_reports,
@@ -213,7 +216,8 @@ async def _run_on(
     families: Sequence[Family],
 ) -> bool:
     """Run until a signal; whether nothing is left that still runs."""
-    fleet = Fleet(store, settings, telemetry, families)
+    former = await _former_zones(store, settings.site.timezone)
+    fleet = Fleet(store, settings, telemetry, families, former)
     services = make_services(store, settings, audit_key, fleet.rules.stops, telemetry)
     services.health.register("stops", services.stops.fault)
     services.health.register("policy", services.policies.fault)
@@ -271,6 +275,17 @@ async def _run_on(
         raise ConfigError(_problems(errors)) from None
     await _note_end(store, services)
     return not fleet.supervisor.has_left_behind
+
+
+async def _former_zones(store: Store, zone: str) -> Sequence[FormerZone]:
+    """The zones that the site left lately: told, since a day's limits are tighter meanwhile."""
+    now = {"steady": store.journal.steady.now(), "wall": store.clock.now()}
+    found = await store.read(lambda conn: site_zones.former(conn, store.vault, zone, **now))
+    for one in found:
+        told = {"before": str(one.zone), "after": zone, "policy": "SIM-08"}
+        until = {"day_until": one.day_until, "month_until": one.month_until}
+        _log.warning("limits.in_two_zones", extra={**told, **until})
+    return found
 
 
 def _office_chores(

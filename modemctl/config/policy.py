@@ -32,6 +32,9 @@ POLICY: Final[Mapping[str, Include]] = {
 }
 """What decides whether something may be sent, by whom, and what is kept of it."""
 
+DEFAULT_TIMEZONE: Final = "Asia/Shanghai"
+"""The site's, where the settings name none."""
+
 TECHNICAL: Final[Mapping[str, str]] = {
     "paths": "where files lie",
     "tariff": "what is shown as cost",

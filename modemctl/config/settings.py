@@ -21,7 +21,7 @@ from modemctl.config.content import ContentSettings
 from modemctl.config.evidence import EvidenceSettings
 from modemctl.config.limits import LimitsSettings
 from modemctl.config.people import PeopleSettings
-from modemctl.config.policy import POLICY, digest_of, flat
+from modemctl.config.policy import DEFAULT_TIMEZONE, POLICY, digest_of, flat
 from modemctl.config.reports import CostsSettings, ExportsSettings, ReportsSettings
 from modemctl.config.retention import RetentionSettings
 from modemctl.config.slices import Count, Word
@@ -102,9 +102,10 @@ class SiteSettings(_Slice):
         default="node-1", description="Name of this server; its audit chain bears it."
     )
     timezone: str = Field(
-        default="Asia/Shanghai",
+        default=DEFAULT_TIMEZONE,
         description="IANA time zone of quiet hours and of calendar limits; a card's own days and"
-        " months may run in another one (`modemctl sims zone`).",
+        " months may run in another one (`modemctl sims zone`). After a change what was sent counts"
+        " in both zones until the day and the month have ended in both.",
     )
     signature: Annotated[str, StringConstraints(max_length=20)] = Field(
         default="", description="Company signature that a promotion must carry, such as `【公司】`."

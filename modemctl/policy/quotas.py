@@ -164,11 +164,30 @@ def message_load(n_segments: int, *, is_first: bool, recipient: bytes) -> Load:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FormerZone:
+    """A zone that the site had. Its days and months bind, too, until they have ended."""
+
+    zone: tzinfo
+    day_until: datetime
+    month_until: datetime
+
+    def binds(self, span: Span, moment: datetime) -> bool:
+        """Whether its calendar still counts."""
+        if not span.is_calendar:
+            return False
+        return moment < (self.day_until if span is Span.DAY else self.month_until)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaRules:
-    """The caps of a card, those beyond, and the zone whose days and months count."""
+    """The caps of a card, those beyond, and the zone whose days and months count.
+
+    `former` are zones that the site had lately: what they bind is bound, too.
+    """
 
     caps: Caps
     zone: tzinfo
+    former: tuple[FormerZone, ...] = ()
     more: Mapping[ScopeKind, tuple[Cap, ...]] = field(default_factory=dict)
     by_kind: Mapping[ScopeKind, tuple[Cap, ...]] = field(init=False)
     """All caps, those of the card too."""
@@ -187,7 +206,8 @@ class QuotaRules:
         for kind, caps in by_kind.items():
             assert len({cap.column for cap in caps}) == len(caps), f"a cap of {kind} stands twice"
         counted = sorted(f"{kind} {cap.column}" for kind, caps in by_kind.items() for cap in caps)
-        mark = hashlib.sha256("\n".join([str(self.zone), *counted]).encode()).hexdigest()[:8]
+        zones = [str(self.zone), *(f"{one.zone} {one.month_until}" for one in self.former)]
+        mark = hashlib.sha256("\n".join([*zones, *counted]).encode()).hexdigest()[:8]
         object.__setattr__(self, "by_kind", MappingProxyType(by_kind))
         object.__setattr__(self, "mark", mark)
         knows = ScopeKind.RECIPIENT in by_kind or any(
@@ -216,6 +236,17 @@ class QuotaRules:
                 ScopeKind.RECIPIENT: _caps_of(limits.recipient),
             },
         )
+
+    def site_zones(self, span: Span, *, steady: datetime, wall: datetime) -> tuple[tzinfo, ...]:
+        """The zones whose days or months bind the site at a moment, its own first."""
+        moment = min(steady, wall)
+        return (self.zone, *(one.zone for one in self.former if one.binds(span, moment)))
+
+    def site_buckets(self, span: Span, *, steady: datetime, wall: datetime) -> tuple[int, ...]:
+        """All buckets of the site that something counts in."""
+        zones = self.site_zones(span, steady=steady, wall=wall)
+        found = (buckets_of(span, steady=steady, wall=wall, zone=zone) for zone in zones)
+        return tuple(dict.fromkeys(bucket for some in found for bucket in some))
 
     def scopes(self, bearer: Bearer) -> tuple[Scope, ...]:
         """On whom a segment of this bearer falls, as far as there are caps."""

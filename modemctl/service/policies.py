@@ -12,11 +12,13 @@ from modemctl.config.policy import changes, digest_of
 from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.model import EventKind, Topic
 from modemctl.policy.gates import Shut
+from modemctl.policy.zones import zone_named
 from modemctl.service.principal import Principal, Scope
-from modemctl.store import Connection, Store, Tx
+from modemctl.store import Connection, Store, Tx, site_zones
 from modemctl.store import policies as rows
 from modemctl.store.dual import DualRequest
 from modemctl.store.gates import UNCONFIRMED, stand_still
+from modemctl.store.transaction import Json
 
 __all__ = ["Policies", "PolicyView"]
 
@@ -94,12 +96,27 @@ class Policies:
                 "SEC-04", "these are not the settings that the daemon runs with", cure=_CURE
             )
         asked_by, confirmed_by = confirmed.asked_name, confirmed.decided_name or ""
+        self._follow_zone(tx)
         version = rows.add(
             tx, self.digest, self._settings, asked_by=asked_by, confirmed_by=confirmed_by
         )
         details = {"digest": self.digest, "asked_by": asked_by, "policy": "SEC-04"}
         tx.audit(confirmed_by, "policy.accept", str(version), {**details})
         tx.wake(Topic.WORK)
+
+    def _follow_zone(self, tx: Tx) -> None:
+        """Where the site's time zone is another one from now on, its counts follow (SIM-08)."""
+        try:
+            found = rows.accepted(tx.conn, tx.vault)
+        except TamperedError:
+            return  # nobody knows which zone it was; `audit verify` names the row
+        if found is None:
+            return
+        before, after = rows.zone_of(found.settings), rows.zone_of(self._settings)
+        if before != after:
+            n = site_zones.recount(tx, zone_named(before), zone_named(after))
+            facts: dict[str, Json] = {"before": before, "after": after, "n_counts": n}
+            tx.audit(tx.node_id, "policy.zone", "site", {**facts, "policy": "SIM-08"})
 
     def _open(self, tx: Tx) -> bool:
         rows.note_first(tx, self.digest, self._settings)

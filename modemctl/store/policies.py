@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, RowMapping, insert, select
 
+from modemctl.config.policy import DEFAULT_TIMEZONE
 from modemctl.errors import TamperedError
 from modemctl.store.prepared import Prepared
 from modemctl.store.tables import audit_entry, policy_version, to_ms
@@ -37,6 +38,22 @@ def accepted(conn: Connection, vault: Vault) -> PolicyVersion | None:
     """
     rows = _NEWEST.mappings(conn)
     return _version(vault, rows[0]) if rows else None
+
+
+def versions(conn: Connection, vault: Vault) -> Sequence[PolicyVersion]:
+    """All policies that ever counted, in their order.
+
+    Raises:
+        TamperedError: a row was altered.
+    """
+    rows = conn.execute(select(policy_version).order_by(policy_version.c.version)).mappings()
+    return [_version(vault, row) for row in rows]
+
+
+def zone_of(settings: Mapping[str, str]) -> str:
+    """The site's time zone in such settings."""
+    named = settings.get("site.timezone")
+    return DEFAULT_TIMEZONE if named is None else str(json.loads(named))
 
 
 def counts(conn: Connection, vault: Vault, digest: str) -> bool:

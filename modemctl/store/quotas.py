@@ -58,7 +58,7 @@ class Book:
         self._rules = rules
         zone = rules.zone
         self._first = {span: first_bucket(span, tx.steady, zone) for span in SLIDING}
-        self._now = self._buckets_now(zone)
+        self._now = {span: rules.site_buckets(span, steady=tx.steady, wall=tx.now) for span in Span}
         self._elsewhere: dict[str, Mapping[Span, tuple[int, ...]]] = {}  # of cards' own zones
         self._known: set[str] = set()
         self._sums: dict[tuple[str, str], int] = {}  # of sliding windows
@@ -160,10 +160,11 @@ class Book:
     def fits_at(self, scopes: Iterable[Scope], load: Load) -> datetime:
         """When `load` fits at the earliest, by the wall clock; at most the smallest cap."""
         found = [
-            (self._read_buckets(scope.key, cap), cap, n, self._zone(scope.key))
+            (self._read_buckets(scope.key, cap), cap, n, zone)
             for scope in scopes
             for cap in scope.caps
             if (n := self._amount(scope.key, cap, load))
+            for zone in self._zones(scope.key, cap.span)
         ]
         lead, moment = self._tx.now - self._tx.steady, self._tx.steady
         for _ in range(2 * len(found) + 1):  # a later moment may be another day
@@ -216,7 +217,10 @@ class Book:
         )
 
     def _buckets(self, key: str, cap: Cap, charge: Charge) -> tuple[int, ...]:
-        return buckets_of(cap.span, steady=charge.at, wall=charge.wall, zone=self._zone(key))
+        name, at, wall = zone_of_key(key), charge.at, charge.wall
+        if name is None:
+            return self._rules.site_buckets(cap.span, steady=at, wall=wall)
+        return buckets_of(cap.span, steady=at, wall=wall, zone=zone_named(name))
 
     def _present(self, key: str, cap: Cap) -> tuple[int, ...]:
         """The present buckets, or a later one where a machine's time was lost: none thins out."""
@@ -319,9 +323,11 @@ class Book:
         tx = self._tx
         return {span: buckets_of(span, steady=tx.steady, wall=tx.now, zone=zone) for span in Span}
 
-    def _zone(self, key: str) -> tzinfo:
+    def _zones(self, key: str, span: Span) -> tuple[tzinfo, ...]:
         name = zone_of_key(key)
-        return self._rules.zone if name is None else zone_named(name)
+        if name is not None:
+            return (zone_named(name),)
+        return self._rules.site_zones(span, steady=self._tx.steady, wall=self._tx.now)
 
     def _read_contacts(self, keys: Iterable[str], recipients: Sequence[str]) -> None:
         pairs = {(key, one) for key in keys for one in recipients} - self._asked
