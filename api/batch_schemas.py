@@ -48,6 +48,12 @@ class NewBatch(Body):
         "(SMS-02).",
     )
 
+    runs_per_week: int | None = Field(
+        default=None,
+        description="A standing approval: so many self-tests in seven days may send its text to "
+        "its recipients, the department's own cards (SMS-09); it sends nothing itself.",
+    )
+
     def request(self) -> BatchRequest:
         """The request without its list."""
         return BatchRequest(**self.model_dump(include=set(NewBatch.model_fields)))
@@ -188,6 +194,12 @@ class BatchDetail(BatchSummary):
     emergency: str | None = Field(description="Why its chain may sign afterwards; else null.")
     list_owner: str | None = Field(description="Account that answers for the list.")
     list_source: str | None = Field(description="Where the list's numbers come from.")
+    runs_per_week: int | None = Field(
+        description="Of a standing approval: self-tests in seven days that may send under it."
+    )
+    under: str | None = Field(
+        description="The standing approval that a self-test's batch goes under; its steps show."
+    )
     names: Mapping[str, str] = Field(description="Account → name, of all that stand above.")
     warnings: tuple[str, ...] = Field(
         description="What stands in its way now: nobody to sign a step, no card to send it."

@@ -36,6 +36,10 @@ _NEXT: Final = {
     BatchState.RUNNING: "modemctl batch watch {id}",
     BatchState.HELD: "go on: modemctl batch resume {id}",
 }
+_NEXT_STANDING: Final = {
+    BatchState.APPROVED: "self-tests send under it: modemctl self-test --sms",
+    BatchState.HELD: "it does not go on: modemctl batch cancel {id}, then self-test propose",
+}
 _SIGN_ANEW: Final = "{name} signs anew: modemctl batch approve {{id}} --key PEM; then "
 
 
@@ -162,6 +166,8 @@ def _facts(found: Record) -> Record:
         "warnings": found.get("warnings"),
         "category": found.get("category"),
         "emergency": found.get("emergency"),
+        "self-tests a week": found.get("runs_per_week"),
+        "under": found.get("under"),
         "department": found.get("department"),
         "for": found.get("party"),
         "text": found.get("text"),
@@ -339,7 +345,9 @@ def _say_next(found: Record) -> None:
     state = BatchState(text_of(found, "state"))
     if BATCH[state] and state in _NEXT:
         then = _NEXT[state]
-        if state is BatchState.HELD and not found.get("emergency"):
+        if found.get("runs_per_week"):
+            then = _NEXT_STANDING.get(state, then)
+        elif state is BatchState.HELD and not found.get("emergency"):
             missing = (one for one in records(found.get("steps")) if one.get("approver") is None)
             then = next((_SIGN_ANEW.format(**one) for one in missing), "") + then
         click.echo(f"it is {state} → {then.format(id=found.get('batch_id'))}")

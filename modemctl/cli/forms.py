@@ -39,6 +39,7 @@ _KEYS: Final[Mapping[str, str]] = {
     "emergency": "emergency",
     "list_owner": "list_owner",
     "list_source": "list_source",
+    "runs_per_week": "runs_per_week",
     "recipients": "recipients",
 }
 """Key of the form → field of the request."""

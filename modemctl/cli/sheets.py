@@ -81,6 +81,10 @@ def _facts(sheet: Record, header: BatchHeader) -> Iterator[tuple[str, str]]:
     yield "category 类别", header.category
     if header.emergency is not None:
         yield "EMERGENCY 紧急（其余审批事后补签）", header.emergency
+    if header.standing is not None:
+        n = header.standing.runs_per_week
+        told = f"up to {n} self-tests in seven days send this 每七天至多 {n} 次自检可发送"
+        yield "STANDING 常备审批", told
     yield "department 部门", header.department
     yield "for 委托方", header.party
     yield "drafter 起草人", name(header.drafter)
@@ -139,7 +143,10 @@ def sign(
     days: int,
     decision: Decision = Decision.APPROVE,
 ) -> str:
-    """The signed word for one step of the batch behind this header, good for so many days."""
+    """The signed word for one step of the batch behind this header, good for so many days.
+
+    Of a standing approval it is good until that ends.
+    """
     from modemctl.policy.digest import encode_header, header_digest
     from modemctl.policy.signatures import sign_approval
 
@@ -152,7 +159,7 @@ def sign(
         step=step,
         approver=approver,
         issued_at=now,
-        expires_at=now + timedelta(days=days),
+        expires_at=now + timedelta(days=days) if header.standing is None else header.not_after,
         decision=decision,
     )
 

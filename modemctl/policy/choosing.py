@@ -53,7 +53,8 @@ def _steps_below_strong(signal_dbm: int | None) -> int:
 class Choice:
     """Why a card got a message; `place` of `n` waiting cards that fitted, None where it had to be.
 
-    `avoids`: another card refused the message for reasons of its own.
+    `avoids`: another card refused the message for reasons of its own. `is_loop`: it goes to the
+    card's own number.
     """
 
     iccid: Iccid
@@ -63,6 +64,7 @@ class Choice:
     n: int
     contender: Contender | None
     avoids: bool = False
+    is_loop: bool = False
 
     def encode(self) -> str:
         """As it is stored."""
@@ -71,7 +73,7 @@ class Choice:
             one.has_holder, int(one.room * 100), one.troubles, one.signal_dbm,
         ]  # fmt: skip
         own = [self.iccid, self.department, self.card_group, self.place, self.n, self.avoids]
-        stored = [*own, *facts]
+        stored = [*own, *(["loop"] if self.is_loop else facts)]
         return _encode(stored)
 
 
@@ -83,6 +85,8 @@ def choice_in_words(stored: str, *, is_chinese: bool = False) -> str:
         return stored
     words = _CHINESE if is_chinese else _ENGLISH
     card = words["card"].format(iccid=iccid)
+    if facts == ["loop"]:
+        return card + words["loop"]
     if place is None:
         return card + words["bound"]
     told = [words["place"].format(place=place, n=n, department=department)]
@@ -108,6 +112,7 @@ def choice_in_words(stored: str, *, is_chinese: bool = False) -> str:
 _ENGLISH: Final = {
     "card": "card {iccid}: ",
     "bound": "a part of the message left by this card, or may have",
+    "loop": "the message goes to its own number (policy: SIM-18)",
     "place": "place {place} of {n} waiting cards of department {department}",
     "only": "the only waiting card of department {department}",
     "group": "group {group}",
@@ -122,6 +127,7 @@ _ENGLISH: Final = {
 _CHINESE: Final = {
     "card": "卡 {iccid}:",
     "bound": "同一条短信的一部分已由或可能已由此卡发出",
+    "loop": "自检短信,发往本卡号码(policy: SIM-18)",
     "place": "{department} 部门 {n} 张待命卡中排第 {place}",
     "only": "{department} 部门唯一的待命卡",
     "group": "组 {group}",

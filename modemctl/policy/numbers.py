@@ -40,6 +40,7 @@ class Rejection(StrEnum):
     DUPLICATE = "duplicate"
     OPTED_OUT = "opted out"
     OWN_CARD = "one of our own cards"
+    NOT_OWN_CARD = "not the number of an active card of this department"
     NOT_CUSTOMER = "not a customer of this department"
     MISSING_VARIABLE = "a variable has no value"
     BAD_TEXT = "the text for this line cannot be sent"
@@ -57,6 +58,8 @@ class Rejection(StrEnum):
         }
         if self is Rejection.NOT_CUSTOMER:
             return "SMS-02"
+        if self is Rejection.NOT_OWN_CARD:
+            return "SMS-09"
         return "SIM-08" if self in by_limits else "SMS-07"
 
 

@@ -48,6 +48,8 @@ class BatchView:
     """A batch as people see it. `fault` says why its evidence cannot be trusted.
 
     `intake` is there while its list comes in; `warnings` say what stands in its way now.
+    `runs_per_week`: of a standing approval; `under`: the one that a self-test's batch goes under,
+    whose steps it shows.
     """
 
     batch: Batch
@@ -62,6 +64,8 @@ class BatchView:
     emergency: str | None
     list_owner: AccountId | None
     list_source: str | None
+    runs_per_week: int | None
+    under: str | None
     names: Mapping[str, str]
     warnings: tuple[str, ...] = ()
 
@@ -130,7 +134,10 @@ def view(
         fault = f"{refusal.policy}: {refusal.rule}"
     if isinstance(known, TamperedError):
         known, fault = None, f"SMS-01: {known}"
+    if known is not None and known.standing is not None:
+        known = known.standing
     confirmed = () if known is None else tuple(one.account_id for one in known.confirmations)
+    standing = None if header is None else header.standing
     return BatchView(
         batch=found,
         digest=None if found.digest is None else found.digest.hex(),
@@ -140,6 +147,8 @@ def view(
         emergency=None if header is None else header.emergency,
         list_owner=None if header is None else header.list_owner,
         list_source=None if header is None else header.list_source,
+        runs_per_week=None if standing is None else standing.runs_per_week,
+        under=found.under,
         progress=progress,
         finish_estimate=finish,
         intake=intake,

@@ -26,7 +26,7 @@ from modemctl.errors import (
 )
 from modemctl.lifecycle import BatchState
 from modemctl.model import AccountId, BatchId, Category
-from modemctl.policy.digest import BatchHeader, Totals, encode_header, header_digest
+from modemctl.policy.digest import BatchHeader, Standing, Totals, encode_header, header_digest
 from modemctl.policy.numbers import Rejection
 from modemctl.service.departments import require_department
 from modemctl.service.judging import Judged, JudgeRules
@@ -213,6 +213,7 @@ class Intake:
             not_after=window.not_after,
             salt_nonce=os.urandom(_NONCE_OCTETS),
             request_digest=digest,
+            is_loop=request.runs_per_week is not None,
         )
 
     async def _require_listed(self, drafter: Account, department: str) -> None:
@@ -281,10 +282,13 @@ class Intake:
             until=new.not_after,
             test_numbers=self._rules.test_numbers if is_other else frozenset(),
             customers_of=self._rules.customers_of(new.category, new.department),
+            cards_of=new.department if new.is_loop else None,
         )
         staging_ = Staging(self._store, new.batch_id, spacing=spacing, tell=tell)
         async with aclosing(sift(rules)) as parts:
             staged = await staging_.run(parts)
+        if new.is_loop:
+            _require_own(staged)
         _require_list(staged, is_strict=request.is_strict)
         totals = await self._totals(new, staged)
         end = self._frozen(new, totals, staged, request)
@@ -352,6 +356,7 @@ class Intake:
             emergency=request.emergency,
             list_owner=None if request.list_owner is None else AccountId(request.list_owner),
             list_source=request.list_source,
+            standing=_standing(request),
         )
         octets = encode_header(header)
         return Frozen(
@@ -378,6 +383,27 @@ def list_digest(recipients: Sequence[Recipient]) -> bytes:
         line = [one.line_no, one.to, sorted(one.variables.items())]
         digest.update(json.dumps(line).encode() + b"\n")
     return digest.digest()
+
+
+def _standing(request: BatchRequest) -> Standing | None:
+    n = request.runs_per_week
+    return None if n is None else Standing(runs_per_week=n)
+
+
+def _require_own(staged: StagedList) -> None:
+    """A standing approval's list is what is sent: no line of it is taken out."""
+    first, totals = staged.first_removed, staged.totals
+    if not totals.n_removed:
+        return
+    which = "" if first is None else f"; the first is line {first.line_no}: {first.reason}"
+    raise PolicyRefused(
+        "SMS-09",
+        f"a standing approval holds numbers of the department's own active cards alone, and "
+        f"{totals.n_removed} lines are none{which}{_spared(totals) if first is None else ''}",
+        field="recipients",
+        value="" if first is None else first.masked,
+        cure="modemctl self-test propose makes the list from the register",
+    )
 
 
 def _require_list(staged: StagedList, *, is_strict: bool) -> None:

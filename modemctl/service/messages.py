@@ -182,22 +182,26 @@ class Messages:
         if batch.state is not BatchState.RUNNING or not queued or found.line is None:
             return None
         quota, recipient = self._rules.quota, self._store.vault.blind_index(found.line.to)
-        approvals = self._rules.approvals
         n = min(len(queued), quota.smallest)
         return Waiting(
             batch_id=batch.batch_id,
             department=batch.department,
-            serving=approvals.operating_department(batch.category, batch.department),
+            serving=self._serving(batch),
             card_group=batch.card_group,
             iccid=queued[0].iccid,
+            is_loop=batch.is_loop,
             recipient=recipient,
             load=message_load(n, is_first=queued[0].seq == 1, recipient=recipient),
         )
 
+    def _serving(self, batch: Batch) -> str:
+        return self._rules.approvals.serving_department(
+            batch.category, batch.department, is_loop=batch.is_loop
+        )
+
     def _pause(self, stops: Standing, view: Tx, batch: Batch) -> str | None:
         """What its batch waits for: the end of a stop, the window, the end of quiet hours."""
-        approvals, now = self._rules.approvals, view.now
-        serving = approvals.operating_department(batch.category, batch.department)
+        now, serving = view.now, self._serving(batch)
         stopped = stops.on_node(view.node_id) or stops.on_batch(
             batch.batch_id, {batch.department, serving}
         )
@@ -228,6 +232,7 @@ class Messages:
             return [*moments, Moment(at=batch.state_at, what=fault, actor="", policy="SMS-01")]
         if known is None:
             return moments
+        known = known.standing or known
         chain = self._rules.approvals.chain_of(decode_header(known.header)).steps
         moments += [
             Moment(

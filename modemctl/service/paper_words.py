@@ -242,6 +242,10 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "removed_duplicate": ("重复", "duplicate"),
     "removed_opted out": ("已退订", "opted out"),
     "removed_one of our own cards": ("本公司的卡", "one of our own cards"),
+    "removed_not the number of an active card of this department": (
+        "非本部门在用卡号码",
+        "not the number of an active card of this department",
+    ),
     "removed_not a customer of this department": (
         "非本部门客户",
         "not a customer of this department",

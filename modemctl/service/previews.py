@@ -46,10 +46,16 @@ class Planned(Protocol):
     def not_after(self) -> datetime:
         """When its window ends."""
 
+    @property
+    def is_loop(self) -> bool:
+        """Whether it goes to our own cards alone."""
+
 
 def pool_query(planned: Planned, rules: SubmissionRules) -> PoolQuery:
     """Which cards could send it."""
-    serving = rules.approvals.operating_department(planned.category, planned.department)
+    serving = rules.approvals.serving_department(
+        planned.category, planned.department, is_loop=planned.is_loop
+    )
     return PoolQuery(
         batch_id=planned.batch_id,
         department=planned.department,

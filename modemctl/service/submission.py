@@ -22,6 +22,7 @@ from modemctl.policy.hours import Quiet, next_open
 from modemctl.policy.numbers import NumberRules
 from modemctl.policy.origins import check_origin
 from modemctl.policy.quotas import QuotaRules, setting_of, tightest
+from modemctl.policy.standing import check_asked
 from modemctl.service.content_lists import content_rules
 from modemctl.sms import Unencodable, plan
 from modemctl.store.texts import FloodRule
@@ -38,7 +39,8 @@ class BatchRequest:
     `not_before` None means now, `not_after` None the site's usual time later. A strict list is
     refused for one bad line; else bad lines are taken out and listed. `emergency` says why one
     approver may let it go before its chain has signed. `list_owner` answers for the list, whose
-    numbers come from `list_source`.
+    numbers come from `list_source`. With `runs_per_week` it is a standing approval: self-tests
+    send under it to the department's own cards, so often a week, and it sends nothing itself.
     """
 
     batch_id: str
@@ -56,6 +58,7 @@ class BatchRequest:
     emergency: str | None = None
     list_owner: str | None = None
     list_source: str | None = None
+    runs_per_week: int | None = None
 
     def digest(self, list_sha256: bytes) -> bytes:
         """SHA-256 over request and list: tells a repeat from another batch with the same id."""
@@ -76,6 +79,7 @@ class BatchRequest:
             **({} if self.emergency is None else {"emergency": self.emergency}),
             **({} if self.list_owner is None else {"list_owner": self.list_owner}),
             **({} if self.list_source is None else {"list_source": self.list_source}),
+            **({} if self.runs_per_week is None else {"runs_per_week": self.runs_per_week}),
         }
         return hashlib.sha256(rfc8785.dumps(members)).digest()
 
@@ -159,7 +163,24 @@ class SubmissionRules:
         window = self._window(request, now)
         if request.emergency is not None:
             self._check_emergency(request, window, now)
+        if request.runs_per_week is not None:
+            self._check_standing(request.runs_per_week, request, window, now)
         return window
+
+    def _check_standing(
+        self, runs_per_week: int, request: BatchRequest, window: Window, now: datetime
+    ) -> None:
+        check_asked(
+            runs_per_week,
+            request.category,
+            request.text,
+            window.not_after,
+            starts_itself=request.starts_itself,
+            longest=self.approvals.standing_life,
+            now=now,
+        )
+        if request.emergency is not None:
+            raise InvalidRequest("a standing approval is no emergency", field="emergency")
 
     def _check_emergency(self, request: BatchRequest, window: Window, now: datetime) -> None:
         check_emergency(
@@ -200,6 +221,9 @@ class SubmissionRules:
                 value=not_before.isoformat(),
             )
         usual = self.default_window
+        if request.runs_per_week is not None:
+            longest = self.approvals.standing_life
+            usual = now + longest - not_before
         if request.emergency is not None:
             usual = min(usual, self.approvals.emergencies.life)
         not_after = _whole_ms(request.not_after or not_before + usual)

@@ -29,6 +29,8 @@ from modemctl.policy.approvals import (
     require_open,
     verify_batch,
 )
+from modemctl.policy.digest import decode_header
+from modemctl.policy.standing import require_sends
 from modemctl.store import parties
 from modemctl.store.authorities import OPERATOR, is_authorised
 from modemctl.store.evidence import read_evidence, read_lines, state_values
@@ -89,6 +91,7 @@ class NewBatch:
     not_after: datetime
     salt_nonce: bytes = field(repr=False)
     request_digest: bytes
+    is_loop: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,17 @@ class Batch:
     n_segments: int
     created_at: datetime
     state_at: datetime
+    under: BatchId | None
+
+    @property
+    def is_loop(self) -> bool:
+        """Whether it goes to our own cards alone, each sending to itself; a draft never does."""
+        if self.header is None:
+            return False
+        try:
+            return decode_header(self.header).is_loop
+        except PolicyRefused:
+            return False  # it was altered: nothing of it leaves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,10 +215,11 @@ def verify_now(
 
     Raises:
         PolicyRefused: SMS-01 … SMS-04, SMS-09, SMS-11, SEC-04; SMS-01 also where a row was
-            tampered with.
+            tampered with, SMS-09 for a standing approval, which sends nothing itself.
     """
     found = read_evidence(conn, vault, [batch_id]).get(batch_id)
     verified = verify_batch(_intact(found), rules=rules, now=now)
+    require_sends(verified.header)
     if verified.header.party != rules.own_party:
         parties.require(conn, vault, verified.header.party, at=now)
     return verified
@@ -451,4 +466,5 @@ def _batch(row: Row[tuple[object, ...]]) -> Batch:
         n_segments=row.n_segments,
         created_at=row.created_at,
         state_at=row.state_at,
+        under=None if row.under is None else BatchId(row.under),
     )

@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, tuple_, update
@@ -52,11 +53,27 @@ def read_evidence(
 
     A batch of which a row carries no valid MAC comes as the error itself: refuse it.
     """
-    rows = conn.execute(
-        select(batch_table).where(
-            batch_table.c.batch_id.in_(batch_ids), batch_table.c.header.is_not(None)
-        )
+    rows = _frozen(conn, batch_ids)
+    above = _read(conn, vault, _frozen(conn, {row.under for row in rows if row.under is not None}))
+    return _read(conn, vault, rows, above)
+
+
+def _frozen(conn: Connection, batch_ids: Collection[str]) -> Sequence[Row[tuple[object, ...]]]:
+    if not batch_ids:
+        return ()
+    columns = batch_table.c
+    return conn.execute(
+        select(batch_table).where(columns.batch_id.in_(batch_ids), columns.header.is_not(None))
     ).all()
+
+
+def _read(
+    conn: Connection,
+    vault: Vault,
+    rows: Sequence[Row[tuple[object, ...]]],
+    above: Mapping[BatchId, BatchEvidence | TamperedError] = MappingProxyType({}),
+) -> Mapping[BatchId, BatchEvidence | TamperedError]:
+    """The evidence of these rows; `above` is that of the standing approvals they go under."""
     found = [BatchId(row.batch_id) for row in rows]
     confirmations = _by_batch(
         conn.execute(
@@ -79,6 +96,7 @@ def read_evidence(
             evidence[batch_id] = _evidence(
                 conn, vault, row, confirmations.get(batch_id, ()), approvals.get(batch_id, ())
             )
+            evidence[batch_id] = _under(vault, row, evidence[batch_id], above)
         except TamperedError as error:
             evidence[batch_id] = error
         except UNREADABLE:
@@ -156,7 +174,7 @@ def read_lines(
     own = [row for row in rows if isinstance(row.line_no, int)]
     leaves = _chunks(conn, {(row.batch_id, chunk_of(row.line_no)) for row in own})
     salts = {
-        row.batch_id: vault.batch_salt(row.batch_id, row.salt_nonce)
+        row.batch_id: vault.batch_salt(row.under or row.batch_id, row.salt_nonce)
         for row in rows
         if row.salt_nonce is not None
     }
@@ -293,7 +311,31 @@ def _evidence(
         keys=read_keys(conn, vault, {one.kid for one in signed}),
         authorities=read_authorities(conn, vault, (one.account_id for one in signed)),
         confirmations=tuple(_confirmation(vault, one) for one in confirmations),
+        state=row.state,
     )
+
+
+def _under(
+    vault: Vault,
+    row: Row[tuple[object, ...]],
+    own: BatchEvidence | TamperedError,
+    above: Mapping[BatchId, BatchEvidence | TamperedError],
+) -> BatchEvidence | TamperedError:
+    """A self-test's batch, with the evidence of the standing approval that it goes under."""
+    if row.under is None and row.under_mac is None:
+        return own
+    if row.under_mac != under_mac(vault, row.batch_id, row.under, row.header):
+        raise TamperedError(f"batch {row.batch_id}: what it goes under was changed")
+    standing = above.get(BatchId(row.under))
+    if isinstance(standing, TamperedError):
+        raise standing
+    assert isinstance(own, BatchEvidence), "just read"
+    return replace(own, standing=standing)
+
+
+def under_mac(vault: Vault, batch_id: str, under: str | None, header: bytes) -> bytes:
+    """Seals which standing approval a self-test's batch goes under, and the batch's header."""
+    return vault.mac("batch.under", batch_id, under, hashlib.sha256(header).hexdigest())
 
 
 def _is_state_ours(vault: Vault, row: Row[tuple[object, ...]]) -> bool:
@@ -359,6 +401,7 @@ _LINES: Final = Prepared(
         message_table.c.line_no,
         message_table.c.line_enc,
         batch_table.c.salt_nonce,
+        batch_table.c.under,
     )
     .join(batch_table, batch_table.c.batch_id == message_table.c.batch_id)
     .where(message_table.c.message_id.in_(bindparam("ids", expanding=True)))

@@ -46,7 +46,7 @@ def verdicts(
         CardVerdict(
             iccid=row["iccid"],
             why_not=stops.on_card(row["iccid"])
-            or _bound(row["iccid"], waiting)
+            or _bound(row, waiting)
             or why_not(
                 _standing(tx, rules, waiting, row), card_group=waiting.card_group, avoids=avoids
             ),
@@ -84,8 +84,10 @@ def count_unfit(tx: Tx, query: PoolQuery, *, zone: tzinfo) -> Mapping[str, int]:
     return dict(why.most_common())
 
 
-def _bound(iccid: str, waiting: Waiting) -> str | None:
-    if waiting.iccid in {None, iccid}:
+def _bound(row: RowMapping, waiting: Waiting) -> str | None:
+    if waiting.is_loop and row["number_bidx"] != waiting.recipient:
+        return "the message goes to another card's own number (policy: SMS-09)"
+    if waiting.iccid in {None, row["iccid"]}:
         return None
     return "an earlier segment of the message left by another card"
 

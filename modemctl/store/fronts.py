@@ -9,8 +9,10 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select
 
+from modemctl.errors import PolicyRefused
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.policy.approvals import ApprovalRules
+from modemctl.policy.digest import BatchHeader, decode_header
 from modemctl.policy.forecast import Front
 from modemctl.store.tables import batch, segment
 
@@ -42,6 +44,7 @@ def in_front(conn: Connection, rules: ApprovalRules, query: FrontQuery) -> Seque
         batch.c.priority,
         batch.c.state,
         batch.c.n_segments,
+        batch.c.header,
     ).where(
         batch.c.state.in_(_GOING),
         batch.c.batch_id != query.batch_id,
@@ -50,7 +53,11 @@ def in_front(conn: Connection, rules: ApprovalRules, query: FrontQuery) -> Seque
     )
     found: list[Front] = []
     for row in conn.execute(chosen):
-        is_ours = rules.operating_department(row.category, row.department) == query.serving
+        header = _header(row.header)
+        is_loop = header is not None and header.is_loop
+        serving = rules.serving_department(row.category, row.department, is_loop=is_loop)
+        sends = header is None or header.standing is None
+        is_ours = sends and serving == query.serving
         if not is_ours or not (
             query.card_group is None or row.card_group in {None, query.card_group}
         ):
@@ -59,6 +66,14 @@ def in_front(conn: Connection, rules: ApprovalRules, query: FrontQuery) -> Seque
         if n:
             found.append(Front(priority=row.priority, department=row.department, n_segments=n))
     return found
+
+
+def _header(octets: bytes) -> BatchHeader | None:
+    """None where it was altered: nothing of it leaves, but that is not for a preview to say."""
+    try:
+        return decode_header(octets)
+    except PolicyRefused:
+        return None
 
 
 def _unsent(conn: Connection, batch_id: str) -> int:

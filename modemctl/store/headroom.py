@@ -70,7 +70,10 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A message that waits: whose it is, which cards may serve it, what it needs."""
+    """A message that waits: whose it is, which cards may serve it, what it needs.
+
+    `is_loop`: only the card whose number it goes to.
+    """
 
     batch_id: str
     department: str
@@ -79,6 +82,7 @@ class Waiting:
     iccid: str | None
     recipient: bytes = field(repr=False)
     load: Load = field(repr=False)
+    is_loop: bool = False
 
 
 def subjects(tx: Tx, rules: QuotaRules) -> Sequence[Subject]:
@@ -190,6 +194,8 @@ def _cards(tx: Tx, waiting: Waiting) -> Sequence[Bearer]:
         chosen = chosen.where(sim.c.card_group == waiting.card_group)
     if waiting.iccid is not None:
         chosen = chosen.where(sim.c.iccid == waiting.iccid)
+    if waiting.is_loop:
+        chosen = chosen.where(sim.c.number_bidx == waiting.recipient)
     return [
         Bearer(
             iccid=Iccid(row["iccid"]),

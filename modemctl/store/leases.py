@@ -18,11 +18,12 @@ from sqlalchemy import Integer, RowMapping, bindparam, or_, select, update
 
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId
-from modemctl.policy.choosing import Choice, Contender
+from modemctl.policy.choosing import Choice
 from modemctl.policy.quotas import Load, Scope, ScopeKind, message_load
 from modemctl.policy.stops import Standing
 from modemctl.store.gates import stand_still, why_shut
-from modemctl.store.prepared import Change, Prepared
+from modemctl.store.lease_order import kinds, ranked
+from modemctl.store.prepared import AnyRow, Change, Prepared
 from modemctl.store.quotas import Book, Charge
 from modemctl.store.segments import (
     IS_QUEUED,
@@ -31,7 +32,6 @@ from modemctl.store.segments import (
     note_change,
     postpone,
     read_cards,
-    read_fitness,
 )
 from modemctl.store.stop_book import standing
 from modemctl.store.tables import batch, message, segment, to_ms
@@ -129,6 +129,7 @@ class _Queue:
     batch_id: BatchId
     department: str  # whose cards serve it
     card_group: str | None
+    is_loop: bool  # a self-test's: each message goes to the card that sends it
     priority: int
     served_at: int
     scopes: tuple[Scope, ...]  # of the batch and of the department whose it is
@@ -149,6 +150,7 @@ class _Round:
         rules = requests[0].rules
         self._tx, self._rules, self._book = tx, rules, Book(tx, rules.quota)
         self._iccids = [request.iccid for request in requests]
+        bays = [(request.bay, request.iccid) for request in requests]
         self._cards = read_cards(tx, self._iccids, rules)
         self._stops = stops
         self._card_scopes = {
@@ -157,11 +159,11 @@ class _Round:
         }
         scopes = [*self._card_scopes.values(), *(queue.scopes for queue in queues)]
         self._book.read(chain.from_iterable(scopes))
-        self._contenders = self._ranked(requests)
+        self._contenders = ranked(tx, self._book, bays, self._cards, self._card_scopes)
         self._n_for: Counter[tuple[str | None, str | None]] = Counter()
         self._place_for: Counter[tuple[str | None, str | None]] = Counter()
         for iccid in self._contenders:
-            self._n_for.update(_kinds(self._cards[iccid]))
+            self._n_for.update(kinds(self._cards[iccid]))
         self._rotations = [
             deque(same) for _, same in groupby(queues, key=lambda queue: queue.priority)
         ]
@@ -180,32 +182,11 @@ class _Round:
         places = {iccid: place for place, iccid in enumerate(self._contenders)}
         return sorted(requests, key=lambda one: places.get(one.iccid, len(places)))
 
-    def _ranked(self, requests: Sequence[LeaseRequest]) -> dict[Iccid, Contender]:
-        """The usable cards of the set, best first."""
-        bays = [one.bay for one in requests] if len(requests) > 1 else []
-        modems = read_fitness(self._tx, bays)
-        found: list[Contender] = []
-        for bay, iccid in {(one.bay, one.iccid) for one in requests}:
-            card = self._cards.get(iccid)
-            if card is None or not card.is_usable:
-                continue
-            signal_dbm, troubles = modems.get(bay, (None, 0))
-            found.append(
-                Contender(
-                    iccid=iccid,
-                    has_holder=card.holder is not None,
-                    room=_room(self._book, self._card_scopes[iccid]),
-                    troubles=troubles,
-                    signal_dbm=signal_dbm,
-                )
-            )
-        return {one.iccid: one for one in sorted(found, key=lambda one: one.rank)}
-
     def serve(self, request: LeaseRequest) -> LeaseResult:
         card = self._cards.get(request.iccid)
         if card is None or not card.is_usable or self._stops.on_card(card.iccid):
             return Nothing()
-        self._place_for.update(_kinds(card))
+        self._place_for.update(kinds(card))
         for rotation in self._rotations:
             picked = self._pick(rotation, card)
             if picked is not None:
@@ -263,11 +244,13 @@ class _Round:
     def _pick_from(self, queue: _Queue, card: CardFacts) -> _Candidate | None:
         """The batch's next message for a card; one whose recipient has no room is put off."""
         if queue.candidates is None:
-            queue.candidates = deque(_candidates(self._tx, queue.batch_id, self._iccids))
+            queue.candidates = deque(self._candidates(queue))
             if self._rules.quota.knows_recipients:
                 self._read_recipients(queue)
         for candidate in list(queue.candidates):
             if not candidate.suits(card.iccid):
+                continue
+            if queue.is_loop and candidate.recipient != card.number_bidx:
                 continue
             load = self._load(candidate)
             if self._book.lacks(queue.scopes, load) is not None:
@@ -278,6 +261,13 @@ class _Round:
             queue.candidates.remove(candidate)
             self._put_off[candidate.message_id] = self._book.fits_at(own, load)
         return None
+
+    def _candidates(self, queue: _Queue) -> list[_Candidate]:
+        if not queue.is_loop:
+            return _candidates(self._tx, queue.batch_id, self._iccids)
+        numbers = [card.number_bidx or b"" for card in self._cards.values()]
+        facts = {"batch": queue.batch_id, "numbers": numbers, "now": self._tx.now}
+        return _whole(self._tx, list(dict.fromkeys(_LOOPED.column(self._tx.conn, facts))))
 
     def _read_recipients(self, queue: _Queue) -> None:
         """Read what is counted of those whom these candidates go to."""
@@ -344,21 +334,8 @@ class _Round:
             n=self._n_for[kind],
             contender=None if is_bound else self._contenders[iccid],
             avoids=candidate.avoid_iccid is not None,
+            is_loop=queue.is_loop,
         ).encode()
-
-
-def _room(book: Book, scopes: Sequence[Scope]) -> float:
-    """The free share (0 … 1) of the tightest of a card's caps."""
-    most = max(
-        (book.used(scope, cap) / cap.most for scope in scopes for cap in scope.caps), default=0.0
-    )
-    return max(0.0, 1 - most)
-
-
-def _kinds(card: CardFacts) -> tuple[tuple[str | None, str | None], ...]:
-    """For which batches a card waits: those of its department, and those of its group there."""
-    own = (card.department, None)
-    return (own,) if card.card_group is None else (own, (card.department, card.card_group))
 
 
 def _running(tx: Tx, rules: SendingRules, stops: Standing, only: str | None) -> list[_Queue]:
@@ -367,8 +344,9 @@ def _running(tx: Tx, rules: SendingRules, stops: Standing, only: str | None) -> 
     return [
         _Queue(
             batch_id=BatchId(row.batch_id),
-            department=rules.approvals.operating_department(row.category, row.department),
+            department=_serving(rules, row),
             card_group=row.card_group,
+            is_loop=row.under is not None,
             priority=row.priority,
             served_at=row.served_at,
             scopes=tuple(
@@ -385,9 +363,14 @@ def _running(tx: Tx, rules: SendingRules, stops: Standing, only: str | None) -> 
         and rules.is_open(row.category, tx.now)
         and not stops.on_batch(
             row.batch_id,
-            {row.department, rules.approvals.operating_department(row.category, row.department)},
+            {row.department, _serving(rules, row)},
         )
     ]
+
+
+def _serving(rules: SendingRules, row: AnyRow) -> str:
+    is_loop = row.under is not None
+    return rules.approvals.serving_department(row.category, row.department, is_loop=is_loop)
 
 
 def _candidates(tx: Tx, batch_id: BatchId, iccids: Sequence[Iccid]) -> list[_Candidate]:
@@ -403,6 +386,10 @@ def _candidates(tx: Tx, batch_id: BatchId, iccids: Sequence[Iccid]) -> list[_Can
     ids = list(dict.fromkeys(_AGAIN.column(tx.conn, {**facts, "now": tx.now})))
     if len(ids) < 2 * len(cards):
         ids = list(dict.fromkeys([*ids, *_FRESH.column(tx.conn, facts)]))
+    return _whole(tx, ids)
+
+
+def _whole(tx: Tx, ids: Sequence[object]) -> list[_Candidate]:
     if not ids:
         return []
     rows = _WHOLE.mappings(tx.conn, {"ids": ids})
@@ -434,6 +421,7 @@ _RUNNING: Final = Prepared(
         batch.c.card_group,
         batch.c.priority,
         batch.c.served_at,
+        batch.c.under,
     )
     .where(
         batch.c.state == BatchState.RUNNING,
@@ -459,6 +447,16 @@ _AGAIN: Final = Prepared(
 )
 _FRESH: Final = Prepared(
     _HEADS.where(segment.c.not_before.is_(None)).distinct().order_by(segment.c.message_id)
+)
+_LOOPED: Final = Prepared(
+    select(segment.c.message_id)
+    .join(message, message.c.message_id == segment.c.message_id)
+    .where(segment.c.batch_id == bindparam("batch"), IS_QUEUED)
+    .where(
+        message.c.recipient_bidx.in_(bindparam("numbers", expanding=True)),
+        or_(segment.c.not_before.is_(None), segment.c.not_before <= bindparam("now")),
+    )
+    .order_by(segment.c.message_id)
 )
 _WHOLE: Final = Prepared(
     select(

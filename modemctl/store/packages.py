@@ -119,14 +119,15 @@ def _line(tx: Tx, row: RowMapping) -> Mapping[str, Json]:
     """The line as it was approved, with what proves it: its own salt and leaf."""
     facts = dict(_plain(row))
     batch_id, line_no = row["batch_id"], row["line_no"]
-    nonce = tx.conn.scalar(select(of.batch.c.salt_nonce).where(of.batch.c.batch_id == batch_id))
+    columns = (of.batch.c.salt_nonce, of.batch.c.under)
+    nonce, under = tx.conn.execute(select(*columns).where(of.batch.c.batch_id == batch_id)).one()
     try:
         octets = open_line(tx.vault, batch_id, line_no, row["line_enc"])
     except TamperedError:
         return {**facts, "line": None, "fault": "it does not open: the row was altered"}
     facts["line"] = octets.decode()
     if nonce is not None:
-        salt = tx.vault.batch_salt(batch_id, nonce)
+        salt = tx.vault.batch_salt(under or batch_id, nonce)
         facts["salt"] = hmac.digest(salt, str(line_no).encode(), "sha256").hex()
         facts["leaf"] = leaf(octets, salt=salt, line_no=line_no).hex()
     return facts

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, RowMapping, String, bindparam, select
 from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.model import BatchId
 from modemctl.policy.approvals import ApprovalRules, VerifiedBatch, verify_batch
+from modemctl.policy.standing import require_sends
 from modemctl.store import parties, sims
 from modemctl.store.engine import UNREAD, UNREADABLE
 from modemctl.store.evidence import read_evidence
@@ -96,6 +97,7 @@ class ProofBook:
                 continue
             try:
                 verified = verify_batch(one, rules=self._rules, now=now)
+                require_sends(verified.header)
             except PolicyRefused as error:
                 found[batch_id] = error
                 continue
@@ -122,6 +124,19 @@ def _for_third_party(
 
 def _read_rows(conn: Connection, batch_ids: Collection[BatchId]) -> Mapping[BatchId, _Rows]:
     """Everything that `read_evidence` reads of these batches, as it lies in the tables."""
+    rows = _own_rows(conn, batch_ids)
+    under = {batch_id: str(own[0][1]) for batch_id, own in rows.items() if own and own[0][1]}
+    if not under:
+        return rows
+    above = _own_rows(conn, {BatchId(one) for one in under.values()})
+    return {
+        batch_id: (*own, *above[BatchId(under[batch_id])]) if batch_id in under else own
+        for batch_id, own in rows.items()
+    }
+
+
+def _own_rows(conn: Connection, batch_ids: Collection[BatchId]) -> dict[BatchId, _Rows]:
+    """Without those of the standing approval that a batch goes under; its own row comes first."""
     ids = {"ids": sorted(batch_ids)}
     rows: dict[BatchId, list[tuple[object, ...]]] = {batch_id: [] for batch_id in batch_ids}
     for statement in (_BATCHES, _SIGNED, _CONFIRMED):
@@ -134,6 +149,8 @@ _IDS: Final = bindparam("ids", type_=String, expanding=True)
 _BATCHES: Final = Prepared(
     select(
         batch.c.batch_id,
+        batch.c.under,
+        batch.c.under_mac,
         batch.c.category,
         batch.c.department,
         batch.c.template,

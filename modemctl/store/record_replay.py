@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping, func, select
 
 from modemctl.lifecycle import BatchState
 from modemctl.policy.digest import decode_header
-from modemctl.store import customers
+from modemctl.store import customers, loopbacks
 from modemctl.store.audits import IN_ORDER
 from modemctl.store.seals import named
 from modemctl.store.tables import (
@@ -50,6 +50,7 @@ def replay(conn: Connection) -> Iterator[str]:
         (purge_run, _purges),
         (batch_removed, _removed),
         (wish, _answers),
+        (batch, loopbacks.replay),
         (customer_seal, customers.replay),
     ):
         yield from named(table.name, find(conn))

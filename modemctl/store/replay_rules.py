@@ -238,6 +238,7 @@ RULES: Final[Sequence[Rule]] = (
         subject=lambda row: str(row["batch_id"]),
         acts={
             "batch.submit": _moved(BatchState.CHECKED),
+            "batch.run": _moved(BatchState.RUNNING),
             "batch.confirm": _moved(BatchState.AWAITING_APPROVAL),
             "batch.approve": _approved,
             "batch.reject": _moved(BatchState.REJECTED),
@@ -255,7 +256,11 @@ RULES: Final[Sequence[Rule]] = (
     Rule(  # the salt, without which no line is proved any more
         table=batch,
         subject=lambda row: str(row["batch_id"]),
-        acts={"batch.submit": _set("kept"), "purge.batch": _set("destroyed")},
+        acts={
+            "batch.submit": _set("kept"),
+            "batch.run": _set("kept"),
+            "purge.batch": _set("destroyed"),
+        },
         read=lambda row: ("destroyed" if row["salt_nonce"] is None else "kept",),
     ),
     Rule(

@@ -221,8 +221,9 @@ def _batch(conn: Connection, vault: Vault, key: str) -> bool:
     header = decode_header(row["header"])
     totals = header.totals
     counts = (totals.n_messages, totals.n_removed, totals.n_segments)
+    under = None if header.under is None else header.under.batch_id
     return (
-        evidence.stated == stated_by(header)
+        (evidence.stated, row["under"]) == (stated_by(header), under)
         and (row["batch_id"], row["party"]) == (header.batch_id, header.party)
         and (row["n_lines"], row["n_removed"], row["n_segments"]) == counts
     )

@@ -73,6 +73,7 @@ class CardFacts:
     is_usable: bool
     zones: Zones | None = None
     """Whose days and months bind it now, where they are not the site's alone."""
+    number_bidx: bytes | None = field(default=None, repr=False)
 
     def bearer(
         self, batch_id: BatchId | None, department: str | None, recipient: bytes | None
@@ -101,6 +102,7 @@ def read_cards(tx: Tx, iccids: Collection[Iccid], rules: SendingRules) -> Mappin
             card_group=row["card_group"],
             is_usable=_is_usable(tx, row, rules),
             zones=card_zones.binding(tx, row),
+            number_bidx=row["number_bidx"],
         )
         for row in rows
     }

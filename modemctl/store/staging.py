@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
 from sqlalchemy import Connection, delete, insert, literal, select, union_all, update
 
-from modemctl.lifecycle import BatchState, SegmentState
+from modemctl.lifecycle import BatchState, CardState, SegmentState
 from modemctl.model import BatchId, EventKind, mask_number
 from modemctl.policy.numbers import Rejection
 from modemctl.policy.quotas import QuotaRules, ScopeKind, message_load
 from modemctl.store.bulk import among, insert_rows
 from modemctl.store.customers import strangers
-from modemctl.store.evidence import state_values
+from modemctl.store.evidence import open_line, seal_line, state_values
 from modemctl.store.quotas import Book
 from modemctl.store.tables import (
     batch,
@@ -79,13 +79,14 @@ class Spacing:
     """What a number may get, and until when the batch could send: its window's end.
 
     `test_numbers`: those of our own cards that this batch may write to. `customers_of`: the
-    department whose customers alone may get it.
+    department whose customers alone may get it. `cards_of`: the one whose active cards alone may.
     """
 
     rules: QuotaRules
     until: datetime
     test_numbers: frozenset[str] = field(default=frozenset(), repr=False)
     customers_of: str | None = None
+    cards_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +168,29 @@ def freeze(tx: Tx, end: Frozen) -> bool:
     return True
 
 
+def copy_list(tx: Tx, source: BatchId, to: BatchId) -> None:
+    """Give a batch the list of another, whose salt it shares: lines, chunks, recipients."""
+    rows = tx.conn.execute(
+        select(message).where(message.c.batch_id == source).order_by(message.c.line_no)
+    ).all()
+    lines = [
+        StagedLine(
+            line_no=row.line_no,
+            to="",
+            recipient_bidx=row.recipient_bidx,
+            line_enc=seal_line(
+                tx.vault, to, row.line_no, open_line(tx.vault, source, row.line_no, row.line_enc)
+            ),
+            n_segments=row.n_segments,
+        )
+        for row in rows
+    ]
+    _add_messages(tx.conn, to, lines)
+    chunks = tx.conn.execute(select(batch_chunk).where(batch_chunk.c.batch_id == source))
+    _add_chunks(tx.conn, to, [Chunk(chunk_no=row.chunk_no, leaves=row.leaves) for row in chunks])
+    index_recipients(tx, to, sorted((one.recipient_bidx, one.line_no) for one in lines))
+
+
 def removed_lines(
     conn: Connection, batch_id: str, *, after: int, limit: int
 ) -> Sequence[RemovedLine]:
@@ -223,6 +247,8 @@ def _not_written_to(tx: Tx, new: Slice, spacing: Spacing | None) -> Sequence[Rem
     out = among(tx.conn, opt_out.c.number_bidx, indexes)
     own = among(tx.conn, sim.c.number_bidx, indexes)
     tests = frozenset[str]() if spacing is None else spacing.test_numbers
+    if spacing is not None and spacing.cards_of is not None:
+        return _no_cards_of(tx, new, spacing.cards_of, out)
     found = [
         (line, Rejection.OPTED_OUT if line.recipient_bidx in out else Rejection.OWN_CARD)
         for line in new.lines
@@ -233,6 +259,21 @@ def _not_written_to(tx: Tx, new: Slice, spacing: Spacing | None) -> Sequence[Rem
             line_no=line.line_no, masked=mask_number(line.to), reason=why, policy=why.policy
         )
         for line, why in found
+    ]
+
+
+def _no_cards_of(
+    tx: Tx, new: Slice, department: str, out: Collection[bytes]
+) -> Sequence[RemovedLine]:
+    """Lines to others than the department's own active cards (SMS-09)."""
+    chosen = select(sim.c.number_bidx).where(
+        sim.c.department == department, sim.c.state == CardState.ISSUED
+    )
+    cards, why = set(tx.conn.scalars(chosen)), Rejection.NOT_OWN_CARD
+    return [
+        RemovedLine(line_no=one.line_no, masked=mask_number(one.to), reason=why, policy=why.policy)
+        for one in new.lines
+        if one.recipient_bidx not in cards or one.recipient_bidx in out
     ]
 
 

@@ -224,8 +224,7 @@ class _Gate:
         )
 
     def _stop_refusal(self, request: SubmitRequest, verified: VerifiedBatch) -> Withdrawn | None:
-        header = verified.header
-        serving = self._rules.approvals.operating_department(header.category, header.department)
+        header, serving = verified.header, self._serving(verified)
         why = (
             self._stops.on_node(self._tx.node_id)
             or self._stops.on_card(request.iccid)
@@ -250,10 +249,18 @@ class _Gate:
         header = verified.header
         if card is None or not card.is_usable:
             return self._return(request, "the card may not send")
-        serving = self._rules.approvals.operating_department(header.category, header.department)
-        if card.department != serving or header.card_group not in {None, card.card_group}:
+        is_ours = card.department == self._serving(verified)
+        if not is_ours or header.card_group not in {None, card.card_group}:
             return self._return(request, "the card serves other batches", "SIM-05")
+        if header.is_loop and card.number_bidx != request.recipient_bidx:
+            return self._return(request, "a self-test's message goes to its own card", "SMS-09")
         return None
+
+    def _serving(self, verified: VerifiedBatch) -> str:
+        header = verified.header
+        return self._rules.approvals.serving_department(
+            header.category, header.department, is_loop=header.is_loop
+        )
 
     def _return(self, request: SubmitRequest, reason: str, policy: str | None = None) -> Withdrawn:
         self._returned[request.token] = Note(text=reason)

@@ -14,9 +14,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from modemctl.errors import PolicyRefused
+from modemctl.lifecycle import BatchState
 from modemctl.model import Decision
 from modemctl.policy.digest import decode_header, header_digest
 from modemctl.policy.signatures import open_approval
+from modemctl.policy.standing import check_run, check_standing
 from modemctl.service.authority_fields import thumbprint
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -87,3 +89,17 @@ def test_a_sheet_that_contradicts_itself_is_not_signed(client: ModuleType) -> No
     sheet = {"header": WORKED["header"] + " ", "digest": WORKED["digest"], "step": 1}
     with pytest.raises(ValueError, match="digest"):
         client.signed_word(private(), sheet, "x")
+
+
+def test_a_standing_approval_and_a_run_under_it_are_right_octet_by_octet() -> None:
+    standing, run = (WORKED[f"{name} header"].encode() for name in ("standing", "run"))
+    for name, octets in (("standing", standing), ("run", run)):
+        assert header_digest(octets).hex() == WORKED[f"{name} digest"]
+    above, below = decode_header(standing), decode_header(run)
+    state = BatchState.APPROVED.value
+    now, digest = below.not_before, header_digest(standing)
+    check_standing(above)
+    check_run(below, above, digest=digest, state=state, now=now)
+    told, under = json.loads(standing), json.loads(run)
+    differing = {name for name in told.keys() | under.keys() if told.get(name) != under.get(name)}
+    assert differing == {"batch_id", "not_before", "not_after", "standing", "under"}

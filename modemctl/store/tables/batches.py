@@ -52,6 +52,8 @@ batch = Table(
     Column("state_at", UtcMs, nullable=False),
     Column("state_mac", Octets),  # NULL: a state that was not set by us
     Column("served_at", BigInteger, nullable=False, server_default=text("0")),  # round robin
+    Column("under", String(36)),  # the standing approval that a self-test's batch goes under
+    Column("under_mac", Octets),
     one_of("state", BatchState),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, String, Table, Text
 
 from modemctl.store.tables.schema import KEY, Octets, UtcMs, metadata
 
@@ -45,3 +45,5 @@ audit_entry = Table(
     Column("hash", Octets, nullable=False),
     Column("signature", Octets, nullable=False),
 )
+_RUN = audit_entry.c.action == "batch.run"
+Index("ix_audit_run", audit_entry.c.at, sqlite_where=_RUN, postgresql_where=_RUN)
