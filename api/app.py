@@ -44,6 +44,7 @@ from api.routes import (
     stops,
     vault,
     violations,
+    webhooks,
 )
 from api.services import Api, Services
 from modemctl.config import ApiSettings
@@ -77,6 +78,7 @@ _ROUTERS = (
     departments.router,
     elevations.router,
     requests.router,
+    webhooks.router,
     policy.router,
     records.router,
     vault.router,

@@ -58,6 +58,7 @@ from modemctl.service.self_tests import SelfTests
 from modemctl.service.sims import Sims
 from modemctl.service.stops import Stops
 from modemctl.service.violations import Cases
+from modemctl.service.webhooks import Webhooks
 from modemctl.service.zones import Zones
 from modemctl.telemetry import Telemetry
 
@@ -88,6 +89,7 @@ class Services:
     limits: Limits
     register_checks: RegisterChecks
     zones: Zones
+    webhooks: Webhooks
     self_tests: SelfTests
     locks: Locks
     puks: Puks

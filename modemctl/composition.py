@@ -54,6 +54,8 @@ from modemctl.service.sims import Sims
 from modemctl.service.stops import StopMemory, Stops
 from modemctl.service.submission import SubmissionRules
 from modemctl.service.violations import Cases
+from modemctl.service.webhook_client import PostOffice
+from modemctl.service.webhooks import Webhooks
 from modemctl.service.zones import Zones
 from modemctl.store import (
     Store,
@@ -70,8 +72,10 @@ def make_services(
     audit_key: AuditKey,
     memory: StopMemory,
     telemetry: Telemetry,
+    *,
+    post: PostOffice,
 ) -> Services:
-    """One of each service; `memory` is the gate's."""
+    """One of each service; `memory` is the gate's, `post` what webhooks are sent by."""
     rules = SubmissionRules.of(settings)
     general = settings.approvals.general_department
     numbers = rules.numbers()
@@ -135,6 +139,7 @@ def make_services(
         limits=Limits(store, rules.quota),
         register_checks=RegisterChecks(store, numbers=numbers, zone=zone),
         zones=Zones(store, rules.quota),
+        webhooks=Webhooks(store, post, site=settings.site.id, general_department=general),
         self_tests=SelfTests(store, numbers=numbers, zone=zone),
         locks=Locks(store),
         puks=Puks(store),

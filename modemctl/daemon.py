@@ -17,6 +17,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -44,10 +45,14 @@ from modemctl.policy.approvals import ApprovalRules
 from modemctl.policy.hours import Quiet, is_quiet
 from modemctl.policy.numbers import NumberRules
 from modemctl.policy.quotas import FormerZone, QuotaRules
+from modemctl.policy.webhooks import Destinations
 from modemctl.service.audit_watch import AuditWatch
 from modemctl.service.audits import Audits
 from modemctl.service.chores import kept
 from modemctl.service.events import Events
+from modemctl.service.webhook_client import PostOffice
+from modemctl.service.webhook_couriers import CourierRules, Couriers
+from modemctl.service.webhook_line import LineRules
 from modemctl.store import (
     CommitReport,
     Store,
@@ -218,7 +223,8 @@ async def _run_on(
     """Run until a signal; whether nothing is left that still runs."""
     former = await _former_zones(store, settings.site.timezone)
     fleet = Fleet(store, settings, telemetry, families, former)
-    services = make_services(store, settings, audit_key, fleet.rules.stops, telemetry)
+    post = post_office(settings)
+    services = make_services(store, settings, audit_key, fleet.rules.stops, telemetry, post=post)
     services.health.register("stops", services.stops.fault)
     services.health.register("policy", services.policies.fault)
     app = create_app(services, settings=settings.api, telemetry=telemetry)
@@ -234,6 +240,9 @@ async def _run_on(
         store, services.audits, every=timedelta(hours=settings.evidence.verify_hours)
     )
     telemetry.register(lambda: BankSnapshot(audit_faults=audit_watch.n_faults))
+    couriers = Couriers(store, post, _courier_rules(settings), telemetry)
+    telemetry.register(lambda: BankSnapshot(webhooks=couriers.samples()))
+    await post.prepare()
     await services.stops.recall()
     await services.policies.open()
     watch = ClockWatch(store, fleet.rules.clock, is_minded=settings.evidence.is_clock_minded)
@@ -258,6 +267,7 @@ async def _run_on(
                         group.create_task(kept(name, chore), name=name)
                         for name, chore in _office_chores(services, census, audit_watch)
                     ),
+                    group.create_task(kept("webhooks", couriers.run), name="webhooks"),
                 ]
                 supervision = group.create_task(fleet.supervisor.run(), name="supervisor")
                 group.create_task(
@@ -286,6 +296,27 @@ async def _former_zones(store: Store, zone: str) -> Sequence[FormerZone]:
         until = {"day_until": one.day_until, "month_until": one.month_until}
         _log.warning("limits.in_two_zones", extra={**told, **until})
     return found
+
+
+def post_office(settings: Settings) -> PostOffice:
+    """What webhooks are sent by."""
+    rules = settings.webhooks
+    return PostOffice(
+        Destinations.of(rules.allow, plain_http=rules.plain_http),
+        timeout=rules.timeout,
+        ca_file=Path(rules.ca_file) if rules.ca_file else None,
+    )
+
+
+def _courier_rules(settings: Settings) -> CourierRules:
+    return CourierRules(
+        line=LineRules(
+            site=settings.site.id,
+            general_department=settings.approvals.general_department,
+            give_up=timedelta(hours=settings.webhooks.give_up_hours),
+        ),
+        keep_dead=timedelta(days=settings.webhooks.dead_days),
+    )
 
 
 def _office_chores(

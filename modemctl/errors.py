@@ -31,6 +31,7 @@ _LISTED: Final[Mapping[str, str]] = {
     "request_id": "modemctl request list",
     "stop_id": "modemctl stops list --all",
     "subject": "modemctl account list",
+    "webhook": "modemctl webhook list",
 }
 """What lists the things that a field names."""
 

@@ -53,6 +53,7 @@ class Topic(StrEnum):
     MODEMS = "modems"  # a desired state changed
     WISHES = "wishes"  # somebody asked something of a bay
     EVENTS = "events"  # rows for SSE and webhooks
+    WEBHOOKS = "webhooks"  # endpoints, or what is to be delivered again
 
 
 class EventKind(StrEnum):

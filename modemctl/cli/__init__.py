@@ -97,6 +97,7 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "trainings",
             "Training, confidentiality agreement and drills of persons.",
         ),
+        "webhook": ("webhooks", "Webhooks: who is sent which events, what did not arrive."),
     }
 )  # fmt: skip
 """Command → module of this folder and short help: `--help` loads none of them (start-up time)."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from modemctl.config.tariff import TariffSettings
     from modemctl.config.toml_file import ENV_RESERVED, load
+    from modemctl.config.webhooks import WebhooksSettings
 
 DEFAULT_PATH: Final = Path("/etc/modemctl/modemctl.toml")
 """Where the daemon looks when neither `--config` nor `MODEMCTL_CONFIG` says otherwise."""
@@ -53,6 +54,7 @@ _ELSEWHERE: Final = {
     "PurgeMode": "retention",
     "RetentionSettings": "retention",
     "TariffSettings": "tariff",
+    "WebhooksSettings": "webhooks",
     "load": "toml_file",
     "reference_markdown": "reference",
 }
@@ -97,6 +99,7 @@ __all__ = [
     "SiteSettings",
     "SmsSettings",
     "TariffSettings",
+    "WebhooksSettings",
     "load",
     "reference_markdown",
 ]

@@ -27,6 +27,7 @@ from modemctl.config.retention import RetentionSettings
 from modemctl.config.slices import Count, Word
 from modemctl.config.slices import Slice as _Slice
 from modemctl.config.tariff import TariffSettings
+from modemctl.config.webhooks import WebhooksSettings
 
 _KEYS_DIR: Final = Path("/etc/modemctl")
 
@@ -427,6 +428,7 @@ class Settings(_Slice):
     exports: ExportsSettings = Field(default_factory=ExportsSettings)
     costs: CostsSettings = Field(default_factory=CostsSettings)
     evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
+    webhooks: WebhooksSettings = Field(default_factory=WebhooksSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
 
     @model_validator(mode="after")

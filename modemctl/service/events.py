@@ -19,7 +19,7 @@ from modemctl.store import events as rows
 from modemctl.store.batches import Sight
 from modemctl.store.events import EventRow, Owners, Reach
 
-__all__ = ["KEEP_ALIVE", "Event", "EventPage", "Events", "KeepAlive", "Reset"]
+__all__ = ["KEEP_ALIVE", "Event", "EventPage", "Events", "KeepAlive", "Reset", "seen_by"]
 
 KEEP_ALIVE: Final = 15.0
 """Seconds of silence after which a follower hears that we are still there."""
@@ -101,7 +101,8 @@ class Events:
             start, is_reset = _start(after, reach)
             found = rows.read_events(conn, after=start, kinds=kinds, limit=limit)
             end = found[-1].event_id if len(found) == limit else max(start, reach.newest)
-            items = self._in_sight(conn, who, [_event(row) for row in found])
+            sight = sight_of(who, self._general)
+            items = [_event(row) for row in seen_by(conn, sight, found)]
             return EventPage(items=items, next=encode_cursor(end), is_reset=is_reset)
 
         return await self._store.read(query)
@@ -142,15 +143,6 @@ class Events:
                     continue
                 if not await bell.wait(KEEP_ALIVE):
                     yield KeepAlive(cursor=cursor)
-
-    def _in_sight(
-        self, conn: Connection, who: Principal, events: Sequence[Event]
-    ) -> Sequence[Event]:
-        sight = sight_of(who, self._general)
-        if sight is None or not events:
-            return events
-        owners = rows.read_owners(conn, [word for one in events for word in _subjects(one)])
-        return [one for one in events if _may_see(one, sight, owners)]
 
     def close(self) -> None:
         """End all followers at once; for shutdown."""
@@ -193,6 +185,18 @@ class _Watch:
         return True
 
 
+def seen_by(
+    conn: Connection, sight: Sight | None, events: Sequence[EventRow]
+) -> Sequence[EventRow]:
+    """Those of the events that are in sight; None sees all (SEC-01)."""
+    if sight is None or not events:
+        return events
+    told = [(one, json.loads(one.data)) for one in events]
+    words = [word for one, data in told for word in _subjects(one, data)]
+    owners = rows.read_owners(conn, words)
+    return [one for one, data in told if _may_see(one, data, sight, owners)]
+
+
 def _start(after: int | None, reach: Reach) -> tuple[int, bool]:
     """Where to begin, and whether something behind the cursor is gone."""
     if after is None:
@@ -212,20 +216,20 @@ def _event(row: EventRow) -> Event:
     )
 
 
-def _subjects(event: Event) -> Sequence[str]:
+def _subjects(event: EventRow, data: Mapping[str, object]) -> Sequence[str]:
     """What may say whose the event is: its subject, or the batch of a message."""
-    batch_id = event.data.get("batch_id")
+    batch_id = data.get("batch_id")
     return [event.subject, batch_id] if isinstance(batch_id, str) else [event.subject]
 
 
-def _may_see(event: Event, sight: Sight, owners: Owners) -> bool:
+def _may_see(event: EventRow, data: Mapping[str, object], sight: Sight, owners: Owners) -> bool:
     """Whether an event is the department's, or nobody's in particular (SEC-01)."""
-    for subject in _subjects(event):
+    for subject in _subjects(event, data):
         if subject in owners.batches:
             department, category = owners.batches[subject]
             return may_see(sight, department, category)
         if subject in owners.cards:
             return owners.cards[subject] == sight.department
-    if "department" in event.data:
-        return event.data["department"] == sight.department
+    if "department" in data:
+        return data["department"] == sight.department
     return event.kind not in _DEPARTMENTS_OWN

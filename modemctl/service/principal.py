@@ -48,6 +48,8 @@ class Scope(StrEnum):
     AUDIT_READ = "audit:read"
     RECORDS_WRITE = "records:write"  # legal holds, purge, erasure
     METRICS_READ = "metrics:read"
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_WRITE = "webhooks:write"  # where events are sent to
     EXPORTS_MAKE = "exports:make"  # SEC-09: no role of the working day holds it
     REPORTS_MAKE = "reports:make"  # of what one may read (SMS-05, SIM-15, SEC-05)
     REQUESTS_USE = "requests:use"  # acts of two persons: ask, decide; each kind has its own scope
@@ -67,7 +69,7 @@ ROLES: Final[Mapping[str, frozenset[Scope]]] = {
     ADMINISTRATOR: _READ
     | {Scope.ACCOUNTS_READ, Scope.ACCOUNTS_WRITE, Scope.MODEMS_OPERATE, Scope.SIMS_WRITE,
        Scope.REQUESTS_USE, Scope.STOPS_PLACE, Scope.STOPS_LIFT, Scope.INCIDENTS_WRITE,
-       Scope.INCIDENTS_ACKNOWLEDGE, Scope.CASES_WRITE},
+       Scope.INCIDENTS_ACKNOWLEDGE, Scope.CASES_WRITE, Scope.WEBHOOKS_READ, Scope.WEBHOOKS_WRITE},
     "submitter": frozenset({Scope.BATCHES_SUBMIT, Scope.BATCHES_READ, Scope.EVENTS_READ}),
     "checker": frozenset({Scope.BATCHES_CONFIRM, Scope.BATCHES_READ, Scope.PII_READ}),
     "approver": frozenset(
@@ -98,7 +100,7 @@ ROLES: Final[Mapping[str, frozenset[Scope]]] = {
     "customer_keeper": frozenset({Scope.CUSTOMERS_READ, Scope.CUSTOMERS_WRITE}),
     "auditor": _READ
     | {Scope.ACCOUNTS_READ, Scope.AUDIT_READ, Scope.INBOX_READ, Scope.REQUESTS_USE,
-       Scope.CASES_READ, Scope.CASES_WRITE, Scope.CUSTOMERS_READ},
+       Scope.CASES_READ, Scope.CASES_WRITE, Scope.CUSTOMERS_READ, Scope.WEBHOOKS_READ},
     "code_reader": frozenset({Scope.INBOX_READ, Scope.PII_READ, Scope.SECRETS_READ}),
     "monitor": frozenset({Scope.METRICS_READ, Scope.MODEMS_READ, Scope.EVENTS_READ}),
 }  # fmt: skip

@@ -13,6 +13,7 @@ from sqlalchemy import RowMapping, Table
 from modemctl.lifecycle import BATCH, BatchState, CardState
 from modemctl.policy.admission import AdmissionState
 from modemctl.policy.dual import OPEN, DualState
+from modemctl.store import webhooks
 from modemctl.store.accounts import AccountState
 from modemctl.store.tables import (
     account,
@@ -40,6 +41,7 @@ from modemctl.store.tables import (
     text_use,
     to_ms,
     violation_case,
+    webhook,
 )
 
 Row: TypeAlias = tuple[object, ...]
@@ -188,6 +190,10 @@ def _said(entry: Entry) -> Row:
     """Text and number of messages; earlier versions did not tell the text."""
     text = entry.details.get("text")
     return UNTOLD if text is None else (text, entry.details["messages"])
+
+
+def _endpoint(entry: Entry) -> Row:
+    return tuple(entry.details[name] for name in webhooks.REPLAYED)
 
 
 CARD_ACTS: Final = (
@@ -418,5 +424,23 @@ RULES: Final[Sequence[Rule]] = (
         subject=lambda row: str(row["stop_id"]),
         acts=dict.fromkeys(("stop.place", "stop.lift"), _stop_of),
         read=lambda row: (row["kind"], row["target"], row["lifted_at"] is None),
+    ),
+    Rule(
+        table=webhook,
+        subject=lambda row: str(row["name"]),
+        acts={
+            **dict.fromkeys(
+                (
+                    "webhook.add",
+                    "webhook.pause",
+                    "webhook.resume",
+                    "webhook.rotate",
+                    "webhook.disable",
+                ),
+                _endpoint,
+            ),
+            "webhook.remove": _gone,
+        },
+        read=webhooks.replayed,
     ),
 )

@@ -37,6 +37,7 @@ from modemctl.store import (
     pins,
     puks,
     sims,
+    webhooks,
     wishes,
 )
 from modemctl.store import tables as of
@@ -88,6 +89,8 @@ SEALED_COLUMNS: Final[Sequence[SealedColumn]] = (
         needs=("kind", "bay", "requested_by", "at"),
     ),
     SealedColumn(column=of.wish.c.result_enc, place=_by("wish_id", wishes.result_place)),
+    SealedColumn(column=of.webhook.c.secret_enc, place=_by("name", webhooks.secret_place)),
+    SealedColumn(column=of.webhook.c.old_secret_enc, place=_by("name", webhooks.old_secret_place)),
     SealedColumn(
         column=of.call.c.number_enc,
         place=lambda row: calls.number_place(row["bay"], row["started_at"]),

@@ -43,6 +43,7 @@ from modemctl.store import (
     stop_book,
     ties,
     violations,
+    webhooks,
 )
 from modemctl.store.engine import UNREADABLE, readable_cells
 from modemctl.store.evidence import read_evidence
@@ -77,6 +78,7 @@ from modemctl.store.tables import (
     stop_seal,
     text_use,
     violation_case,
+    webhook,
 )
 from modemctl.store.tables import custody as custody_table
 from modemctl.store.texts import is_intact as is_use_intact
@@ -299,6 +301,10 @@ def _qualification(conn: Connection, vault: Vault, key: str) -> bool:
     return qualifications.find(conn, vault, key) is not None
 
 
+def _webhook(conn: Connection, vault: Vault, key: str) -> bool:
+    return webhooks.find(conn, vault, key) is not None
+
+
 SEALED: Final[Mapping[Table, _Check]] = {
     account: _account,
     api_key: _api_key,
@@ -330,5 +336,6 @@ SEALED: Final[Mapping[Table, _Check]] = {
     customer_import: _customer_import,
     customer_seal: _customer_seal,
     department: _department,
+    webhook: _webhook,
 }
 """Table → how a row of it is held against its seal."""

@@ -1,6 +1,12 @@
 """What operators see of the daemon: metrics, logs and the service manager's view."""
 
-from modemctl.telemetry.exporter import BankSnapshot, ModemSample, Telemetry, sample_loop_lag
+from modemctl.telemetry.exporter import (
+    BankSnapshot,
+    ModemSample,
+    Telemetry,
+    WebhookSample,
+    sample_loop_lag,
+)
 from modemctl.telemetry.logs import (
     WIRE_LOGGER,
     KeyValueFormatter,
@@ -22,6 +28,7 @@ __all__ = [
     "ModemSample",
     "ServiceManager",
     "Telemetry",
+    "WebhookSample",
     "clean",
     "log_context",
     "metrics_markdown",

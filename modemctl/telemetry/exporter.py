@@ -53,6 +53,19 @@ class ModemSample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSample:
+    """How far one webhook is; `oldest` is the age (s) of the oldest event that waits for it.
+
+    `is_well` False: it is disabled, or its row was altered.
+    """
+
+    is_well: bool
+    n_waiting: int = 0
+    n_dead: int = 0
+    oldest: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BankSnapshot:
     """What one source knows; what it does not know it leaves empty."""
 
@@ -78,6 +91,8 @@ class BankSnapshot:
     overdue: Mapping[str, int] = field(default_factory=dict)
     """Kind of report → how many are overdue."""
     audit_faults: int | None = None
+    webhooks: Mapping[str, WebhookSample] = field(default_factory=dict)
+    """Name of a webhook → how far it is."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -241,6 +256,7 @@ def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapsho
         gauges["modemctl_register_faults"].add_metric([_safe(kind)], number)
     for duty, is_late in snapshot.duties.items():
         gauges["modemctl_duty_overdue"].add_metric([_safe(duty)], is_late)
+    _add_webhooks(gauges, snapshot.webhooks)
     numbers: tuple[tuple[str, int | None], ...] = (
         ("store_writer_up", snapshot.is_writer_up),
         ("journal_backlog", snapshot.n_journal_backlog),
@@ -251,6 +267,17 @@ def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapsho
     for name, value in numbers:
         if value is not None:
             gauges[f"modemctl_{name}"].add_metric([], value)
+
+
+def _add_webhooks(
+    gauges: Mapping[str, GaugeMetricFamily], webhooks: Mapping[str, WebhookSample]
+) -> None:
+    for name, one in webhooks.items():
+        labels = [_safe(name)]
+        gauges["modemctl_webhook_up"].add_metric(labels, one.is_well)
+        gauges["modemctl_webhook_waiting"].add_metric(labels, one.n_waiting)
+        gauges["modemctl_webhook_dead_letters"].add_metric(labels, one.n_dead)
+        gauges["modemctl_webhook_oldest_seconds"].add_metric(labels, one.oldest)
 
 
 def _add_limits(gauge: GaugeMetricFamily, limits: Mapping[tuple[str, str], float]) -> None:

@@ -47,6 +47,7 @@ LABELS: Final = {
     "status": "HTTP status",
     "step": "step of the recovery ladder",
     "version": "version of the daemon",
+    "webhook": "name of a webhook (`modemctl webhook list`)",
 }
 """Every label with the closed set that its values come from."""
 
@@ -119,6 +120,18 @@ METRICS: Final = (
     _gauge("reports_overdue", "Reports that should be filed by now, by what they are of.", "kind"),
     _gauge("audit_sequence", "Sequence number of the last audit entry of this node."),
     _gauge("audit_faults", "Faults that the last verification of the audit log found."),
+    # webhooks
+    _gauge("webhook_up", "0 where the receiver is gone, or its row was altered.", "webhook"),
+    _gauge("webhook_waiting", "Events that a webhook has still to get.", "webhook"),
+    _gauge("webhook_dead_letters", "Events that were given up and can be replayed.", "webhook"),
+    _gauge(
+        "webhook_oldest_seconds",
+        "Age of the oldest event that waits for a webhook.",
+        "webhook",
+        unit="seconds",
+    ),
+    _counter("webhook_tries", "Tries to deliver: `delivered`, `failed`.", "webhook", "outcome"),
+    _counter("webhook_given_up", "Events that were given up.", "webhook"),
     # sending
     _counter("segment_transitions", "Segments that came into a state.", "state"),
     _counter("segments_refused", "Refusals that prove no send.", "cause", "blame"),

@@ -17,6 +17,7 @@ from api.server import serve
 from modemctl.config import ApiSettings, Settings
 from modemctl.policy.custody import WorkingDays
 from modemctl.policy.records import RecordClass, Retention
+from modemctl.policy.webhooks import Destinations
 from modemctl.service.accounts import AccountKind, Accounts, bootstrap
 from modemctl.service.admissions import Admissions
 from modemctl.service.audit_export import AuditExports
@@ -62,6 +63,8 @@ from modemctl.service.self_tests import SelfTests
 from modemctl.service.sims import Sims
 from modemctl.service.stops import StopMemory, Stops
 from modemctl.service.violations import Cases
+from modemctl.service.webhook_client import PostOffice
+from modemctl.service.webhooks import Webhooks
 from modemctl.service.zones import Zones
 from modemctl.store import Store
 from modemctl.telemetry import Telemetry
@@ -72,6 +75,9 @@ from tests.support.stores import AUDIT_SEED, TestClock, open_store
 STEPS = (
     "department_manager", "manager", "manager_in_charge", "general_manager", "emergency_approver",
 )  # fmt: skip
+
+LOCAL_POST = PostOffice(Destinations.of(["127.0.0.0/8"], plain_http=True), timeout=5)
+"""Sends to receivers of this machine alone."""
 
 RETENTION = Retention(days=dict.fromkeys(RecordClass, 1_827))
 
@@ -229,6 +235,7 @@ def make_services(
         limits=Limits(store, rules.quota),
         register_checks=RegisterChecks(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai")),
         zones=Zones(store, rules.quota),
+        webhooks=Webhooks(store, LOCAL_POST, site="site", general_department="general"),
         self_tests=SelfTests(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai"), patience=0.05),
         locks=Locks(store),
         puks=Puks(store),

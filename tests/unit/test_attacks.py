@@ -91,6 +91,8 @@ HARMLESS = {
     "how many lines were taken out, and why, was signed": """
         batch_removed.line_no batch_removed.masked batch_removed.policy""",
     "nothing else holds on to it": "incident_note.note_id",
+    "how far a receiver is, what it did not take: as harmless as events": """
+        webhook_delivery.* webhook_place.*""",
     "as long as their order stays, which the chain's digests hold": "segment_journal.entry_id",
 }
 """Why → the columns of which a change is neither refused nor named; `*` for all of a table."""
@@ -98,7 +100,8 @@ HARMLESS = {
 
 MAY_GO = {
     **dict.fromkeys(("call", "inbox", "report", "self_test", "card_lock", "card_number", "node",
-                     "wish", "event"), "what came in or was seen; nothing rests on it"),
+                     "wish", "event", "webhook_delivery", "webhook_place"),
+                    "what came in or was seen; nothing rests on it"),
     "meta": "the daemon opens no such database",
     "modem": "a bay is entered anew; that a person paused it is in the log",
     **dict.fromkeys(("pin_attempt", "pin_change", "pin_import", "puk_request"),

@@ -3,6 +3,7 @@
 import base64
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from modemctl.service.dual import Dual
 from modemctl.service.holds import Holds
 from modemctl.service.keyring import DATA_KEY, MASTER_KEY, Keyring
 from modemctl.service.principal import Principal, Scope, scopes_of
+from modemctl.service.webhooks import Webhooks
 from modemctl.store import (
     Store,
     calls,
@@ -36,6 +38,7 @@ from modemctl.store.tables import data_key, message, metadata, modem, sim
 from modemctl.store.wishes import WishKind
 from modemctl.vault import AuditKey, KeyUse, Vault
 from tests.support import stores
+from tests.support.apis import LOCAL_POST
 from tests.support.approved import add_batch, add_cards, add_staff
 from tests.support.stores import AUDIT_SEED, TestClock
 from tests.unit.test_audits import AUDITOR, audits_of, tamper
@@ -144,6 +147,9 @@ async def fill(desk: Desk) -> None:
         answered_at=None, ended_at=None, n_rings=2, cause=None,
     )  # fmt: skip
     await store.write_in_set(calls.save, state)
+    webhooks = Webhooks(store, LOCAL_POST, site="test", general_department="general")
+    await webhooks.add(desk.anna, name="crm", url="http://127.0.0.1:9/", events=["*"])
+    await webhooks.rotate_secret(desk.anna, "crm", overlap=timedelta(hours=1))
     office = Holds(store, numbers=NumberRules())
     await office.set_hold(replace(desk.anna, scopes=frozenset(Scope)), reason="r", number=MARY)
 

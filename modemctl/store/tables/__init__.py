@@ -59,6 +59,7 @@ from modemctl.store.tables.schema import UtcMs, from_ms, metadata, to_ms
 from modemctl.store.tables.stops import stop, stop_batch, stop_flight, stop_seal
 from modemctl.store.tables.texts import text_use
 from modemctl.store.tables.violations import violation_case, violation_evidence
+from modemctl.store.tables.webhooks import webhook, webhook_delivery, webhook_place
 
 __all__ = [
     "ITS_MESSAGE",
@@ -128,5 +129,8 @@ __all__ = [
     "to_ms",
     "violation_case",
     "violation_evidence",
+    "webhook",
+    "webhook_delivery",
+    "webhook_place",
     "wish",
 ]
