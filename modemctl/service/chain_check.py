@@ -14,7 +14,7 @@ from modemctl.store import audits as rows
 from modemctl.store.engine import UNREADABLE, readable_cells
 from modemctl.store.moved import vouches
 from modemctl.store.replay import replay
-from modemctl.store.seals import broken_seals, named
+from modemctl.store.seals import SealCheck, named
 from modemctl.store.segment_replay import SegmentReplay
 from modemctl.vault import Vault, public_key
 
@@ -29,6 +29,7 @@ class Stage(StrEnum):
 
     ENTRIES = "entries"
     SEGMENTS = "segments"
+    SEALS = "seals"
     ROWS = "rows"  # all else, in one snapshot
 
 
@@ -60,7 +61,8 @@ class ChainReport:
 class ChainCheck:
     """Verifies one chain page by page, so that no reader is held for long.
 
-    First the entries, then the segments under them, at last, in one snapshot, what authorises.
+    First the entries, then the segments under them, then the seals of what authorises, at last, in
+    one snapshot, whether those rows are the ones that the log left.
     """
 
     def __init__(self, node_id: str, *, key: bytes, expected: Head | None, vault: Vault) -> None:
@@ -74,7 +76,9 @@ class ChainCheck:
         self._moved_to = 0  # the last row of the segment journal that an entry vouches for
         self._n_moved = 0
         self._faults: list[str] = []
+        self._seal_faults: list[str] = []
         self._segments = SegmentReplay()
+        self._seals = SealCheck(vault)
         self._stage: Callable[[Connection], bool] = self._read_entries
         self._extent: tuple[int, int] | None = None  # last entry and segment, when it began
         self._is_last = False
@@ -95,6 +99,8 @@ class ChainCheck:
             return CheckProgress(stage=Stage.ENTRIES, done=self._n_entries, of=n_entries)
         if self._stage == self._read_segments:
             return CheckProgress(stage=Stage.SEGMENTS, done=self._segments.at, of=n_segments)
+        if self._stage == self._read_seals:
+            return CheckProgress(stage=Stage.SEALS, done=self._seals.done, of=self._seals.of)
         return CheckProgress(stage=Stage.ROWS, done=0, of=1)
 
     def report(self) -> ChainReport:
@@ -131,6 +137,14 @@ class ChainCheck:
         self._faults += faults
         if has_more and len(self._faults) < _MAX_FAULTS:
             return True
+        self._stage = self._read_seals
+        return True
+
+    def _read_seals(self, conn: Connection) -> bool:
+        faults, has_more = self._seals.step(conn)
+        self._seal_faults += faults
+        if has_more and len(self._seal_faults) < _MAX_FAULTS:
+            return True
         self._stage = self._finish
         return True
 
@@ -150,7 +164,7 @@ class ChainCheck:
     def _rows(self, conn: Connection) -> Iterator[str]:
         """The rows under the chain; of a broken one nothing follows but that seals are broken."""
         is_whole = not self._faults
-        yield from broken_seals(conn, self._vault)
+        yield from self._seal_faults
         if not is_whole:
             return
         n_more = rows.count_moved(conn, after=self._moved_to)

@@ -5,10 +5,10 @@ One table, `SEALED`, says who reads which: a table with a MAC that is missing th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Select, Table, func, select
 
 from modemctl.errors import TamperedError
 from modemctl.lifecycle import BatchState
@@ -84,6 +84,7 @@ from modemctl.store.tables import custody as custody_table
 from modemctl.store.texts import is_intact as is_use_intact
 from modemctl.vault import Vault
 
+_PAGE: Final = 500
 _WITHOUT_LIST: Final = (BatchState.DRAFT, BatchState.WITHDRAWN, BatchState.EXPIRED)
 """States of a batch whose list never was complete: nothing of it can be approved."""
 
@@ -93,14 +94,58 @@ _Check: TypeAlias = Callable[[Connection, Vault, str], bool]
 
 def broken_seals(conn: Connection, vault: Vault) -> Iterator[str]:
     """Yield one line for each sealed row that modemctl did not write as it stands."""
-    yield from steady.altered_anchors(conn, vault)
-    if conn.scalar(select(stop_seal.c.version)) is None:
-        yield "stop_seal: the row is missing, so nobody knows which stops stand"
-    for table, check in SEALED.items():
-        for key in _keys(conn, table):
+    check, has_more = SealCheck(vault), True
+    while has_more:
+        faults, has_more = check.step(conn)
+        yield from faults
+
+
+class SealCheck:
+    """Holds every sealed row against its seal, page by page: no snapshot keeps the log's pages.
+
+    A seal speaks of one row; so pages of different moments say as much as one moment would, but of
+    a register's customers, which are one page.
+    """
+
+    def __init__(self, vault: Vault, *, page: int = _PAGE) -> None:
+        self._vault = vault
+        self._page = page
+        self._tables = list(SEALED)
+        self._after: object = None
+        self._rows_of: int | None = None
+        self.done = 0
+
+    @property
+    def of(self) -> int:
+        """How many rows there are to look at, about."""
+        return max(self._rows_of or 0, self.done)
+
+    def step(self, conn: Connection) -> tuple[list[str], bool]:
+        """A line for each row of the next page that is none of ours; whether there are more."""
+        faults: list[str] = []
+        if self._rows_of is None:
+            self._rows_of = _count(conn, self._tables)
+            faults += steady.altered_anchors(conn, self._vault)
+            if conn.scalar(select(stop_seal.c.version)) is None:
+                faults.append("stop_seal: the row is missing, so nobody knows which stops stand")
+        left = self._page
+        while self._tables and left > 0:
+            table = self._tables[0]
+            keys, after = _keys(conn, table, after=self._after, limit=left)
+            faults += self._judge(conn, table, keys)
+            self.done += len(keys)
+            left -= len(keys)
+            self._after = after
+            if after is None:
+                del self._tables[0]
+        return faults, bool(self._tables)
+
+    def _judge(self, conn: Connection, table: Table, keys: Sequence[str]) -> Iterator[str]:
+        check = SEALED[table]
+        for key in keys:
             try:
                 with readable_cells():
-                    is_ours = check(conn, vault, key)
+                    is_ours = check(conn, self._vault, key)
             except UNREADABLE:
                 is_ours = False
             if not is_ours:
@@ -116,9 +161,33 @@ def named(what: str, lines: Iterator[str]) -> Iterator[str]:
         yield f"{what}: a row holds what modemctl never wrote"
 
 
-def _keys(conn: Connection, table: Table) -> Sequence[str]:
+def _count(conn: Connection, tables: Iterable[Table]) -> int:
+    counts = (conn.scalar(select(func.count()).select_from(table)) for table in tables)
+    return sum(n or 0 for n in counts)
+
+
+def _keys(
+    conn: Connection, table: Table, *, after: object, limit: int
+) -> tuple[Sequence[str], object]:
+    """The next keys of a table, and after which to go on; None: these are the last.
+
+    A key that modemctl never wrote may stand in no order that can be asked for again: where the
+    page is not what its last key says, it has all the rest.
+    """
     (key,) = table.primary_key.columns
     statement = select(key).order_by(key)
+    if after is not None:
+        statement = statement.where(key > after)
+    found = _scalars(conn, statement.limit(limit))
+    if len(found) < limit:
+        return found, None
+    until = statement.where(key <= found[-1]).subquery()
+    if conn.scalar(select(func.count()).select_from(until)) != len(found):
+        return _scalars(conn, statement), None
+    return found, found[-1]
+
+
+def _scalars(conn: Connection, statement: Select[str]) -> Sequence[str]:
     try:
         with readable_cells():
             return conn.scalars(statement).all()
