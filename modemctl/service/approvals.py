@@ -13,6 +13,7 @@ from modemctl.policy.digest import decode_header
 from modemctl.service.batch_reading import BatchReading, require_move, wrong_state
 from modemctl.service.batch_views import BatchView
 from modemctl.service.principal import Principal, Scope
+from modemctl.service.readiness import REVIEWED_IN
 from modemctl.store import Tx, evidence, optouts
 from modemctl.store.accounts import AccountState, find_account
 from modemctl.store.batches import Batch
@@ -21,13 +22,6 @@ from modemctl.store.transaction import Json
 _REASON_MAX: Final = 500
 _SIGNED_IN: Final = (BatchState.AWAITING_APPROVAL, BatchState.HELD)
 _UNCONFIRMED: Final = (BatchState.DRAFT, BatchState.CHECKED)
-_REVIEWED_IN: Final = (
-    BatchState.APPROVED,
-    BatchState.RUNNING,
-    BatchState.DONE,
-    BatchState.CANCELLED,
-    BatchState.EXPIRED,
-)
 
 
 class Approvals(BatchReading):
@@ -190,7 +184,7 @@ def _tell_emergency(tx: Tx, who: Principal, found: Batch, step: NextStep, *, rea
 
 def _is_reviewed(found: Batch) -> bool:
     """Whether the chain of an emergency may sign although the batch was let go before."""
-    if found.state not in _REVIEWED_IN or found.header is None:
+    if found.state not in REVIEWED_IN or found.header is None:
         return False
     return decode_header(found.header).emergency is not None
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from modemctl.errors import PolicyRefused
 from modemctl.lifecycle import BatchState
+from modemctl.model import Decision
 from modemctl.policy.approvals import chain_policy
 from modemctl.service.batch_views import BatchView
 from modemctl.service.previews import pool_query
@@ -24,10 +25,18 @@ from modemctl.store.pools import Pool
 from modemctl.store.signers import Turn, operators_at, signers
 from modemctl.vault import Vault
 
-__all__ = ["require_operator", "warnings"]
+__all__ = ["REVIEWED_IN", "require_operator", "warnings"]
 
 _UNCHECKED: Final = (BatchState.CHECKED, BatchState.AWAITING_APPROVAL)
 _UNSIGNED: Final = (*_UNCHECKED, BatchState.HELD)  # held: by a key that was revoked, among others
+REVIEWED_IN: Final = (
+    BatchState.APPROVED,
+    BatchState.RUNNING,
+    BatchState.DONE,
+    BatchState.CANCELLED,
+    BatchState.EXPIRED,
+)
+"""States in which the chain of an emergency may sign that was let go before."""
 _UNSTARTED: Final = (*_UNCHECKED, BatchState.APPROVED)
 
 
@@ -87,7 +96,7 @@ def warnings(
 def _unsigned(tx: Tx, shown: BatchView, *, rules: SubmissionRules) -> Iterator[str]:
     """Steps that nobody may sign, and a chain for which there are too few persons."""
     found = shown.batch
-    if found.state not in _UNSIGNED:
+    if not (found.state in _UNSIGNED or _is_let_go(shown)):
         return
     missing = [one.name for one in shown.steps if one.approver is None]
     taken = {found.drafter, found.submitter, found.operator, *shown.confirmed_by}
@@ -104,6 +113,16 @@ def _unsigned(tx: Tx, shown: BatchView, *, rules: SubmissionRules) -> Iterator[s
         yield (
             f"too few persons may sign {', '.join(missing)}: nobody signs twice (policy: SMS-11)"
         )
+
+
+def _is_let_go(shown: BatchView) -> bool:
+    """Whether it is an emergency that one approver let go: its chain signs while it runs, or after.
+
+    Where a step has said no, none is waited for.
+    """
+    decisions = {one.decision for one in shown.steps}
+    is_waiting = shown.emergency is not None and decisions == {Decision.APPROVE, None}
+    return is_waiting and shown.batch.state in REVIEWED_IN
 
 
 def _able(

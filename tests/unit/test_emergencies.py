@@ -20,7 +20,11 @@ from modemctl.service.submission import SubmissionRules
 from modemctl.service.violations import Cases
 from modemctl.store import batches as rows
 from modemctl.store import handovers
-from modemctl.store.authorities import add_authorisation
+from modemctl.store.authorities import (
+    add_authorisation,
+    list_authorisations,
+    revoke_authorisation,
+)
 from modemctl.store.replay import replay
 from modemctl.store.tables import event
 from tests.support.people import RETAIL, open_office
@@ -84,6 +88,37 @@ async def test_one_named_approver_lets_it_go_and_the_chain_signs_afterwards(tmp_
         assert reviewed.batch.state is BatchState.RUNNING, "a review moves nothing"
         assert await open_ones(office) == []
         assert not list(await office.store.read(lambda conn: list(replay(conn))))
+
+
+async def test_an_emergency_whose_chain_nobody_may_sign_says_so_while_it_runs(tmp_path):
+    async with office_in(tmp_path) as office:
+        shown = await office.start(await say(office, await confirmed(office), "manager"))
+        manager = office.who["gm"]
+        assert not [one for one in shown.warnings if "nobody may sign" in one]
+        await revoke(office, "department_manager")
+        shown = await office.batches.show(manager, shown.batch.batch_id)
+        assert shown.batch.state is BatchState.RUNNING
+        (warned,) = [one for one in shown.warnings if "nobody may sign" in one]
+        assert warned.startswith(f"nobody may sign as department_manager for {RETAIL} now")
+        assert "modemctl account authorise NAME department_manager" in warned
+
+
+async def revoke(office, kind):
+    def act(tx):
+        for one in list_authorisations(tx.conn, tx.vault):
+            if one.kind == kind:
+                revoke_authorisation(tx, one)
+
+    await office.store.write(act)
+
+
+async def test_a_refused_emergency_waits_for_nobody(tmp_path):
+    async with office_in(tmp_path) as office:
+        shown = await office.start(await say(office, await confirmed(office), "manager"))
+        shown = await say(office, shown, "dm", step=2, decision=Decision.REJECT)
+        await revoke(office, "department_manager")
+        shown = await office.batches.show(office.who["gm"], shown.batch.batch_id)
+        assert not [one for one in shown.warnings if "nobody may sign" in one]
 
 
 async def test_without_the_permission_nobody_breaks_the_glass(tmp_path):
