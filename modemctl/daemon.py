@@ -294,7 +294,7 @@ async def _former_zones(store: Store, zone: str) -> Sequence[FormerZone]:
     for one in found:
         told = {"before": str(one.zone), "after": zone, "policy": "SIM-08"}
         until = {"day_until": one.day_until, "month_until": one.month_until}
-        _log.warning("limits.in_two_zones", extra={**told, **until})
+        _log.warning("policy.two_zones", extra={**told, **until})
     return found
 
 
