@@ -25,7 +25,7 @@ from modemctl.store.engine import (
 )
 from modemctl.store.journal import CommitReport, Journal, SetAct
 from modemctl.store.keys import unlock
-from modemctl.store.postgresql import DatabaseUrl
+from modemctl.store.postgresql import DatabaseUrl, said
 from modemctl.store.signals import Signals
 from modemctl.store.transaction import Tx
 from modemctl.vault import AuditKey, Vault
@@ -136,4 +136,4 @@ class Store:
             with self._reader_engine.begin() as conn:
                 return query(conn)
         except SQLAlchemyError as error:
-            raise StoreError(f"the database refused: {getattr(error, 'orig', error)}") from error
+            raise StoreError(f"the database refused: {said(error)}") from error

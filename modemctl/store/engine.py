@@ -68,7 +68,9 @@ def require_schema(engine: Engine, *, key_check: str) -> None:
             tables = inspect(conn).get_table_names()
     except DBAPIError as error:
         refuse_if_busy(error, shown)
-        raise ConfigError([f"database {shown} cannot be opened: {error.orig}"]) from None
+        raise ConfigError(
+            [f"database {shown} cannot be opened: {postgresql.said(error)}"]
+        ) from None
     if not tables:
         raise ConfigError([f"database {shown} is empty; run: modemctl db upgrade"])
     if revision is None:
@@ -96,8 +98,8 @@ def readable(url: DatabaseUrl) -> Iterator[None]:
     except DBAPIError as error:
         shown = make_url(url).render_as_string(hide_password=True)
         refuse_if_busy(error, shown)
-        cure = "restore a copy of it"
-        raise ConfigError([f"database {shown} cannot be read: {error.orig}; {cure}"]) from None
+        why, cure = postgresql.said(error), "restore a copy of it"
+        raise ConfigError([f"database {shown} cannot be read: {why}; {cure}"]) from None
 
 
 UNREADABLE: Final = (
@@ -177,7 +179,7 @@ def refuse_if_busy(error: DBAPIError, shown: str) -> None:
     if is_busy(error):
         raise StoreError(f"database {shown} is held by another program") from None
     if postgresql.is_away(error):
-        why = str(error.orig).strip().splitlines()[0]
+        why = postgresql.said(error).strip().splitlines()[0]
         raise StoreError(f"database {shown} cannot be reached now: {why}") from None
 
 

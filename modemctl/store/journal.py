@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, select
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from modemctl.audit import Draft, Head, seal
 from modemctl.clock import Clock
-from modemctl.errors import StoreError
+from modemctl.errors import StoreError, TamperedError
 from modemctl.model import Topic
-from modemctl.store import count_seal
+from modemctl.store import count_seal, postgresql
 from modemctl.store.engine import command
 from modemctl.store.moved import DIGEST, Moved, moved_digest
 from modemctl.store.prepared import Change
@@ -46,6 +46,7 @@ _log = logging.getLogger(__name__)
 _SMALL_GROUP: Final = 16  # requests: so many always share a transaction
 _SHARE: Final = 4  # of more, it takes a quarter: modems that wait in lockstep come apart again
 _MAX_GROUP: Final = 512  # requests a transaction takes at most: keeps commits short
+_N_TRIES: Final = 3  # of a transaction that a deadlock or a server's restart undid
 _STOP: Final = None
 
 
@@ -106,6 +107,7 @@ class Journal:
         self._counts = 0  # the seal of the limits' counts; the log remembers it, no table
         self.start_faults: tuple[str, ...] = ()
         """What was found altered when the store was opened, a line each."""
+        self._sent: tuple[Head, int] | None = None  # what a COMMIT leaves that has not ended yet
         self._turns = 0
         self._has_failed = False
 
@@ -160,7 +162,8 @@ class Journal:
         `is_urgent`: before all that waits, in a transaction of its own.
 
         Raises:
-            StoreError: the database refused; nothing happened.
+            StoreError: the database refused; nothing happened, unless the server's connection
+                broke over the COMMIT: whoever goes on looks at the rows.
             Exception: what `act` raised; nothing of it happened.
         """
 
@@ -233,20 +236,13 @@ class Journal:
         started = self._clock.monotonic()
         topics: set[Topic] = set()
         failure: StoreError | None = None
-        head, counts = self._head, self._counts
         try:
-            with self._engine.begin() as conn:
-                traces = [tx for some in _by_kind(group) for tx in self._run_set(conn, some)]
-                counts = count_seal.add(counts, sum(tx.counted or 0 for tx in traces))
-                head = self._leave_traces(conn, traces, counts)
-                topics.update(topic for tx in traces for topic in tx.topics)
+            topics = self._write(group)
         except SQLAlchemyError as error:
-            failure = StoreError(f"the database refused: {getattr(error, 'orig', error)}")
+            failure = StoreError(f"the database refused: {postgresql.said(error)}")
         except Exception:  # noqa: BLE001 - the writer is everybody's: a fault of ours fails this group
             _log.exception("journal.fault")
             failure = StoreError("a fault of ours while committing; see the log")
-        else:
-            self._head, self._counts = head, counts
         self._turns += 1
         self._has_failed = failure is not None
         seconds = self._clock.monotonic() - started
@@ -257,6 +253,37 @@ class Journal:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._resolve, group, failure, topics, report)
 
+    def _write(self, group: Sequence[_Request[object]]) -> set[Topic]:
+        """One transaction, tried again where the database says that this may help."""
+        for n_left in reversed(range(_N_TRIES)):
+            try:
+                return self._write_once(group)
+            except DBAPIError as error:
+                is_gone = error.connection_invalidated and self._sent is None
+                if not n_left or not (is_gone or postgresql.is_passing(error)):
+                    raise
+        raise AssertionError("the last try raises")
+
+    def _write_once(self, group: Sequence[_Request[object]]) -> set[Topic]:
+        with self._engine.begin() as conn:
+            if self._sent is not None:
+                self._learn_the_end(conn, *self._sent)
+            traces = [tx for some in _by_kind(group) for tx in self._run_set(conn, some)]
+            counts = count_seal.add(self._counts, sum(tx.counted or 0 for tx in traces))
+            head = self._leave_traces(conn, traces, counts)
+            self._sent = head, counts
+        (self._head, self._counts), self._sent = self._sent, None
+        return {topic for tx in traces for topic in tx.topics}
+
+    def _learn_the_end(self, conn: Connection, head: Head, counts: int) -> None:
+        """Whether the COMMIT that failed went through, as where the connection broke over it."""
+        found = read_head(conn, self._node_id)
+        if found == head:
+            self._head, self._counts = head, counts
+        elif found != self._head:
+            raise TamperedError(f"another program writes the log of node {self._node_id}")
+        self._sent = None
+
     def _run_set(self, conn: Connection, requests: Sequence[_Request[object]]) -> list[Tx]:
         """Run like requests as one set; one by one if the set fails."""
         tx = self._tx(conn)
@@ -264,7 +291,7 @@ class Journal:
             with _savepoint(conn):
                 results = requests[0].act(tx, [request.item for request in requests])
         except IntegrityError as error:
-            failure: Exception = StoreError(f"a constraint forbids it: {error.orig}")
+            failure: Exception = StoreError(f"a constraint forbids it: {postgresql.said(error)}")
         except SQLAlchemyError:
             raise  # the database itself: the whole group fails together
         except Exception as error:  # noqa: BLE001 - handed to whoever asked

@@ -104,7 +104,8 @@ def _connection(url: DatabaseUrl) -> Iterator[Connection]:
     except DBAPIError as error:
         if sqlite_path(url) is None:
             refuse_if_busy(error, str(engine.url))
-        raise ConfigError([f"database {engine.url} cannot be opened: {error.orig}"]) from None
+        why = postgresql.said(error)
+        raise ConfigError([f"database {engine.url} cannot be opened: {why}"]) from None
     finally:
         engine.dispose()
 

@@ -69,7 +69,7 @@ def create_engines(url: DatabaseUrl, *, n_readers: int) -> tuple[Engine, Engine]
     Raises:
         ConfigError: the driver is not installed.
     """
-    reader = _engine(url, n_readers)
+    reader = _engine(url, n_readers, is_asked_first=True)  # a read is not made twice by itself
     _set_sessions(reader, {**_PATIENCE, **_READS})
     return create_writer(url), reader
 
@@ -142,9 +142,23 @@ def sqlstate(error: DBAPIError) -> str | None:
     return state if isinstance(state, str) else None
 
 
-def _engine(url: DatabaseUrl, size: int) -> Engine:
+def said(error: BaseException) -> str:
+    """What a driver's error says, without the row that PostgreSQL tells in the detail of some."""
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    primary = getattr(getattr(origin, "diag", None), "message_primary", None)
+    return primary if isinstance(primary, str) else str(origin)
+
+
+def _engine(url: DatabaseUrl, size: int, *, is_asked_first: bool = False) -> Engine:
     require_driver()
-    return create_engine(url, pool_size=size, max_overflow=0, connect_args=dict(_SOCKET))
+    return create_engine(
+        url,
+        pool_size=size,
+        max_overflow=0,
+        pool_pre_ping=is_asked_first,
+        hide_parameters=True,
+        connect_args=dict(_SOCKET),
+    )
 
 
 def _set_sessions(engine: Engine, settings: Mapping[str, str]) -> None:

@@ -189,7 +189,7 @@ _SUMS: Final = Prepared(
         type_coerce(func.max(quota.c.bucket), BigInteger).label("latest"),
     )
     .where(quota.c.scope.in_(bindparam("scopes", expanding=True)), _COUNTS)
-    .group_by(quota.c.scope, quota.c.span, _DAY)
+    .group_by(quota.c.scope, quota.c.span, "day")  # PostgreSQL: the same marks twice are two
 )
 _BUCKETS: Final = Prepared(
     select(quota.c.bucket, quota.c.used).where(

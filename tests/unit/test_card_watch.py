@@ -108,6 +108,7 @@ async def test_the_rest_of_a_long_message_never_leaves_by_a_card_put_in_silently
         assert await segments(b) == expected
 
 
+@pytest.mark.sqlite_only  # a trigger as SQLite writes it
 async def test_a_card_put_in_while_the_store_failed_sends_nothing_for_the_former_one(tmp_path):
     """The bay was READY, and could not note it: what SEARCHING saw is old by then."""
     modem = Sender()

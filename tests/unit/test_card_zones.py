@@ -261,6 +261,7 @@ async def asked_by_a_lease(b) -> list[str]:
     return [re.sub(r"'[^']*'|\d+", "", one)[:80] for one in run if one.startswith("SELECT")]
 
 
+@pytest.mark.sqlite_only  # statements as SQLite tells them
 async def test_zones_add_no_query_to_a_lease(tmp_path):
     async with bench(tmp_path, clock=at(NOON), quota=caps(9)) as b:
         await open_batch(b)

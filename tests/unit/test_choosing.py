@@ -63,8 +63,11 @@ async def prepare(b, **facts):
     await b.store.write(act)
 
 
+CHOICES = select(message.c.choice).order_by(message.c.message_id)
+
+
 async def choices(b):
-    stored = await b.store.read(lambda conn: conn.scalars(select(message.c.choice)).all())
+    stored = await b.store.read(lambda conn: conn.scalars(CHOICES).all())
     return [choice_in_words(one) for one in stored if one]
 
 

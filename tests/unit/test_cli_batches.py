@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 from openpyxl import Workbook
+from sqlalchemy import update
 
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.store import batches as batch_rows
+from modemctl.store.tables import segment
 from modemctl.store.transaction import Tx
 from tests.support.apis import ApiBench, open_api, serving
 from tests.support.commands import Done, ask, environment
@@ -385,7 +387,7 @@ async def test_doubt_is_decided_by_a_person(site: Site, form: Path, people: Path
 
 def _all_in_doubt(tx: Tx) -> None:
     """As after a crash; the journal of changes plays no part here."""
-    tx.conn.exec_driver_sql("UPDATE segment SET state = ?", (str(SegmentState.IN_DOUBT),))
+    tx.conn.execute(update(segment).values(state=SegmentState.IN_DOUBT))
 
 
 async def test_terminal_shows_upload_and_progress(site: Site, form: Path, people: Path) -> None:

@@ -165,6 +165,7 @@ def former_mac(vault: Vault, row: dict) -> bytes:
     )  # fmt: skip
 
 
+@pytest.mark.sqlite_only  # an older schema, by its file
 async def test_cards_of_an_older_database_are_sealed_once_but_no_altered_one(tmp_path):
     async with open_store(tmp_path) as store:
         known = {"state": CardState.ISSUED, "department": "sales", "verified_at": store.clock.now()}

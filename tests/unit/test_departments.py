@@ -195,6 +195,7 @@ async def test_a_batch_of_an_unregistered_department_is_refused_at_hand_in(tmp_p
     assert caught.value.policy == "SMS-01"
 
 
+@pytest.mark.sqlite_only  # an older schema, by its file
 async def test_names_in_use_are_registered_when_the_database_is_upgraded(tmp_path):
     async with open_store(tmp_path) as store:
 

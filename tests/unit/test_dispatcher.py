@@ -7,6 +7,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import update
 
 from modemctl.fleet import dispatcher as fleet
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules, Job
@@ -15,6 +16,7 @@ from modemctl.policy.quotas import Caps, QuotaRules
 from modemctl.sms import Submit, decode
 from modemctl.store import batches
 from modemctl.store.outcomes import Took
+from modemctl.store.tables import message
 from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, Bench, bay_of, bench
 from tests.support.senders import break_store, until
@@ -52,8 +54,8 @@ async def test_the_network_is_told_not_to_deliver_behind_the_batchs_window(
 async def test_a_refusal_that_cannot_be_stored_strands_no_other_message(tmp_path, spoilt):
     async with bench(tmp_path) as b:
         batch_id = await b.batch(3)
-        damage = "UPDATE message SET line_enc = x'00' WHERE line_no = ?"
-        await b.store.write(lambda tx: tx.conn.exec_driver_sql(damage, (spoilt,)) and None)
+        damage = update(message).where(message.c.line_no == spoilt).values(line_enc=b"\0")
+        await b.store.write(lambda tx: tx.conn.execute(damage) and None)
         await break_store(b, "refused")
         jobs: list[Job] = []
         async with dispatching(b) as dispatcher:

@@ -33,6 +33,7 @@ from tests.support.doctors import facts_of
 from tests.support.stores import open_store
 from tests.unit.test_records import incoming
 
+pytestmark = pytest.mark.sqlite_only  # doctor looks into SQLite alone
 CARDS = [Iccid(f"8986001234567890{n:04}") for n in range(5)]
 KILLED = """
 import sqlite3, sys, time

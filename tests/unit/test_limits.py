@@ -140,6 +140,7 @@ async def test_the_second_message_to_a_number_is_no_new_recipient(tmp_path):
         assert await count(b, ScopeKind.SIM, CARDS[0], Measure.RECIPIENTS) == 2
 
 
+@pytest.mark.sqlite_only  # SQLite's own plan
 async def test_known_recipients_are_found_by_their_whole_key(tmp_path):
     facts = {"scopes": ["department:a", "sim:b"], "recipients": ["00", "01"]}
     text, values = quota_rows._CONTACTS.spelled(sqlite.dialect(), facts)
@@ -149,6 +150,7 @@ async def test_known_recipients_are_found_by_their_whole_key(tmp_path):
     assert [row[3].rpartition(" (")[2] for row in plan] == ["scope=? AND span=? AND recipient=?)"]
 
 
+@pytest.mark.sqlite_only  # statements as SQLite tells them
 @pytest.mark.parametrize("measure", [Measure.MESSAGES, Measure.RECIPIENTS])
 async def test_whom_a_scope_knows_is_asked_once_for_a_set_where_recipients_count(tmp_path, measure):
     """A query a charge was a tenth of what a message costs."""

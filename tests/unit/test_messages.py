@@ -318,6 +318,7 @@ async def test_opt_outs_need_scope_number_and_reason(tmp_path):
             await office.opt_outs.list_opt_outs(who, cursor="IkdHIg")
 
 
+@pytest.mark.sqlite_only  # SQLite's limit of values
 async def test_opt_outs_of_a_whole_list_end_it_whatever_its_length(tmp_path):
     """A database takes a list of so many values and no more."""
     n = 600

@@ -13,15 +13,15 @@ from sqlalchemy.exc import DBAPIError
 
 from modemctl.config.settings import PathsSettings
 from modemctl.errors import ConfigError, StoreError
-from modemctl.store import postgresql
+from modemctl.store import Store, postgresql
 from modemctl.store.engine import SCHEMA_REVISION, create_engines, readable, require_schema
 from modemctl.store.key_files import load_database
 from modemctl.store.migrate import upgrade
-from modemctl.store.tables import meta, metadata
-from modemctl.vault import Vault
+from modemctl.store.tables import audit_entry, meta, metadata
+from modemctl.vault import AuditKey, Vault
 from tests.support import postgres
 from tests.support.commands import call
-from tests.support.stores import MASTER_KEY, TestClock
+from tests.support.stores import AUDIT_SEED, MASTER_KEY, Databases, TestClock, open_store
 
 VAULT = Vault(MASTER_KEY)
 
@@ -165,3 +165,97 @@ def test_who_writes_is_alone_and_who_reads_sees_one_moment_and_writes_nothing(cl
         conn.exec_driver_sql("INSERT INTO n VALUES (3)")
     for engine in (first, reader, second, other):
         engine.dispose()
+
+
+@pytest.fixture
+def on_postgresql(cluster) -> Iterator[postgres.Cluster]:
+    Databases.is_postgresql = True
+    yield cluster
+    Databases.clear()
+
+
+async def entries(store: Store) -> list[str]:
+    """The subjects of the log in their order."""
+    query = select(audit_entry.c.subject).where(audit_entry.c.action == "test")
+    return list(await store.read(lambda c: c.scalars(query.order_by(audit_entry.c.seq)).all()))
+
+
+async def test_a_server_that_goes_and_comes_back_costs_the_writes_of_meanwhile_only(
+    on_postgresql, tmp_path
+):
+    async with open_store(tmp_path) as store:
+        await store.write(lambda tx: tx.audit("a", "test", "before", {}))
+        on_postgresql.stop()
+        try:
+            with pytest.raises(StoreError, match="database refused"):
+                await store.write(lambda tx: tx.audit("a", "test", "meanwhile", {}))
+            with pytest.raises(StoreError, match="database refused"):
+                await entries(store)
+            assert not store.journal.is_healthy
+        finally:
+            on_postgresql.start()
+        await store.write(lambda tx: tx.audit("a", "test", "after", {}))
+        assert store.journal.is_healthy
+        assert await entries(store) == ["before", "after"]
+        on_postgresql.stop()
+        on_postgresql.start()
+        await store.write(lambda tx: tx.audit("a", "test", "a restart is not noticed", {}))
+        assert await entries(store) == ["before", "after", "a restart is not noticed"]
+
+
+async def test_a_commit_whose_answer_is_lost_stays_in_the_chain_and_is_not_made_twice(
+    on_postgresql, tmp_path
+):
+    async with open_store(tmp_path):
+        pass
+    cutter = postgres.Cutter(Databases.url(tmp_path))
+    clock = TestClock()
+    key = AuditKey(AUDIT_SEED)
+    async with Store(cutter.url, vault=VAULT, audit_key=key, clock=clock, node_id="n1") as store:
+        cutter.is_armed = True
+        with pytest.raises(StoreError):
+            await store.write(lambda tx: tx.audit("a", "test", "unsure", {}))
+        before = store.journal.head
+        await store.write(lambda tx: tx.audit("a", "test", "next", {}))
+        assert store.journal.head.seq == before.seq + 2
+        assert await entries(store) == ["unsure", "next"]
+    cutter.close()
+
+
+async def test_a_deadlock_is_tried_again_without_a_word(on_postgresql, tmp_path):
+    async with open_store(tmp_path) as store:
+        tries = []
+
+        def act(tx):
+            tries.append(tx)
+            tx.audit("a", "test", "once", {})
+            if len(tries) == 1:
+                tx.conn.exec_driver_sql(
+                    "DO $$ BEGIN RAISE EXCEPTION 'as a server says' USING ERRCODE = '40P01'; END $$"
+                )
+
+        await store.write(act)
+        assert len(tries) == 2
+        assert await entries(store) == ["once"]
+
+
+async def test_two_programs_under_one_name_of_a_node_do_not_write_one_chain(
+    on_postgresql, tmp_path
+):
+    async with open_store(tmp_path) as one, open_store(tmp_path) as other:
+        await one.write(lambda tx: tx.audit("a", "test", "one", {}))
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                await other.write(lambda tx: tx.audit("a", "test", "other", {}))
+        await one.write(lambda tx: tx.audit("a", "test", "two", {}))
+        assert await entries(one) == ["one", "two"]
+
+
+async def test_what_the_database_refuses_is_told_without_the_row(on_postgresql, tmp_path):
+    async with open_store(tmp_path) as store:
+        row = {"key": "site_id", "value": "13800138000"}
+        with pytest.raises(StoreError, match="a constraint forbids it") as refused:
+            await store.write(lambda tx: tx.conn.execute(meta.insert().values(row)) and None)
+        assert "site_id" not in str(refused.value)
+        with pytest.raises(StoreError, match="read-only transaction"):
+            await store.read(lambda conn: conn.execute(meta.insert().values(row)) and None)

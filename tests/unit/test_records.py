@@ -204,6 +204,7 @@ async def test_a_purged_batch_still_proves_its_header_and_leaves_but_tells_no_li
     assert one.details["policy"] == "SEC-08"
 
 
+@pytest.mark.sqlite_only  # octets of its file
 async def test_deleted_octets_are_gone_from_the_files(archive):
     await archive.closed(*(f"+86139{n:08}" for n in range(300)))
     salt = bytes(range(100, 132))
@@ -457,6 +458,7 @@ async def erase(archive: Archive, number: str) -> int:
     return done.n_erased
 
 
+@pytest.mark.sqlite_only  # looks for them among the octets of its file
 async def test_an_erased_person_is_a_keyed_hash_and_everything_still_holds(archive):
     old = await archive.closed(MARY, PAUL)
     await receive(archive, MARY, "my name is Mary")

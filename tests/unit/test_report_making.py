@@ -100,7 +100,8 @@ def rows_of(path: Path) -> list[list[object]]:
 
 
 def text_of(path: Path) -> str:
-    return "".join(page.extract_text() for page in PdfReader(path).pages).replace("\n", "")
+    text = "".join(page.extract_text() for page in PdfReader(path).pages)
+    return text.replace("\n", "").replace("\u200b", "")  # where a long word may break
 
 
 async def audited(bench: ApiBench, action: str) -> list[dict]:

@@ -86,7 +86,7 @@ async def test_a_card_of_another_department_never_serves_a_batch(tmp_path):
     [
         lambda tx: sims.set_paused(tx, CARDS[0], is_paused=True),
         lambda tx: sims.change_state(tx, CARDS[0], CardState.LOST),
-        lambda tx: tx.conn.execute(text("UPDATE sim SET is_reserved = 1")),
+        lambda tx: tx.conn.execute(text("UPDATE sim SET is_reserved = true")),
         lambda tx: tx.conn.execute(text("UPDATE sim SET verified_at = 7")),
         lambda tx: tx.conn.execute(text("UPDATE sim SET department = 'sales'")),
     ],
@@ -495,6 +495,7 @@ async def test_every_change_of_a_segment_is_in_the_journal(tmp_path):
         ]  # fmt: skip
 
 
+@pytest.mark.sqlite_only  # SQLite's own plan
 async def test_the_queue_is_read_through_its_indexes(tmp_path):
     async with bench(tmp_path) as b:
         await b.batch(1)
@@ -512,6 +513,7 @@ async def test_the_queue_is_read_through_its_indexes(tmp_path):
         assert "ix_segment_open" in held_plan
 
 
+@pytest.mark.sqlite_only  # statements as SQLite tells them
 async def test_where_nothing_runs_no_card_is_read(tmp_path):
     """Every few seconds each card of a bank at rest asks."""
     async with bench(tmp_path) as b:

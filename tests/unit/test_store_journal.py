@@ -22,7 +22,7 @@ from modemctl.store.engine import SCHEMA_REVISION, readable, require_schema
 from modemctl.store.migrate import alembic_config, upgrade
 from modemctl.store.tables import audit_entry, event, meta, metadata
 from modemctl.vault import AuditKey, Vault
-from tests.support.stores import AUDIT_SEED, MASTER_KEY, TestClock, open_store
+from tests.support.stores import AUDIT_SEED, MASTER_KEY, Databases, TestClock, open_store
 
 
 def put(key: str):
@@ -166,7 +166,7 @@ async def test_the_audit_chain_continues_after_reopening_and_shows_an_edit(tmp_p
         async with open_store(tmp_path) as store:
             await store.write(put(key))
             head = store.journal.head
-    engine = create_engine(f"sqlite:///{tmp_path}/modemctl.db")
+    engine = create_engine(Databases.url(tmp_path))
     public = AuditKey(AUDIT_SEED).public
 
     def faults(expected: Head | None = None) -> list[str]:
