@@ -14,6 +14,7 @@ from modemctl.model import Decision
 from modemctl.service.batch_views import may_read_text
 from modemctl.service.batches import Batch, BatchRequest, BatchView, Recipient
 from modemctl.service.emergencies import OpenEmergency
+from modemctl.service.loop_tests import Proposal
 from modemctl.service.principal import Principal
 
 
@@ -79,6 +80,26 @@ class NewShortBatch(NewBatch):
             else Recipient(line_no=line_no, to=one.to, variables=one.variables)
             for line_no, one in enumerate(self.recipients, 1)
         ]
+
+
+class NewStanding(Body):
+    """A standing approval to be asked for; its list is the department's active cards (SMS-09)."""
+
+    batch_id: str = Field(description="A UUID in lower case, made by the client; never reused.")
+    department: str
+    drafter: str = Field(description="Account (id or name) that drafted it (SMS-11).")
+    operator: str = Field(description="Account (id or name) of the general department's operator.")
+    runs_per_week: int = Field(
+        default=2, description="Self-tests in seven days that may send, 1 to 14."
+    )
+    days: int | None = Field(
+        default=None, ge=1, le=90, description="Null: as long as the site allows."
+    )
+    text: str | None = Field(default=None, description="Null: a usual one.")
+
+    def proposal(self) -> Proposal:
+        """As the service takes it."""
+        return Proposal(**self.model_dump())
 
 
 class _Shown(BaseModel):

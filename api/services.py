@@ -41,6 +41,7 @@ from modemctl.service.incidents import Incidents
 from modemctl.service.keyring import Keyring
 from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
+from modemctl.service.loop_tests import LoopTests
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
 from modemctl.service.offboarding import Offboarding
@@ -90,6 +91,7 @@ class Services:
     register_checks: RegisterChecks
     zones: Zones
     webhooks: Webhooks
+    loops: LoopTests
     self_tests: SelfTests
     locks: Locks
     puks: Puks

@@ -35,6 +35,7 @@ from modemctl.service.incidents import Incidents, Office
 from modemctl.service.keyring import Keyring
 from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
+from modemctl.service.loop_tests import LoopTests
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
 from modemctl.service.offboarding import Offboarding
@@ -113,6 +114,7 @@ def make_services(
         authorities=Authorities(store, general_department=general),
         batches=Batches(store, rules),
     )
+    loops = LoopTests(store, office.batches, rules)
     return Services(
         batches=office.batches,
         emergencies=EmergencyWatch(store, rules.approvals.emergencies.followup),
@@ -140,7 +142,8 @@ def make_services(
         register_checks=RegisterChecks(store, numbers=numbers, zone=zone),
         zones=Zones(store, rules.quota),
         webhooks=Webhooks(store, post, site=settings.site.id, general_department=general),
-        self_tests=SelfTests(store, numbers=numbers, zone=zone),
+        loops=loops,
+        self_tests=SelfTests(store, numbers=numbers, zone=zone, loops=loops),
         locks=Locks(store),
         puks=Puks(store),
         dual=people.dual,

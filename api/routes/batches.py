@@ -21,6 +21,7 @@ from api.batch_schemas import (
     EmergencySummary,
     NewBatch,
     NewShortBatch,
+    NewStanding,
     RemovedLine,
     SignedWord,
 )
@@ -124,6 +125,20 @@ def _new_batch(parts: FormData) -> NewBatch:
 async def _chunks(upload: UploadFile) -> AsyncIterator[bytes]:
     while chunk := await upload.read(_CHUNK):
         yield chunk
+
+
+@router.post(
+    "/standing-approvals",
+    status_code=201,
+    responses=problems(404, 409),
+    openapi_extra=needs(Scope.BATCHES_SUBMIT),
+)
+async def propose_standing_approval(who: Who, of: Of, body: NewStanding) -> BatchDetail:
+    """Submit a standing approval under which self-tests send: its list is made from the register.
+
+    It holds the numbers of the department's active cards, and goes the way of any batch.
+    """
+    return BatchDetail.of(who, await of.loops.propose(who, body.proposal()))
 
 
 # ---------------------------------------------------------------- looking

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -38,7 +39,7 @@ _NEXT: Final = {
 }
 _NEXT_STANDING: Final = {
     BatchState.APPROVED: "self-tests send under it: modemctl self-test --sms",
-    BatchState.HELD: "it does not go on: modemctl batch cancel {id}, then self-test propose",
+    BatchState.HELD: "it does not go on: modemctl batch cancel {id}, then batch propose-self-test",
 }
 _SIGN_ANEW: Final = "{name} signs anew: modemctl batch approve {{id}} --key PEM; then "
 
@@ -60,6 +61,40 @@ def batch() -> None:
 def form() -> None:
     """Print a form to fill in."""
     click.echo(EXAMPLE, nl=False)
+
+
+@batch.command(
+    "propose-self-test",
+    epilog="Example: modemctl batch propose-self-test --department sales --drafter liu "
+    "--operator zhou --days 90",
+)
+@click.option("--department", required=True, help="Whose active cards write to themselves.")
+@click.option("--drafter", required=True, help="Who answers for text and list (SMS-11).")
+@click.option("--operator", required=True, help="Operator of the general department (SMS-04).")
+@click.option("--runs", default=2, show_default=True, help="Self-tests in seven days that may.")
+@click.option("--days", type=click.IntRange(1, 90), help="How long; else as the site allows.")
+@click.option("--text", help="What they write; the same for all.")
+@click.option("--id", "batch_id", help="The batch's UUID; the same may be sent again with it.")
+@as_json_option
+@click.pass_obj
+def propose_self_test(
+    connection: Connection, /, *, runs: int, batch_id: str | None, as_json: bool, **form: Json
+) -> None:
+    """Hand in a standing approval under which self-tests send (SMS-09, SIM-18).
+
+    The list is made from the register: the numbers of the department's active cards. It is
+    confirmed and signed as any batch of category `other`, and sends nothing itself.
+    """
+    batch_id = batch_id or str(uuid.uuid4())
+    if not as_json:
+        click.echo(f"batch {batch_id}", err=True)
+    body = {**form, "batch_id": batch_id, "runs_per_week": runs}
+    with connection.client() as client:
+        found = client.post("/v1/standing-approvals", body)
+    if as_json:
+        show_json(found)
+    else:
+        _preview(found)
 
 
 @batch.command("submit", epilog="Example: modemctl batch submit notice.toml customers.xlsx")

@@ -6,14 +6,18 @@ from typing import Final
 
 import click
 
-from modemctl.cli.client import Connection, records
+from modemctl.cli.client import Connection, Json, records
 from modemctl.cli.errors import EXIT_REFUSED
 from modemctl.cli.show import as_json_option, show_table
 
 _DUTIES: Final = ("duty", "policy", "done_at", "done_by", "is_due", "is_overdue")
-_TESTS: Final = ("bay", "at", "state", "registration", "signal_dbm", "answer_ms", "faults")
+_TESTS: Final = ("bay", "at", "state", "registration", "signal_dbm", "answer_ms", "sms", "faults")
 _FAULTS: Final = ("kind", "iccid", "department", "since", "told", "is_late")
 _SPARE: Final = ("answer_ms", "registration", "at")
+
+
+def _told(sms: Json) -> Json:
+    return sms.get("told") if isinstance(sms, dict) else None
 
 
 @click.command(epilog="Example: modemctl duties")
@@ -34,23 +38,36 @@ def duties(connection: Connection, *, as_json: bool) -> None:
 @click.argument("bays", nargs=-1)
 @click.option("--last", is_flag=True, help="Ask nobody; show what the last tests found.")
 @click.option("--faulty", is_flag=True, help="Only bays with a fault.")
+@click.option(
+    "--sms", is_flag=True, help="Cards write to themselves, under a standing approval alone."
+)
 @as_json_option
 @click.pass_obj
 def self_test(
-    connection: Connection, bays: tuple[str, ...], *, last: bool, faulty: bool, as_json: bool
+    connection: Connection,
+    bays: tuple[str, ...],
+    *,
+    last: bool,
+    faulty: bool,
+    sms: bool,
+    as_json: bool,
 ) -> int:
     """Test bays now, or all: port, card, registration, signal (SIM-18); takes seconds.
 
-    All bays are tested by themselves on Mondays at 7; the results are kept.
+    All bays are tested by themselves on Mondays at 7; the results are kept. What came of the cards'
+    messages to themselves shows with --last: none, waiting, arrived, delivered or failed. A
+    standing approval is asked for with `modemctl batch propose-self-test`.
     """
     with connection.client() as client:
         if last:
             answer = client.get("/v1/self-tests")
         else:
-            answer = client.post("/v1/self-tests", {"bays": list(bays)})
+            answer = client.post("/v1/self-tests", {"bays": list(bays), "sms": sms})
     asked = [one for one in records(answer.get("items")) if not bays or one["bay"] in bays]
     with_fault = [one for one in asked if one["faults"]]
     chosen = with_fault if faulty else asked
+    if not as_json:
+        chosen = [{**one, "sms": _told(one["sms"])} for one in chosen]
     show_table(chosen, _TESTS, as_json=as_json, empty="no bay to show", spare=_SPARE)
     return EXIT_REFUSED if with_fault else 0
 

@@ -26,7 +26,7 @@ WEEK: Final = timedelta(days=7)
 MOST_RUNS: Final = 14
 """Runs in seven days that may be signed: two a day are a test, more is traffic."""
 
-_CURE: Final = "have a new standing approval signed: modemctl self-test propose"
+_CURE: Final = "have a new standing approval signed: modemctl batch propose-self-test"
 
 
 def check_standing(header: BatchHeader) -> None:

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from modemctl.errors import StoreError, TamperedError
+from modemctl.service.duty_views import DutyView
 from modemctl.service.principal import Principal, Scope
-from modemctl.service.self_tests import DutyView
 from modemctl.store import Connection, Store, emergencies
 from modemctl.store.batches import Batch
 from modemctl.store.emergencies import LetGo

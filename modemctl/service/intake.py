@@ -402,7 +402,7 @@ def _require_own(staged: StagedList) -> None:
         f"{totals.n_removed} lines are none{which}{_spared(totals) if first is None else ''}",
         field="recipients",
         value="" if first is None else first.masked,
-        cure="modemctl self-test propose makes the list from the register",
+        cure="modemctl batch propose-self-test makes the list from the register",
     )
 
 

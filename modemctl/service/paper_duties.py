@@ -19,9 +19,9 @@ from modemctl.policy.paper_periods import (
     week_before,
     year_before,
 )
+from modemctl.service.duty_views import DutyView
 from modemctl.service.paper_orders import PaperRules
 from modemctl.service.principal import Principal, Scope
-from modemctl.service.self_tests import DutyView
 from modemctl.store import Connection, Store, Tx, duties, exports, figures
 from modemctl.store.papers import PaperKind, last_filed
 

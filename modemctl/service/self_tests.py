@@ -1,4 +1,4 @@
-"""The regular test of every bay: port, card, registration, signal (SIM-18)."""
+"""The regular test of every bay: port, card, registration, signal, SMS (SIM-18)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from typing import Final
 
 import msgspec
 
-from modemctl.errors import NotFound, RequestError, StoreError
+from modemctl.errors import InvalidRequest, NotFound, RequestError, StoreError
 from modemctl.lifecycle import ModemState
-from modemctl.model import AccountId, Bay, Topic
+from modemctl.model import AccountId, Bay, Iccid, Topic
 from modemctl.policy.duties import TURNS, Duty, is_due, is_overdue, opened_at
+from modemctl.policy.loops import Loop, LoopState
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
-from modemctl.policy.self_tests import Measured, Subject, faults
+from modemctl.policy.self_tests import Measured, Subject
+from modemctl.policy.self_tests import faults as faults_of
+from modemctl.service.duty_views import DutyView
+from modemctl.service.loop_tests import NO_APPROVAL, LoopTests
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import (
     Connection,
@@ -33,7 +37,7 @@ from modemctl.store.modems import ModemRow
 from modemctl.store.self_tests import Found, Kept
 from modemctl.store.wishes import Wish, WishKind
 
-__all__ = ["DutyView", "SelfTestView", "SelfTests"]
+__all__ = ["DutyView", "SelfTestView", "SelfTests", "SmsView"]
 
 _PATIENCE: Final = 120.0
 _LOOK_EVERY: Final = 60.0
@@ -43,6 +47,15 @@ _MOST_BAYS: Final = 10_000
 
 _log = logging.getLogger(__name__)
 _measured: Final = msgspec.json.Decoder(Measured)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmsView:
+    """What came of the card's last message to itself; `seconds` is how long it took to arrive."""
+
+    state: LoopState
+    told: str
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,42 +70,43 @@ class SelfTestView:
     signal_dbm: int | None
     answer_ms: int | None
     faults: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DutyView:
-    """A regular duty. `done_by` null: never yet.
-
-    `turn_from` is when the present turn began; null for one that counts from when it was done.
-    """
-
-    duty: str
-    policy: str
-    done_at: datetime | None
-    done_by: str | None
-    turn_from: datetime | None
-    is_due: bool
-    is_overdue: bool
+    sms: SmsView
 
 
 class SelfTests:
     """Tests bays when asked, and all of them each week by itself."""
 
     def __init__(
-        self, store: Store, *, numbers: NumberRules, zone: tzinfo, patience: float = _PATIENCE
+        self,
+        store: Store,
+        *,
+        numbers: NumberRules,
+        zone: tzinfo,
+        patience: float = _PATIENCE,
+        loops: LoopTests | None = None,
     ) -> None:
+        """Without `loops` no message is ever sent."""
         self._store = store
+        self._loops = loops
         self._numbers = numbers
         self._zone = zone
         self._patience = patience
 
-    async def run(self, who: Principal, bays: Collection[str] = ()) -> Sequence[SelfTestView]:
+    async def run(
+        self, who: Principal, bays: Collection[str] = (), *, sends_sms: bool = False
+    ) -> Sequence[SelfTestView]:
         """Test these bays, or all; waits until their modems answered, two minutes at most.
+
+        With `sends_sms` the cards of each department that has a standing approval write to
+        themselves; what came of it `latest` tells.
 
         Raises:
             NotPermitted, NotFound: scope or bay.
+            InvalidRequest: messages of some bays only: a run is a department's.
         """
         who.require(Scope.MODEMS_OPERATE)
+        if sends_sms and bays:
+            raise InvalidRequest("messages go to all cards of a department", field="bays")
 
         def chosen(conn: Connection) -> Sequence[ModemRow]:
             rows = _rows(conn, who)
@@ -105,7 +119,9 @@ class SelfTests:
 
         rows = await self._store.read(chosen)
         is_whole = not bays and who.department is None
-        return await self._test(rows, by=who.name, account=who.account_id, is_whole=is_whole)
+        found = await self._test(rows, by=who.name, account=who.account_id, is_whole=is_whole)
+        why = await self._send(by=who.name, department=who.department) if sends_sms else None
+        return await self._views(found, why)
 
     async def latest(self, who: Principal, *, only_faulty: bool = False) -> Sequence[SelfTestView]:
         """What the last test of each bay found, by bay.
@@ -115,11 +131,8 @@ class SelfTests:
         """
         who.require(Scope.MODEMS_READ)
         rows = await self._store.read(self_tests.latest)
-        return [
-            _view(row)
-            for row in rows
-            if who.sees(row.department) and (row.found.faults or not only_faulty)
-        ]
+        views = await self._views([row for row in rows if who.sees(row.department)])
+        return [one for one in views if one.faults or not only_faulty]
 
     async def list_duties(self, who: Principal) -> Sequence[DutyView]:
         """Every regular duty, and whether it waits.
@@ -169,10 +182,21 @@ class SelfTests:
         if is_due(turn, known[Duty.SELF_TEST].done_at, now, self._zone):
             rows = await self._store.read(lambda conn: _rows(conn, None))
             await self._test(rows, by=_ITSELF, account=AccountId(""), is_whole=True)
+            await self._send(by=_ITSELF, department=None)
+
+    async def _send(self, *, by: str, department: str | None) -> Mapping[str, str]:
+        return {} if self._loops is None else await self._loops.run(by=by, department=department)
+
+    async def _views(
+        self, rows: Sequence[Kept], why: Mapping[str, str] | None = None
+    ) -> Sequence[SelfTestView]:
+        """`why`: department → why nothing was sent just now; None: nobody asked for it."""
+        loops = {} if self._loops is None else await self._loops.results()
+        return [_view(row, _loop(row, loops, why)) for row in rows]
 
     async def _test(
         self, rows: Sequence[ModemRow], *, by: str, account: AccountId, is_whole: bool
-    ) -> Sequence[SelfTestView]:
+    ) -> Sequence[Kept]:
         present = [row for row in rows if row.state is not ModemState.ABSENT]
 
         def ask(tx: Tx) -> Mapping[Bay, str]:
@@ -198,7 +222,7 @@ class SelfTests:
         await self._store.write(keep)
         tested = {row.bay for row in rows}
         kept = await self._store.read(self_tests.latest)
-        return [_view(row) for row in kept if row.found.bay in tested]
+        return [row for row in kept if row.found.bay in tested]
 
     def _compare_numbers(self, tx: Tx, asked: Mapping[Bay, str]) -> None:
         """The numbers that stand on cards, with those of the register (SIM-17)."""
@@ -245,12 +269,22 @@ def _found(row: ModemRow, wish: Wish | None) -> Found:
         registration=None if measured is None else measured.registration,
         signal_dbm=None if measured is None else measured.signal_dbm,
         answer_ms=None if measured is None else measured.answer_ms,
-        faults=faults(subject),
+        faults=faults_of(subject),
     )
 
 
-def _view(row: Kept) -> SelfTestView:
+def _loop(row: Kept, loops: Mapping[Iccid, Loop], why: Mapping[str, str] | None) -> Loop:
+    """The card's last message to itself; none where none was sent, though it was asked for."""
+    told = None if why is None else why.get(row.department or "", NO_APPROVAL)
+    known = loops.get(Iccid(row.found.iccid or ""))
+    if told or known is None:
+        return Loop(state=LoopState.NONE, told=told or LoopState.NONE)
+    return known
+
+
+def _view(row: Kept, loop: Loop) -> SelfTestView:
     found = row.found
+    faults = (*found.faults, f"SMS to itself {loop.told}") if loop.is_fault else found.faults
     return SelfTestView(
         bay=found.bay,
         at=row.at,
@@ -259,5 +293,6 @@ def _view(row: Kept) -> SelfTestView:
         registration=found.registration,
         signal_dbm=found.signal_dbm,
         answer_ms=found.answer_ms,
-        faults=tuple(found.faults),
+        faults=tuple(faults),
+        sms=SmsView(state=loop.state, told=loop.told, seconds=loop.seconds),
     )

@@ -45,6 +45,7 @@ from modemctl.service.incidents import Incidents, Office
 from modemctl.service.keyring import Keyring
 from modemctl.service.limits import Limits
 from modemctl.service.locks import Locks
+from modemctl.service.loop_tests import LoopTests
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
 from modemctl.service.offboarding import Offboarding
@@ -212,6 +213,7 @@ def make_services(
         authorities=Authorities(store, general_department=general),
         batches=Batches(store, rules),
     )
+    loops = LoopTests(store, office.batches, rules)
     return Services(
         batches=office.batches,
         emergencies=EmergencyWatch(store, timedelta(hours=24)),
@@ -236,7 +238,10 @@ def make_services(
         register_checks=RegisterChecks(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai")),
         zones=Zones(store, rules.quota),
         webhooks=Webhooks(store, LOCAL_POST, site="site", general_department="general"),
-        self_tests=SelfTests(store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai"), patience=0.05),
+        loops=loops,
+        self_tests=SelfTests(
+            store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai"), patience=0.05, loops=loops
+        ),
         locks=Locks(store),
         puks=Puks(store),
         policies=policies,

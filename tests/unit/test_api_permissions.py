@@ -87,6 +87,9 @@ BODIES: dict[str, dict[str, object]] = {
     "POST /v1/reports/{report_id}/receipt": {"reference": "41"},
     "POST /v1/modems/{bay}/at": {"command": "AT+CSQ"},
     "POST /v1/self-tests": {},
+    "POST /v1/standing-approvals": {
+        "batch_id": NOBODY, "department": "sales", "drafter": "anna", "operator": "bert",
+    },
     "POST /v1/sims/{iccid}/number": {"number": "13800138000", "reason": "test"},
     "POST /v1/sims/{iccid}/zone": {"timezone": None, "reason": "test"},
     "POST /v1/sims/{iccid}/lease": {"until": "2030-01-01", "reason": "test"},

@@ -137,7 +137,7 @@ async def test_it_takes_numbers_of_the_departments_own_active_cards_and_no_other
             with pytest.raises(PolicyRefused) as caught:
                 await propose(office, wrong)
             assert (caught.value.policy, caught.value.field) == ("SMS-09", "recipients")
-            assert "self-test propose" in caught.value.cure
+            assert "batch propose-self-test" in caught.value.cure
         lost = CardState.LOST
         await office.store.write(lambda tx: amend_cards(tx, [CARDS[1]], state=lost))
         with pytest.raises(PolicyRefused, match="1 lines are none"):

@@ -1,0 +1,127 @@
+"""Cards write to themselves: under a standing approval, and not otherwise (SMS-09, SIM-18)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from modemctl.errors import InvalidRequest, PolicyRefused, TamperedError
+from modemctl.lifecycle import CardState
+from modemctl.model import Category, Iccid
+from modemctl.policy.hours import is_quiet
+from modemctl.policy.loops import Loop, judge_loop
+from modemctl.service.batch_views import BatchView
+from modemctl.service.batches import Batches, BatchRequest, Recipient, SubmissionRules
+from modemctl.service.principal import Principal, Scope
+from modemctl.store import Store, Tx, loop_results, loopbacks, sims
+from modemctl.store.loopbacks import Allowed
+
+NO_APPROVAL: Final = "no SMS: no standing approval"
+TEXT: Final = "modemctl self-test: a card's message to itself."
+"""What cards write to themselves where a standing approval is proposed without a text."""
+_MOST_CARDS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A standing approval to be asked for; `drafter` and `operator` are account ids or names.
+
+    `text` None: a usual one; `days` None: as long as the site allows.
+    """
+
+    batch_id: str
+    department: str
+    drafter: str
+    operator: str
+    runs_per_week: int
+    days: int | None = None
+    text: str | None = field(default=None, repr=False)
+
+
+class LoopTests:
+    """Sends cards' messages to themselves, and tells what came of them."""
+
+    def __init__(self, store: Store, batches: Batches, rules: SubmissionRules) -> None:
+        self._store = store
+        self._batches = batches
+        self._rules = rules
+
+    async def propose(self, who: Principal, asked: Proposal) -> BatchView:
+        """Submit a standing approval to the numbers of a department's active cards.
+
+        It then goes the way of any batch of category `other`: confirmed, signed by its chain.
+
+        Raises:
+            NotPermitted, InvalidRequest, PolicyRefused, Conflict: as a submission.
+        """
+        who.require(Scope.BATCHES_SUBMIT)
+        lines = await self._own_numbers(asked.department)
+        if not lines:
+            raise InvalidRequest(
+                "no active card of this department has a number",
+                field="department",
+                value=asked.department[:80],
+                cure="modemctl sims list names the cards",
+            )
+        until = None
+        if asked.days is not None:
+            until = self._store.clock.now() + timedelta(days=asked.days)
+        request = BatchRequest(
+            batch_id=asked.batch_id,
+            category=Category.OTHER,
+            text=asked.text or TEXT,
+            department=asked.department,
+            drafter=asked.drafter,
+            operator=asked.operator,
+            not_after=until,
+            runs_per_week=asked.runs_per_week,
+        )
+        return await self._batches.submit(who, request, lines)
+
+    async def run(self, *, by: str, department: str | None) -> Mapping[str, str]:
+        """Send under each department's standing approval; department → why nothing was sent.
+
+        A department for which it was sent has an empty text, one without an approval none.
+        """
+        now = self._store.clock.now()
+        if is_quiet(self._rules.quiet.get(Category.OTHER), now):
+            return {} if department is None else {department: "no SMS: quiet hours"}
+        known = await self._store.write(lambda tx: loopbacks.allowed(tx, department=department))
+        told: dict[str, str] = {}
+        for one in known:
+            name = one.batch.department
+            if told.get(name) != "":
+                told[name] = await self._run_one(one, by)
+        return told
+
+    async def _run_one(self, one: Allowed, by: str) -> str:
+        rules = self._rules.approvals
+
+        def act(tx: Tx) -> str:
+            return loopbacks.run(tx, one.batch, by=by, rules=rules)
+
+        try:
+            await self._store.write(act)
+        except PolicyRefused as refusal:
+            return f"no SMS: {refusal.rule} (policy: {refusal.policy})"
+        except TamperedError as error:
+            return f"no SMS: {error}"
+        return ""
+
+    async def results(self) -> Mapping[Iccid, Loop]:
+        """What came of the latest message of each card to itself."""
+        vault = self._store.vault
+        found = await self._store.read(lambda conn: loop_results.latest(conn, vault))
+        now: datetime = self._store.clock.now()
+        return {iccid: judge_loop(facts, now) for iccid, facts in found.items()}
+
+    async def _own_numbers(self, department: str) -> Sequence[Recipient]:
+        vault = self._store.vault
+        query = sims.Query(department=department, state=CardState.ISSUED)
+        cards = await self._store.read(
+            lambda conn: sims.find(conn, vault, query, after=None, limit=_MOST_CARDS)
+        )
+        known = [one.number for one in cards if one.number is not None and one.is_intact]
+        return [Recipient(line_no=n, to=to, variables={}) for n, to in enumerate(known, 1)]
