@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, RowMapping, func, insert, select
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from modemctl.errors import TamperedError
 from modemctl.lifecycle import CardState
@@ -82,6 +82,26 @@ def append(tx: Tx, act: Act) -> int:
     seq = (last or 0) + 1
     tx.conn.execute(insert(custody).values(_row(tx, act, seq, {**card})))
     return seq
+
+
+def rename(tx: Tx, iccid: str, before: str, after: str) -> int:
+    """Let an erased person stand under another name in a card's history; how many lines (SEC-08).
+
+    Who did what and when, and the line's number, stay as the log names them. A line that was
+    altered stays as it is: nobody vouches for it anew.
+    """
+    whose = (custody.c.holder == before) | (custody.c.user_name == before)
+    lines = select(custody).where(custody.c.iccid == iccid, whose)
+    n = 0
+    for line in tx.conn.execute(lines).mappings().all():
+        if not _line(tx.vault, line).is_intact:
+            continue
+        names = {name: after for name in ("holder", "user_name") if line[name] == before}
+        sealed = {**names, "mac": row_mac(tx.vault, {**line, **names})}
+        ours = custody.c.custody_id == line["custody_id"]
+        tx.conn.execute(update(custody).where(ours).values(sealed))
+        n += 1
+    return n
 
 
 def _row(tx: Tx, act: Act, seq: int, whose: Mapping[str, object]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Erasing a person: the number and what was written go, its keyed hash stays.
+"""Erasing a person: number, name and what was written go, their keyed hashes stay.
 
 What was signed, counted and chained stands on leaves and hashes, so nothing breaks: a line's leaf
 still tells that there was a line, an opt-out still keeps messages from the number, and the log
@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from modemctl.policy.records import RecordClass
-from modemctl.store import customers, holds, identities
+from modemctl.store import custody, customers, holds, identities, sims
 from modemctl.store.evidence import ERASED_LINE, seal_line
 from modemctl.store.inbox import ERASED_TPDU, tpdu_place
 from modemctl.store.optouts import ERASED_NUMBER, number_place
@@ -49,6 +49,7 @@ from modemctl.store.tables import (
 from modemctl.store.transaction import Json, Tx
 from modemctl.vault import Vault
 
+_NAME_DIGITS: Final = 16  # of the keyed hash that stands for a name
 _MAX_NAMED: Final = 5  # batches that a refusal names
 
 
@@ -192,6 +193,21 @@ def _holds(tx: Tx, bidx: bytes) -> int:
     return tx.conn.execute(ours.values(number_enc=null())).rowcount
 
 
+def _names(tx: Tx, bidx: bytes) -> int:
+    """The name of a document's holder: out of his cards' rows; in their history a keyed hash."""
+    n = 0
+    for iccid in identities.cards_of(tx, bidx):
+        name = tx.conn.scalar(select(sim.c.holder).where(sim.c.iccid == iccid))
+        if name is None:
+            continue
+        word = f"erased-{tx.vault.mac('erased_name', name).hex()[:_NAME_DIGITS]}"
+        sims.amend(tx, iccid, {"holder": None})
+        n += custody.rename(tx, iccid, name, word)
+        ours = update(call).where(call.c.iccid == iccid, call.c.holder == name)
+        n += tx.conn.execute(ours.values(holder=word)).rowcount
+    return n
+
+
 _ACTS: Final[Sequence[Callable[[Tx, bytes], int]]] = (
-    _messages, _inbox, _calls, _opt_outs, _holds, identities.erase, customers.erase,
+    _messages, _inbox, _calls, _opt_outs, _holds, _names, identities.erase, customers.erase,
 )  # fmt: skip

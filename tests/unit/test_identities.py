@@ -1,6 +1,7 @@
 """The number of a holder's document: checked, encrypted, masked, found, kept apart, erased."""
 
 import json
+import re
 from contextlib import AsyncExitStack
 
 import pytest
@@ -9,6 +10,7 @@ from sqlalchemy import select, update
 from modemctl.errors import InvalidRequest
 from modemctl.lifecycle import CardState
 from modemctl.model import Iccid
+from modemctl.policy.custody import Step
 from modemctl.policy.dual import DualKind
 from modemctl.policy.identities import (
     Identity,
@@ -17,7 +19,10 @@ from modemctl.policy.identities import (
     mask_identity,
     read_identity,
 )
+from modemctl.store import custody as history
 from modemctl.store import sims
+from modemctl.store.replay import replay
+from modemctl.store.seals import broken_seals
 from modemctl.store.tables import audit_entry, custody, event, sim
 from tests.support.apis import open_api
 from tests.support.card_people import open_desk
@@ -263,3 +268,54 @@ async def test_an_erased_document_is_a_keyed_hash_once_its_holder_has_no_card(tm
     assert done.n_erased == 1
     (shown,) = cards
     assert (shown.identity_kind, shown.identity_number, shown.is_intact) == (kind, None, True)
+
+
+async def test_with_a_document_its_holders_name_leaves_history_and_calls(tmp_path):
+    """Two cards of one person: the same hash stands for him, and every seal and entry holds."""
+    kind, cards = IdentityKind.RESIDENT_ID, [Iccid(one) for one in CARDS[:2]]
+    other = Iccid(CARDS[2])
+    async with open_archive(tmp_path) as archive:
+        store = archive.store
+        whose = {"department": "sales", "state": CardState.RETURNED}
+        new = [
+            sims.NewCard(
+                iccid=one, holder="王芳", identity=Identity(kind=kind, number=WANG), **whose
+            )
+            for one in cards
+        ]
+        new.append(sims.NewCard(iccid=other, holder="王芳", **whose))  # another one of this name
+
+        def register_all(tx) -> None:
+            sims.add(tx, new)
+            acts = [
+                history.Act(
+                    iccid=one.iccid, step=Step.REGISTERED, account_id=archive.anna.account_id,
+                    by="anna", reason="list 7",
+                )
+                for one in new
+            ]  # fmt: skip
+            history.begin(tx, acts, {one.iccid: one for one in new})
+            for one in new:
+                told = {"custody": 1, "step": Step.REGISTERED.value}
+                tx.audit("anna", "sim.import", one.iccid, told)
+
+        await store.write(register_all)
+        found = await archive.erasures.preview(archive.anna, WANG, kind=kind)
+        permit = await archive.permit(DualKind.ERASURE, found.subject)
+        done = await archive.erasures.erase(
+            archive.anna, WANG, kind=kind, reason="her letter", request_id=permit
+        )
+        lines = await store.read(
+            lambda conn: [history.read(conn, store.vault, one.iccid)[0] for one in new]
+        )
+        holders = await store.read(
+            lambda conn: conn.scalars(select(sim.c.holder).order_by(sim.c.iccid)).all()
+        )
+        faults = await store.read(lambda conn: [*broken_seals(conn, store.vault), *replay(conn)])
+    assert done.n_erased == 4  # two documents, two lines
+    first, second, third = lines
+    assert re.fullmatch("erased-[0-9a-f]{16}", first.holder)
+    assert (second.holder, third.holder) == (first.holder, "王芳")
+    assert [one for one in holders if one] == ["王芳"]
+    assert all(one.is_intact for one in lines)
+    assert [one for one in faults if "sim" in one or "custody" in one] == []
