@@ -108,7 +108,7 @@ class Customers:
             numbers=numbers,
             content=content,
             smallest_cap=_MOST_SEGMENTS,
-            salt=b"",  # nobody signs these lines
+            salt=None,  # nobody signs these lines
         )
         self._is_enforced = is_enforced
         self._busy: set[str] = set()  # departments whose list comes in just now

@@ -24,21 +24,25 @@ _MAX_SHOWN: Final = 32  # characters of a refused line
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeRules:
-    """All that a line is judged by; `salt` is the batch's, for the lines' leaves."""
+    """All that a line is judged by; `salt` is the batch's, for the lines' leaves.
+
+    Without a salt nobody signs the lines: they have neither octets nor leaf.
+    """
 
     category: str
     template: str = field(repr=False)
     numbers: NumberRules
     content: ContentRules
     smallest_cap: int
-    salt: bytes = field(repr=False)
+    salt: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoodLine:
     """A line that gets the message.
 
-    `octets` are those that approvers sign (RFC 8785), by their hash: the `leaf`.
+    `octets` are those that approvers sign (RFC 8785), by their hash: the `leaf`; both empty where
+    nobody does.
     """
 
     line_no: int
@@ -147,12 +151,14 @@ class Judge:
             texts.append(text)
         for char in found.forcing:
             forcing[char] = None
-        octets = line_jcs(Line(line_no=source.line_no, to=to, variables=variables))
+        salt, octets = self._rules.salt, b""
+        if salt is not None:
+            octets = line_jcs(Line(line_no=source.line_no, to=to, variables=variables))
         return GoodLine(
             line_no=source.line_no,
             to=to,
             octets=octets,
-            leaf=leaf(octets, salt=self._rules.salt, line_no=source.line_no),
+            leaf=b"" if salt is None else leaf(octets, salt=salt, line_no=source.line_no),
             n_segments=found.n_segments,
         )
 
