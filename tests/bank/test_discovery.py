@@ -52,7 +52,7 @@ class Teller:
 
     def next(self) -> dict:
         """The next news; the slow cover look is minutes away, so an event must have brought it."""
-        return self._lines.get(timeout=20)
+        return self._lines.get(timeout=60)
 
     def until(self, holds) -> dict:
         while not holds(found := self.next()):
@@ -68,7 +68,7 @@ class Teller:
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
         self._reader.join(10)
         self._process.stdout.close()
 

@@ -33,7 +33,7 @@ def served(modem: ScriptedModem, folder: Path) -> Iterator[asyncio.AbstractEvent
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
     try:
-        assert is_up.wait(10)
+        assert is_up.wait(60)
         yield loop
     finally:
         loop.call_soon_threadsafe(is_over.set)

@@ -76,7 +76,7 @@ class Bench:
         self._told.set()
 
     async def until_told(self, n_events: int) -> list[DriverEvent]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.events) < n_events:
                 self._told.clear()
                 await self._told.wait()

@@ -50,5 +50,5 @@ def test_once_the_cards_are_open_no_pin_is_left_in_memory(tmp_path):
                 found[:] = copies(daemon.pid, PIN, iccid)
                 return found[0] == 0
 
-            daemon.wait_until(is_clean, what="no PIN in memory", seconds=20)
+            daemon.wait_until(is_clean, what="no PIN in memory", seconds=60)
             assert found[1] > 0

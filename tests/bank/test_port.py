@@ -43,7 +43,7 @@ class Inbox:
         self._changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
@@ -319,7 +319,7 @@ async def test_close_that_the_kernel_holds_up_is_given_up(
     assert stuck_operations() == 1
     assert "port.close_stuck" in caplog.text
     let_go.set()
-    assert await port.close(timeout=10)
+    assert await port.close(timeout=60)
     assert stuck_operations() == 0
 
 
@@ -339,7 +339,7 @@ async def test_open_that_the_kernel_holds_up_is_given_up_and_closed_when_it_come
         await open_port(device.path, Inbox(), timeout=0.05)
     assert stuck_operations() == 1
     let_go.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while stuck_operations() or len(descriptors()) > before:
             await asyncio.sleep(0)
     async with opened(device.path):
@@ -403,7 +403,7 @@ async def test_failing_descriptor_is_told_by_the_reader_alone(device: Pty) -> No
 
 async def test_full_output_takes_nothing_more(device: Pty) -> None:
     serial_port = BankSerial(device.path, baudrate=115_200, loop=asyncio.get_running_loop())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         # The kernel may make room once more while it hands octets to the other end.
         while serial_port.write(b"x" * 4096) or serial_port.write(b"x"):
             await asyncio.sleep(0)

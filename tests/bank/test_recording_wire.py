@@ -103,7 +103,7 @@ def test_recording_is_replayed_at_a_socket(bank: BankProcess, tmp_path: Path, ho
             client_socket.connect(address)
         else:
             host, _, number = address.rpartition(":")
-            client_socket = socket.create_connection((host, int(number)), timeout=10)
+            client_socket = socket.create_connection((host, int(number)), timeout=60)
         with client_socket:
             client_socket.settimeout(10)
             client_socket.sendall(b"AT+CGMM\r")
@@ -135,7 +135,7 @@ def test_vanished_modem_ends_the_recording(bank: BankProcess, tmp_path: Path) ->
         client = Client(tmp_path / "s.port")
         client.say(b"AT\r")
         bank.control.unplug("modem01")
-        tool.status = tool.process.wait(timeout=20)
+        tool.status = tool.process.wait(timeout=60)
         client.close()
         assert tool.process.stdout is not None
         output = tool.process.stdout.read()

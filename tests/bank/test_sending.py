@@ -201,7 +201,7 @@ def test_a_missing_and_a_held_port_are_told_and_the_daemon_runs(world, tmp_path)
         assert state == "absent"
         assert f"{holder.pid} python" in reason
         holder.stdin.close()
-        holder.wait(10)
+        holder.wait(60)
         daemon.wait_until(lambda: site.modems()["modem01"][0] == "ready", what="free at last")
 
 

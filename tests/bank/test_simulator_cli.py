@@ -168,7 +168,7 @@ def test_client_waits_for_a_bank_that_is_being_started(tmp_path: Path) -> None:
         wait_until(folder.exists, what="its folder")
         assert "modem01" in Shell(folder)("state")
         Shell(folder)("stop")
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_ledger_is_followed(shell: Shell, bank: BankProcess) -> None:
             bank.control.inject_sms("modem01", f"followed {n}", origin="10086")
             assert json.loads(process.stdout.readline())["text"] == f"followed {n}"
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_check_tells_whether_all_went_out_once(shell: Shell, bank: BankProcess) -> None:
@@ -377,7 +377,7 @@ modem = "any"
         with connect(tmp_path / "c") as control:
             control.wait_for(lambda one: "refused" in str(one["outcome"]), where={"kind": "story"})
             control.stop()
-        assert process.communicate(timeout=10)[1] == f"python -m simulator: {refusals}\n"
+        assert process.communicate(timeout=60)[1] == f"python -m simulator: {refusals}\n"
 
 
 def walk() -> Iterator[tuple[str, click.Command]]:

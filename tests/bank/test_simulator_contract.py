@@ -86,7 +86,7 @@ def test_row_01_bytes_one_by_one_and_input_while_busy_or_at_a_prompt(wire: Wire)
     wire.type(b"AT+COPS=?\r")
     wire.silence(0.2)
     wire.type(b"A")
-    assert wire.until(b"OK\r\n", seconds=2) == b"\r\nOK\r\n"
+    assert wire.until(b"OK\r\n") == b"\r\nOK\r\n"
 
 
 @pytest.mark.parametrize(

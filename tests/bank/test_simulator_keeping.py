@@ -160,7 +160,7 @@ def killed(folder: Path, *flags: str) -> Iterator[BankControl]:
     finally:
         control.close()
         process.kill()
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
     assert process.returncode == -signal.SIGKILL
 

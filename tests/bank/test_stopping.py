@@ -37,6 +37,6 @@ def test_a_bay_that_waits_for_its_turn_of_a_pin_does_not_hold_up_the_end(tmp_pat
                 lambda: [one for one, _ in site.modems().values()] == ["unlocking"], what="waits"
             )
             daemon.send(signal.SIGTERM)
-            assert daemon.wait(10) == 0
+            assert daemon.wait(60) == 0
         (after,) = bank.control.state("modem01")
     assert after["card"]["pin_tries"] == 3

@@ -72,7 +72,7 @@ async def unlock_unheard(rig: Rig) -> None:
     await rig.driver.enter_pin(rig.card["pin"])
     await rig.driver.wait_sim_usable()
     await rig.driver.configure_messaging()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (await rig.driver.registration()).is_registered:
             pass  # each question takes its time
 

@@ -53,7 +53,7 @@ LIBRARY = textwrap.dedent(
         imsi=modem.imsi[:5], network=modem.networkName, smsc=len(modem.smsc))
     sent = modem.sendSms(sys.argv[3], sys.argv[4], waitForDeliveryReport=True, deliveryTimeout=20)
     say("sent", status=sent.status, reference=sent.reference)
-    say("heard", is_heard=done.wait(20))
+    say("heard", is_heard=done.wait(60))
     modem.close()
     """
 )
@@ -78,7 +78,7 @@ class Library:
     def next(self) -> dict[str, object]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert line, self._process.communicate(timeout=10)[1]
+        assert line, self._process.communicate(timeout=60)[1]
         event: dict[str, object] = json.loads(line)
         return event
 

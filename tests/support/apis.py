@@ -110,7 +110,7 @@ class ApiBench:
             transport=httpx2.AsyncHTTPTransport(uds=str(self.settings.unix_socket)),
             base_url="http://modemctl",
             headers=_bearer(token),
-            timeout=20,
+            timeout=60,
         )
 
     def tcp_client(self, token: str | None = None) -> httpx2.AsyncClient:
@@ -118,7 +118,7 @@ class ApiBench:
         return httpx2.AsyncClient(
             base_url=f"http://127.0.0.1:{self.settings.tcp_port}",
             headers=_bearer(token),
-            timeout=20,
+            timeout=60,
         )
 
     async def token_of(
@@ -288,7 +288,7 @@ async def serving(bench: ApiBench) -> AsyncIterator[asyncio.Event]:
     stop, listening = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(serve(bench.app, bench.settings, stop=stop, on_listening=listening.set))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await listening.wait()
         try:
             yield stop

@@ -99,7 +99,7 @@ class Client:
         stream: IO[str] | None = self._process.stdout
         assert stream is not None
         line = stream.readline()
-        assert line, self._process.communicate(timeout=10)[1]
+        assert line, self._process.communicate(timeout=60)[1]
         event: dict[str, object] = json.loads(line)
         assert event.pop("what") == what, event
         return event

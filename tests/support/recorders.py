@@ -37,7 +37,7 @@ class Tool:
     def end(self, number: int = signal.SIGTERM) -> None:
         if self.status is None:
             self.process.send_signal(number)
-            self.output, self.errors = self.process.communicate(timeout=20)
+            self.output, self.errors = self.process.communicate(timeout=60)
             self.status = self.process.returncode
 
 

@@ -39,7 +39,7 @@ class Rig:
         self.told.set()
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not holds():
                 self.told.clear()
                 await self.told.wait()

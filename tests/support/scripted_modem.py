@@ -61,7 +61,7 @@ class ScriptedModem:
     def say(self, data: bytes) -> None:
         self._write(data)
 
-    async def until(self, condition: Callable[[], bool], *, limit: float = 10) -> None:
+    async def until(self, condition: Callable[[], bool], *, limit: float = 60) -> None:
         """Wait until what was received fulfils a condition."""
         async with asyncio.timeout(limit):
             while not condition():

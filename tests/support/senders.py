@@ -39,7 +39,7 @@ class AtWork:
     async def take_work(self) -> None:
         """Wait until a message is at hand."""
         self.sender.ask()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not self.sender.has_work:
                 await self.woken.wait()
                 self.woken.clear()

@@ -52,7 +52,7 @@ class BankProcess:
         assert self._process.stdout is not None
         self.ready_line = self._process.stdout.readline()
         if not self.ready_line.startswith("ready"):
-            _, errors = self._process.communicate(timeout=10)
+            _, errors = self._process.communicate(timeout=60)
             raise AssertionError(f"the simulator did not start: {errors}")
         self.control = BankControl(self.folder / "control.sock")
         return self
@@ -60,7 +60,7 @@ class BankProcess:
     def __exit__(self, *_: object) -> None:
         self.control.close()
         self._process.terminate()
-        _, errors = self._process.communicate(timeout=10)
+        _, errors = self._process.communicate(timeout=60)
         assert self._process.returncode == 0, errors
         assert errors == ""
 

@@ -27,7 +27,7 @@ class Wire:
         """Write as one piece."""
         os.write(self._fd, octets)
 
-    def until(self, end: bytes | Callable[[bytes], bool], *, seconds: float = 10.0) -> bytes:
+    def until(self, end: bytes | Callable[[bytes], bool], *, seconds: float = 60.0) -> bytes:
         """Read until the octets end so; fails after `seconds` with what came."""
         deadline = time.monotonic() + seconds * _FACTOR
         self.reads = []

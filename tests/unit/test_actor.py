@@ -245,7 +245,7 @@ async def test_a_command_for_a_bay_without_a_link_is_answered_and_it_stays_faile
         wish_id = await ask(store, wishes.WishKind.AT, "ATI")
         actor.call()
         wish = None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while wish is None or wish.done_at is None:
                 await asyncio.sleep(0.01)
                 wish = await store.read(lambda conn: wishes.read(conn, store.vault, wish_id))

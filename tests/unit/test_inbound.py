@@ -211,7 +211,7 @@ async def test_an_opt_out_counts_from_the_commit_that_stores_it(tmp_path, clock,
     async with open_store(tmp_path, clock) as store:
         with store.signals.subscribe(Topic.EVENTS) as bell:
             await take(store, deliver(text, sender="13800000001", ucs2=True))
-            assert await bell.wait(5)
+            assert await bell.wait(60)
         found = await store.read(lambda conn: optouts.find(conn, store.vault, "+8613800000001"))
         (row,) = await listed(store)
         (told,) = await events(store, "inbox")

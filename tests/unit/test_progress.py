@@ -115,7 +115,7 @@ async def test_a_stay_that_nothing_ends_is_told_of(quick):
         walker = group.create_task(
             stay.clock.watch(ModemState.READY, lambda: stay.hang_at_each_step(99))
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await stay.stuck.wait()
         assert not walker.done()
         while not walker.done():
@@ -130,7 +130,7 @@ async def test_the_end_of_the_daemon_is_no_hang(quick):
         walker = group.create_task(
             stay.clock.watch(ModemState.READY, lambda: stay.hang_at_each_step(2))
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not stay.n_cut:
                 await asyncio.sleep(0.01)
         walker.cancel()

@@ -83,7 +83,7 @@ async def test_a_running_batch_stops_with_those_on_whom_it_rests(
         shown = await office.start(await office.approve(await office.submit(2, category)))
         with office.store.signals.subscribe(Topic.STOP) as bell:
             await act(office, name)
-            assert await bell.wait(5)
+            assert await bell.wait(60)
         held = await state_of(office, shown)
         trail = await office.store.read(
             lambda conn: conn.scalars(

@@ -83,7 +83,7 @@ async def test_a_stop_is_told_while_every_reader_is_busy(tmp_path):
         await until(lambda: wake_until(1))
         async with asyncio.TaskGroup() as group:
             try:
-                reads = [group.create_task(b.store.read(lambda conn: gate.wait(20))) for _ in "123"]
+                reads = [group.create_task(b.store.read(lambda conn: gate.wait(60))) for _ in "123"]
                 n = ground.stops.n_rings
                 await until(lambda: wake_until(n + 9))
                 assert not any(read.done() for read in reads)
@@ -100,7 +100,7 @@ async def test_a_failed_actor_leaves_its_submit_in_doubt(tmp_path):
         port = tmp_path / bay_of(CARDS[0])
         port.touch()
         async with supervised(b, str(port)):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while (await b.row(one.segments[0][0])).state != "in_doubt":
                     await asyncio.sleep(0.01)
         assert (await b.row(other.segments[0][0])).state == "submitting"
@@ -132,7 +132,7 @@ async def test_an_actor_that_nothing_ends_is_left_behind_for_a_new_one(
         link.symlink_to(port.path)
         async with supervised(b, str(link), probe=never) as ground:
             row = None
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while row is None or row.state != "sim_wait":
                     await asyncio.sleep(0.01)
                     row = await b.store.read(lambda conn: modems.read(conn, bay_of(CARDS[0])))
@@ -184,7 +184,7 @@ async def test_a_bay_may_be_forgotten_while_the_list_is_asked_about_its_modem(
 
     def slow(conn, vault, imeis, mode):
         is_asked.set()
-        let_go.wait(10)
+        let_go.wait(60)
         return verdicts(conn, vault, imeis, mode)
 
     async with bench(tmp_path) as b, OnPty(cardless()) as port:
@@ -257,7 +257,7 @@ async def test_a_failed_actor_whose_port_does_not_close_is_left_behind_too(tmp_p
 
 
 async def until_state(b: Bench, bay: str, state: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         row = None
         while row is None or row.state != state:
             await asyncio.sleep(0.01)
@@ -314,7 +314,7 @@ async def test_a_modem_is_let_go_of_though_the_list_could_not_be_read_when_it_ra
     async with bench(tmp_path) as b, OnPty(cardless()) as port:
 
         async def reach(state: str) -> None:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while await states(b, port) != [state]:
                     await asyncio.sleep(0.01)
 
@@ -345,7 +345,7 @@ async def test_a_frozen_open_delays_neither_another_bay_nor_the_end(tmp_path, mo
         loop = asyncio.get_running_loop()
         try:
             async with supervised(b, frozen.path, well.path, probe=registry.probe):
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while await states(b, frozen, well) != ["probing", "sim_wait"]:
                         await asyncio.sleep(0.01)
                 assert stuck_operations() == 1
@@ -369,7 +369,7 @@ async def test_a_frozen_close_delays_neither_another_bay_nor_the_end(tmp_path, m
         loop = asyncio.get_running_loop()
         try:
             async with supervised(b, one.path, other.path, probe=registry.probe):
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while await states(b, one, other) != ["sim_wait"] * 2:
                         await asyncio.sleep(0.01)
                 stopped_at = loop.time()

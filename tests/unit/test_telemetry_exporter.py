@@ -194,7 +194,7 @@ def test_scrape_of_512_modems_costs_less_than_40_ms_of_cpu() -> None:
 
 async def test_a_blocked_loop_shows_as_lag() -> None:
     telemetry = Telemetry(version="1")
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         sampler = group.create_task(sample_loop_lag(telemetry, interval=0.01))
         while telemetry.value("modemctl_loop_lag_seconds") < 1:
             await asyncio.sleep(0)

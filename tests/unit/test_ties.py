@@ -263,7 +263,7 @@ async def test_a_person_ties_the_card_that_is_in_a_bay_or_a_named_one(tmp_path):
         desk = await service(store)
         with store.signals.subscribe(Topic.SIMS) as bell:
             assert (await desk.bind(who(), "left", None, " new ")).expected_iccid == CARD
-            assert await bell.wait(5)
+            assert await bell.wait(60)
         assert (await desk.bind(who(), "right", CARD, "moved")).expected_iccid == CARD
         assert (await desk.show(who(), "left")).expected_iccid is None
         assert (await desk.bind(who(), "right", CARD, "again")).expected_iccid == CARD
