@@ -113,6 +113,7 @@ class Line:
             await self._pass_over(look)
             return self._pause(look)
         if not await self._is_ours(look.place):
+            self.is_listening = False  # another node delivers: no event asks for a claim
             return _SLOW_POLL
         if look.n_lost or look.stale:
             await self._lose(look)

@@ -48,7 +48,7 @@ async def silent(got: Got, writer: asyncio.StreamWriter) -> None:
 
 async def babbling(got: Got, writer: asyncio.StreamWriter) -> None:
     """Refuses, with a body that has no end."""
-    writer.write(b"HTTP/1.1 500 No\r\ncontent-length: 100000000\r\n\r\n")
+    writer.write(b"HTTP/1.1 500 No\r\ncontent-length: 1000000000000\r\n\r\n")
     while not writer.is_closing():
         writer.write(b"\x1b[31m<script>" * 1_000)
         await writer.drain()

@@ -34,7 +34,13 @@ from modemctl.service.webhook_line import Line, LineRules
 from modemctl.service.webhooks import DeliveryState, EndpointState, Webhooks
 from modemctl.store import replay, webhook_rows
 from modemctl.store.seals import broken_seals
-from modemctl.store.tables import audit_entry, event, webhook, webhook_delivery
+from modemctl.store.tables import (
+    audit_entry,
+    event,
+    webhook,
+    webhook_delivery,
+    webhook_place,
+)
 from modemctl.telemetry import Telemetry
 from tests.support.people import RETAIL, open_office
 from tests.support.receivers import (
@@ -436,6 +442,39 @@ async def test_events_that_are_not_wanted_cost_no_write_each(desk):
             await desk.happen("x", kind=EventKind.ALARM, alarm="outage")
             await line.turn()
         assert crm.subjects == ["x"]
+
+
+async def hand_over(desk: Desk, node: str, seconds: float) -> None:
+    until = desk.clock.now() + timedelta(seconds=seconds)
+    taken = update(webhook_place).values(node_id=node, held_until=until)
+    await desk.store.write(lambda tx: tx.conn.execute(taken))
+
+
+async def test_while_another_node_delivers_this_one_sends_nothing(desk):
+    async with receiver() as crm:
+        await desk.add(crm.url)
+        await desk.happen("a")
+        await hand_over(desk, "n2", 90)
+        async with desk.line() as line:
+            assert await line.turn() > 0
+            assert not line.is_listening
+            assert crm.got == []
+            desk.clock.advance(91)
+            await line.turn()
+        assert crm.subjects == ["a"], "its node is dead"
+
+
+async def test_what_another_node_took_over_meanwhile_is_not_written_down_twice(desk):
+    async def lose(got, writer):
+        await hand_over(desk, "n2", 90)
+        await answering(204)(got, writer)
+
+    async with receiver(lose) as crm:
+        await desk.add(crm.url)
+        await desk.happen("a")
+        await desk.turn()
+        assert crm.subjects == ["a"]
+        assert (await desk.view()).n_delivered == 0
 
 
 # ---------------------------------------------------------------- replays
