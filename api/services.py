@@ -15,6 +15,7 @@ from modemctl.service.audit_export import AuditExports
 from modemctl.service.audit_samples import AuditSamples
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
+from modemctl.service.backups import Backups
 from modemctl.service.batches import Batches
 from modemctl.service.behaviour import Behaviour
 from modemctl.service.calls import Calls
@@ -70,6 +71,7 @@ __all__ = ["Api", "Of", "Services", "api_of", "services_of"]
 class Services:
     """One of each, made by the daemon."""
 
+    backups: Backups
     batches: Batches
     emergencies: EmergencyWatch
     messages: Messages

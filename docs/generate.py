@@ -21,8 +21,8 @@ Printed by `./run docs` from `modemctl/policy/rules.py` and `tests/policy/`. For
 controller does about it (enforce: refuse or act; record: keep evidence; alert; report), where, and
 the tests that fail when it is taken out there. A refusal names the rule's id (`policy`).
 
-A dash: not yet. Telephones (TEL), backup (SEC-07) and the deployment's rules (CC-05, CC-06) come
-later, though parts of them are there.
+A dash: not yet. Telephones (TEL) and the deployment's rules (CC-05, CC-06) come later, though
+parts of them are there.
 
 | id | rule | kind | kept by | missed by |
 |---|---|---|---|---|

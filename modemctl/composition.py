@@ -14,6 +14,8 @@ from modemctl.service.audit_export import AuditExports
 from modemctl.service.audit_samples import AuditSamples
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
+from modemctl.service.backup_rules import BackupRules
+from modemctl.service.backups import Backups
 from modemctl.service.batches import Batches
 from modemctl.service.calls import Calls
 from modemctl.service.card_endings import Endings
@@ -116,6 +118,7 @@ def make_services(
     )
     loops = LoopTests(store, office.batches, rules)
     return Services(
+        backups=Backups(store, BackupRules.of(settings)),
         batches=office.batches,
         emergencies=EmergencyWatch(store, rules.approvals.emergencies.followup),
         messages=Messages(store, rules),

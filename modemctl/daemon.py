@@ -243,6 +243,7 @@ async def _run_on(
     couriers = Couriers(store, post, _courier_rules(settings), telemetry)
     telemetry.register(lambda: BankSnapshot(webhooks=couriers.samples()))
     await post.prepare()
+    telemetry.register(services.backups.snapshot)
     await services.stops.recall()
     await services.policies.open()
     watch = ClockWatch(store, fleet.rules.clock, is_minded=settings.evidence.is_clock_minded)
@@ -332,6 +333,7 @@ def _office_chores(
         ("audit watch", audit_watch.run),
         ("events", partial(_forget_events, services.events)),
         ("drafts", services.batches.tidy),
+        ("backup", services.backups.run),
         ("purge", services.purges.run),
         ("self-tests", services.self_tests.keep),
         ("keys", services.keyring.run),

@@ -12,6 +12,7 @@ from typing import ClassVar, Final
 _LISTED: Final[Mapping[str, str]] = {
     "account": "modemctl account list",
     "account_id": "modemctl account list",
+    "backup_id": "modemctl backup list",
     "batch_id": "modemctl batch list",
     "case_id": "modemctl case list",
     "elevation_id": "modemctl elevation list",

@@ -121,5 +121,5 @@ async def confirm_register(who: Who, of: Of, body: ConfirmedDepartment) -> None:
 @router.get("/duties", responses=problems(), openapi_extra=needs(Scope.MODEMS_READ))
 async def list_duties(who: Who, of: Of) -> Sequence[DutyView]:
     """Regular duties, reports to file too: when each was done last, whether it waits or is late."""
-    sources = (of.self_tests, of.papers.watch, of.emergencies)
+    sources = (of.self_tests, of.backups, of.papers.watch, of.emergencies)
     return [one for source in sources for one in await source.list_duties(who)]

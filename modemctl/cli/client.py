@@ -84,6 +84,10 @@ class Client:
         """POST a JSON object."""
         return self._record("POST", path, body=body)
 
+    def post_long(self, path: str, body: Mapping[str, Json] | None = None) -> Record:
+        """POST what takes a while, such as copying a file; a JSON object."""
+        return _object(self._send("POST", path, json=body, timeout=_LONG))
+
     def put(self, path: str, body: Mapping[str, Json] | None = None) -> Record:
         """PUT a JSON object."""
         return self._record("PUT", path, body=body)

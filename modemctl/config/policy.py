@@ -29,6 +29,7 @@ POLICY: Final[Mapping[str, Include]] = {
     "reports": True,
     "exports": True,
     "evidence": True,
+    "backup": True,
 }
 """What decides whether something may be sent, by whom, and what is kept of it."""
 

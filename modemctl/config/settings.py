@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from modemctl.config.approvals import ApprovalsSettings
+from modemctl.config.backup import BackupSettings
 from modemctl.config.content import ContentSettings
 from modemctl.config.evidence import EvidenceSettings
 from modemctl.config.limits import LimitsSettings
@@ -429,6 +430,7 @@ class Settings(_Slice):
     costs: CostsSettings = Field(default_factory=CostsSettings)
     evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
     webhooks: WebhooksSettings = Field(default_factory=WebhooksSettings)
+    backup: BackupSettings = Field(default_factory=BackupSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
 
     @model_validator(mode="after")

@@ -26,7 +26,15 @@ from modemctl.store.keys import unlock
 from modemctl.store.postgresql import DatabaseUrl
 from modemctl.vault import Vault
 
-__all__ = ["AuditRecord", "Audits", "ChainReport", "CheckProgress", "read_heads", "verify_offline"]
+__all__ = [
+    "AuditRecord",
+    "Audits",
+    "ChainReport",
+    "CheckProgress",
+    "read_heads",
+    "verify_offline",
+    "write_head_file",
+]
 
 _HEAD_CURE: Final = "run: modemctl audit verify; move the file away once the cut is explained"
 
@@ -270,7 +278,18 @@ def _write_head(head_file: Path, node_id: str, head: Head) -> None:
     noted = read_heads(head_file).get(node_id)
     if noted is not None and noted.seq > head.seq:
         return
-    text = json.dumps({node_id: {"seq": head.seq, "hash": head.hash.hex()}})
+    write_head_file(head_file, {node_id: head})
+
+
+def write_head_file(head_file: Path, heads: Mapping[str, Head]) -> None:
+    """Let the state file hold these heads, by node, and no others.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    text = json.dumps(
+        {node: {"seq": head.seq, "hash": head.hash.hex()} for node, head in heads.items()}
+    )
     draft = head_file.with_name(f"{head_file.name}.new")
     with draft.open("w", encoding="utf-8") as out:
         out.write(text + "\n")

@@ -47,6 +47,7 @@ class Scope(StrEnum):
     EVENTS_READ = "events:read"
     AUDIT_READ = "audit:read"
     RECORDS_WRITE = "records:write"  # legal holds, purge, erasure
+    BACKUPS_KEEP = "backups:keep"  # make, copy, try (SEC-07)
     METRICS_READ = "metrics:read"
     WEBHOOKS_READ = "webhooks:read"
     WEBHOOKS_WRITE = "webhooks:write"  # where events are sent to
@@ -69,7 +70,8 @@ ROLES: Final[Mapping[str, frozenset[Scope]]] = {
     ADMINISTRATOR: _READ
     | {Scope.ACCOUNTS_READ, Scope.ACCOUNTS_WRITE, Scope.MODEMS_OPERATE, Scope.SIMS_WRITE,
        Scope.REQUESTS_USE, Scope.STOPS_PLACE, Scope.STOPS_LIFT, Scope.INCIDENTS_WRITE,
-       Scope.INCIDENTS_ACKNOWLEDGE, Scope.CASES_WRITE, Scope.WEBHOOKS_READ, Scope.WEBHOOKS_WRITE},
+       Scope.INCIDENTS_ACKNOWLEDGE, Scope.CASES_WRITE, Scope.WEBHOOKS_READ, Scope.WEBHOOKS_WRITE,
+       Scope.BACKUPS_KEEP},
     "submitter": frozenset({Scope.BATCHES_SUBMIT, Scope.BATCHES_READ, Scope.EVENTS_READ}),
     "checker": frozenset({Scope.BATCHES_CONFIRM, Scope.BATCHES_READ, Scope.PII_READ}),
     "approver": frozenset(
@@ -82,7 +84,8 @@ ROLES: Final[Mapping[str, frozenset[Scope]]] = {
        Scope.PII_READ, Scope.REQUESTS_USE, Scope.STOPS_PLACE, Scope.STOPS_LIFT,
        Scope.INCIDENTS_WRITE},
     "maintainer": _READ
-    | {Scope.MODEMS_OPERATE, Scope.MODEMS_CONFIGURE, Scope.STOPS_PLACE, Scope.INCIDENTS_WRITE},
+    | {Scope.MODEMS_OPERATE, Scope.MODEMS_CONFIGURE, Scope.STOPS_PLACE, Scope.INCIDENTS_WRITE,
+       Scope.BACKUPS_KEEP},
     "technician": _READ
     | {Scope.MODEMS_OPERATE, Scope.SIMS_WRITE, Scope.SIMS_PROVISION, Scope.SIMS_ISSUE,
        Scope.REQUESTS_USE, Scope.STOPS_PLACE, Scope.INCIDENTS_WRITE},

@@ -15,12 +15,12 @@ import msgspec
 from modemctl.errors import InvalidRequest, NotFound, RequestError, StoreError
 from modemctl.lifecycle import ModemState
 from modemctl.model import AccountId, Bay, Iccid, Topic
-from modemctl.policy.duties import TURNS, Duty, is_due, is_overdue, opened_at
+from modemctl.policy.duties import TURNS, Duty, is_due
 from modemctl.policy.loops import Loop, LoopState
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
 from modemctl.policy.self_tests import Measured, Subject
 from modemctl.policy.self_tests import faults as faults_of
-from modemctl.service.duty_views import DutyView
+from modemctl.service.duty_views import DutyView, duty_view
 from modemctl.service.loop_tests import NO_APPROVAL, LoopTests
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import (
@@ -135,7 +135,7 @@ class SelfTests:
         return [one for one in views if one.faults or not only_faulty]
 
     async def list_duties(self, who: Principal) -> Sequence[DutyView]:
-        """Every regular duty, and whether it waits.
+        """The week's test, and whether it waits.
 
         Raises:
             NotPermitted: the scope is missing.
@@ -143,23 +143,8 @@ class SelfTests:
         who.require(Scope.MODEMS_READ)
         known = await self._store.read(duties.read_all)
         now = self._store.clock.now()
-        views = []
-        for duty, turn in TURNS.items():
-            row = known.get(duty)
-            done_at = now if row is None else row.done_at
-            is_first = row is None or not row.done_by
-            views.append(
-                DutyView(
-                    duty=duty.value,
-                    policy=turn.policy,
-                    done_at=None if is_first else done_at,
-                    done_by=None if row is None or is_first else row.done_by,
-                    turn_from=opened_at(turn, now, self._zone),
-                    is_due=is_due(turn, done_at, now, self._zone),
-                    is_overdue=is_overdue(turn, done_at, now, self._zone),
-                )
-            )
-        return views
+        duty = Duty.SELF_TEST
+        return [duty_view(duty, TURNS[duty], known.get(duty), now, self._zone)]
 
     async def keep(self) -> None:
         """Test all bays each week, until cancelled."""

@@ -14,11 +14,13 @@ from sqlalchemy import Connection, RowMapping, func, select
 
 from modemctl.lifecycle import BatchState
 from modemctl.policy.digest import decode_header
-from modemctl.store import customers, loopbacks
+from modemctl.store import backups, customers, loopbacks
 from modemctl.store.audits import IN_ORDER
 from modemctl.store.seals import named
 from modemctl.store.tables import (
     audit_entry,
+    backup,
+    backup_act,
     batch,
     batch_removed,
     card_number,
@@ -52,6 +54,8 @@ def replay(conn: Connection) -> Iterator[str]:
         (wish, _answers),
         (batch, loopbacks.replay),
         (customer_seal, customers.replay),
+        (backup, _backups),
+        (backup_act, _backup_acts),
     ):
         yield from named(table.name, find(conn))
 
@@ -206,6 +210,30 @@ def _purges(conn: Connection) -> Iterator[str]:
         counts = (row["n_batches"], row["n_rows"]) if is_over else ()
         held[row["run_id"]] = (row["finished_at"], *counts)
     yield from _compare("purge_run", said, held)
+
+
+def _backups(conn: Connection) -> Iterator[str]:
+    """Each backup is in the state that the log's last word on it left."""
+    states = {
+        "backup.make": "done",
+        "backup.fail": "failed",
+        "backup.remove": "removed",
+    }
+    said = {one["subject"]: states[one["action"]] for one in _entries(conn, *states)}
+    yield from backups.replay(conn, said)
+
+
+def _backup_acts(conn: Connection) -> Iterator[str]:
+    """A copy on a medium and its keeper, a restore that tried a file: as its entry says."""
+    said: dict[str, _Row] = {}
+    for one in _entries(conn, "backup.copy", "backup.test"):
+        details = _details(one)
+        said[str(details["act"])] = (one["subject"], one["actor"], details.get("keeper"))
+    held = {
+        row["act_id"]: (row["backup_id"], row["by"], row["keeper"])
+        for row in conn.execute(select(backup_act)).mappings()
+    }
+    yield from _compare("backup_act", said, held)
 
 
 def _removed(conn: Connection) -> Iterator[str]:

@@ -20,6 +20,7 @@ from modemctl.store import (
     accounts,
     admissions,
     authorities,
+    backups,
     custody,
     customers,
     departments,
@@ -54,6 +55,8 @@ from modemctl.store.tables import (
     api_key,
     approver_key,
     authorisation,
+    backup,
+    backup_act,
     batch,
     bay_tie,
     customer_import,
@@ -366,6 +369,14 @@ def _department(conn: Connection, vault: Vault, key: str) -> bool:
     return departments.find(conn, vault, key) is not None
 
 
+def _backup(conn: Connection, vault: Vault, key: str) -> bool:
+    return backups.find(conn, vault, key) is not None
+
+
+def _backup_act(conn: Connection, vault: Vault, key: str) -> bool:
+    return backups.find_act(conn, vault, key) is not None
+
+
 def _qualification(conn: Connection, vault: Vault, key: str) -> bool:
     return qualifications.find(conn, vault, key) is not None
 
@@ -406,5 +417,7 @@ SEALED: Final[Mapping[Table, _Check]] = {
     customer_seal: _customer_seal,
     department: _department,
     webhook: _webhook,
+    backup: _backup,
+    backup_act: _backup_act,
 }
 """Table → how a row of it is held against its seal."""

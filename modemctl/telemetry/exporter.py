@@ -93,6 +93,11 @@ class BankSnapshot:
     audit_faults: int | None = None
     webhooks: Mapping[str, WebhookSample] = field(default_factory=dict)
     """Name of a webhook → how far it is."""
+    backup_made_at: float | None = None
+    """Seconds since 1970."""
+    backup_octets: int | None = None
+    backup_seconds: float | None = None
+    backup_failed: bool | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -257,12 +262,16 @@ def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapsho
     for duty, is_late in snapshot.duties.items():
         gauges["modemctl_duty_overdue"].add_metric([_safe(duty)], is_late)
     _add_webhooks(gauges, snapshot.webhooks)
-    numbers: tuple[tuple[str, int | None], ...] = (
+    numbers: tuple[tuple[str, float | None], ...] = (
         ("store_writer_up", snapshot.is_writer_up),
         ("journal_backlog", snapshot.n_journal_backlog),
         ("audit_sequence", snapshot.audit_sequence),
         ("vault_rows_old", snapshot.vault_rows_old),
         ("audit_faults", snapshot.audit_faults),
+        ("backup_time_seconds", snapshot.backup_made_at),
+        ("backup_bytes", snapshot.backup_octets),
+        ("backup_seconds", snapshot.backup_seconds),
+        ("backup_failed", snapshot.backup_failed),
     )
     for name, value in numbers:
         if value is not None:

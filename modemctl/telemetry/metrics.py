@@ -132,6 +132,10 @@ METRICS: Final = (
     ),
     _counter("webhook_tries", "Tries to deliver: `delivered`, `failed`.", "webhook", "outcome"),
     _counter("webhook_given_up", "Events that were given up.", "webhook"),
+    _gauge("backup_time_seconds", "When the last good backup was whole.", unit="seconds"),
+    _gauge("backup_bytes", "Size of the last good backup's file.", unit="bytes"),
+    _gauge("backup_seconds", "How long the last good backup took.", unit="seconds"),
+    _gauge("backup_failed", "1 where the last try of a backup failed."),
     # sending
     _counter("segment_transitions", "Segments that came into a state.", "state"),
     _counter("segments_refused", "Refusals that prove no send.", "cause", "blame"),

@@ -101,27 +101,29 @@ async def build(folder: Path) -> None:
         await audits_of(office.store, folder).note_head()
 
 
-async def _furnish(office: Office) -> None:
-    def act(tx: Tx) -> None:
-        add_cards(tx, CARDS, department=RETAIL, pin="1234")
-        modems.save_changes(
-            tx,
-            [
-                modems.StateChange(
-                    facts=modems.Facts(
-                        bay=bay_of(card), port="/dev/x", iccid=card, imei=f"49015420323751{i}"
-                    ),
-                    before=ModemState.SEARCHING, after=ModemState.READY, event="registered",
-                    reason="",
-                )
-                for i, card in enumerate(CARDS)
-            ],
-        )  # fmt: skip
-        for card in CARDS:
-            ties.learn(tx, bay_of(card), card, ListMode.LEARN)
+def place_cards(tx: Tx) -> None:
+    """Two issued cards, each READY in its bay."""
+    add_cards(tx, CARDS, department=RETAIL, pin="1234")
+    modems.save_changes(
+        tx,
+        [
+            modems.StateChange(
+                facts=modems.Facts(
+                    bay=bay_of(card), port="/dev/x", iccid=card, imei=f"49015420323751{i}"
+                ),
+                before=ModemState.SEARCHING, after=ModemState.READY, event="registered",
+                reason="",
+            )
+            for i, card in enumerate(CARDS)
+        ],
+    )  # fmt: skip
+    for card in CARDS:
+        ties.learn(tx, bay_of(card), card, ListMode.LEARN)
 
+
+async def _furnish(office: Office) -> None:
     store = office.store
-    await store.write(act)
+    await store.write(place_cards)
     issued = await office.accounts.create(
         office.admin, name="eve", kind="person", department=RETAIL, roles=["submitter"]
     )

@@ -4,6 +4,7 @@ Nothing here stops the batches that run: stops and holds are about others.
 """
 
 import dataclasses
+import uuid
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from modemctl.service.principal import ROLES, Principal, scopes_of
 from modemctl.service.qualifications import Qualifications
 from modemctl.store import (
     Tx,
+    backups,
     calls,
     card_locks,
     customers,
@@ -102,6 +104,7 @@ async def fill(office: Office, folder: Path) -> None:
     await registry.hire()
     await office.store.write(_come_in)
     await office.store.write(_register_customers)
+    await office.store.write(_back_up)
     await _leave_one_out(registry)
     await _hand_out_a_card(registry)
     await _try_pins(registry)
@@ -120,6 +123,23 @@ async def _send_events(registry: Registry) -> None:
     await webhooks.rotate_secret(registry.anna, "crm", overlap=timedelta(hours=24))
     since = registry.store.clock.now() - timedelta(days=1)
     await webhooks.replay(registry.anna, "crm", since=since)
+
+
+def _back_up(tx: Tx) -> None:
+    """A backup as the log tells of it, and its copy on a medium."""
+    begun = backups.begin(tx, by="n1", folder="/srv/backup", name="modemctl-site-n1-x.tar.age")
+    made = dataclasses.replace(
+        begun, state=backups.BackupState.DONE, finished_at=tx.now, sha256="0" * 64, n_octets=4_711,
+        n_database=4_000, n_rows=99, schema_revision="0039", log_seq=12,
+    )  # fmt: skip
+    backups.keep(tx, made)
+    tx.audit("n1", "backup.make", made.backup_id, {"name": made.name})
+    act = backups.BackupAct(
+        act_id=str(uuid.uuid4()), backup_id=made.backup_id, kind=backups.ActKind.COPY, at=tx.now,
+        by="anna", medium="friday-a", keeper="anna", n_rows=7, seconds=3,
+    )  # fmt: skip
+    backups.add_act(tx, act)
+    tx.audit("anna", "backup.copy", made.backup_id, {"act": act.act_id, "keeper": "anna"})
 
 
 def _register_customers(tx: Tx) -> None:

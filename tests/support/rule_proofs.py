@@ -11,8 +11,8 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 FOLDER: Final = ROOT / "tests/policy"
 
-LATER: Final = frozenset({"SEC-07", "CC-05", "CC-06"})
-"""Backup and deployment: ids that are not enforced yet, beside those of telephones (TEL)."""
+LATER: Final = frozenset({"CC-05", "CC-06"})
+"""Deployment: ids that are not enforced yet, beside those of telephones (TEL)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

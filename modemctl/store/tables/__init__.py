@@ -7,6 +7,7 @@ module is imported, so all of them are imported here, and everybody imports tabl
 
 from __future__ import annotations
 
+from modemctl.store.tables.backups import backup, backup_act
 from modemctl.store.tables.batches import (
     ITS_MESSAGE,
     approval,
@@ -71,6 +72,8 @@ __all__ = [
     "approver_key",
     "audit_entry",
     "authorisation",
+    "backup",
+    "backup_act",
     "batch",
     "batch_chunk",
     "batch_removed",
