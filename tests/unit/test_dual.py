@@ -84,6 +84,7 @@ async def refused(awaitable, policy: str, match: str) -> None:
     assert caught.value.policy == policy
 
 
+@pytest.mark.both_databases
 async def test_what_a_second_person_confirmed_is_done_once(desk, tmp_path):
     request_id = await desk.permit()
     shown = await desk.dual.get(desk.anna, request_id)

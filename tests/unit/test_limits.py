@@ -130,6 +130,7 @@ async def test_counts_follow_a_card_to_another_bay(tmp_path):
 # ---------------------------------------------------------------- what is counted
 
 
+@pytest.mark.both_databases
 async def test_the_second_message_to_a_number_is_no_new_recipient(tmp_path):
     quota = limits(ScopeKind.SIM, 2, Measure.RECIPIENTS)
     async with bench(tmp_path, quota=quota) as b:
@@ -220,6 +221,7 @@ async def all_counts(b, line) -> set[int]:
     }
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("result", "left"), [(NO, {0}), (Doubtful(reason="?"), {1}), (Took(mr=1), {1})]
 )

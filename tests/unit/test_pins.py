@@ -112,6 +112,7 @@ async def test_64_right_pins_are_all_tried_and_the_width_grows(tmp_path):
     assert (row.n_right, row.n_wrong, row.n_out) == (64, 0, 0)
 
 
+@pytest.mark.both_databases
 async def test_two_wrong_ones_behind_the_canary_stop_the_rest(tmp_path):
     cards = Cards(wrong=ICCIDS[1:])
     async with open_store(tmp_path) as store:

@@ -1,25 +1,33 @@
 """PostgreSQL as a database: made, checked, locked, refused; its password shown nowhere."""
 
+import asyncio
+import threading
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from zoneinfo import ZoneInfo
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from psycopg.errors import LockNotAvailable
-from sqlalchemy import URL, create_engine, make_url, select
+from sqlalchemy import URL, create_engine, func, make_url, select
 from sqlalchemy.exc import DBAPIError
 
 from modemctl.config.settings import PathsSettings
 from modemctl.errors import ConfigError, StoreError
-from modemctl.store import Store, postgresql
+from modemctl.policy.quotas import QuotaRules
+from modemctl.store import Store, leases, postgresql
 from modemctl.store.engine import SCHEMA_REVISION, create_engines, readable, require_schema
 from modemctl.store.key_files import load_database
+from modemctl.store.leases import Leased, LeaseRequest
 from modemctl.store.migrate import upgrade
 from modemctl.store.tables import audit_entry, meta, metadata
 from modemctl.vault import AuditKey, Vault
 from tests.support import postgres
+from tests.support.benches import CARDS, MANY, Bench, bay_of, bench
 from tests.support.commands import call
 from tests.support.stores import AUDIT_SEED, MASTER_KEY, Databases, TestClock, open_store
 
@@ -249,6 +257,54 @@ async def test_two_programs_under_one_name_of_a_node_do_not_write_one_chain(
                 await other.write(lambda tx: tx.audit("a", "test", "other", {}))
         await one.write(lambda tx: tx.audit("a", "test", "two", {}))
         assert await entries(one) == ["one", "two"]
+
+
+async def waiting_for(cluster: postgres.Cluster, kind: str, what: str) -> None:
+    """Until a session waits in a transaction for that."""
+    query = (
+        "SELECT 1 FROM pg_stat_activity WHERE backend_type = 'client backend' AND xact_start IS NOT"
+        f" NULL AND wait_event_type = '{kind}' AND wait_event = '{what}'"
+    )
+    async with asyncio.timeout(60):
+        while not await asyncio.to_thread(cluster.sql, query):
+            await asyncio.sleep(0.01)
+
+
+async def test_two_nodes_at_once_share_a_queue_and_its_limits_and_lease_nothing_twice(
+    on_postgresql, tmp_path
+):
+    caps = replace(MANY, day=4)
+    async with bench(tmp_path, quota=QuotaRules(caps=caps, zone=ZoneInfo("UTC"))) as one:
+        batch_id = await one.batch(40)
+        key = AuditKey(bytes(range(64, 96)))
+        async with Store(
+            Databases.url(tmp_path), vault=VAULT, audit_key=key, clock=one.clock, node_id="n2"
+        ) as store:
+            other = Bench(store, one.clock, one.staff, one.rules)
+            may_end = threading.Event()
+
+            def lease_slowly(tx):
+                items = [LeaseRequest(bay=bay_of(c), iccid=c, rules=one.rules) for c in CARDS[:4]]
+                found = leases.lease(tx, items)
+                assert may_end.wait(60)
+                return found
+
+            async with asyncio.TaskGroup() as group:
+                first = group.create_task(one.store.write(lease_slowly))
+                await waiting_for(on_postgresql, "Client", "ClientRead")  # it has asked, and thinks
+                second = group.create_task(other.lease(*CARDS[:4]))
+                await waiting_for(on_postgresql, "Lock", "advisory")
+                may_end.set()
+            taken = [*first.result(), *second.result()]
+            for _ in range(3):
+                taken += await other.lease(*CARDS[:4])
+            taken = [lease for lease in taken if isinstance(lease, Leased)]
+        assert {lease.batch_id for lease in taken} == {batch_id}
+        assert len({lease.message_id for lease in taken}) == len(taken)
+        assert Counter(lease.iccid for lease in taken) == dict.fromkeys(CARDS[:4], 4)
+        chains = select(audit_entry.c.node_id, func.count()).group_by(audit_entry.c.node_id)
+        told = dict(await one.store.read(lambda conn: list(map(tuple, conn.execute(chains)))))
+        assert min(told["n1"], told["n2"]) > 0
 
 
 async def test_what_the_database_refuses_is_told_without_the_row(on_postgresql, tmp_path):

@@ -185,6 +185,7 @@ async def test_reference_alone_is_no_key(tmp_path, clock, to, card):
     assert row.state == S.SENT
 
 
+@pytest.mark.both_databases
 async def test_reports_out_of_order_find_their_own(tmp_path, clock):
     async with open_store(tmp_path, clock) as store:
         ids = await store.write(lambda tx: sent(tx, mr=254, n=4))

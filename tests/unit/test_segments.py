@@ -46,6 +46,7 @@ async def test_a_message_is_leased_whole_and_in_order(tmp_path):
         assert await b.used(CARDS[0]) == 3
 
 
+@pytest.mark.both_databases
 async def test_two_leases_at_once_never_give_the_same_message(tmp_path):
     async with bench(tmp_path) as b:
         await b.batch(5)
@@ -122,6 +123,7 @@ async def test_a_batch_that_does_not_run_leases_nothing(tmp_path, state):
         assert await b.lease(CARDS[0]) == [Nothing()]
 
 
+@pytest.mark.both_databases
 async def test_a_used_up_limit_tells_when_to_ask_again(tmp_path):
     async with bench(tmp_path, caps=Caps(minute=2, hour=9, day=9, gap=0)) as b:
         await b.batch(5)

@@ -41,6 +41,7 @@ def fail(tx: Tx) -> None:
     raise LookupError("mine")
 
 
+@pytest.mark.both_databases
 async def test_requests_of_one_instant_share_a_commit_and_a_failing_one_harms_nobody(tmp_path):
     reports = []
     async with open_store(tmp_path) as store:
@@ -112,6 +113,7 @@ async def test_a_duplicate_key_fails_alone(tmp_path):
     assert other == "b"
 
 
+@pytest.mark.both_databases
 async def test_a_text_that_cannot_be_stored_fails_alone(tmp_path):
     def torn(tx: Tx) -> None:
         tx.audit("tester", "x", "y", {"text": "\ud800"})
@@ -161,6 +163,7 @@ async def test_a_set_runs_as_one_and_falls_apart_when_one_item_fails(tmp_path):
     assert max(sizes) >= 2
 
 
+@pytest.mark.both_databases
 async def test_the_audit_chain_continues_after_reopening_and_shows_an_edit(tmp_path):
     for key in ("a", "b"):
         async with open_store(tmp_path) as store:
