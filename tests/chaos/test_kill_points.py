@@ -75,12 +75,12 @@ class Lane:
         self._notes.unlink()
         return [Point(*json.loads(line)) for line in lines]
 
-    async def die_at(self, point: Point | None) -> bool:
-        """One life with work for it; whether it came to its point."""
+    async def die_at(self, point: Point | None, *, is_last: bool = False) -> bool:
+        """One life with work for it; whether it came to its point. The last leaves nothing."""
         await asyncio.to_thread(self._give_work)
         before = self._submitting()
         name = self._nurse.begin(self.site.config, notes=self._notes, point=point)
-        is_over = partial(self._is_over, name)
+        is_over = partial(self._has_nothing_left if is_last else self._is_over, name)
         await asyncio.to_thread(wait_until, is_over, what=f"work or {point}", seconds=120)
         self._nurse.kill(name)
         assert await self._nurse.end_of(name) == -signal.SIGKILL, self._tail()
@@ -119,6 +119,10 @@ class Lane:
         )
         [(n_stored,)] = self.site.query("SELECT count(*) FROM inbox WHERE is_repeat = 0")
         return n_open == 0 and n_stored >= len(self._texts)
+
+    def _has_nothing_left(self, name: str) -> bool:
+        waiting = {"queued", "leased", "submitting"}
+        return self._is_over(name) and not self.site.segments().keys() & waiting
 
     def _judge_doubts(self, before: set[int], point: Point | None) -> None:
         """What was SUBMITTING at the kill before is in doubt now, and nothing else became so."""
@@ -204,7 +208,7 @@ async def kill_at_each(lane: Lane, points: deque[Point], missed: list[Point]) ->
         point = points.popleft()
         if not await lane.die_at(point):
             missed.append(point)
-    await lane.die_at(None)
+    await lane.die_at(None, is_last=True)
     lane.close()
 
 
