@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 
-from sqlalchemy import RowMapping, and_, bindparam, func, literal_column, or_, select, update
+from sqlalchemy import RowMapping, and_, bindparam, func, literal_column, select, update
 
 from modemctl.lifecycle import SegmentState
 from modemctl.model import SegmentId
@@ -85,6 +86,9 @@ _CLOCK_SKEW: Final = timedelta(minutes=10)
 _BEFORE: Final = timedelta(minutes=5)
 """A segment may be noted as sent after its report came."""
 
+_FORWARD: Final = 128  # references: more between two segments in a row is a step back
+_ROUND: Final = 240  # references; some are lost to refused submits, and to those in doubt
+
 _IS_UNMATCHED: Final = report.c.matching == literal_column("'unmatched'")
 
 
@@ -114,6 +118,7 @@ def add(tx: Tx, items: Sequence[NewReport]) -> Sequence[StoredReport]:
 def rematch(tx: Tx, segment_ids: Iterable[SegmentId]) -> int:
     """Look for reports that came before these segments got their reference or came in doubt.
 
+    A report of another reference may have waited for them too: whose it is was open until now.
     Call it in the transaction that made them SENT or IN_DOUBT; how many reports found theirs.
     """
     ids = sorted(set(segment_ids))
@@ -128,7 +133,6 @@ def rematch(tx: Tx, segment_ids: Iterable[SegmentId]) -> int:
                 and_(
                     report.c.iccid == segment.c.iccid,
                     report.c.recipient_bidx == message.c.recipient_bidx,
-                    or_(report.c.mr == segment.c.mr, segment.c.mr.is_(None)),
                 ),
             )
         )
@@ -205,7 +209,7 @@ def _match(tx: Tx, reports: Iterable[_Report]) -> Mapping[int, tuple[Matching, S
     moves: list[dict[str, object]] = []
     for one in ordered:
         own = candidates.get((one.iccid, one.recipient_bidx), [])
-        found = _choose(one, own)
+        found = _choose(tx, one, own)
         if isinstance(found, Matching):
             verdicts[one.report_id] = (found, None)
             continue
@@ -246,7 +250,7 @@ def _candidates(tx: Tx, reports: Sequence[_Report]) -> dict[tuple[str, bytes], l
     return found
 
 
-def _choose(one: _Report, candidates: Sequence[_Candidate]) -> _Candidate | Matching:
+def _choose(tx: Tx, one: _Report, candidates: Sequence[_Candidate]) -> _Candidate | Matching:
     """The report's segment, or why there is none."""
     lately = [
         candidate
@@ -255,26 +259,59 @@ def _choose(one: _Report, candidates: Sequence[_Candidate]) -> _Candidate | Matc
     ]
     by_reference = [candidate for candidate in lately if candidate.mr == one.mr]
     near = [candidate for candidate in by_reference if _is_near(one, candidate)]
+    rivals = _rivals(one, lately)
     if len(near) == 1:
-        return near[0]
+        return _choose_known(tx, near[0], rivals)
     if near:
         return Matching.AMBIGUOUS
-    if not by_reference or _has_rival(one, lately):
+    if not by_reference or rivals:
         return _choose_doubt(one, lately)
     return _choose_far(one, by_reference)
 
 
-def _has_rival(one: _Report, lately: Sequence[_Candidate]) -> bool:
-    """Whether a segment whose reference is not known left when the report says.
+def _rivals(one: _Report, lately: Sequence[_Candidate]) -> Sequence[_Candidate]:
+    """Segments whose reference is not known, and that left when the report says.
 
     References are used again after 256 segments: what the time fits goes before what it does not.
     """
-    return any(
-        candidate.state in {SegmentState.SUBMITTING, SegmentState.IN_DOUBT}
+    return [
+        candidate
+        for candidate in lately
+        if candidate.state in {SegmentState.SUBMITTING, SegmentState.IN_DOUBT}
         and candidate.mr is None
         and _is_near(one, candidate)
-        for candidate in lately
-    )
+    ]
+
+
+def _choose_known(tx: Tx, known: _Candidate, rivals: Sequence[_Candidate]) -> _Candidate | Matching:
+    """The segment with this reference, unless another one may have had the same.
+
+    Segments of one message follow each other: their references differ.
+    """
+    others = [rival for rival in rivals if rival.message_id != known.message_id]
+    if any(rival.state is SegmentState.SUBMITTING for rival in others):
+        return Matching.UNMATCHED  # its answer is about to tell
+    if not others:
+        return known
+    is_told = known.state not in _OPEN  # its own report was here before
+    if is_told or any(_has_begun_again(tx, known, rival) for rival in others):
+        return Matching.AMBIGUOUS
+    return known
+
+
+def _has_begun_again(tx: Tx, known: _Candidate, rival: _Candidate) -> bool:
+    """Whether the card's references went round, or back, between these two segments.
+
+    A fast card comes to the same reference within minutes; a modem that was silent may have
+    restarted, and many count from 0 then.
+    """
+    since, until = sorted([known.left_at, rival.left_at])
+    facts = {"card": known.iccid, "since": since - _CLOCK_SKEW, "until": until}
+    found = _REFERENCES.rows(tx.conn, {**facts, "all": list(range(256))})
+    before = [row.mr for row in found if row.sent_at < since][-1:]
+    passed = [*before, *(row.mr for row in found if row.sent_at >= since)]
+    steps = [(later - earlier) % 256 for earlier, later in pairwise(passed)]
+    return any(step == 0 or step > _FORWARD for step in steps) or sum(steps) >= _ROUND
 
 
 def _choose_far(one: _Report, by_reference: Sequence[_Candidate]) -> _Candidate | Matching:
@@ -410,6 +447,15 @@ _LATELY: Final = Prepared(
         segment.c.submitting_at >= bindparam("oldest"),
     )
     .order_by(segment.c.segment_id)
+)
+_REFERENCES: Final = Prepared(
+    select(segment.c.mr, segment.c.sent_at)
+    .where(
+        segment.c.iccid == bindparam("card"),
+        segment.c.mr.in_(bindparam("all", expanding=True)),  # by the index of all three
+        segment.c.sent_at.between(bindparam("since"), bindparam("until")),
+    )
+    .order_by(segment.c.sent_at)
 )
 _MOVE: Final = Change(
     update(segment)

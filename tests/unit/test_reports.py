@@ -364,3 +364,61 @@ async def test_a_report_of_another_week_matches_nothing(tmp_path, clock):
         await store.write(lambda tx: sent(tx, ago=9 * 86400))
         result = await store.write_in_set(reports.add, reported(clock, left_ago=9 * 86400))
     assert result.matching is Matching.UNMATCHED
+
+
+# ---------------------------------------------------------------- the same reference twice
+
+
+async def test_a_second_report_of_a_reference_is_nobodys_while_another_is_in_doubt(tmp_path, clock):
+    async with open_store(tmp_path, clock) as store:
+        (known,) = await store.write(lambda tx: sent(tx, mr=0, ago=300))
+        (doubt,) = await store.write(lambda tx: sent(tx, state=S.IN_DOUBT, ago=60))
+        first = await store.write_in_set(reports.add, reported(clock, mr=0, left_ago=300))
+        other = await store.write_in_set(reports.add, reported(clock, mr=0, left_ago=60, salt=1))
+        states = [(await state_of(store, one)).state for one in (known, doubt)]
+    assert (first.matching, first.segment_id) == (Matching.MATCHED, known)
+    assert other.matching is Matching.AMBIGUOUS
+    assert states == [S.DELIVERED, S.IN_DOUBT]
+
+
+@pytest.mark.parametrize(
+    ("left", "matching"),
+    [
+        ([(HIM, 6), (HER, 7), (HER, None), (HIM, 9)], Matching.MATCHED),
+        ([(HIM, 5), (HER, None), (HER, 7)], Matching.MATCHED),
+        ([(HIM, 20), (HER, None), (HER, 7)], Matching.AMBIGUOUS),  # it went back, to 0 it seems
+        ([(HIM, 7), (HER, None), (HER, 7)], Matching.AMBIGUOUS),
+        ([(HER, 7), (HIM, 99), (HIM, 180), (HIM, 2), (HER, None)], Matching.AMBIGUOUS),  # round
+    ],
+)
+async def test_a_doubt_may_have_a_reference_that_came_again(tmp_path, clock, left, matching):
+    def leave(tx: Tx) -> None:
+        for place, (to, mr) in enumerate(left):
+            state = S.IN_DOUBT if mr is None else S.SENT
+            sent(tx, mr=mr, to=to, state=state, ago=400 - 10 * place)
+
+    async with open_store(tmp_path, clock) as store:
+        await store.write(leave)
+        at = 400 - 10 * left.index((HER, 7))
+        found = await store.write_in_set(reports.add, reported(clock, mr=7, left_ago=at))
+    assert found.matching is matching
+
+
+async def test_a_report_waits_for_the_answer_that_may_be_of_its_reference(tmp_path, clock):
+    async with open_store(tmp_path, clock) as store:
+        (known,) = await store.write(lambda tx: sent(tx, mr=7, ago=60))
+        (out,) = await store.write(lambda tx: sent(tx, state=S.SUBMITTING, ago=2))
+        early = await store.write_in_set(reports.add, reported(clock, mr=7, left_ago=60))
+        assert early.matching is Matching.UNMATCHED
+
+        def answer(tx: Tx) -> int:
+            tx.conn.execute(
+                update(segment)
+                .where(segment.c.segment_id == out)
+                .values(state="sent", mr=8, sent_at=tx.now)
+            )
+            return reports.rematch(tx, [out])
+
+        assert await store.write(answer) == 1
+        states = [(await state_of(store, one)).state for one in (known, out)]
+    assert states == [S.DELIVERED, S.SENT]
