@@ -183,6 +183,12 @@ def refuse_if_busy(error: DBAPIError, shown: str) -> None:
         raise StoreError(f"database {shown} cannot be reached now: {why}") from None
 
 
+def n_changes(conn: Connection) -> int | None:
+    """Rows that this connection ever changed, where the driver counts them."""
+    n: int | None = getattr(conn.connection.dbapi_connection, "total_changes", None)
+    return n
+
+
 def is_busy(error: DBAPIError) -> bool:
     """Whether another program holds the SQLite database: waiting helps, no change of settings."""
     code = getattr(error.orig, "sqlite_errorcode", 0)

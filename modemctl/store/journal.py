@@ -27,7 +27,7 @@ from modemctl.clock import Clock
 from modemctl.errors import StoreError, TamperedError
 from modemctl.model import Topic
 from modemctl.store import count_seal, postgresql
-from modemctl.store.engine import command
+from modemctl.store.engine import command, n_changes
 from modemctl.store.moved import DIGEST, Moved, moved_digest
 from modemctl.store.prepared import Change
 from modemctl.store.signals import Signals
@@ -133,7 +133,7 @@ class Journal:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether the writer runs and its last commit went through."""
+        """Whether the writer runs and its last commit of a change went through."""
         return self._thread.is_alive() and not self._has_failed
 
     @property
@@ -244,7 +244,7 @@ class Journal:
             _log.exception("journal.fault")
             failure = StoreError("a fault of ours while committing; see the log")
         self._turns += 1
-        self._has_failed = failure is not None
+        self._has_failed = self._has_failed or failure is not None
         seconds = self._clock.monotonic() - started
         report = CommitReport(
             seconds=seconds, n_requests=len(group), is_failure=failure is not None
@@ -266,12 +266,16 @@ class Journal:
 
     def _write_once(self, group: Sequence[_Request[object]]) -> set[Topic]:
         with self._engine.begin() as conn:
+            n_before = n_changes(conn)
             if self._sent is not None:
                 self._learn_the_end(conn, *self._sent)
             traces = [tx for some in _by_kind(group) for tx in self._run_set(conn, some)]
             counts = count_seal.add(self._counts, sum(tx.counted or 0 for tx in traces))
             head = self._leave_traces(conn, traces, counts)
             self._sent = head, counts
+            has_written = n_before is None or n_changes(conn) != n_before
+        if has_written:  # a full disk takes a commit of nothing
+            self._has_failed = False
         (self._head, self._counts), self._sent = self._sent, None
         return {topic for tx in traces for topic in tx.topics}
 

@@ -295,3 +295,24 @@ def test_a_database_that_others_could_read_becomes_private_and_so_is_its_copy(
     assert copy.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "m.db").stat().st_mode & 0o777 == 0o600
     assert seen == [0o600], "private before anything stands in it"
+
+
+async def test_a_full_database_stays_ill_until_it_takes_something(tmp_path):
+    """Commits of nothing go through there: they make nothing well."""
+
+    def fill(tx: Tx) -> None:
+        tx.audit("x", "x", "x", {"x": "x" * 1_000_000})
+
+    def set_room(n_pages: int):
+        return lambda tx: tx.conn.exec_driver_sql(f"PRAGMA max_page_count={n_pages}") and None
+
+    async with open_store(tmp_path) as store:
+        await store.write(set_room(1))
+        with pytest.raises(StoreError, match="full"):
+            await store.write(fill)
+        await store.write(lambda tx: None)
+        assert not store.journal.is_healthy
+        await store.write(set_room(1_000_000))
+        assert not store.journal.is_healthy
+        await store.write(fill)
+        assert store.journal.is_healthy
