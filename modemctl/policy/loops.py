@@ -41,7 +41,8 @@ class Loop:
 class LoopFacts:
     """A card's latest message to itself: its segments, why the last one stands as it does.
 
-    `held` says why its batch goes no further now. `sent_at` is the last segment's.
+    `held` says why its batch goes no further now, `is_ruled` that a rule kept it back: neither is
+    the card's fault. `sent_at` is the last segment's.
     """
 
     states: Collection[SegmentState]
@@ -49,6 +50,7 @@ class LoopFacts:
     held: str | None
     sent_at: datetime | None
     arrived_at: datetime | None
+    is_ruled: bool = False
 
 
 def judge_loop(facts: LoopFacts, now: datetime) -> Loop:
@@ -64,7 +66,8 @@ def judge_loop(facts: LoopFacts, now: datetime) -> Loop:
     if not bad and facts.held is None:
         return Loop(state=LoopState.WAITING, told="waiting to leave")
     why = facts.held or f"{bad[0]}: {facts.note}".rstrip(": ")
-    return Loop(state=LoopState.FAILED, told=f"failed: {why}", is_fault=True)
+    is_fault = facts.held is None and not facts.is_ruled
+    return Loop(state=LoopState.FAILED, told=f"failed: {why}", is_fault=is_fault)
 
 
 def _not_arrived(states: Collection[SegmentState], sent_at: datetime, now: datetime) -> Loop:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from modemctl.errors import InvalidRequest, PolicyRefused, TamperedError
@@ -112,9 +112,8 @@ class LoopTests:
 
     async def results(self) -> Mapping[Iccid, Loop]:
         """What came of the latest message of each card to itself."""
-        vault = self._store.vault
-        found = await self._store.read(lambda conn: loop_results.latest(conn, vault))
-        now: datetime = self._store.clock.now()
+        vault, now = self._store.vault, self._store.clock.now()
+        found = await self._store.read(lambda conn: loop_results.latest(conn, vault, now=now))
         return {iccid: judge_loop(facts, now) for iccid, facts in found.items()}
 
     async def _own_numbers(self, department: str) -> Sequence[Recipient]:

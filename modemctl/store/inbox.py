@@ -274,21 +274,19 @@ def _announce(
         "department": department,
     }
     tx.event(EventKind.INBOX, str(inbox_id), facts)
-    if item.sender is not None and loop_results.is_ours(
-        tx, iccid=item.iccid, sender=item.sender, text=item.text
-    ):
+    sender = item.sender if item.is_sender_number else None
+    is_own = sender is not None and _is_own_card(tx, sender)
+    if is_own and loop_results.is_ours(tx, iccid=item.iccid, sender=sender or "", text=item.text):
         return  # a self-test's: it is asked for, and nothing follows from what it says
     if reading.kind is InboxKind.CODE:
         alarm = {"alarm": "verification_code_received", "policy": "SMS-12"}
         tx.event(EventKind.ALARM, str(inbox_id), {**facts, **alarm})
-    if item.sender is None or not item.is_sender_number:
-        return
-    if _is_own_card(tx, item.sender):
+    if is_own:
         # A card of ours that writes to one of ours: nothing follows from what it says.
         alarm = {"alarm": "own_card_wrote", "policy": "SIM-08"}
         tx.event(EventKind.ALARM, str(inbox_id), {**facts, **alarm})
-    elif reading.keyword is not None:
-        optouts.add_from_sms(tx, item.sender, reading.keyword)
+    elif sender is not None and reading.keyword is not None:
+        optouts.add_from_sms(tx, sender, reading.keyword)
 
 
 def _is_own_card(tx: Tx, sender: str) -> bool:

@@ -19,7 +19,9 @@ from modemctl.vault import Vault
 
 _STALE: Final = timedelta(days=2)
 """A text that comes later than that after its run is not taken for ours any more."""
-_GOING: Final = frozenset({BatchState.RUNNING, BatchState.DONE})
+_SHOWN: Final = timedelta(days=14)
+"""What a run of longer ago came to says nothing of a card any more."""
+_STOPPED: Final = frozenset({BatchState.HELD, BatchState.CANCELLED})
 
 
 def is_ours(tx: Tx, *, iccid: str | None, sender: str, text: str | None) -> bool:
@@ -42,11 +44,11 @@ def is_ours(tx: Tx, *, iccid: str | None, sender: str, text: str | None) -> bool
     return tx.conn.scalar(runs.limit(1)) is not None
 
 
-def latest(conn: Connection, vault: Vault) -> Mapping[Iccid, LoopFacts]:
-    """The latest message of each card to itself, of its department's latest run."""
+def latest(conn: Connection, vault: Vault, *, now: datetime) -> Mapping[Iccid, LoopFacts]:
+    """The latest message of each card to itself, of its department's run of the last two weeks."""
     newest = (
         select(func.max(batch.c.created_at))
-        .where(batch.c.under.is_not(None))
+        .where(batch.c.under.is_not(None), batch.c.created_at > now - _SHOWN)
         .group_by(batch.c.department)
     )
     runs = select(batch).where(batch.c.under.is_not(None), batch.c.created_at.in_(newest))
@@ -83,9 +85,10 @@ def _facts(
     return LoopFacts(
         states=[SegmentState(row["state"]) for row in rows],
         note=next((one for one in notes if one), "its card was not ready"),
-        held=None if state in _GOING else f"its batch is {state} {run.reason}".strip(),
+        held=f"its batch is {state}, {run.reason}" if state in _STOPPED else None,
         sent_at=max(sent) if len(sent) == len(rows) else None,
         arrived_at=arrived_at,
+        is_ruled=any((row["cause"] or "").startswith("policy:") for row in rows),
     )
 
 

@@ -16,6 +16,7 @@ from modemctl.policy.digest import (
     CHUNK_LINES,
     BatchHeader,
     Line,
+    Standing,
     Totals,
     chunk_hash,
     encode_header,
@@ -142,6 +143,7 @@ def add_batch(
     not_after: datetime | None = None,
     state: BatchState = BatchState.RUNNING,
     batch_id: str | None = None,
+    standing: Standing | None = None,
 ) -> BatchId:
     """A confirmed, approved batch in a state; its evidence is real."""
     batch_id = BatchId(batch_id or str(uuid.uuid4()))
@@ -170,7 +172,7 @@ def add_batch(
             not_after=closes, card_group=card_group, starts_itself=False, n_lines=len(lines),
             totals=Totals(n_messages=len(lines), n_segments=n_segments, n_removed=0,
                           removed_by={}, forcing=()),
-            chunks=tuple(chunk_hash(chunk) for chunk in leaves),
+            chunks=tuple(chunk_hash(chunk) for chunk in leaves), standing=standing,
         )
     )  # fmt: skip
     digest = header_digest(header)

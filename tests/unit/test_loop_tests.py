@@ -178,6 +178,9 @@ async def test_the_cards_own_inbox_says_whether_it_arrived(tmp_path):
         assert of_sms(second) == ["SMS to itself delivered, but not arrived within an hour"]
         faulty = await tests.latest(MAINTAINER, only_faulty=True)
         assert any(of_sms(one) for one in faulty)
+        store.clock.advance(14 * DAY)
+        found = await tests.latest(MAINTAINER)
+        assert [one.sms.state for one in found] == [LoopState.NONE] * 2, "that was long ago"
 
 
 async def test_a_text_to_oneself_makes_no_noise_and_stays_on_record(tmp_path):
@@ -211,7 +214,9 @@ def facts(*states, **changes):
         (["queued"], None, {}, "waiting", "waiting to leave", False),
         (["sent", "queued"], None, {}, "waiting", "waiting to leave", False),
         (["queued"], None, {"held": "its batch is held"}, "failed",
-         "failed: its batch is held", True),
+         "failed: its batch is held", False),
+        (["expired"], None, {"note": "withdrawn", "is_ruled": True}, "failed",
+         "failed: expired: withdrawn", False),
         (["sent"], 1, {}, "waiting", "sent, not arrived yet", False),
         (["sent"], 60, {}, "failed", "failed: sent, and not arrived within an hour", True),
         (["delivered"], 1, {}, "delivered", "delivered, but not arrived yet", False),
