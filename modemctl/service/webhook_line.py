@@ -175,7 +175,8 @@ class Line:
     ) -> tuple[Sequence[Parcel], int]:
         newest = read_reach(conn).newest
         found = read_events(conn, after=start, kinds=kinds_of(endpoint.events), limit=limit)
-        through = found[-1].event_id if len(found) == limit else max(start, newest)
+        last = found[-1].event_id if found else start
+        through = last if len(found) == limit else max(last, newest)
         wanted = chosen(conn, endpoint, found, self._rules.general_department)
         return [Parcel(row=row) for row in wanted], through
 
