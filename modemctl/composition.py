@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from api.services import Services
 from modemctl.config import PurgeMode, Settings
 from modemctl.policy.custody import WorkingDays
+from modemctl.policy.quotas import QuotaRules
 from modemctl.service.accounts import Accounts
 from modemctl.service.admissions import Admissions
 from modemctl.service.audit_export import AuditExports
@@ -77,9 +79,13 @@ def make_services(
     telemetry: Telemetry,
     *,
     post: PostOffice,
+    quota: QuotaRules,
 ) -> Services:
-    """One of each service; `memory` is the gate's, `post` what webhooks are sent by."""
-    rules = SubmissionRules.of(settings)
+    """One of each service.
+
+    `memory` and `quota` are the gate's, `post` is what webhooks are sent by.
+    """
+    rules = replace(SubmissionRules.of(settings), quota=quota)
     general = settings.approvals.general_department
     numbers = rules.numbers()
     audits = Audits(

@@ -224,7 +224,8 @@ async def _run_on(
     former = await _former_zones(store, settings.site.timezone)
     fleet = Fleet(store, settings, telemetry, families, former)
     post = post_office(settings)
-    services = make_services(store, settings, audit_key, fleet.rules.stops, telemetry, post=post)
+    stops, quota = fleet.rules.stops, fleet.rules.quota
+    services = make_services(store, settings, audit_key, stops, telemetry, post=post, quota=quota)
     services.health.register("stops", services.stops.fault)
     services.health.register("policy", services.policies.fault)
     app = create_app(services, settings=settings.api, telemetry=telemetry)
