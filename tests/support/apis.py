@@ -159,15 +159,19 @@ class ApiBench:
 
 @asynccontextmanager
 async def open_api(
-    folder: Path, *, peers: dict[int, str] | None = None, **settings: object
+    folder: Path,
+    *,
+    peers: dict[int, str] | None = None,
+    site: Settings | None = None,
+    **settings: object,
 ) -> AsyncIterator[ApiBench]:
-    """An application with its first administrator `root`."""
+    """An application with its first administrator `root`; `site`: settings of its backups."""
     clock = TestClock()
     chosen = {"unix_socket": folder / "api.sock", "tcp_port": 0} | settings
     api_settings = ApiSettings.model_validate({**chosen, "peers": peers or {}})
     async with open_store(folder, clock) as store:
         telemetry = Telemetry(version="test")
-        services = make_services(store, api_settings, folder, telemetry)
+        services = make_services(store, api_settings, folder, telemetry, site)
         first = await store.write(lambda tx: bootstrap(tx, name="root"))
         yield ApiBench(
             store=store,
@@ -182,7 +186,11 @@ async def open_api(
 
 
 def make_services(
-    store: Store, settings: ApiSettings, folder: Path, telemetry: Telemetry
+    store: Store,
+    settings: ApiSettings,
+    folder: Path,
+    telemetry: Telemetry,
+    site: Settings | None = None,
 ) -> Services:
     """All services over one store."""
     rules = SubmissionRules.of(Settings(api=settings))
@@ -217,7 +225,7 @@ def make_services(
     )
     loops = LoopTests(store, office.batches, rules)
     return Services(
-        backups=Backups(store, BackupRules.of(Settings(api=settings))),
+        backups=Backups(store, BackupRules.of(site or Settings(api=settings))),
         batches=office.batches,
         emergencies=EmergencyWatch(store, timedelta(hours=24)),
         messages=Messages(store, rules),
