@@ -79,6 +79,7 @@ _PHRASES: Final[tuple[tuple[str, str], ...]] = (
     # cards
     (r"are of other departments than (.+?)(?= \(|$)", r"属于 \1 以外的部门"),
     (r"an earlier segment of the message left by another card", "同一短信的前段由另一张卡发出"),
+    (r"the message goes to another card's own number", "该短信发往另一张卡自己的号码"),
     (r"its row was altered", "登记记录被改动"),
     (r"is not in group (.+)", r"不在组 \1"),
     (r"is kept in reserve", "保留专用"),
@@ -115,6 +116,7 @@ _PHRASES: Final[tuple[tuple[str, str], ...]] = (
     # the choice of a card (policy.choosing)
     (r"card (\S+): a part of the message left by this card, or may have",
      r"卡 \1：同一条短信的一部分已由或可能已由此卡发出"),
+    (r"card (\S+): the message goes to its own number", r"卡 \1：自检短信，发往本卡号码"),
     (r"card (\S+): ", r"卡 \1："),
     (r"the only waiting card of department ([^,]+)", r"\1 部门唯一的待命卡"),
     (r"place (\d+) of (\d+) waiting cards of department ([^,]+)", r"\3 部门 \2 张待命卡中排第 \1"),

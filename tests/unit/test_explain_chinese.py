@@ -52,3 +52,16 @@ def test_names_and_what_people_wrote_stay() -> None:
     assert in_chinese("was not sent: its batch is cancelled (wrong list)") == (
         "未发送：所属批次已取消 (wrong list)"
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "the message goes to another card's own number (policy: SMS-09)",
+        "card 89860000000000000001: the message goes to its own number (policy: SIM-18)",
+    ],
+)
+def test_a_card_that_writes_to_itself_is_told_in_chinese(words: str) -> None:
+    said = in_chinese(words)
+    assert "号码" in said
+    assert not re.search(r"the|message|number|card", said)
