@@ -294,6 +294,7 @@ async def test_the_wait_that_a_receiver_asks_for_is_kept_up_to_an_hour(desk):
         assert due == timedelta(hours=1)
 
 
+@pytest.mark.both_databases
 async def test_retries_outlast_a_restart_of_the_daemon(tmp_path, clock):
     async with receiver(answering(500)) as crm:
         async with open_store(tmp_path, clock) as store:
@@ -345,6 +346,7 @@ async def test_one_event_that_is_never_taken_holds_up_the_others_for_some_tries_
         assert len({one.id for one in crm.got if one.event["subject"] == "poison"}) == 1
 
 
+@pytest.mark.both_databases
 async def test_what_waits_for_a_receiver_that_is_gone_for_long_is_dead_and_told_of_once(desk):
     async with receiver(answering(500)) as crm:
         await desk.add(crm.url, "modem.*")
@@ -464,6 +466,7 @@ async def test_while_another_node_delivers_this_one_sends_nothing(desk):
         assert crm.subjects == ["a"], "its node is dead"
 
 
+@pytest.mark.both_databases
 async def test_what_another_node_took_over_meanwhile_is_not_written_down_twice(desk):
     async def lose(got, writer):
         await hand_over(desk, "n2", 90)
