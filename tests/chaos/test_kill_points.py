@@ -12,14 +12,14 @@ import random
 import re
 import signal
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from modemctl.service.audits import verify_offline
-from modemctl.store import inbox
+from modemctl.store import Tx, inbox
 from modemctl.vault import AuditKey
 from tests.support.approved import add_batch, numbers
 from tests.support.banks import Site
@@ -97,12 +97,14 @@ class Lane:
             self._recipients[self.site.vault.blind_index(to)] = to
         staff = self.site.staff
         assert staff is not None
-        acts: list[Callable] = [
-            lambda tx: add_batch(tx, staff, people[:2], template=LONG_TEXT),
-            lambda tx: add_batch(tx, staff, people[2:], template="No {n}"),
-        ]
-        for act in acts:
-            self._batches.append(self.site.write(act))
+
+        def act(tx: Tx) -> list[str]:
+            return [
+                add_batch(tx, staff, people[:2], template=LONG_TEXT),
+                add_batch(tx, staff, people[2:], template="No {n}"),
+            ]
+
+        self._batches = self.site.write(act)
         text = f"incoming {self._place}.{n}"
         self._control.inject_sms(self._number, text, origin="+8613912345678")
         self._texts.append(text)
@@ -110,15 +112,14 @@ class Lane:
     def _is_over(self, name: str) -> bool:
         if self._nurse.has_ended(name):
             return True
-        latest = self._batches[-2:]
-        [(n_open,)] = self.site.query(
-            "SELECT (SELECT count(*) FROM batch WHERE state != 'done' AND batch_id IN (?, ?))"
-            " + (SELECT count(*) FROM segment WHERE state = 'sent' AND batch_id IN (?, ?))",
-            *latest,
-            *latest,
+        [(n_running, n_sent, n_stored)] = self.site.query(
+            "SELECT (SELECT count(*) FROM batch WHERE state != 'done' AND batch_id IN (?, ?)),"
+            " (SELECT count(*) FROM segment WHERE state = 'sent' AND batch_id IN (?, ?)),"
+            " (SELECT count(*) FROM inbox WHERE is_repeat = 0)",
+            *self._batches,
+            *self._batches,
         )
-        [(n_stored,)] = self.site.query("SELECT count(*) FROM inbox WHERE is_repeat = 0")
-        return n_open == 0 and n_stored >= len(self._texts)
+        return n_running == n_sent == 0 and n_stored >= len(self._texts)
 
     def _has_nothing_left(self, name: str) -> bool:
         waiting = {"queued", "leased", "submitting"}
