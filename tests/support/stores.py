@@ -132,11 +132,12 @@ def take_back(folder: Path, revision: str) -> None:
         engine.dispose()
         with closing(sqlite3.connect(f"{other}/old.db")) as old:
             before, after = _columns(old), _columns(new)
+            kept = {table: _indices(old, table) for table in before}
         for table, columns in after.items():
             if table not in before:
                 new.execute(f"DROP TABLE {table}")
                 continue
-            for name in _indices(new, table, columns - before[table]):
+            for name in _indices(new, table) - kept[table]:
                 new.execute(f"DROP INDEX {name}")
             for column in columns - before[table]:
                 new.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
@@ -144,10 +145,9 @@ def take_back(folder: Path, revision: str) -> None:
         new.commit()
 
 
-def _indices(db: sqlite3.Connection, table: str, columns: set[str]) -> list[str]:
-    names = [row[1] for row in db.execute(f"PRAGMA index_list({table})")]
-    of = {name: {row[2] for row in db.execute(f"PRAGMA index_info({name})")} for name in names}
-    return [name for name, its in of.items() if its & columns]
+def _indices(db: sqlite3.Connection, table: str) -> set[str]:
+    names = {row[1] for row in db.execute(f"PRAGMA index_list({table})")}
+    return {name for name in names if not name.startswith("sqlite_")}
 
 
 def _columns(db: sqlite3.Connection) -> dict[str, set[str]]:
