@@ -16,6 +16,7 @@ from modemctl.service.audit_samples import AuditSamples
 from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.backups import Backups
+from modemctl.service.balances import Balances
 from modemctl.service.batches import Batches
 from modemctl.service.behaviour import Behaviour
 from modemctl.service.calls import Calls
@@ -94,6 +95,7 @@ class Services:
     zones: Zones
     webhooks: Webhooks
     loops: LoopTests
+    balances: Balances
     self_tests: SelfTests
     locks: Locks
     puks: Puks

@@ -18,6 +18,7 @@ from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.backup_rules import BackupRules
 from modemctl.service.backups import Backups
+from modemctl.service.balances import Balances
 from modemctl.service.batches import Batches
 from modemctl.service.calls import Calls
 from modemctl.service.card_endings import Endings
@@ -152,7 +153,10 @@ def make_services(
         zones=Zones(store, rules.quota),
         webhooks=Webhooks(store, post, site=settings.site.id, general_department=general),
         loops=loops,
-        self_tests=SelfTests(store, numbers=numbers, zone=zone, loops=loops),
+        self_tests=SelfTests(
+            store, numbers=numbers, zone=zone, balances=settings.balances, loops=loops
+        ),
+        balances=Balances(store, settings.balances, zone=zone),
         locks=Locks(store),
         puks=Puks(store),
         dual=people.dual,

@@ -337,6 +337,7 @@ def _office_chores(
         ("backup", services.backups.run),
         ("purge", services.purges.run),
         ("self-tests", services.self_tests.keep),
+        ("balances", services.balances.keep),
         ("keys", services.keyring.run),
         ("reports", services.papers.run),
         ("overdue reports", services.papers.watch.run),

@@ -58,7 +58,10 @@ class TestedBays(Body):
 
 @router.post("/self-tests", responses=problems(404), openapi_extra=needs(Scope.MODEMS_OPERATE))
 async def run_self_tests(who: Who, of: Of, body: TestedBays) -> Sequence[SelfTestView]:
-    """Test bays now: port, card, registration, signal; answers when all did, within two minutes."""
+    """Test bays now: port, card, registration, signal, balance; answers when all did.
+
+    It takes two minutes at most.
+    """
     return await of.self_tests.run(who, body.bays, sends_sms=body.sms)
 
 

@@ -11,7 +11,17 @@ from modemctl.cli.errors import EXIT_REFUSED
 from modemctl.cli.show import as_json_option, show_table
 
 _DUTIES: Final = ("duty", "policy", "done_at", "done_by", "is_due", "is_overdue")
-_TESTS: Final = ("bay", "at", "state", "registration", "signal_dbm", "answer_ms", "sms", "faults")
+_TESTS: Final = (
+    "bay",
+    "at",
+    "state",
+    "registration",
+    "signal_dbm",
+    "balance",
+    "answer_ms",
+    "sms",
+    "faults",
+)
 _FAULTS: Final = ("kind", "iccid", "department", "since", "told", "is_late")
 _SPARE: Final = ("answer_ms", "registration", "at")
 
@@ -52,7 +62,7 @@ def self_test(
     sms: bool,
     as_json: bool,
 ) -> int:
-    """Test bays now, or all: port, card, registration, signal (SIM-18); takes seconds.
+    """Test bays now, or all: port, card, registration, signal, balance (SIM-18); takes seconds.
 
     All bays are tested by themselves on Mondays at 7; the results are kept. What came of the cards'
     messages to themselves shows with --last: none, waiting, arrived, delivered or failed. A

@@ -15,6 +15,7 @@ from modemctl.cli.identities import identity_options, read_identity
 from modemctl.cli.pins import pin
 from modemctl.cli.puks import puk
 from modemctl.cli.show import as_json_option, show_done, show_record, show_table
+from modemctl.cli.sim_balances import balance, balances
 from modemctl.cli.sim_locks import locks
 from modemctl.cli.stock import stocktake
 from modemctl.lifecycle import CardState
@@ -289,6 +290,8 @@ def _change(
 
 
 sims.add_command(locks)
+sims.add_command(balance)
+sims.add_command(balances)
 sims.add_command(stocktake)
 sims.add_command(puk)
 for _command in LIFE:

@@ -30,6 +30,7 @@ POLICY: Final[Mapping[str, Include]] = {
     "exports": True,
     "evidence": True,
     "backup": True,
+    "balances": True,
 }
 """What decides whether something may be sent, by whom, and what is kept of it."""
 

@@ -18,6 +18,7 @@ from pydantic import (
 
 from modemctl.config.approvals import ApprovalsSettings
 from modemctl.config.backup import BackupSettings
+from modemctl.config.balances import BalancesSettings
 from modemctl.config.content import ContentSettings
 from modemctl.config.evidence import EvidenceSettings
 from modemctl.config.limits import LimitsSettings
@@ -428,6 +429,7 @@ class Settings(_Slice):
     reports: ReportsSettings = Field(default_factory=ReportsSettings)
     exports: ExportsSettings = Field(default_factory=ExportsSettings)
     costs: CostsSettings = Field(default_factory=CostsSettings)
+    balances: BalancesSettings = Field(default_factory=BalancesSettings)
     evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
     webhooks: WebhooksSettings = Field(default_factory=WebhooksSettings)
     backup: BackupSettings = Field(default_factory=BackupSettings)

@@ -47,6 +47,7 @@ from modemctl.policy.pin_guard import StopReason
 from modemctl.store import modems
 from modemctl.store.modems import Facts, StateChange
 from modemctl.store.permits import Lists
+from modemctl.store.wishes import Wish
 from modemctl.telemetry import ModemSample, log_context
 
 _log = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class Actor:
             wake=self._wake,
             state=lambda: self._state,
             on_reset=lambda: self._recovery.want_restart(is_in_step=True),
+            on_balance=self._take_balance,
         )
         self._work = Work(
             ground,
@@ -475,6 +477,9 @@ class Actor:
         """Send what the dispatcher hands over; look at signal and registration now and then."""
         await self._work.run()
         return None
+
+    def _take_balance(self, wish: Wish) -> bool:
+        return self._work.take_balance(wish)
 
     def _learn(self, facts: Facts) -> None:
         self._facts = facts

@@ -15,6 +15,7 @@ from modemctl.fleet.wishing import Hand, serve_wishes
 from modemctl.lifecycle import MODEM, ModemEvent, ModemState
 from modemctl.model import Bay
 from modemctl.store import Store
+from modemctl.store.wishes import Wish
 
 _E = ModemEvent
 
@@ -33,6 +34,7 @@ class Attention:
         wake: asyncio.Event,
         state: Callable[[], ModemState],
         on_reset: Callable[[], None],
+        on_balance: Callable[[Wish], bool],
     ) -> None:
         self._store = store
         self._bay = bay
@@ -43,6 +45,7 @@ class Attention:
         self._wake = wake
         self._state = state
         self._on_reset = on_reset
+        self._on_balance = on_balance
         self._has_wishes = True  # until we looked
         self.is_paused = False
         self.is_stopping = False
@@ -99,6 +102,7 @@ class Attention:
                 bay=self._bay,
                 state=self._state(),
                 on_reset=self._on_reset,
+                on_balance=self._on_balance,
             )
         await self.idle(until)
 

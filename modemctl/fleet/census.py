@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
+from modemctl.model import Bay
+from modemctl.policy.balances import state_of
 from modemctl.policy.duties import TURNS, is_overdue
 from modemctl.policy.quotas import QuotaRules
-from modemctl.store import Connection, Store, counts, duties, headroom, register_faults
+from modemctl.store import Connection, Store, balances, counts, duties, headroom, register_faults
 from modemctl.store.counts import Counts
 from modemctl.store.engine import UNREADABLE
 from modemctl.telemetry import BankSnapshot
@@ -28,6 +30,7 @@ class Census:
         self._limits: Mapping[tuple[str, str], float] = {}
         self._duties: Mapping[str, bool] = {}
         self._register_faults: Mapping[str, int] = {}
+        self._balances: Mapping[Bay, balances.Kept] = {}
 
     async def run(self) -> None:
         """Count until cancelled; a store that fails, or an odd row, leaves the last figures."""
@@ -39,6 +42,9 @@ class Census:
                 )
                 self._duties = await self._store.read(self._late_duties)
                 self._register_faults = await self._store.read(self._late_faults)
+                self._balances = await self._store.read(
+                    lambda conn: balances.by_bay(conn, now=self._store.clock.now())
+                )
             await asyncio.sleep(_CENSUS_EVERY)
 
     def _late_duties(self, conn: Connection) -> Mapping[str, bool]:
@@ -55,7 +61,7 @@ class Census:
 
     def snapshot(self) -> BankSnapshot:
         """What is known now; called from the exporter's thread."""
-        journal, known = self._store.journal, self._counts
+        journal, known, told = self._store.journal, self._counts, self._balances
         return BankSnapshot(
             sims=known.sims,
             sim_locks=known.locks,
@@ -65,6 +71,12 @@ class Census:
             batches=known.batches,
             segments=known.segments,
             limits=self._limits,
+            balances=Counter(state_of(one.amount, is_low=one.is_low) for one in told.values()),
+            card_balances={
+                (bay, one.currency): float(one.amount)
+                for bay, one in told.items()
+                if one.amount is not None
+            },
             duties=self._duties,
             register_faults=self._register_faults,
             is_writer_up=journal.is_healthy,

@@ -83,8 +83,11 @@ async def serve_wishes(
     bay: Bay,
     state: ModemState,
     on_reset: Callable[[], None],
+    on_balance: Callable[[Wish], bool],
 ) -> None:
     """Take up the bay's open wishes and answer them; `on_reset` hears of a granted reset.
+
+    `on_balance` takes a question to the network, which is answered later; False: not here, not now.
 
     Raises:
         Interrupted: a wish moves the bay's state; it was answered before.
@@ -98,6 +101,9 @@ async def serve_wishes(
                 await _run_command(store, link, hand, wish)
             case WishKind.TEST:
                 await _test(store, link, wish)
+            case WishKind.BALANCE:
+                if not on_balance(wish):
+                    await _answer(store, wish, error=f"not possible while the bay is {state}")
             case WishKind.RELEASE | WishKind.RETRY | WishKind.RESET:
                 await _move(store, wish, state, on_reset)
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from drivers.errors import DriverError
 from modemctl.errors import StoreError
+from modemctl.fleet.asking import Asker
 from modemctl.fleet.attention import Attention
 from modemctl.fleet.breaking import Seat
 from modemctl.fleet.checking import is_same_card
@@ -24,6 +25,7 @@ from modemctl.lifecycle import ModemEvent
 from modemctl.policy.breakers import BreakerState
 from modemctl.store import modems
 from modemctl.store.modems import Facts
+from modemctl.store.wishes import Wish
 
 _N_LOOKS: Final = 3
 _LOOK_AGAIN: Final = 1.0  # seconds; a card may be busy for a moment
@@ -53,6 +55,7 @@ class Work:
         self._facts = facts
         self._learn = learn
         self._confirmed_at = -math.inf  # of the loop's time
+        self._asker: Asker | None = None
         self._health = Health(
             ground.bank.health_interval, mailbox=attention.mailbox, receiver=receiver
         )
@@ -70,6 +73,14 @@ class Work:
         held = [one for one, state in self.breakers().items() if state != BreakerState.CLOSED]
         return dataclasses.replace(facts, breakers=tuple(held))
 
+    def take_balance(self, wish: Wish) -> bool:
+        """Ask the card's carrier, once the modem is idle; False where nobody works here now."""
+        if self._asker is None:
+            return False
+        self._asker.take(wish)
+        self._wake()
+        return True
+
     async def run(self) -> None:
         """Work until the daemon stops.
 
@@ -81,14 +92,30 @@ class Work:
         desk, driver = self._desk(), self._link.driver  # may raise, which the group would wrap
         async with asyncio.TaskGroup() as group:
             sender = Sender(desk, driver, group)
+            asker = self._asker = self._new_asker(group)
             try:
-                await self._serve(sender)
+                await self._serve(sender, asker)
             except (Interrupted, DriverError, StoreError) as error:
                 left = error  # raised behind the group, which would wrap it
             finally:
+                self._asker = None
+                asker.stop()
                 await sender.close()
+                await asker.close()
         if left is not None:
             raise left
+
+    def _new_asker(self, group: asyncio.TaskGroup) -> Asker:
+        ground, facts = self._ground, self._facts()
+        assert facts.iccid is not None, "READY has a card"
+        return Asker(
+            ground.store,
+            ground.telemetry,
+            self._link.driver,
+            group,
+            mailbox=self._attention.mailbox,
+            iccid=facts.iccid,
+        )
 
     def _desk(self) -> Desk:
         ground, attention, facts = self._ground, self._attention, self._facts()
@@ -111,7 +138,7 @@ class Work:
             may_go_on=attention.goes_on,
         )
 
-    async def _serve(self, sender: Sender) -> None:
+    async def _serve(self, sender: Sender, asker: Asker) -> None:
         loop, attention = asyncio.get_running_loop(), self._attention
         self._health.plan()
         while not attention.is_stopping:
@@ -121,6 +148,7 @@ class Work:
             if attention.is_paused or not sender.has_work:
                 if not attention.is_paused:
                     sender.ask()
+                asker.begin()
                 resting = sender.rest_until
                 wake_at = min(self._health.due_at, resting if resting > loop.time() else 1e18)
                 await attention.look_up(wake_at)

@@ -9,13 +9,14 @@ from functools import partial
 from typing import Final
 
 from modemctl.lifecycle import CardState
-from modemctl.model import mask_number, mask_text
+from modemctl.model import Iccid, mask_number, mask_text
 from modemctl.policy.costs import Cost, cost_of, tariff_of
 from modemctl.policy.paper_periods import Period, months_of
 from modemctl.policy.papers import Block, Cell, Column, ColumnKind, Passage, Rows, TableHead
 from modemctl.policy.stocktake import Found, IdleRules, Registered, Verdict, compare
 from modemctl.service.paper_orders import Order
-from modemctl.store import Connection, Store, figures
+from modemctl.store import Connection, Store, balances, figures
+from modemctl.store.balances import Kept
 from modemctl.store.figures import Use
 from modemctl.store.sims import Card
 
@@ -35,8 +36,10 @@ async def costs(store: Store, order: Order) -> AsyncIterator[Block]:
     sums: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for month in months_of(order.span, order.rules.zone):
         uses = await store.read(partial(figures.use_between, first=month.first, end=month.end))
+        told = await store.read(partial(balances.read_between, first=month.first, end=month.end))
         for one in _charged(order, register, uses, month):
-            rows.append(_cost_row(order, month, one))
+            left = _balance(order, one.card, told.get(Iccid(one.iccid)))
+            rows.append((*_cost_row(order, month, one), left))
             _add(sums[month.name, one.department or ""], one)
     words = order.words
     yield order.cover("SIM-15")
@@ -71,6 +74,7 @@ async def costs(store: Store, order: Order) -> AsyncIterator[Block]:
             *(Column(heading=words(name), width=width) for name, width in names.items()),
             *counts,
             *money,
+            Column(heading=words("balance"), width=24),
         ),
     )
     for at in range(0, len(rows), _SLICE):
@@ -202,6 +206,15 @@ def _add(sums: Counter[str], one: _Charge) -> None:
         cost_rent=one.cost.rent,
         cost_total=one.cost.total,
     )
+
+
+def _balance(order: Order, card: Card | None, told: Kept | None) -> str:
+    """What was read last of a card in a month, and when; that nobody asks, or nothing was read."""
+    if told is not None:
+        day = told.at.astimezone(order.rules.zone).date().isoformat()
+        return f"{told.amount} {told.currency} ({day})"
+    is_asked = order.rules.balances.of(None if card is None else card.carrier) is not None
+    return order.words("not_read" if is_asked else "not_asked")
 
 
 def _cost_row(order: Order, month: Period, one: _Charge) -> tuple[Cell, ...]:

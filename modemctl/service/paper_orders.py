@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from modemctl.config import BehaviourSettings, Settings
+from modemctl.config.balances import BalancesSettings
 from modemctl.policy.behaviour import BehaviourRules
 from modemctl.policy.costs import Tariff
 from modemctl.policy.paper_periods import Period
@@ -33,6 +34,7 @@ class PaperRules:
     chains: Mapping[str, tuple[str, ...]]
     general_department: str
     idle: IdleRules = field(default_factory=IdleRules)
+    balances: BalancesSettings = field(default_factory=BalancesSettings)
     keep: timedelta = timedelta(days=30)
     quarter_due: timedelta = timedelta(days=15)
     screening_due: timedelta = timedelta(days=7)
@@ -55,6 +57,7 @@ class PaperRules:
             },
             chains=settings.approvals.chains,
             general_department=settings.approvals.general_department,
+            balances=settings.balances,
             idle=IdleRules(
                 idle=timedelta(days=reports.idle_days), cancel=timedelta(days=reports.cancel_days)
             ),

@@ -131,6 +131,9 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "cost_minutes": ("通话费", "Calls"),
     "cost_rent": ("月租", "Rent"),
     "cost_total": ("合计", "Total"),
+    "balance": ("余额", "Balance"),
+    "not_asked": ("未查询", "not asked"),
+    "not_read": ("未读到", "not read"),
     "cost_note": (
         "费用按配置的资费计算；存疑的短信未计费；运营商账单以其为准。",
         "Costs by the tariffs of the settings; segments in doubt are not charged for; what the "

@@ -1,4 +1,4 @@
-"""The regular test of every bay: port, card, registration, signal, SMS (SIM-18)."""
+"""The regular test of every bay: port, card, registration, signal, balance, SMS (SIM-18)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from modemctl.config.balances import BalancesSettings
 from modemctl.errors import InvalidRequest, NotFound, RequestError, StoreError
 from modemctl.lifecycle import ModemState
 from modemctl.model import AccountId, Bay, Iccid, Topic
@@ -20,6 +21,7 @@ from modemctl.policy.loops import Loop, LoopState
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
 from modemctl.policy.self_tests import Measured, Subject
 from modemctl.policy.self_tests import faults as faults_of
+from modemctl.service.balances import ask_due, of_bay
 from modemctl.service.duty_views import DutyView, duty_view
 from modemctl.service.loop_tests import NO_APPROVAL, LoopTests
 from modemctl.service.principal import Principal, Scope
@@ -33,6 +35,7 @@ from modemctl.store import (
     self_tests,
     wishes,
 )
+from modemctl.store.balances import standings
 from modemctl.store.modems import ModemRow
 from modemctl.store.self_tests import Found, Kept
 from modemctl.store.wishes import Wish, WishKind
@@ -44,6 +47,7 @@ _LOOK_EVERY: Final = 60.0
 _LOOK_AGAIN: Final = 1.0
 _ITSELF: Final = "modemctl"
 _MOST_BAYS: Final = 10_000
+_NOBODY: Final = BalancesSettings()
 
 _log = logging.getLogger(__name__)
 _measured: Final = msgspec.json.Decoder(Measured)
@@ -60,7 +64,10 @@ class SmsView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTestView:
-    """One test of one bay; `faults` is empty where all is well, `answer_ms` null without answer."""
+    """One test of one bay; `faults` is empty where all is well, `answer_ms` null without answer.
+
+    `balance`: what was read last of its card, null where it is not asked.
+    """
 
     bay: Bay
     at: datetime
@@ -69,6 +76,7 @@ class SelfTestView:
     registration: str | None
     signal_dbm: int | None
     answer_ms: int | None
+    balance: str | None
     faults: tuple[str, ...]
     sms: SmsView
 
@@ -82,12 +90,14 @@ class SelfTests:
         *,
         numbers: NumberRules,
         zone: tzinfo,
+        balances: BalancesSettings = _NOBODY,
         patience: float = _PATIENCE,
         loops: LoopTests | None = None,
     ) -> None:
         """Without `loops` no message is ever sent."""
         self._store = store
         self._loops = loops
+        self._balances = balances
         self._numbers = numbers
         self._zone = zone
         self._patience = patience
@@ -191,11 +201,22 @@ class SelfTests:
             }
 
         asked = await self._store.write(ask)
-        await self._wait(asked.values())
+        questions = await self._store.write(
+            lambda tx: ask_due(tx, self._balances, present, zone=self._zone, most=_MOST_BAYS)
+        )
+        await self._wait([*asked.values(), *questions.values()])
 
         def keep(tx: Tx) -> None:
             now = {row.bay: row for row in _rows(tx.conn, None)}
-            found = [_found(now.get(row.bay, row), _answer(tx, asked.get(row.bay))) for row in rows]
+            cards = standings(tx.conn, {row.iccid for row in now.values() if row.iccid})
+            found = [
+                _found(
+                    now.get(row.bay, row),
+                    _answer(tx, asked.get(row.bay)),
+                    of_bay(cards, self._balances, now.get(row.bay, row)),
+                )
+                for row in rows
+            ]
             self_tests.add(tx, found, by=by)
             self._compare_numbers(tx, asked)
             facts = {"n_bays": len(found), "n_faulty": sum(bool(one.faults) for one in found)}
@@ -239,7 +260,7 @@ def _measured_by(wish: Wish | None) -> Measured | None:
     return None if wish is None or wish.result is None else _measured.decode(wish.result)
 
 
-def _found(row: ModemRow, wish: Wish | None) -> Found:
+def _found(row: ModemRow, wish: Wish | None, left: tuple[str | None, Sequence[str]]) -> Found:
     measured = _measured_by(wish)
     error = None
     if wish is not None and measured is None:
@@ -254,7 +275,8 @@ def _found(row: ModemRow, wish: Wish | None) -> Found:
         registration=None if measured is None else measured.registration,
         signal_dbm=None if measured is None else measured.signal_dbm,
         answer_ms=None if measured is None else measured.answer_ms,
-        faults=faults_of(subject),
+        balance=left[0],
+        faults=[*faults_of(subject), *left[1]],
     )
 
 
@@ -278,6 +300,7 @@ def _view(row: Kept, loop: Loop) -> SelfTestView:
         registration=found.registration,
         signal_dbm=found.signal_dbm,
         answer_ms=found.answer_ms,
+        balance=found.balance,
         faults=tuple(faults),
         sms=SmsView(state=loop.state, told=loop.told, seconds=loop.seconds),
     )

@@ -24,6 +24,7 @@ class Found:
     registration: str | None
     signal_dbm: int | None
     answer_ms: int | None
+    balance: str | None
     faults: Sequence[str]
 
 
@@ -67,6 +68,7 @@ def latest(conn: Connection) -> Sequence[Kept]:
                 registration=row.registration,
                 signal_dbm=row.signal_dbm,
                 answer_ms=row.answer_ms,
+                balance=row.balance,
                 faults=tuple(json.loads(row.faults)),
             ),
         )
@@ -84,5 +86,6 @@ def _values(tx: Tx, one: Found, by: str) -> dict[str, object]:
         "registration": one.registration,
         "signal_dbm": one.signal_dbm,
         "answer_ms": one.answer_ms,
+        "balance": one.balance,
         "faults": json.dumps(list(one.faults), ensure_ascii=False),
     }

@@ -48,6 +48,7 @@ class WishKind(StrEnum):
     RELEASE = "release"  # look at a quarantined or waiting card again
     RETRY = "retry"  # try a failed bay again
     TEST = "test"  # ask the modem how it is (SIM-18)
+    BALANCE = "balance"  # ask the card's carrier what is left on it (SIM-15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

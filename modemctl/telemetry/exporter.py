@@ -80,6 +80,9 @@ class BankSnapshot:
     """Kind and name of whom limits fall on → used share of the tightest."""
     register_faults: Mapping[str, int] = field(default_factory=dict)
     """Kind of difference → cards."""
+    balances: Mapping[str, int] = field(default_factory=dict)
+    card_balances: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """Bay and currency → the last balance of its card."""
     duties: Mapping[str, bool] = field(default_factory=dict)
     """Regular duty → whether it is late."""
     segments: Mapping[str, int] = field(default_factory=dict)
@@ -250,6 +253,7 @@ def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapsho
         "emergencies",
         "segments",
         "batches",
+        "balances",
     ):
         counts: Mapping[str, int] = getattr(snapshot, name)
         for state, number in counts.items():
@@ -257,6 +261,8 @@ def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapsho
     for kind, number in snapshot.overdue.items():
         gauges["modemctl_reports_overdue"].add_metric([_safe(kind)], number)
     _add_limits(gauges["modemctl_limit_used_ratio"], snapshot.limits)
+    for (bay, currency), amount in snapshot.card_balances.items():
+        gauges["modemctl_card_balance"].add_metric([_safe(bay), _safe(currency)], amount)
     for kind, number in snapshot.register_faults.items():
         gauges["modemctl_register_faults"].add_metric([_safe(kind)], number)
     for duty, is_late in snapshot.duties.items():

@@ -108,6 +108,12 @@ METRICS: Final = (
     _gauge("batches", "Batches by state.", "state"),
     _gauge("stops", "Stops that stand, by what they hold.", "kind"),
     _gauge("incidents", "Incidents that are not closed; `overdue` are also open.", "state"),
+    _gauge(
+        "balances",
+        "Cards in bays by their last balance: `fine`, `low`, `spent` (0 or below), `unread`.",
+        "state",
+    ),
+    _gauge("card_balance", "Last balance of the card in a bay.", "bay", "currency"),
     _gauge("register_faults", "Cards that differ from the register for too long.", "kind"),
     _gauge("duty_overdue", "1 where a regular duty is late (`modemctl duties`).", "kind"),
     _gauge("cases", "Violation cases that are not over; `overdue` are also counted.", "state"),
@@ -139,6 +145,7 @@ METRICS: Final = (
     # sending
     _counter("segment_transitions", "Segments that came into a state.", "state"),
     _counter("segments_refused", "Refusals that prove no send.", "cause", "blame"),
+    _counter("balance_readings", "Attempts to read a card's balance.", "outcome"),
     _counter("modem_sent", "Segments that the network took.", "bay", "family"),
     _counter("modem_failures", "Failed sends by who is to blame.", "bay", "blame"),
     _counter("accounts_frozen", "Accounts that their behaviour froze.", "reason"),

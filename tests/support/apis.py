@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import httpx2
@@ -15,6 +16,7 @@ from fastapi import FastAPI
 from api.app import Services, create_app
 from api.server import serve
 from modemctl.config import ApiSettings, Settings
+from modemctl.config.balances import BalanceSettings, BalancesSettings
 from modemctl.policy.custody import WorkingDays
 from modemctl.policy.records import RecordClass, Retention
 from modemctl.policy.webhooks import Destinations
@@ -26,6 +28,7 @@ from modemctl.service.audits import Audits
 from modemctl.service.authorities import Authorities
 from modemctl.service.backup_rules import BackupRules
 from modemctl.service.backups import Backups
+from modemctl.service.balances import Balances
 from modemctl.service.batches import Batches, SubmissionRules
 from modemctl.service.calls import Calls
 from modemctl.service.card_endings import Endings
@@ -157,6 +160,10 @@ class ApiBench:
         await self.store.write(lambda tx: empower(tx, name, kind, department))
 
 
+ASKED: Final = BalancesSettings(carriers={"CMCC": BalanceSettings(code="*100#", low="10")})
+"""Which cards are asked for their balance."""
+
+
 @asynccontextmanager
 async def open_api(
     folder: Path,
@@ -204,7 +211,7 @@ def make_services(
     )
     papers = Papers(
         store,
-        PaperRules.of(Settings(api=settings)),
+        PaperRules.of(Settings(api=settings, balances=ASKED)),
         folder=folder / "reports",
         audits=audits,
     )
@@ -253,6 +260,7 @@ def make_services(
         self_tests=SelfTests(
             store, numbers=numbers, zone=ZoneInfo("Asia/Shanghai"), patience=0.05, loops=loops
         ),
+        balances=Balances(store, ASKED, zone=zone, patience=0.05),
         locks=Locks(store),
         puks=Puks(store),
         policies=policies,

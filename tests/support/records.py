@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import insert
 
 from modemctl.config.settings import ApiSettings
 from modemctl.lifecycle import CardState
@@ -45,6 +46,7 @@ from modemctl.store import (
 from modemctl.store.accounts import AccountKind, add_account
 from modemctl.store.audits import read_chain
 from modemctl.store.papers import PaperKind
+from modemctl.store.tables import balance
 from modemctl.telemetry import Telemetry
 from tests.support.apis import make_services
 from tests.support.people import RETAIL, Office
@@ -176,6 +178,8 @@ def _come_in(tx: Tx) -> None:
     reports.add(tx, [unknown])
     card_locks.note(tx, [card_locks.LockNote(iccid=PIN_CARD, bay=BAY, is_locked=True, reason="")])
     register_faults.note_number(tx, PIN_CARD, STRANGER)
+    told = {"iccid": PIN_CARD, "bay": BAY, "at": tx.now, "asked_by": "", "currency": "CNY"}
+    tx.conn.execute(insert(balance).values(told | {"outcome": "read", "is_low": False}))
     optouts.add(tx, FORGOTTEN, source="api", by="anna")
 
 

@@ -81,7 +81,7 @@ HARMLESS = {
         sim.pin_import_id sim.pin_state""",
     "an idle key freezes later; its end is sealed": "api_key.last_used_at",
     "what came in and what modems did: nothing is sent or allowed because of it": """
-        call.* inbox.* report.* card_lock.* self_test.* node.* wish.error wish.result_enc
+        call.* inbox.* report.* card_lock.* self_test.* balance.* node.* wish.error wish.result_enc
         wish.done_at""",
     "it opens for the very same wish alone, as a test below shows": """
         wish.at wish.bay wish.body_enc wish.kind wish.requested_by wish.taken_at wish.wish_id""",
@@ -99,8 +99,8 @@ HARMLESS = {
 
 
 MAY_GO = {
-    **dict.fromkeys(("call", "inbox", "report", "self_test", "card_lock", "card_number", "node",
-                     "wish", "event", "webhook_delivery", "webhook_place"),
+    **dict.fromkeys(("call", "inbox", "report", "self_test", "balance", "card_lock", "card_number",
+                     "node", "wish", "event", "webhook_delivery", "webhook_place"),
                     "what came in or was seen; nothing rests on it"),
     "meta": "the daemon opens no such database",
     "modem": "a bay is entered anew; that a person paused it is in the log",

@@ -8,6 +8,7 @@ module is imported, so all of them are imported here, and everybody imports tabl
 from __future__ import annotations
 
 from modemctl.store.tables.backups import backup, backup_act
+from modemctl.store.tables.balances import balance
 from modemctl.store.tables.batches import (
     ITS_MESSAGE,
     approval,
@@ -74,6 +75,7 @@ __all__ = [
     "authorisation",
     "backup",
     "backup_act",
+    "balance",
     "batch",
     "batch_chunk",
     "batch_removed",

@@ -44,6 +44,7 @@ self_test = Table(
     Column("registration", Text),
     Column("signal_dbm", Integer),
     Column("answer_ms", Integer),
+    Column("balance", String(32)),  # amount and currency
     Column("faults", Text, nullable=False),  # JSON list, empty where all is well
     Index("ix_self_test_bay_at", "bay", "at"),
 )
