@@ -87,7 +87,10 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "restore": ("restoring", "Restore a backup into an empty state folder, or try it."),
         "resume": ("stops", "Lift a stop."),
         "run": ("local", "Run the daemon in the foreground (systemd starts it so)."),
-        "self-test": ("duties", "Test bays now, or all: port, card, network, balance."),
+        "self-test": (
+            "duties",
+            "Test bays now, or all: port, card, registration, signal, balance.",
+        ),
         "sim": ("local", "The simulator: serve a bank, act on it, read its ledger."),
         "simulate": ("local", "Serve a simulated bank of modems until stopped."),
         "sims": ("sims", "The register of SIM cards."),

@@ -6,8 +6,8 @@ from alembic import op
 from modemctl.store.tables import UtcMs
 from modemctl.store.tables.schema import KEY
 
-revision = "0039"
-down_revision = "0038"
+revision = "0040"
+down_revision = "0039"
 
 
 def upgrade() -> None:
