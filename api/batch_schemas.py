@@ -51,6 +51,8 @@ class NewBatch(Body):
 
     runs_per_week: int | None = Field(
         default=None,
+        ge=1,
+        le=14,
         description="A standing approval: so many self-tests in seven days may send its text to "
         "its recipients, the department's own cards (SMS-09); it sends nothing itself.",
     )
@@ -90,7 +92,7 @@ class NewStanding(Body):
     drafter: str = Field(description="Account (id or name) that drafted it (SMS-11).")
     operator: str = Field(description="Account (id or name) of the general department's operator.")
     runs_per_week: int = Field(
-        default=2, description="Self-tests in seven days that may send, 1 to 14."
+        default=2, ge=1, le=14, description="Self-tests in seven days that may send."
     )
     days: int | None = Field(
         default=None, ge=1, le=90, description="Null: as long as the site allows."

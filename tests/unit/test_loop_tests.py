@@ -251,6 +251,11 @@ async def test_the_api_proposes_and_sends(tmp_path):
             assert [one["sms"]["told"] for one in found] == [NO_APPROVAL] * 2
             refused = await client.post("/v1/self-tests", json={"sms": True, "bays": ["x"]})
             assert refused.status_code == 422
+            body = {"batch_id": "x", "department": "sales", "drafter": "a", "operator": "b"}
+            for n in (0, 15, 10**30):
+                asked = {**body, "runs_per_week": n}
+                refused = await client.post("/v1/standing-approvals", json=asked)
+                assert (refused.status_code, refused.json()["field"]) == (422, "runs_per_week")
 
 
 async def test_who_may_not_submit_proposes_nothing(tmp_path):
