@@ -673,6 +673,10 @@ async def test_a_row_that_was_altered_is_sent_nothing_and_named(desk):
                 await desk.turn()
             assert crm.got == []
             assert any("webhook crm" in one for one in await desk.faults()), change
+        with pytest.raises(NotPermitted):
+            await desk.webhooks.remove(clerk(RETAIL), "crm")
+        await desk.webhooks.remove(clerk(), "crm")
+        assert await desk.faults() == []
 
 
 async def test_an_endpoint_that_was_removed_and_put_back_is_named(desk):
