@@ -145,14 +145,18 @@ def upgrade(connection: Connection) -> None:
     """Create the database or bring it to this version's schema; keeps a copy first."""
     from modemctl.clock import SystemClock
     from modemctl.config import load
+    from modemctl.store.engine import sqlite_path
     from modemctl.store.key_files import load_database, load_vault
     from modemctl.store.lock import state_lock
     from modemctl.store.migrate import upgrade as migrate
 
     settings = load(connection.config_path)
+    url = load_database(settings.paths)
+    if sqlite_path(url) is None:
+        click.echo("PostgreSQL: no copy is kept; pg_dump makes one")
     with state_lock(settings.paths.state_dir):
         copy = migrate(
-            load_database(settings.paths),
+            url,
             vault=load_vault(settings.paths),
             site_id=settings.site.id,
             now=SystemClock().now(),
