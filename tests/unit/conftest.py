@@ -16,7 +16,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         or getattr(value, "__name__", "").startswith("tests.support")
         for value in vars(metafunc.module).values()
     )
-    is_asked = mark("both_databases") or (os.environ.get("MODEMCTL_BOTH_DATABASES") and is_stores)
+    # not MODEMCTL_…: the daemon takes those for settings
+    is_asked = mark("both_databases") or (os.environ.get("BOTH_DATABASES") and is_stores)
     if is_asked and not mark("sqlite_only"):
         metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 
