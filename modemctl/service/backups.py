@@ -324,7 +324,7 @@ class Backups:
             self._not_before = None
             self._figures = BackupFigures.of(done, seconds=seconds)
             _log.info(
-                "backup.made", extra={"name": one.name, "octets": made.n_octets, "seconds": seconds}
+                "backup.made", extra={"file": one.name, "octets": made.n_octets, "seconds": seconds}
             )
             await self._prune()
 
@@ -413,7 +413,7 @@ class Backups:
                     path = Path(one.folder) / one.name
                     await asyncio.to_thread(path.unlink, missing_ok=True)
             except (OSError, TimeoutError, RequestError) as error:
-                _log.warning("backup.not_removed", extra={"name": one.name, "error": str(error)})
+                _log.warning("backup.not_removed", extra={"file": one.name, "error": str(error)})
                 continue
             await self._store.write(partial(_note_removed, one=one))
 

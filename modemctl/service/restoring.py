@@ -11,8 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-import msgspec
-
 from modemctl.audit import Head
 from modemctl.clock import Clock
 from modemctl.config import Settings
@@ -274,10 +272,3 @@ def _sync(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def show_manifest(manifest: Manifest) -> Mapping[str, object]:
-    """What a person sees of it."""
-    shown = msgspec.to_builtins(manifest)
-    assert isinstance(shown, dict)
-    return {name: shown[name] for name in ("site", "node", "version", "at", "schema", "n_octets")}

@@ -363,7 +363,8 @@ async def test_who_may_not_keep_backups_makes_none(tmp_path):
 # ---------------------------------------------------------------- by itself, each day
 
 
-async def test_the_days_backup_is_made_by_itself_and_outdated_files_go_ours_alone(tmp_path):
+async def test_the_days_backup_is_made_by_itself_and_outdated_files_go_ours_alone(tmp_path, caplog):
+    caplog.set_level("INFO")  # as the daemon logs
     clock = TestClock(datetime(2026, 11, 21, 8, 0, tzinfo=UTC))  # 16:00 in Shanghai
     async with safe_in(tmp_path, clock, keep_days=2, keep_weeks=0, keep_months=0) as safe:
         foreign = safe.folder / "modemctl-site-n1-20200101T000000Z.tar.age"
@@ -390,6 +391,7 @@ async def test_the_days_backup_is_made_by_itself_and_outdated_files_go_ours_alon
         states = [one.state for one in await safe.backups.list(safe.keeper)]
         assert states == [BackupState.DONE, BackupState.DONE, BackupState.REMOVED]
         assert foreign.exists()
+        assert [one.message for one in caplog.records].count("backup.made") == 3
         clock.advance(8 * 86_400)
         assert await late(safe) == {"backup": True, "backup_copy": True, "restore_test": False}
         clock.advance(24 * 86_400)
