@@ -11,17 +11,17 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
-from api.app import Services, create_app
+from api.app import create_app
 from api.server import serve
 from drivers.family import Family
 from drivers.interface import Driver, EventSink
@@ -79,6 +79,8 @@ from modemctl.telemetry import (
 from modemctl.vault import AuditKey, Vault
 
 _log = logging.getLogger(__name__)
+
+_Chore: TypeAlias = Callable[[], Coroutine[object, object, None]]
 
 _MINUTE: Final = 60.0
 _HOUR: Final = 3_600.0
@@ -213,6 +215,84 @@ class Fleet:
         )
 
 
+class Office:
+    """What runs beside the fleet, wired together: services, watches, couriers."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        telemetry: Telemetry,
+        audit_key: AuditKey,
+        rules: SendingRules,
+    ) -> None:
+        self._store = store
+        self._post = post_office(settings)
+        self.services = make_services(
+            store, settings, audit_key, rules.stops, telemetry, post=self._post, quota=rules.quota
+        )
+        self.census = Census(store, rules.quota)
+        every = timedelta(hours=settings.evidence.verify_hours)
+        self.audit_watch = AuditWatch(store, self.services.audits, every=every)
+        self.couriers = Couriers(store, self._post, _courier_rules(settings), telemetry)
+        self.clock_watch = ClockWatch(
+            store, rules.clock, is_minded=settings.evidence.is_clock_minded
+        )
+        health = self.services.health
+        health.register("stops", self.services.stops.fault)
+        health.register("policy", self.services.policies.fault)
+        health.register("clock", self.clock_watch.fault)
+        telemetry.register(self.census.snapshot)
+        telemetry.register(self.services.backups.snapshot)
+        telemetry.register(self._snapshot)
+
+    async def open(self) -> None:
+        """What has to be known before anybody is given work."""
+        await self._post.prepare()
+        await self.services.stops.recall()
+        await self.services.policies.open()
+        await self.clock_watch.look()
+
+    def chores(self) -> Sequence[tuple[str, _Chore]]:
+        """What is done beside sending and receiving, and must end neither."""
+        services = self.services
+        return (
+            ("census", self.census.run),
+            ("incidents", services.incidents.watch),
+            ("cases", services.cases.watch),
+            ("emergencies", services.emergencies.run),
+            ("access counts", services.access.run),
+            ("audit watch", self.audit_watch.run),
+            ("events", partial(_forget_events, services.events)),
+            ("drafts", services.batches.tidy),
+            ("backup", services.backups.run),
+            ("purge", services.purges.run),
+            ("self-tests", services.self_tests.keep),
+            ("balances", services.balances.keep),
+            ("keys", services.keyring.run),
+            ("reports", services.papers.run),
+            ("overdue reports", services.papers.watch.run),
+            ("webhooks", self.couriers.run),
+        )
+
+    async def close(self) -> None:
+        """What the log is told at the end; a database that takes nothing is no reason not to."""
+        try:
+            await self.services.access.note()
+            await self._store.write(nodes.stop)
+        except StoreError as error:
+            _log.error("daemon.end_not_noted", extra={"error": str(error)})
+        await _note_head(self.services.audits)
+
+    def _snapshot(self) -> BankSnapshot:
+        return BankSnapshot(
+            overdue=self.services.papers.watch.counts(),
+            emergencies=self.services.emergencies.counts(),
+            audit_faults=self.audit_watch.n_faults,
+            webhooks=self.couriers.samples(),
+        )
+
+
 async def _run_on(
     store: Store,
     settings: Settings,
@@ -221,72 +301,59 @@ async def _run_on(
     families: Sequence[Family],
 ) -> bool:
     """Run until a signal; whether nothing is left that still runs."""
-    former = await _former_zones(store, settings.site.timezone)
-    fleet = Fleet(store, settings, telemetry, families, former)
-    post = post_office(settings)
-    stops, quota = fleet.rules.stops, fleet.rules.quota
-    services = make_services(store, settings, audit_key, stops, telemetry, post=post, quota=quota)
-    services.health.register("stops", services.stops.fault)
-    services.health.register("policy", services.policies.fault)
-    app = create_app(services, settings=settings.api, telemetry=telemetry)
-    telemetry.register(fleet.supervisor.snapshot)
-    census = Census(store, fleet.rules.quota)
-    telemetry.register(census.snapshot)
-    telemetry.register(
-        lambda: BankSnapshot(
-            overdue=services.papers.watch.counts(), emergencies=services.emergencies.counts()
-        )
-    )
-    audit_watch = AuditWatch(
-        store, services.audits, every=timedelta(hours=settings.evidence.verify_hours)
-    )
-    telemetry.register(lambda: BankSnapshot(audit_faults=audit_watch.n_faults))
-    couriers = Couriers(store, post, _courier_rules(settings), telemetry)
-    telemetry.register(lambda: BankSnapshot(webhooks=couriers.samples()))
-    await post.prepare()
-    telemetry.register(services.backups.snapshot)
-    await services.stops.recall()
-    await services.policies.open()
-    watch = ClockWatch(store, fleet.rules.clock, is_minded=settings.evidence.is_clock_minded)
-    services.health.register("clock", watch.fault)
-    await watch.look()  # before anybody is given work
-    await _recover(store, fleet.rules, timedelta(minutes=settings.hours.hold_after_outage_minutes))
-    manager = ServiceManager(store.clock)
-    _settle_memory()
     stop = asyncio.Event()
-    api_stop = asyncio.Event()
-    try:
-        with _signals(stop):
-            async with asyncio.TaskGroup() as group:
-                chores = [
-                    group.create_task(fleet.dispatcher.run(), name="dispatcher"),
-                    group.create_task(fleet.sweeper.run(), name="sweeper"),
-                    group.create_task(sample_loop_lag(telemetry), name="loop lag"),
-                    group.create_task(_feed_watchdog(store, manager), name="watchdog"),
-                    group.create_task(_keep_evidence(services.audits), name="audit head"),
-                    group.create_task(watch.run(), name="clock"),
-                    *(
-                        group.create_task(kept(name, chore), name=name)
-                        for name, chore in _office_chores(services, census, audit_watch)
-                    ),
-                    group.create_task(kept("webhooks", couriers.run), name="webhooks"),
-                ]
-                supervision = group.create_task(fleet.supervisor.run(), name="supervisor")
-                group.create_task(
-                    serve(app, settings.api, stop=api_stop, on_listening=manager.ready), name="api"
-                )
-                await stop.wait()
-                _log.info("daemon.stopping")
-                manager.stopping()
-                fleet.supervisor.stop()
-                await asyncio.wait([supervision])
-                for task in chores:
-                    task.cancel()
-                api_stop.set()
-    except* ConfigError as errors:
-        raise ConfigError(_problems(errors)) from None
-    await _note_end(store, services)
+    with _signals(stop):
+        former = await _former_zones(store, settings.site.timezone)
+        fleet = Fleet(store, settings, telemetry, families, former)
+        telemetry.register(fleet.supervisor.snapshot)
+        office = Office(store, settings, telemetry, audit_key, fleet.rules)
+        await office.open()
+        longest_outage = timedelta(minutes=settings.hours.hold_after_outage_minutes)
+        await _recover(store, fleet.rules, longest_outage)
+        _settle_memory()
+        try:
+            await _work(store, settings, telemetry, fleet=fleet, office=office, stop=stop)
+        except* ConfigError as errors:
+            raise ConfigError(_problems(errors)) from None
+    await office.close()
     return not fleet.supervisor.has_left_behind
+
+
+async def _work(
+    store: Store,
+    settings: Settings,
+    telemetry: Telemetry,
+    *,
+    fleet: Fleet,
+    office: Office,
+    stop: asyncio.Event,
+) -> None:
+    """Everything at once, until `stop`; then in order: no new work, actors, chores, the API."""
+    app = create_app(office.services, settings=settings.api, telemetry=telemetry)
+    manager = ServiceManager(store.clock)
+    api_stop = asyncio.Event()
+    running: Sequence[tuple[str, _Chore]] = (
+        ("dispatcher", fleet.dispatcher.run),
+        ("sweeper", fleet.sweeper.run),
+        ("loop lag", partial(sample_loop_lag, telemetry)),
+        ("watchdog", partial(_feed_watchdog, store, manager)),
+        ("audit head", partial(_keep_evidence, office.services.audits)),
+        ("clock", office.clock_watch.run),
+        *((name, partial(kept, name, chore)) for name, chore in office.chores()),
+    )
+    async with asyncio.TaskGroup() as group:
+        chores = [group.create_task(chore(), name=name) for name, chore in running]
+        supervision = group.create_task(fleet.supervisor.run(), name="supervisor")
+        listening = serve(app, settings.api, stop=api_stop, on_listening=manager.ready)
+        group.create_task(listening, name="api")
+        await stop.wait()
+        _log.info("daemon.stopping")
+        manager.stopping()
+        fleet.supervisor.stop()
+        await asyncio.wait([supervision])
+        for task in chores:
+            task.cancel()
+        api_stop.set()
 
 
 async def _former_zones(store: Store, zone: str) -> Sequence[FormerZone]:
@@ -318,29 +385,6 @@ def _courier_rules(settings: Settings) -> CourierRules:
             give_up=timedelta(hours=settings.webhooks.give_up_hours),
         ),
         keep_dead=timedelta(days=settings.webhooks.dead_days),
-    )
-
-
-def _office_chores(
-    services: Services, census: Census, audit_watch: AuditWatch
-) -> Sequence[tuple[str, Callable[[], Awaitable[None]]]]:
-    """What is done beside sending and receiving, and must end neither."""
-    return (
-        ("census", census.run),
-        ("incidents", services.incidents.watch),
-        ("cases", services.cases.watch),
-        ("emergencies", services.emergencies.run),
-        ("access counts", services.access.run),
-        ("audit watch", audit_watch.run),
-        ("events", partial(_forget_events, services.events)),
-        ("drafts", services.batches.tidy),
-        ("backup", services.backups.run),
-        ("purge", services.purges.run),
-        ("self-tests", services.self_tests.keep),
-        ("balances", services.balances.keep),
-        ("keys", services.keyring.run),
-        ("reports", services.papers.run),
-        ("overdue reports", services.papers.watch.run),
     )
 
 
@@ -402,16 +446,6 @@ async def _keep_evidence(audits: Audits) -> None:
     while True:
         await _note_head(audits)
         await asyncio.sleep(_MINUTE)
-
-
-async def _note_end(store: Store, services: Services) -> None:
-    """What the log is told at the end; a database that takes nothing is no reason not to end."""
-    try:
-        await services.access.note()
-        await store.write(nodes.stop)
-    except StoreError as error:
-        _log.error("daemon.end_not_noted", extra={"error": str(error)})
-    await _note_head(services.audits)
 
 
 async def _note_head(audits: Audits) -> None:

@@ -34,7 +34,7 @@ class NewWebhook(Body):
     """A receiver, and what it is sent."""
 
     name: str = Field(max_length=32, description="What it is known by, also in metrics.")
-    url: str = Field(max_length=500, description="https://host/path; its host is in the settings.")
+    url: str = Field(max_length=500, description="Scheme, host, path; the settings allow the host.")
     events: list[Annotated[str, Field(max_length=64)]] = Field(
         max_length=64, description="Types of events: `message.final`, `batch.*`, `*` for all."
     )

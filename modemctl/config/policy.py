@@ -31,6 +31,7 @@ POLICY: Final[Mapping[str, Include]] = {
     "evidence": True,
     "backup": True,
     "balances": True,
+    "webhooks": {"allow", "plain_http"},
 }
 """What decides whether something may be sent, by whom, and what is kept of it."""
 
