@@ -168,7 +168,8 @@ class Destinations:
         plain = _plain(address)
         if any(plain in network for network in self.networks):
             return True
-        return self._is_listed(host.lower()) and plain.is_global and not plain.is_multicast
+        is_public = plain.is_global and not plain.is_multicast
+        return self._is_listed(host.lower()) and is_public and not _is_inside(plain)
 
     def _is_listed(self, host: str) -> bool:
         parents = host.split(".")[1:]
@@ -186,4 +187,14 @@ def _plain(address: Address) -> Address:
     return address
 
 
+def _is_inside(address: Address) -> bool:
+    """Whether it is of one site alone, though `ipaddress` calls it global."""
+    return any(address in network for network in _INSIDE)
+
+
 _NAT64: Final = IPv6Network("64:ff9b::/96")  # RFC 6052
+_INSIDE: Final = (
+    IPv6Network("fec0::/10"),  # site-local, RFC 3879
+    IPv6Network("64:ff9b:1::/48"),  # NAT64 of a site, RFC 8215
+    IPv6Network("::/96"),  # IPv4-compatible, RFC 4291 §2.5.5.1
+)

@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from urllib.parse import urlsplit
 
 from modemctl.errors import ConfigError
 from modemctl.policy.webhooks import Destinations
@@ -144,19 +145,26 @@ class PostOffice:
             keepalive_expiry=_IDLE,
             network_backend=backend,
         ) as pool:
-            yield _Pool(pool, self._timeout)
+            yield _Pool(pool, self._timeout, self.destinations)
 
 
 class _Pool:
-    def __init__(self, pool: httpcore2.AsyncConnectionPool, timeout: float) -> None:
+    def __init__(
+        self, pool: httpcore2.AsyncConnectionPool, timeout: float, destinations: Destinations
+    ) -> None:
         self._pool = pool
         self._timeout = timeout
+        self._destinations = destinations
 
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, *, now: datetime
     ) -> Answer:
         import httpcore2
 
+        parts = urlsplit(url)
+        if not self._destinations.may_name(parts.scheme, parts.hostname or ""):
+            told = f"the settings let no event go to {parts.scheme}://{parts.hostname}"
+            return Answer(status=None, reason=told)
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._post(url, headers, body, now)
@@ -233,7 +241,11 @@ async def _addresses(host: str, port: int, resolve: Resolve) -> Sequence[str]:
     try:
         return [str(ipaddress.ip_address(host))]
     except ValueError:
+        pass
+    try:
         found = await resolve(host, port)
+    except UnicodeError:  # what the resolver's IDNA says to an empty or too long label
+        raise NotAllowedError("the name of the host is none") from None
     return [one for one in found if "%" not in one][:_MOST_ADDRESSES]
 
 

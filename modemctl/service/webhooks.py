@@ -407,7 +407,8 @@ class Webhooks:
         rule = "must be https://host/path, without user, query or fragment"
         try:
             parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
+            host, _ = parts.hostname or "", parts.port
+            host.encode("idna")  # no label is empty or too long
         except ValueError:
             raise InvalidRequest(rule, field="url") from None
         is_plain = url.isascii() and url.isprintable() and " " not in url and len(url) <= _MOST_URL

@@ -41,3 +41,25 @@ async def test_a_chore_goes_on_after_an_odd_row_and_tells_nothing_of_it(tmp_path
     told = [one for one in caplog.records if one.message == "chore.broke_off"]
     assert [(one.chore, one.error) for one in told] == [("self-tests", "JSONDecodeError")] * 2
     assert SECRET not in caplog.text
+
+
+async def test_an_odd_row_that_a_task_of_the_chore_met_ends_nothing_either(caplog):
+    n_runs = 0
+
+    async def odd() -> None:
+        raise ValueError(SECRET)
+
+    async def run() -> None:
+        nonlocal n_runs
+        n_runs += 1
+        if n_runs < 3:
+            async with asyncio.TaskGroup() as outer, asyncio.TaskGroup() as inner:
+                outer.create_task(odd())
+                inner.create_task(odd())
+
+    with caplog.at_level(logging.ERROR):
+        async with asyncio.timeout(20):
+            await kept("webhooks", run, pause=0.0)
+    assert n_runs == 3
+    assert [one.error for one in caplog.records] == ["ValueError"] * 2
+    assert SECRET not in caplog.text

@@ -32,7 +32,7 @@ from modemctl.service.webhook_client import PostOffice
 from modemctl.service.webhook_couriers import CourierRules, Couriers
 from modemctl.service.webhook_line import Line, LineRules
 from modemctl.service.webhooks import DeliveryState, EndpointState, Webhooks
-from modemctl.store import replay, webhook_rows
+from modemctl.store import replay, webhook_rows, webhooks
 from modemctl.store.seals import broken_seals
 from modemctl.store.tables import (
     audit_entry,
@@ -562,6 +562,7 @@ ODD_URLS = [
     "crm.example.com", "ftp://crm.example.com/", "https://a:b@crm.example.com/",
     "https://crm.example.com/?token=1", "https://crm.example.com/#x", "https://crm.example.com:x/",
     "https:///x", "https://crm.example.com/ x", "https://crm.example.com/" + "x" * 500,
+    "https://a..crm.example.com/", f"https://{'a' * 64}.crm.example.com/",
 ]  # fmt: skip
 
 
@@ -594,6 +595,9 @@ async def test_no_endpoint_stands_outside_the_list_and_no_url_holds_a_secret_of_
         (["crm.example.com"], "crm.example.com", "::ffff:10.1.2.3", False),
         (["crm.example.com"], "crm.example.com", "64:ff9b::a01:203", False),
         (["crm.example.com"], "crm.example.com", "2002:a01:203::1", False),
+        (["crm.example.com"], "crm.example.com", "fec0::1", False),
+        (["crm.example.com"], "crm.example.com", "64:ff9b:1::a01:203", False),
+        (["crm.example.com"], "crm.example.com", "::10.1.2.3", False),
         (["crm.example.com"], "crm.example.com", "224.0.0.1", False),
         (["crm.example.com"], "crm.example.com", "169.254.169.254", False),
         (["crm.example.com", "10.1.0.0/16"], "crm.example.com", "10.1.2.3", True),
@@ -643,6 +647,35 @@ async def test_the_address_that_was_checked_is_the_one_that_is_connected_to(desk
         assert inner.subjects == ["a", "b"]
         assert inner.got[0].headers["host"] == f"crm.example.com:{inner.port}"
         assert len(answers) == 1, "one look for one connection"
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+async def test_a_host_that_is_no_name_is_a_failure_and_not_the_daemons_end(desk, parallel):
+    """An endpoint of an earlier version, whose check let such a name in."""
+    office = PostOffice(Destinations.of(["*.example.com"], plain_http=False), timeout=5)
+    desk.webhooks._office = desk.office = office
+    await desk.add("https://a.example.com/", parallel=parallel)
+    await desk.store.write(lambda tx: rename_host(tx, "https://a..example.com/"))
+    await desk.happen("a", "b")
+    await desk.turn()
+    waiting = await desk.listed(DeliveryState.WAITING)
+    assert [one.reason for one in waiting] == ["the name of the host is none"] * parallel
+
+
+def rename_host(tx, url: str) -> None:
+    before = webhooks.find(tx.conn, tx.vault, "crm")
+    webhooks.change(tx, before, url=url)
+
+
+async def test_plain_http_that_the_settings_allow_no_more_sends_nothing(desk):
+    async with receiver() as crm:
+        await desk.add(crm.url)
+        await desk.happen("a")
+        desk.office = PostOffice(Destinations.of(["127.0.0.0/8"], plain_http=False), timeout=5)
+        await desk.turn()
+        [waiting] = await desk.listed(DeliveryState.WAITING)
+        assert waiting.reason == "the settings let no event go to http://127.0.0.1"
+        assert crm.n_connections == 0
 
 
 # ---------------------------------------------------------------- seals
