@@ -135,5 +135,5 @@ class Store:
         try:
             with self._reader_engine.begin() as conn:
                 return query(conn)
-        except SQLAlchemyError as error:
-            raise StoreError(f"the database refused: {said(error)}") from error
+        except SQLAlchemyError as error:  # the chain of a log would tell the statement's values
+            raise StoreError(f"the database refused: {said(error)}") from None

@@ -41,8 +41,8 @@ def create_engines(url: DatabaseUrl, *, n_readers: int) -> tuple[Engine, Engine]
     """
     if make_url(url).get_backend_name() == "postgresql":
         return postgresql.create_engines(url, n_readers=n_readers)
-    writer = create_engine(url, pool_size=1, max_overflow=0)
-    reader = create_engine(url, pool_size=n_readers, max_overflow=0)
+    writer = create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
+    reader = create_engine(url, pool_size=n_readers, max_overflow=0, hide_parameters=True)
     if writer.dialect.name == "sqlite":
         _tune_sqlite(writer, begin="BEGIN IMMEDIATE", query_only=False, cache_kib=8_000)
         # Each reader has a cache of its own; behind all of them is the system's.

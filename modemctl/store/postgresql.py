@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from modemctl.errors import ConfigError
@@ -143,10 +143,16 @@ def sqlstate(error: DBAPIError) -> str | None:
 
 
 def said(error: BaseException) -> str:
-    """What a driver's error says, without the row that PostgreSQL tells in the detail of some."""
+    """What a driver's error says, without values.
+
+    PostgreSQL tells a row in the detail of some, SQLite a cell that is no text, SQLAlchemy what it
+    could not give to the driver.
+    """
+    if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
+        return f"a value that no statement takes ({type(error.orig).__name__})"
     origin = error.orig if isinstance(error, DBAPIError) else error
     primary = getattr(getattr(origin, "diag", None), "message_primary", None)
-    return primary if isinstance(primary, str) else str(origin)
+    return primary if isinstance(primary, str) else str(origin).partition(" with text ")[0]
 
 
 def _engine(url: DatabaseUrl, size: int, *, is_asked_first: bool = False) -> Engine:

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+import traceback
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, func, insert, select
+from sqlalchemy import create_engine, func, insert, select, text
 
 from modemctl.audit import Draft as AuditDraft
 from modemctl.audit import Entry, Head, verify
@@ -316,3 +317,35 @@ async def test_a_full_database_stays_ill_until_it_takes_something(tmp_path):
         assert not store.journal.is_healthy
         await store.write(fill)
         assert store.journal.is_healthy
+
+
+PIN = "4711-0815"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        text("SELECT 1 FROM nowhere WHERE x = :pin").bindparams(pin=PIN),
+        select(event.c.event_id).where(event.c.at == PIN, event.c.subject == PIN),
+        insert(event).values([{"at": PIN, "kind": "a", "subject": PIN, "data": PIN}]),
+    ],
+)
+async def test_what_a_read_or_write_was_asked_for_stands_in_no_error_and_no_chain(tmp_path, query):
+    async with open_store(tmp_path) as store:
+        for ask in (
+            lambda: store.read(lambda conn: conn.execute(query) and None),
+            lambda: store.write(lambda tx: tx.conn.execute(query) and None),
+        ):
+            with pytest.raises(StoreError) as refused:
+                await ask()
+            told = "".join(traceback.format_exception(refused.value))
+            assert PIN not in told
+            assert "[SQL" not in told
+
+
+async def test_a_cell_that_is_no_text_is_not_told(tmp_path):
+    odd = text("SELECT CAST(:octets AS TEXT)").bindparams(octets=PIN.encode() + b"\xff")
+    async with open_store(tmp_path) as store:
+        with pytest.raises(StoreError, match="UTF-8") as refused:
+            await store.read(lambda conn: conn.execute(odd).all())
+        assert PIN not in "".join(traceback.format_exception(refused.value))
