@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from modemctl.fleet.places import Place, is_there
-from modemctl.fleet.threads import in_daemon_thread
 from modemctl.fleet.usb_bays import UDEV_IS_HERE, UsbReader
 from modemctl.model import Bay
+from modemctl.threads import in_daemon_thread
 
 if TYPE_CHECKING:
     import pyudev

@@ -22,8 +22,8 @@ from typing import Final
 
 from modemctl.config.settings import HubPower
 from modemctl.fleet.places import UsbDevice
-from modemctl.fleet.threads import in_daemon_thread
 from modemctl.fleet.usb_notes import ON, OffNotes, Switched
+from modemctl.threads import in_daemon_thread
 
 _log = logging.getLogger(__name__)
 

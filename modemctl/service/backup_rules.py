@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Self
@@ -24,6 +25,7 @@ from modemctl.service.children import child
 from modemctl.store import Connection, policies
 from modemctl.store.backups import ActKind, Backup, BackupAct, BackupState
 from modemctl.store.engine import sqlite_path
+from modemctl.threads import in_daemon_thread
 from modemctl.vault import Vault
 
 _LOOK_LIMIT: Final = 30.0  # seconds: a network folder may hang
@@ -197,7 +199,9 @@ async def require_place(
     """
     try:
         async with asyncio.timeout(_LOOK_LIMIT):
-            await asyncio.to_thread(_require_place, rules, folder, apart_from)
+            await in_daemon_thread(
+                "backup place", partial(_require_place, rules, folder, apart_from)
+            )
     except TimeoutError:
         raise InvalidRequest(f"{folder} does not answer", cure="mount it anew") from None
     except OSError as error:

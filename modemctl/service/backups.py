@@ -48,6 +48,7 @@ from modemctl.store.accounts import AccountState
 from modemctl.store.backups import ActKind, Backup, BackupAct, BackupState
 from modemctl.store.transaction import Json
 from modemctl.telemetry import BankSnapshot
+from modemctl.threads import in_daemon_thread
 
 __all__ = ["BackupView", "Backups"]
 
@@ -55,6 +56,7 @@ _log = logging.getLogger(__name__)
 
 _LOOK_EVERY: Final = 30.0  # seconds
 _AGAIN: Final = timedelta(minutes=15)  # after a backup that failed
+_REMOVE_LIMIT: Final = 60.0  # seconds: a network folder may hang
 _SHOWN: Final = 100
 _MANY: Final = 10_000
 _ENDED: Final = "the daemon ended while it was made"
@@ -409,13 +411,21 @@ class Backups:
                 continue
             try:
                 await require_place(self._rules, Path(one.folder))
-                async with asyncio.timeout(60):
-                    path = Path(one.folder) / one.name
-                    await asyncio.to_thread(path.unlink, missing_ok=True)
+                await _unlink(Path(one.folder) / one.name)
             except (OSError, TimeoutError, RequestError) as error:
                 _log.warning("backup.not_removed", extra={"file": one.name, "error": str(error)})
                 continue
             await self._store.write(partial(_note_removed, one=one))
+
+
+async def _unlink(path: Path) -> None:
+    """Remove a file.
+
+    Raises:
+        OSError: it cannot be removed; TimeoutError: its disk does not answer.
+    """
+    async with asyncio.timeout(_REMOVE_LIMIT):
+        await in_daemon_thread("backup removal", partial(path.unlink, missing_ok=True))
 
 
 def _note_removed(tx: Tx, *, one: Backup) -> None:

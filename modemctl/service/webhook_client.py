@@ -14,17 +14,18 @@ import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 from modemctl.errors import ConfigError
 from modemctl.policy.webhooks import Destinations
+from modemctl.threads import in_daemon_thread
 
 if TYPE_CHECKING:  # 100 ms that a command without a daemon need not wait for
     import httpcore2
@@ -35,7 +36,6 @@ _N_OCTETS_READ: Final = 4_096  # of an answer's body
 _N_CHARS_SHOWN: Final = 120
 _IDLE: Final = 30.0  # seconds that a connection is kept without use
 _MOST_SECONDS: Final = 10**7
-_N_RESOLVERS: Final = 8  # threads, apart from those of all other work
 _MOST_ADDRESSES: Final = 8  # of one host
 
 
@@ -63,24 +63,32 @@ class NotAllowedError(OSError):
 
 
 class Resolver:
-    """Looks hosts up in threads of its own: names that hang delay nobody else's work."""
+    """Looks hosts up, each in a thread of its own: a name that hangs delays no other, and no stop.
+
+    Who asks for a name that is being looked up waits for that answer.
+    """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_N_RESOLVERS, thread_name_prefix="webhook-names")
+        self._asked: dict[tuple[str, int], asyncio.Future[Sequence[str]]] = {}
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
         """The addresses of a host.
 
         Raises:
             OSError: it has none.
+            UnicodeError: it is no name.
         """
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, _look_up, host, port)
-        return list(dict.fromkeys(found))
+        answer = self._asked.get((host, port))
+        if answer is None:
+            answer = in_daemon_thread("webhook name", partial(_look_up, host, port))
+            self._asked[host, port] = answer
+            answer.add_done_callback(lambda _: self._asked.pop((host, port)))
+        return await asyncio.shield(answer)
 
 
-def _look_up(host: str, port: int) -> Iterable[str]:
-    return [str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+def _look_up(host: str, port: int) -> Sequence[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
 def trust(ca_file: Path | None) -> ssl.SSLContext:

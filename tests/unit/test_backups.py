@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
+import threading
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,10 +32,10 @@ from modemctl.errors import (
 )
 from modemctl.policy.backups import Keeping, is_name, name_of, outdated
 from modemctl.policy.duties import Duty
-from modemctl.service import backup_child
+from modemctl.service import backup_child, backup_rules
 from modemctl.service.backup_child import Job
 from modemctl.service.backup_files import read_identities, unpack, write_archive
-from modemctl.service.backup_rules import BackupRules
+from modemctl.service.backup_rules import BackupRules, require_place
 from modemctl.service.backups import Backups, BackupView
 from modemctl.service.restoring import try_restore
 from modemctl.store import duties
@@ -53,6 +54,7 @@ from tests.support.stores import TestClock, open_store
 from tests.support.tools import require_tool
 
 MASTER = "c2VjcmV0LW1hc3Rlci1rZXk="
+PUBLIC = f"age1{'q' * 58}"
 ZONE = ZoneInfo("Asia/Shanghai")
 
 
@@ -479,6 +481,29 @@ async def test_a_backup_that_the_daemon_did_not_finish_is_told_as_failed(tmp_pat
         found = await later.show(safe.keeper, asked.backup_id)
         assert found.state is BackupState.FAILED
         assert "ended" in found.reason
+
+
+def test_a_target_that_hangs_holds_up_neither_the_daemon_nor_its_end(tmp_path, monkeypatch):
+    """As a network folder whose server is gone: the default executor's threads are waited for."""
+    rules = BackupRules.of(settings_of(tmp_path, tmp_path, recipients=(PUBLIC,)))
+    back, ended = threading.Event(), threading.Event()
+
+    def hang(*_: object, **__: object) -> Path:
+        back.wait(30)
+        ended.set()
+        raise OSError("gone")
+
+    async def look() -> None:
+        with pytest.raises(InvalidRequest, match="does not answer"):
+            await require_place(rules, tmp_path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "resolve", hang)
+        patched.setattr(backup_rules, "_LOOK_LIMIT", 0.05)
+        asyncio.run(look())
+    assert not ended.is_set()
+    back.set()
+    assert ended.wait(10)
 
 
 # ---------------------------------------------------------------- copies, and tests

@@ -28,7 +28,7 @@ from modemctl.model import EventKind
 from modemctl.policy.webhooks import HOLD_TRIES, Destinations
 from modemctl.service.events import Events
 from modemctl.service.principal import Principal, Scope
-from modemctl.service.webhook_client import PostOffice
+from modemctl.service.webhook_client import PostOffice, Resolver
 from modemctl.service.webhook_couriers import CourierRules, Couriers
 from modemctl.service.webhook_line import Line, LineRules
 from modemctl.service.webhooks import DeliveryState, EndpointState, Webhooks
@@ -665,6 +665,28 @@ async def test_a_host_that_is_no_name_is_a_failure_and_not_the_daemons_end(desk,
 def rename_host(tx, url: str) -> None:
     before = webhooks.find(tx.conn, tx.vault, "crm")
     webhooks.change(tx, before, url=url)
+
+
+async def test_a_name_that_hangs_is_asked_once_and_delays_no_other(monkeypatch):
+    back, asked = threading.Event(), []
+
+    def ask(host: str, port: int, **_: object):
+        asked.append(host)
+        if host == "hangs.example.com":
+            back.wait(30)
+        return [(0, 0, 0, "", ("192.0.2.1", port))] * 2
+
+    monkeypatch.setattr("socket.getaddrinfo", ask)
+    resolve = Resolver()
+    async with asyncio.TaskGroup() as group:
+        waiting = [group.create_task(resolve("hangs.example.com", 443)) for _ in range(16)]
+        async with asyncio.timeout(10):
+            assert await resolve("crm.example.com", 443) == ["192.0.2.1"]
+        assert not any(one.done() for one in waiting)
+        waiting.pop().cancel()
+        back.set()
+    assert [one.result() for one in waiting] == [["192.0.2.1"]] * 15
+    assert sorted(asked) == ["crm.example.com", "hangs.example.com"]
 
 
 async def test_plain_http_that_the_settings_allow_no_more_sends_nothing(desk):

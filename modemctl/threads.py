@@ -1,6 +1,7 @@
-"""Blocking work that a frozen device may hold up: a daemon thread each, left behind where need be.
+"""Blocking work that a device, network folder or name server may hold up: daemon threads.
 
-The default executor will not do: the process's end waits for its threads.
+One each, left behind where need be. The default executor will not do: the end of the process waits
+for its threads.
 """
 
 from __future__ import annotations
