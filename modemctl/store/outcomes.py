@@ -101,11 +101,9 @@ def record_outcome(tx: Tx, outcomes: Sequence[Outcome]) -> Sequence[SegmentState
 
 
 def _rematch(tx: Tx, states: Mapping[SegmentId, SegmentState], cards: Collection[str]) -> None:
-    """Reports may have overtaken the reference that they carry."""
-    left = {SegmentState.SENT, SegmentState.IN_DOUBT}
-    ids = [segment_id for segment_id, state in states.items() if state in left]
-    if ids and _UNMATCHED.first(tx.conn, {"cards": sorted(cards)}) is not None:
-        reports.rematch(tx, ids)
+    """Reports may have overtaken the reference that they carry, or waited for another's answer."""
+    if states and _UNMATCHED.first(tx.conn, {"cards": sorted(cards)}) is not None:
+        reports.rematch(tx, states, left=cards)
 
 
 def settle_late(tx: Tx, results: Sequence[LateResult]) -> Sequence[SegmentId | None]:

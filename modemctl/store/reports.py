@@ -14,7 +14,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
-from sqlalchemy import RowMapping, and_, bindparam, func, literal_column, select, update
+from sqlalchemy import RowMapping, bindparam, func, literal_column, or_, select, update
 
 from modemctl.lifecycle import SegmentState
 from modemctl.model import SegmentId
@@ -115,11 +115,12 @@ def add(tx: Tx, items: Sequence[NewReport]) -> Sequence[StoredReport]:
     return results
 
 
-def rematch(tx: Tx, segment_ids: Iterable[SegmentId]) -> int:
+def rematch(tx: Tx, segment_ids: Iterable[SegmentId], *, left: Iterable[str] = ()) -> int:
     """Look for reports that came before these segments got their reference or came in doubt.
 
-    A report of another reference may have waited for them too: whose it is was open until now.
-    Call it in the transaction that made them SENT or IN_DOUBT; how many reports found theirs.
+    A report of another reference may have waited for them too: whose it is was open until now,
+    also where they turned out not to have left. Call it in the transaction that ended their
+    SUBMITTING; `left` are cards that they may have lost by it. How many reports found theirs.
     """
     ids = sorted(set(segment_ids))
     if not ids:
@@ -129,14 +130,14 @@ def rematch(tx: Tx, segment_ids: Iterable[SegmentId]) -> int:
         .distinct()
         .select_from(
             segment.join(message, message.c.message_id == segment.c.message_id).join(
-                report,
-                and_(
-                    report.c.iccid == segment.c.iccid,
-                    report.c.recipient_bidx == message.c.recipient_bidx,
-                ),
+                report, report.c.recipient_bidx == message.c.recipient_bidx
             )
         )
-        .where(segment.c.segment_id.in_(ids), _IS_UNMATCHED)
+        .where(
+            segment.c.segment_id.in_(ids),
+            or_(report.c.iccid == segment.c.iccid, report.c.iccid.in_(sorted(set(left)))),
+            _IS_UNMATCHED,
+        )
         .order_by(report.c.report_id)
     ).mappings()
     verdicts = _match(tx, [_read(row) for row in rows])

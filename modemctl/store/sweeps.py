@@ -18,7 +18,7 @@ from sqlalchemy import (
 
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, Bay, EventKind, SegmentId, Topic
-from modemctl.store import batches
+from modemctl.store import batches, reports
 from modemctl.store.finals import announce
 from modemctl.store.messages import Resolution, resolve_doubts
 from modemctl.store.segments import (
@@ -131,6 +131,8 @@ def put_in_doubt(tx: Tx, rows: Sequence[RowMapping], reason: str, rules: Sending
         )
     for segment_id in ids:
         note_change(tx, segment_id, SegmentState.SUBMITTING, SegmentState.IN_DOUBT, reason)
+    for at in range(0, len(ids), _CHUNK):
+        reports.rematch(tx, ids[at : at + _CHUNK])  # one may have waited for the answer
     if rows:
         announce(tx, {row["message_id"] for row in rows})
     if rules.on_doubt_hold:

@@ -3,8 +3,10 @@
 import pytest
 
 from modemctl.lifecycle import BatchState, SegmentState
-from modemctl.store import batches, outcomes, sweeps
+from modemctl.store import batches, outcomes, reports, sweeps
 from modemctl.store.outcomes import Doubtful, LateResult, NotSent, Took
+from modemctl.store.reports import Matching, NewReport
+from tests.support.approved import numbers
 from tests.support.benches import CARDS, bench
 
 LONG = "x" * 300
@@ -74,6 +76,44 @@ async def test_a_late_answer_of_an_earlier_try_settles_nothing(tmp_path):
         late = LateResult(segment_id=segment_id, token=one.token, mr=9)
         assert await b.store.write_in_set(outcomes.settle_late, late) is None
         assert (await b.row(segment_id)).state == "in_doubt"
+
+
+# ---------------------------------------------------------------- a report comes before an outcome
+
+
+def delivered(b, mr):
+    """A report for the only recipient, of a segment that left now."""
+    return NewReport(
+        iccid=CARDS[0], bay="1", recipient=numbers(1)[0], mr=mr, st=0, scts=b.clock.now(),
+        discharged_at=None, tpdu=bytes([6, mr]),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("refusal", [BACK, AGAIN, STOP], ids=["later", "withheld", "never"])
+async def test_a_report_that_waited_for_a_refused_submit_finds_its_own(tmp_path, refusal):
+    async with bench(tmp_path) as b:
+        await b.batch(1)
+        await b.batch(1)
+        [one] = await b.lease(CARDS[0])
+        await b.begin(one)
+        await b.end(one, Took(mr=7))
+        [other] = await b.lease(CARDS[0])
+        await b.begin(other)
+        early = await b.store.write_in_set(reports.add, delivered(b, 7))
+        assert early.matching is Matching.UNMATCHED
+        await b.end(other, refusal)
+        assert (await b.row(one.segments[0][0])).state == "delivered"
+
+
+async def test_a_report_that_waited_when_the_daemon_fell_settles_the_doubt(tmp_path):
+    async with bench(tmp_path) as b:
+        await b.batch(1)
+        [one] = await b.lease(CARDS[0])
+        await b.begin(one)
+        early = await b.store.write_in_set(reports.add, delivered(b, 7))
+        assert early.matching is Matching.UNMATCHED
+        await b.store.write(lambda tx: sweeps.recover(tx, b.rules))
+        assert (await b.row(one.segments[0][0])).state == "delivered"
 
 
 # ---------------------------------------------------------------- an outcome never comes
