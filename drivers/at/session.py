@@ -464,6 +464,7 @@ class _Round:
 
 
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+_SCHEME = re.compile(r'"[^"]*"\s*,\s*[0-9]{1,3}\s*\Z')
 
 
 def is_hex(text: str) -> bool:
@@ -472,8 +473,8 @@ def is_hex(text: str) -> bool:
 
 
 def _is_open(text: str) -> bool:
-    """Whether a quote is not closed."""
-    return text.count('"') % 2 == 1
+    """Whether a quote is not closed: a text may hold one of its own, its scheme ends it."""
+    return text.count('"') % 2 == 1 and _SCHEME.search(text) is None
 
 
 def urc_key(text: str) -> str:

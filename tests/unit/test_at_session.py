@@ -319,6 +319,15 @@ def test_menu_of_several_lines_is_one_event(feed: Feed) -> None:
 
 
 @both_ways
+def test_text_with_a_quote_of_its_own_takes_no_result(feed: Feed) -> None:
+    session = started(Command(text="AT+CFUN=1", shown="AT+CFUN=1"))
+    feed(session, b'\r\n+CUSD: 0,"Plan 5" for 3",15\r\n\r\nOK\r\n')
+    urc, answer = events(session)
+    assert urc == Urc(head='+CUSD: 0,"Plan 5" for 3",15')
+    assert isinstance(answer, Completed)
+
+
+@both_ways
 def test_text_that_lost_its_end_takes_no_answer_and_no_other_event(feed: Feed) -> None:
     session = started(CSQ)
     feed(session, b'\r\n+CUSD: 0,"lost\r\n\r\n+CSQ: 1,99\r\n\r\nOK\r\n')
