@@ -121,6 +121,8 @@ class Asker:
         try:
             if not await is_same_card(driver, self._iccid):
                 return _OTHER
+            if self._is_stopping:
+                return _LEFT  # who asks now would hear of no stop
             reply = await driver.ask_ussd(code, packed=pack_ussd(code), timeout=PATIENCE)
         except DriverError as error:
             is_told = isinstance(error, CommandError | ProtocolError)

@@ -150,6 +150,26 @@ async def test_while_a_network_is_silent_the_bay_works_on_and_ends_in_order(tmp_
         await reach(actor, ModemState.READY)
 
 
+async def test_a_bay_that_leaves_while_its_card_is_read_asks_nothing(tmp_path):
+    modem = ready()
+    modem.script[ASKED] = OK  # and no more
+    async with bay(tmp_path, modem) as (actor, store):
+        await reach(actor, ModemState.READY)
+        modem.script["AT+CCID"] = None  # it thinks
+        question = Question(iccid=CARDS[0], code="*100#", pattern="", currency="CNY", low="0")
+        n = modem.n_asked("AT+CCID")
+        wish_id = await store.write(lambda tx: balances.ask(tx, question, BAY, by=AccountId("m")))
+        actor.call()
+        await modem.until(lambda: modem.n_asked("AT+CCID") > n)
+        modem.tell_registration(2)
+        modem.script["AT+CCID"] = lambda text: said(f"+CCID: {modem.iccid}")
+        modem.say(said(f"+CCID: {modem.iccid}"))
+        await reach(actor, ModemState.SEARCHING)
+        wish = await answered(store, wish_id)
+        assert wish.error == "the bay left its work before an answer came"
+        assert modem.n_asked(ASKED) == 0
+
+
 async def answered(store, wish_id):
     wish = None
     async with asyncio.timeout(20):
