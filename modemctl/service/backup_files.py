@@ -128,7 +128,7 @@ def place_whole(target: Path, fill: Callable[[IO[bytes]], str]) -> Written:
         OSError: the disk is full, or refuses; nothing is left.
         InvalidRequest: what stands on the disk is not what was written.
     """
-    half = target.with_name(f".{target.name}{PART}")
+    half = half_of(target)
     fd = os.open(half, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(fd, "r+b", buffering=0) as out:
@@ -144,6 +144,11 @@ def place_whole(target: Path, fill: Callable[[IO[bytes]], str]) -> Written:
         raise
     _sync_folder(target.parent)
     return Written(sha256=found, n_octets=n_octets)
+
+
+def half_of(target: Path) -> Path:
+    """What a file is called until it is whole."""
+    return target.with_name(f".{target.name}{PART}")
 
 
 def _require_same(found: str, expected: str) -> None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from typing import Final
 
 from modemctl.errors import (
@@ -30,6 +31,7 @@ from modemctl.policy.backups import is_name, name_of, outdated
 from modemctl.policy.duties import TURNS, Duty, is_due
 from modemctl.service.accounts import AccountKind
 from modemctl.service.backup_child import Job, Made
+from modemctl.service.backup_files import SCRATCH, half_of
 from modemctl.service.backup_rules import (
     BackupFigures,
     BackupRules,
@@ -273,14 +275,30 @@ class Backups:
     async def recall(self) -> None:
         """At start: what was being made never will be; what is known for metrics."""
         vault = self._store.vault
-        await self._store.write(lambda tx: rows.close_open(tx, _ENDED))
-        found = await self._store.read(
-            lambda conn: rows.list_backups(
-                conn, vault, states=[BackupState.DONE, BackupState.REMOVED], limit=1
+        closed = await self._store.write(lambda tx: rows.close_open(tx, _ENDED))
+        await self._sweep(closed)
+        try:
+            found = await self._store.read(
+                lambda conn: rows.list_backups(
+                    conn, vault, states=[BackupState.DONE, BackupState.REMOVED], limit=1
+                )
             )
-        )
+        except TamperedError:  # no reason to make none any more
+            _log.error("backup.altered", extra={"cure": "modemctl audit verify"})
+            return
         for one in found:
             self._figures = BackupFigures.of(one)
+
+    async def _sweep(self, closed: Sequence[Backup]) -> None:
+        """What a kill left: the copy in clear, and halves of files."""
+        scratch = self._rules.state_dir / SCRATCH
+        await in_daemon_thread("backup sweep", partial(rmtree, scratch, ignore_errors=True))
+        for one in closed:
+            try:
+                await require_place(self._rules, Path(one.folder))
+                await _unlink(half_of(Path(one.folder) / one.name))
+            except (OSError, TimeoutError, RequestError) as error:
+                _log.warning("backup.not_removed", extra={"file": one.name, "error": str(error)})
 
     async def _is_due(self) -> bool:
         """Whether the day's backup waits; without a target it never is: the duty is late then."""

@@ -483,6 +483,33 @@ async def test_a_backup_that_the_daemon_did_not_finish_is_told_as_failed(tmp_pat
         assert "ended" in found.reason
 
 
+async def test_what_a_kill_left_is_gone_after_the_next_start(tmp_path):
+    """The copy of the database in clear, and the half of a file that nobody would ever list."""
+    async with safe_in(tmp_path) as safe:
+        asked = await safe.backups.ask(safe.keeper)
+        scratch = tmp_path / "state" / "backup-work"
+        scratch.mkdir()
+        (scratch / "modemctl.db").write_bytes(b"in clear")
+        half = safe.folder / f".{asked.name}.part"
+        foreign = safe.folder / ".modemctl-b-n2-20261120T090000Z.tar.age.part"
+        for path in (half, foreign):
+            path.write_bytes(b"x")
+        await Backups(safe.store, BackupRules.of(safe.settings)).recall()
+        assert not scratch.exists()
+        assert not half.exists()
+        assert foreign.exists(), "of another server that writes there now"
+
+
+async def test_an_altered_row_of_a_backup_keeps_nobody_from_the_next_one(tmp_path):
+    async with safe_in(tmp_path) as safe:
+        await safe.make()
+        change = text("UPDATE backup SET n_octets = 1")
+        await safe.store.write(lambda tx: tx.conn.execute(change) and None)
+        later = Backups(safe.store, BackupRules.of(safe.settings))
+        await later.recall()
+        assert later.snapshot().backup_made_at is None
+
+
 def test_a_target_that_hangs_holds_up_neither_the_daemon_nor_its_end(tmp_path, monkeypatch):
     """As a network folder whose server is gone: the default executor's threads are waited for."""
     rules = BackupRules.of(settings_of(tmp_path, tmp_path, recipients=(PUBLIC,)))
