@@ -18,6 +18,12 @@ USUAL_PATTERN: Final = (
 """The number behind 余额, 欠费, balance, credit or owe in one line: a menu has numbers, too."""
 
 
+_CHANGES: Final = re.compile(
+    r"\*\*.*|##.*|[*#](?:002|004|21|61|62|67|43)[*#].*|[*#](?:0[345]2?|3[35][0-3]?)\*.*"
+)
+"""Codes that forward, bar or change a PIN, and ask nothing. Source: TS 22.030 §6.5.2, §6.6."""
+
+
 class BalanceSettings(Slice):
     """How one carrier is asked for a card's balance."""
 
@@ -34,6 +40,15 @@ class BalanceSettings(Slice):
     low: Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,8})(\.[0-9]{1,3})?$")] = Field(
         default="0", description="An amount of no more than this is low."
     )
+
+    @model_validator(mode="after")
+    def _code_only_asks(self) -> Self:
+        if _CHANGES.fullmatch(self.code):
+            raise ValueError(
+                "code: it would forward or bar calls or change a PIN (TS 22.030); write the one "
+                "that asks for the balance"
+            )
+        return self
 
     @model_validator(mode="after")
     def _pattern_is_quick(self) -> Self:

@@ -172,3 +172,18 @@ def test_a_card_is_asked_once_a_day_of_the_site() -> None:
 
 def test_the_pattern_is_compiled_as_it_stands() -> None:
     assert BalanceSettings(code="*100#").compiled() == re.compile(USUAL_PATTERN)
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["**04*1234*0000*0000#", "**05*1#", "**21*10086#", "*21*10086#", "*62#", "#21#", "##002#",
+     "*43#", "*33*0000#", "*03*330*1*2*2#"],
+)  # fmt: skip
+def test_a_code_that_changes_something_asks_no_balance(code: str) -> None:
+    with pytest.raises(ValueError, match="would forward or bar calls or change a PIN"):
+        BalanceSettings(code=code)
+
+
+@pytest.mark.parametrize("code", ["*100#", "*102*1#", "#123#", "*#100#", "*333#", "*611#", "*043#"])
+def test_a_code_that_asks_is_taken(code: str) -> None:
+    assert BalanceSettings(code=code).code == code
