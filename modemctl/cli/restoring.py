@@ -147,6 +147,7 @@ def _tell_restored(done: Restored, *, as_json: bool) -> None:
             "n_held": still.n_held,
             "n_in_doubt": still.n_in_doubt,
             "n_queued": still.n_queued,
+            "n_webhooks": still.n_webhooks,
             "settings": str(done.settings),
         }
         show_json(shown)
@@ -156,6 +157,8 @@ def _tell_restored(done: Restored, *, as_json: bool) -> None:
         f"the fleet is stopped; {still.n_held} batches are held with {still.n_queued} segments that"
         f" may have left since; {still.n_in_doubt} segments are in doubt"
     )
+    if still.n_webhooks:
+        click.echo(f"{still.n_webhooks} webhooks are paused: modemctl webhook resume NAME")
     click.echo(f"the settings of then: {done.settings}")
     click.echo("before anybody lifts the stop: docs/backup.md, “After a restore”")
 

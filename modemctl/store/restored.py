@@ -2,7 +2,7 @@
 
 Nobody knows here what happened after the moment that the backup was made. So everything stands
 still until persons have looked: the fleet is stopped, what ran is held, what was in hand is in
-doubt.
+doubt, what was asked of bays is not done, webhooks are paused.
 """
 
 from __future__ import annotations
@@ -17,25 +17,29 @@ from sqlalchemy import and_, or_, select, update
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import AccountId, BatchId
 from modemctl.policy.stops import EVERYTHING, StopKind, StopMemory
-from modemctl.store import batches, stop_book
+from modemctl.store import batches, stop_book, webhooks, wishes
+from modemctl.store.engine import UNREADABLE
 from modemctl.store.finals import announce
 from modemctl.store.segments import HELD_COLUMNS, IS_OPEN, note_change
 from modemctl.store.stop_book import Act, NewStop
 from modemctl.store.tables import batch, segment
 from modemctl.store.transaction import Json, Tx
+from modemctl.store.webhooks import EndpointState
 
 _CHUNK: Final = 500
 _BY: Final = "modemctl restore"
+_ASKED: Final = "restored from a backup: whether it was done is not known"
 _IN_HAND: Final = "it was in hand when the backup was made; whether it left is not known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standstill:
-    """How much a restored database holds back: batches held, segments in doubt."""
+    """How much a restored database holds back: batches held, segments in doubt, webhooks paused."""
 
     n_held: int
     n_in_doubt: int
     n_queued: int
+    n_webhooks: int
 
 
 def stand_still(tx: Tx, *, made_at: datetime, sha256: str, general: str) -> Standstill:
@@ -60,10 +64,14 @@ def stand_still(tx: Tx, *, made_at: datetime, sha256: str, general: str) -> Stan
     n_in_doubt = _doubt(tx)
     held = _hold(tx, reason)
     n_queued = _count_queued(tx, held)
+    n_webhooks = _pause_webhooks(tx, reason)
+    wishes.close_all(tx, _ASKED)
     facts: dict[str, Json] = {"made_at": since, "sha256": sha256, "in_doubt": n_in_doubt}
     details: dict[str, Json] = {**facts, "held": list(held), "policy": "SEC-07"}
     tx.audit(tx.node_id, "store.restored", "store", details)
-    return Standstill(n_held=len(held), n_in_doubt=n_in_doubt, n_queued=n_queued)
+    return Standstill(
+        n_held=len(held), n_in_doubt=n_in_doubt, n_queued=n_queued, n_webhooks=n_webhooks
+    )
 
 
 def _hold(tx: Tx, reason: str) -> Sequence[BatchId]:
@@ -102,6 +110,22 @@ def _doubt(tx: Tx) -> int:
     if rows:
         announce(tx, {row["message_id"] for row in rows})
     return len(rows)
+
+
+def _pause_webhooks(tx: Tx, reason: str) -> int:
+    """ACTIVE → PAUSED: one that was removed since, or whose secret leaked, gets nothing."""
+    n = 0
+    for name in webhooks.names(tx.conn):
+        try:
+            before = webhooks.find(tx.conn, tx.vault, name)
+        except UNREADABLE:
+            continue  # as it stands it gets nothing
+        if before is None or before.state is not EndpointState.ACTIVE:
+            continue
+        after = webhooks.change(tx, before, state=EndpointState.PAUSED, reason=reason)
+        tx.audit(tx.node_id, "webhook.pause", name, {**after.facts, "reason": reason})
+        n += 1
+    return n
 
 
 def _count_queued(tx: Tx, held: Sequence[BatchId]) -> int:

@@ -198,6 +198,16 @@ def give_up(tx: Tx, *, older_than: float, bays: Collection[Bay] | None = None) -
     return n
 
 
+def close_all(tx: Tx, error: str) -> None:
+    """Answer every open wish with this error: whether it was done is not known."""
+    is_open = wish.c.done_at.is_(None)
+    _audit_outcomes(tx, is_open, {}, otherwise=error)
+    tx.conn.execute(
+        update(wish).where(is_open).values(done_at=tx.now, taken_at=tx.now, error=error)
+    )
+    tx.wake(Topic.WISHES)
+
+
 def bind_bodies(conn: Connection, vault: Vault, *, now: datetime) -> None:
     """Seal each body with the whole of its wish, once: those of before were with its id alone.
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from modemctl.config import Settings
 from modemctl.daemon import sending_rules
@@ -22,11 +22,13 @@ from modemctl.model import AccountId, BatchId
 from modemctl.service.audits import read_heads, verify_offline
 from modemctl.service.restoring import Opener, Restored, restore
 from modemctl.service.stops import StopMemory, Stops
-from modemctl.store import Store, batches, leases, submits, sweeps
+from modemctl.store import Store, batches, leases, submits, sweeps, webhooks, wishes
 from modemctl.store.leases import Leased, LeaseRequest
 from modemctl.store.segments import SendingRules
 from modemctl.store.submits import Cleared, SubmitRequest
-from modemctl.store.tables import batch, segment, stop
+from modemctl.store.tables import batch, modem, segment, stop
+from modemctl.store.webhooks import Endpoint, EndpointState
+from modemctl.store.wishes import WishKind
 from modemctl.vault import AuditKey, Vault
 from tests.support.attacks import CARDS, Crew, bay_of, place_cards
 from tests.support.backups import furnish, opener
@@ -74,6 +76,7 @@ def lost(tmp_path_factory) -> Lost:
             crew = Crew(office.store, sending_rules(safe.settings))
             assert len(await office.store.write(lambda tx: crew.send(tx, n=1))) == 1
             await have_in_hand(office, crew)
+            await office.store.write(ask_and_follow)
             made = await safe.make()
             # the site goes on working, and then its disk is gone
             sent = await office.store.write(lambda tx: crew.send(tx, n=20))
@@ -102,6 +105,24 @@ async def have_in_hand(office: Office, crew: Crew) -> None:
         assert isinstance(clearance, Cleared)
 
     await office.store.write(act)
+
+
+def ask_and_follow(tx) -> None:
+    """A command that no bay has taken up yet, and an endpoint that gets the events."""
+    bay = bay_of(CARDS[0])
+    known = select(modem.c.bay).where(modem.c.bay == bay)
+    if tx.conn.scalar(known) is None:
+        values = {"bay": bay, "state": "ABSENT", "state_since": tx.now, "desired_state": "run"}
+        tx.conn.execute(insert(modem).values(**values))
+    wishes.ask(tx, kind=WishKind.AT, bay=bay, body='AT+CUSD=1,"*100#"', by=AccountId("a"))
+    webhooks.add(
+        tx,
+        Endpoint(
+            name="crm", url="https://crm.example.com/", events=("*",), department=None,
+            parallel=1, state=EndpointState.ACTIVE, reason="", created_at=tx.now,
+            created_by="anna", secret=bytes(32),
+        ),
+    )  # fmt: skip
 
 
 def put_back(lost: Lost, state: Path) -> Restored:
@@ -175,6 +196,19 @@ async def test_behind_the_stop_each_batch_waits_for_a_persons_word_of_its_own(lo
             )
         again = await store.write(lambda tx: crew.send(tx, n=20))
         assert set(again) & lost.left_since  # why nobody but a person may say so
+
+
+async def test_nothing_that_was_asked_is_done_again_and_no_receiver_gets_anything(lost, tmp_path):
+    state = tmp_path / "state"
+    done = await asyncio.to_thread(put_back, lost, state)
+    assert done.standstill.n_webhooks == 1
+    async with opened(state, TestClock()) as store:
+        [taken] = await store.write(lambda tx: wishes.take(tx, [bay_of(CARDS[0])]))
+        assert taken == []
+        one = await store.read(lambda conn: webhooks.find(conn, store.vault, "crm"))
+        assert one is not None
+        assert one.state is EndpointState.PAUSED
+        assert "restored from a backup" in one.reason
 
 
 async def test_the_restored_log_is_whole_and_tells_of_it(lost, tmp_path):
