@@ -80,15 +80,19 @@ class LoopTests:
         )
         return await self._batches.submit(who, request, lines)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no message may leave now: its category's quiet hours."""
+        return is_quiet(self._rules.quiet.get(Category.OTHER), self._store.clock.now())
+
     async def run(self, *, by: str, department: str | None) -> Mapping[str, str]:
         """Send under each department's standing approval; department → why nothing was sent.
 
         A department for which it was sent has an empty text, one without an approval none.
         """
-        now = self._store.clock.now()
-        if is_quiet(self._rules.quiet.get(Category.OTHER), now):
-            return {} if department is None else {department: "no SMS: quiet hours"}
         known = await self._store.write(lambda tx: loopbacks.allowed(tx, department=department))
+        if self.is_quiet:
+            return {one.batch.department: "no SMS: quiet hours" for one in known}
         told: dict[str, str] = {}
         for one in known:
             name = one.batch.department

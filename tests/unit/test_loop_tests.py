@@ -10,6 +10,8 @@ from sqlalchemy import select, update
 
 from modemctl.errors import InvalidRequest, PolicyRefused
 from modemctl.lifecycle import SegmentState
+from modemctl.model import Category
+from modemctl.policy.hours import Quiet
 from modemctl.policy.incoming import InboxKind
 from modemctl.policy.loops import LoopFacts, LoopState, judge_loop
 from modemctl.policy.numbers import NumberRules
@@ -27,6 +29,7 @@ from tests.unit.test_loopbacks import SETTINGS
 from tests.unit.test_self_tests import MAINTAINER, ZONE
 
 DAY = 86_400
+HOUR = timedelta(hours=1)
 
 
 @asynccontextmanager
@@ -143,6 +146,30 @@ async def test_each_week_it_sends_by_itself_where_it_is_approved(tmp_path):
         await tests.look()
         found = await tests.latest(MAINTAINER)
         assert [one.sms.state for one in found] == [LoopState.WAITING] * 2
+
+
+async def test_in_quiet_hours_it_waits_and_is_told_so(tmp_path):
+    async with bank(tmp_path) as (office, loops, _):
+        await approved(office, loops)
+        clock = office.store.clock
+        begins = clock.now().astimezone(ZONE).time()
+        quiet = Quiet(start=begins, end=(clock.now() + HOUR).astimezone(ZONE).time(), zone=ZONE)
+        held = replace(SubmissionRules.of(SETTINGS), quiet={Category.OTHER: quiet})
+        later = LoopTests(office.store, office.batches, held)
+        tests = SelfTests(
+            office.store, numbers=NumberRules(), zone=ZONE, patience=0.01, loops=later
+        )
+        quiet_hours = (LoopState.NONE, "no SMS: quiet hours")
+        assert await told(tests, sends_sms=True) == [quiet_hours] * 2
+        clock.advance(7 * DAY)
+        await tests.look()
+        assert [one.sms.state for one in await tests.latest(MAINTAINER)] == [LoopState.NONE] * 2
+        clock.advance(HOUR.total_seconds())
+        await tests.look()
+        assert [one.sms.state for one in await tests.latest(MAINTAINER)] == [LoopState.WAITING] * 2
+        await tests.look()
+        runs = select(batch.c.batch_id).where(batch.c.under.is_not(None))
+        assert len(await office.store.read(lambda conn: conn.scalars(runs).all())) == 1
 
 
 async def test_a_withdrawn_approval_is_told_as_the_failure_of_what_waits(tmp_path):
