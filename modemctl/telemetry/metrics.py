@@ -33,6 +33,7 @@ LABELS: Final = {
     "blame": "`message`, `modem`, `sim`, `network`, `host`",
     "carrier": "network code (MCC and MNC)",
     "cause": "code of the refusal, such as `cms:38`",
+    "currency": "as the settings write it (`balances.carriers.*.currency`)",
     "direction": "`incoming`, `outgoing`",
     "family": "driver family",
     "kind": "kind of the thing counted",
