@@ -208,7 +208,7 @@ def _facts(found: Record) -> Record:
         "text": found.get("text"),
         "from": found.get("not_before"),
         "until": found.get("not_after"),
-        "starts": "by itself" if found.get("starts_itself") else "by its operator",
+        "starts": _starts(found),
         "card group": found.get("card_group"),
         "size": f"{found.get('n_messages')} messages, {found.get('n_segments')} segments",
         "taken out": _members(found.get("totals")).get("removed_by"),
@@ -224,6 +224,12 @@ def _facts(found: Record) -> Record:
         "digest": found.get("digest"),
     }
     return {name: value for name, value in facts.items() if value not in (None, {}, [])}
+
+
+def _starts(found: Record) -> str:
+    if found.get("runs_per_week") is not None:
+        return "never; self-tests send under it"
+    return "by itself" if found.get("starts_itself") else "by its operator"
 
 
 class _Names:

@@ -95,7 +95,7 @@ def _facts(sheet: Record, header: BatchHeader) -> Iterator[tuple[str, str]]:
         yield "source of the list 名单来源", header.list_source or ""
     yield "from 开始", local_time(header.not_before.isoformat())
     yield "until 截止", local_time(header.not_after.isoformat())
-    yield "starts 启动", "by itself 自动" if header.starts_itself else "by its operator 由操作员"
+    yield "starts 启动", _starts(header)
     yield "card group 卡组", header.card_group or "any 不限"
     yield "to send 发送", f"{totals.n_messages} messages, {totals.n_segments} segments (短信/条)"
     yield "taken out 剔除", removed or "none 无"
@@ -106,6 +106,12 @@ def _facts(sheet: Record, header: BatchHeader) -> Iterator[tuple[str, str]]:
     yield "text 正文", header.template
 
 
+def _starts(header: BatchHeader) -> str:
+    if header.standing is not None:
+        return "never; self-tests send under it 从不启动，由自检据此发送"
+    return "by itself 自动" if header.starts_itself else "by its operator 由操作员"
+
+
 def _estimate(header: BatchHeader) -> Iterator[tuple[str, str]]:
     known = header.totals.estimate
     if known is None:
@@ -113,7 +119,8 @@ def _estimate(header: BatchHeader) -> Iterator[tuple[str, str]]:
     late = "NOT within its window 时限内发不完"
     yield "cards 可用卡", str(known.n_cards)
     yield "cost 费用", f"at most 至多 {known.cost} {known.currency}"
-    yield "sent by 预计发完", local_time(known.finish.isoformat()) if known.finish else late
+    if header.standing is None:
+        yield "sent by 预计发完", local_time(known.finish.isoformat()) if known.finish else late
     yield "waits for 受限于", ", ".join(known.limits) or "nothing 无"
 
 

@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
+from modemctl.cli.sheets import show_sheet
 from modemctl.errors import InvalidRequest, PolicyRefused
 from modemctl.lifecycle import SegmentState
 from modemctl.model import Category
+from modemctl.policy.digest import decode_header
 from modemctl.policy.hours import Quiet
 from modemctl.policy.incoming import InboxKind
 from modemctl.policy.loops import LoopFacts, LoopState, judge_loop
@@ -120,6 +122,17 @@ async def test_a_proposal_lists_the_departments_active_cards_from_the_register(t
         with pytest.raises(InvalidRequest, match="no active card") as caught:
             await loops.propose(office.who["system"], proposal(department="loans"))
         assert caught.value.field == "department"
+
+
+async def test_its_sheet_does_not_say_that_somebody_starts_it(tmp_path, capsys):
+    async with bank(tmp_path) as (office, loops, _):
+        shown = await loops.propose(office.who["system"], proposal())
+        sheet = await office.batches.sheet(office.who["checker"], shown.batch.batch_id)
+    header = decode_header(sheet.header.encode())
+    show_sheet({"names": dict(sheet.names), "digest": sheet.digest}, header)
+    told = capsys.readouterr().err
+    assert "starts 启动: never; self-tests send under it" in told
+    assert "预计发完" not in told
 
 
 async def test_a_self_test_sends_only_when_asked_and_as_often_as_was_signed(tmp_path):
