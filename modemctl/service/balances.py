@@ -191,10 +191,19 @@ class Balances:
                 "its carrier's code is not in the settings",
                 field="iccid",
                 value=iccid,
-                cure=f'set code in [balances.carriers."{card.carrier or "default"}"]',
+                cure=_code_cure(card.carrier),
                 policy="SIM-15",
             )
         return card, rule
+
+
+def _code_cure(carrier: str | None) -> str:
+    if carrier:
+        return f'set code in [balances.carriers."{carrier}"]'
+    return (
+        "the register names no carrier of this card: set code in [balances.carriers.default], "
+        "or import its carrier"
+    )
 
 
 def ask_due(

@@ -269,8 +269,10 @@ async def test_cards_with_little_left_are_listed_to_those_who_see_them(tmp_path)
 async def test_who_cannot_be_asked_is_told_why(tmp_path):
     async with bench(tmp_path) as desk:
         nobody = Balances(desk.store, BalancesSettings(), zone=ZONE)
-        with pytest.raises(Conflict, match="code is not in the settings"):
+        with pytest.raises(Conflict, match="code is not in the settings") as caught:
             await nobody.ask(MEI, CARDS[0])
+        assert "the register names no carrier of this card" in caught.value.cure
+        assert "[balances.carriers.default]" in caught.value.cure
         with pytest.raises(NotFound):
             await nobody.ask(MEI, "8986009999")
 
