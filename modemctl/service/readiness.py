@@ -67,7 +67,7 @@ def require_operator(
         f"{rule} but for {', '.join(elsewhere)}" if elsewhere else f"{rule} when it begins",
         field="operator",
         value=operator.name,
-        cure=f"{sending} sends each {request.category} of {request.department}: "
+        cure=f"{sending} sends batches of category {request.category} of {request.department}: "
         + (
             f"name {' or '.join(able)}"
             if able

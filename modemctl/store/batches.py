@@ -239,9 +239,9 @@ def require_start(
         raise PolicyRefused(
             "SMS-06",
             f"the operator is not authorised for department {department} at this moment",
-            cure=f"authorise the operator for {department}, which sends each "
-            f"{verified.header.category} of {verified.header.department}, or submit anew with "
-            "another one",
+            cure=f"authorise the operator for {department}, which sends batches of "
+            f"category {verified.header.category} of {verified.header.department}, or submit anew "
+            "with another one",
         )
     return verified
 

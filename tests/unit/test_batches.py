@@ -534,7 +534,7 @@ async def test_only_the_named_operator_starts_and_only_while_authorised(tmp_path
                 revoke_authorisation(tx, one)
 
         await office.store.write(revoke)
-        with pytest.raises(PolicyRefused, match=r"which sends each \w+ of .*SMS-06"):
+        with pytest.raises(PolicyRefused, match=r"which sends batches of category \w+ of .*SMS-06"):
             await office.start(shown)
         again = await office.batches.show(operator, shown.batch.batch_id)
         assert again.batch.state is BatchState.APPROVED
