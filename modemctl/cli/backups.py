@@ -12,7 +12,7 @@ from modemctl.cli.errors import Refusal
 from modemctl.cli.show import as_json_option, show_done, show_json, show_table
 
 _COLUMNS: Final = ("at", "state", "name", "n_octets", "by", "acts", "reason", "sha256")
-_SPARE: Final = ("sha256", "reason", "by", "n_octets")
+_SPARE: Final = ("sha256", "by", "n_octets", "at", "reason")
 _LOOK_EVERY: Final = 0.2  # seconds
 
 

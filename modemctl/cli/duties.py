@@ -42,8 +42,8 @@ def duties(connection: Connection, *, as_json: bool) -> None:
 
 @click.command(
     "self-test",
-    epilog="Example: modemctl self-test bay-07; what was found last: self-test --last."
-    " Exit status 1: one of these bays has a fault.",
+    epilog="Example: modemctl self-test bay-07; what was found last: self-test --last; all cards"
+    " of a standing approval: self-test --sms. Exit status 1: one of these bays has a fault.",
 )
 @click.argument("bays", nargs=-1)
 @click.option("--last", is_flag=True, help="Ask nobody; show what the last tests found.")

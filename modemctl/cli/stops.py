@@ -59,8 +59,9 @@ def stop(connection: Connection, kind: str, target: str, reason: str, *, as_json
 @as_json_option
 @click.pass_obj
 def resume(connection: Connection, kind: str, target: str, reason: str, *, as_json: bool) -> None:
-    """Lift a stop. That of the fleet, a department or a node needs a second person.
+    """Lift a stop. Who stopped the fleet, a department or a node does not lift that himself.
 
+    Another person does. After a restore the controller placed the stop: any one person lifts it.
     A batch that was stopped stays held until its operator says `modemctl batch resume`.
     """
     with connection.client() as client:

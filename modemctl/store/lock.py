@@ -29,7 +29,10 @@ def state_lock(folder: Path) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(
-                [f"state folder {folder} is in use by a running modemctl; stop it first"]
+                [
+                    f"state folder {folder} is in use by a running modemctl; "
+                    "stop it first, or name another folder (paths.state_dir)"
+                ]
             ) from None
         yield
     finally:
