@@ -35,6 +35,7 @@ PATIENCE: Final = 60.0
 
 _LEFT: Final = "the bay left its work before an answer came"
 _OTHER: Final = "the bay holds another card"
+_UNREADABLE: Final = "the card does not tell which it is"
 _NO_AMOUNT: Final = "no amount is found in the answer by the pattern of balances.carriers"
 _STATES: Final = {
     2: "the network ended it without an answer",
@@ -119,8 +120,9 @@ class Asker:
         """What the network says; why it was not asked, or not heard out."""
         driver, code = self._driver, question.code
         try:
-            if not await is_same_card(driver, self._iccid):
-                return _OTHER
+            is_same = await is_same_card(driver, self._iccid)
+            if not is_same:
+                return _UNREADABLE if is_same is None else _OTHER
             if self._is_stopping:
                 return _LEFT  # who asks now would hear of no stop
             reply = await driver.ask_ussd(code, packed=pack_ussd(code), timeout=PATIENCE)

@@ -22,7 +22,7 @@ from modemctl.store.tables import event
 from tests.support.approved import SALES, amend_cards
 from tests.support.balances import note_balance
 from tests.support.benches import CARDS, bay_of, bench
-from tests.support.scripted_modem import OK, said
+from tests.support.scripted_modem import ERROR, OK, said
 from tests.unit.test_actor import BAY, OneCard, bay, reach
 from tests.unit.test_self_tests import ZONE
 
@@ -148,6 +148,19 @@ async def test_while_a_network_is_silent_the_bay_works_on_and_ends_in_order(tmp_
         assert await store.read(balances.open_bays) == frozenset()
         modem.tell_registration(1)
         await reach(actor, ModemState.READY)
+
+
+async def test_a_card_that_cannot_be_read_is_not_called_another(tmp_path):
+    modem = ready()
+    async with bay(tmp_path, modem) as (actor, store):
+        await reach(actor, ModemState.READY)
+        modem.script["AT+CCID"] = ERROR
+        question = Question(iccid=CARDS[0], code="*100#", pattern="", currency="CNY", low="0")
+        wish_id = await store.write(lambda tx: balances.ask(tx, question, BAY, by=AccountId("m")))
+        wish = await beside(actor, answered(store, wish_id))
+        assert wish.error == "the card does not tell which it is"
+        assert modem.n_asked(ASKED) == 0
+        modem.script["AT+CCID"] = lambda text: said(f"+CCID: {modem.iccid}")
 
 
 async def test_a_bay_that_leaves_while_its_card_is_read_asks_nothing(tmp_path):
