@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -56,14 +60,34 @@ def restore(
     from modemctl.config import load
 
     settings = load(connection.config_path)
-    if verify:
+    if not verify:
+        with _ended_as_by_hand():
+            done = _restore(settings, file, identity)
+        _tell_restored(done, as_json=as_json)
+        return 0
+    with _ended_as_by_hand():
         tried = _try(settings, file, identity, scratch)
-        is_kept = no_record or tried.receipt is None
-        recorded = "" if is_kept else _record(connection, tried.receipt or "")
-        _tell_tried(tried, recorded, as_json=as_json)
-        return EXIT_REFUSED if tried.faults else 0
-    _tell_restored(_restore(settings, file, identity), as_json=as_json)
-    return 0
+    is_kept = no_record or tried.receipt is None
+    recorded = "" if is_kept else _record(connection, tried.receipt or "")
+    _tell_tried(tried, recorded, as_json=as_json)
+    return EXIT_REFUSED if tried.faults else 0
+
+
+@contextmanager
+def _ended_as_by_hand() -> Iterator[None]:
+    """A kill or a lost terminal ends the block as Ctrl-C does: what was decrypted goes."""
+    numbers: list[signal.Signals] = []
+    if threading.current_thread() is threading.main_thread():  # no other may say so
+        numbers = [signal.SIGTERM, signal.SIGHUP]
+    # `nohup` wants it to go on
+    ours = [one for one in numbers if signal.getsignal(one) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _restore(settings: Settings, file: Path, identity: Path) -> Restored:

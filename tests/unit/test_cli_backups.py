@@ -2,6 +2,10 @@
 
 import base64
 import json
+import os
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -106,3 +110,25 @@ def test_a_wrong_identity_is_one_line_with_what_to_do(tmp_path):
     assert "damaged" in done.err
     assert "→" in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.timeout(60)
+def test_a_restore_test_that_is_killed_leaves_nothing_decrypted(tmp_path, number):
+    identity, public = new_identity(tmp_path)
+    keys_of_tests(tmp_path)
+    config = written(tmp_path, settings_of(tmp_path, tmp_path / "state", recipients=(public,)))
+    scratch, file = tmp_path / "scratch", tmp_path / "backup.tar.age"
+    scratch.mkdir()
+    os.mkfifo(file)
+    words = ["-c", config, "restore", "--verify", file, "--identity", identity]
+    with subprocess.Popen(
+        [sys.executable, "-m", "modemctl", *map(str, words), "--scratch", str(scratch)],
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        out = file.open("wb")  # from here on it reads
+        assert len(list(scratch.iterdir())) == 1
+        process.send_signal(number)
+        out.close()  # a read that began between signal and handler ends, too
+        assert process.wait() == 130
+    assert list(scratch.iterdir()) == []
