@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -31,6 +32,7 @@ from modemctl.vault import Vault
 _LOOK_LIMIT: Final = 30.0  # seconds: a network folder may hang
 _JOB_LIMIT: Final = 4 * 3_600.0
 _ANSWER_MAX: Final = 1 << 20
+_SHORT: Final = "journalctl -u modemctl; is memory short?"
 _ACCEPT: Final = "modemctl policy accept --reason WHY; a colleague confirms it"
 
 
@@ -233,19 +235,26 @@ async def run_job(job: Job) -> Made:
 
     Raises:
         Conflict: other processes are at work for too long.
-        InvalidRequest: it took hours, or died.
+        InvalidRequest: it took hours, died, or could not be started.
     """
     given = msgspec.json.encode(job)
-    async with child(backup_child.__name__, given=given, limit=_ANSWER_MAX) as process:
-        assert process.stdout is not None
-        try:
-            async with asyncio.timeout(_JOB_LIMIT):
-                octets = await process.stdout.read()
-                await process.wait()
-        except TimeoutError:
-            raise InvalidRequest("the backup took too long", cure="is its disk well?") from None
+    try:
+        async with child(backup_child.__name__, given=given, limit=_ANSWER_MAX) as process:
+            octets = await _answer(process)
+    except OSError as error:  # neither memory nor process numbers for one more
+        why = error.strerror or str(error)
+        raise InvalidRequest(f"no process could be started: {why}", cure=_SHORT) from None
     if not octets:
-        raise InvalidRequest(
-            "the process that makes backups died", cure="journalctl -u modemctl; is memory short?"
-        )
+        raise InvalidRequest("the process that makes backups died", cure=_SHORT)
     return msgspec.json.decode(octets, type=Made)
+
+
+async def _answer(process: Process) -> bytes:
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(_JOB_LIMIT):
+            octets = await process.stdout.read()
+            await process.wait()
+    except TimeoutError:
+        raise InvalidRequest("the backup took too long", cure="is its disk well?") from None
+    return octets

@@ -500,6 +500,18 @@ async def test_what_a_kill_left_is_gone_after_the_next_start(tmp_path):
         assert foreign.exists(), "of another server that writes there now"
 
 
+async def test_a_machine_that_starts_no_process_fails_the_backup_and_not_the_daemon(
+    tmp_path, monkeypatch
+):
+    async with safe_in(tmp_path) as safe:
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "executable", str(tmp_path / "nowhere"))
+            made = await safe.make()
+        assert made.state is BackupState.FAILED
+        assert made.reason.startswith("no process could be started: ")
+        assert (await safe.make()).state is BackupState.DONE
+
+
 async def test_an_altered_row_of_a_backup_keeps_nobody_from_the_next_one(tmp_path):
     async with safe_in(tmp_path) as safe:
         await safe.make()
