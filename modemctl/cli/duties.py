@@ -26,6 +26,16 @@ _FAULTS: Final = ("kind", "iccid", "department", "since", "told", "is_late")
 _SPARE: Final = ("answer_ms", "registration", "at")
 
 
+_APPROVAL: Final = (
+    "a standing approval is asked for with modemctl batch propose-self-test,"
+    " and those that stand show with modemctl batch list --state approved"
+)
+
+
+def _is_sent(sms: Json) -> bool:
+    return isinstance(sms, dict) and sms.get("state") != "none"
+
+
 def _told(sms: Json) -> Json:
     return sms.get("told") if isinstance(sms, dict) else None
 
@@ -43,7 +53,8 @@ def duties(connection: Connection, *, as_json: bool) -> None:
 @click.command(
     "self-test",
     epilog="Example: modemctl self-test bay-07; what was found last: self-test --last; all cards"
-    " of a standing approval: self-test --sms. Exit status 1: one of these bays has a fault.",
+    " of a standing approval: self-test --sms. Exit status 1: one of these bays has a fault, or no"
+    " card wrote to itself though --sms asked for it.",
 )
 @click.argument("bays", nargs=-1)
 @click.option("--last", is_flag=True, help="Ask nobody; show what the last tests found.")
@@ -79,7 +90,10 @@ def self_test(
     if not as_json:
         chosen = [{**one, "sms": _told(one["sms"])} for one in chosen]
     show_table(chosen, _TESTS, as_json=as_json, empty="no bay to show", spare=_SPARE)
-    return EXIT_REFUSED if with_fault else 0
+    is_silent = sms and not any(_is_sent(one["sms"]) for one in asked)
+    if is_silent:
+        click.echo(f"modemctl: no card wrote to itself; {_APPROVAL}", err=True)
+    return EXIT_REFUSED if with_fault or is_silent else 0
 
 
 @click.command(epilog="Example: modemctl register-faults")

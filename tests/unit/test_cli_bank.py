@@ -340,3 +340,10 @@ async def test_a_self_test_that_finds_a_fault_tells_scripts_so(bench: ApiBench) 
     assert (tested.status, "absent: unplugged" in tested.out) == (1, True)
     assert (await run(bench, "self-test", "--last", "--faulty")).status == 1
     assert (await run(bench, "self-test", "--last", "bay-08")).status == 0
+
+
+async def test_a_self_test_that_was_to_send_and_could_not_says_what_to_do(bench: ApiBench) -> None:
+    asked = await run(bench, "self-test", "--sms")
+    assert asked.status == 1
+    assert "no card wrote to itself" in asked.err
+    assert "modemctl batch propose-self-test" in asked.err
