@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from fastapi import Query, Request
 from fastapi.dependencies.models import Dependant
@@ -49,20 +50,30 @@ def needs(*scopes: Scope | Literal["any", "open"], own: bool = False) -> dict[st
 def require_known(request: Request) -> None:
     """Refuse a query parameter that the route does not know: a misspelt filter filters nothing.
 
+    Likewise one that stands twice though the route takes one: the other would be passed over.
+
     Raises:
         InvalidRequest: there is one.
     """
     route = request.scope.get("route")
     if not request.query_params or not isinstance(route, APIRoute):
         return
-    known = set(_names(route.dependant))
-    for name in request.query_params:
-        if name not in known:
+    takes_many = dict(_parameters(route.dependant))
+    for name, n in Counter(name for name, _ in request.query_params.multi_items()).items():
+        if name not in takes_many:
             cure = "modemctl's API page (docs/api.md) lists what each address takes"
             raise InvalidRequest("is not known here", field=name[:80], cure=cure)
+        if n > 1 and not takes_many[name]:
+            raise InvalidRequest("stands more than once", field=name, cure="ask for one at a time")
 
 
-def _names(dependant: Dependant) -> Iterator[str]:
-    yield from (one.alias for one in dependant.query_params)
+def _parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:
+    """Each query parameter, and whether it may stand more than once."""
+    for one in dependant.query_params:
+        annotation = one.field_info.annotation
+        yield (
+            one.alias,
+            any(get_origin(part) is list for part in (annotation, *get_args(annotation))),
+        )
     for inner in dependant.dependencies:
-        yield from _names(inner)
+        yield from _parameters(inner)

@@ -368,6 +368,16 @@ def _bodies(document: dict) -> Iterator[tuple[str, list[str]]]:
             yield re.sub(r"\{[^}]*\}", "nobody", path), list(known)
 
 
+async def test_a_parameter_that_stands_twice_is_refused_where_one_counts(bench):
+    async with bench.client(bench.admin_token) as client:
+        answer = await client.get("/v1/sims?department=retail&department=sales")
+        assert answer.status_code == 422
+        assert answer.json()["field"] == "department"
+        assert answer.json()["rule"] == "stands more than once"
+        assert (await client.get("/v1/batches?state=held&state=running")).status_code == 200
+        assert (await client.get("/v1/events?kind=alarm&kind=batch")).status_code == 200
+
+
 @pytest.mark.parametrize("query", ["departmnt=retail", "=retail", "limit=5&%E9=1"])
 async def test_a_parameter_that_nobody_knows_is_refused_not_left_out(bench, query):
     async with bench.client(bench.admin_token) as client:
