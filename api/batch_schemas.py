@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.parameters import Body
+from api.parameters import Body, Moment
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import Decision
 from modemctl.service.batch_views import may_read_text
@@ -28,8 +28,8 @@ class NewBatch(Body):
     drafter: str = Field(description="Account (id or name) that drafted text and range (SMS-11).")
     operator: str = Field(description="Account (id or name) that starts it (SMS-06).")
     party: str | None = Field(default=None, description="For whom; null: ourselves (SMS-09).")
-    not_before: AwareDatetime | None = Field(default=None, description="Null: now.")
-    not_after: AwareDatetime | None = Field(default=None, description="Null: as configured.")
+    not_before: Moment | None = Field(default=None, description="Null: now.")
+    not_after: Moment | None = Field(default=None, description="Null: as configured.")
     card_group: str | None = None
     starts_itself: bool = Field(default=False, description="Start at the window when approved.")
     is_strict: bool = Field(default=False, description="One bad line refuses the whole list.")

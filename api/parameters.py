@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 from fastapi import Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError
 
 from modemctl.errors import InvalidRequest
 from modemctl.service.pages import MAX_LIMIT
 from modemctl.service.principal import Scope
 
-__all__ = ["Body", "Cursor", "Limit", "Reason", "RowId", "needs", "require_known"]
+__all__ = ["Body", "Cursor", "Limit", "Moment", "Reason", "RowId", "needs", "require_known"]
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most items of the page.")]
 Cursor = Annotated[
@@ -23,6 +32,19 @@ Cursor = Annotated[
 ]
 RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 """A number that counts rows of the database."""
+
+
+_DATED: Final = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def _require_date(value: object) -> object:
+    if (isinstance(value, str) and _DATED.match(value) is None) or isinstance(value, int | float):
+        raise PydanticCustomError("datetime_parsing", "is no moment")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_require_date)]
+"""A date and a time of day with its offset; a bare number is none, whatever it may count."""
 
 
 class Body(BaseModel):

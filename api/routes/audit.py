@@ -7,11 +7,11 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from api.auth import Who
-from api.parameters import Body, Cursor, Limit, needs
+from api.parameters import Body, Cursor, Limit, Moment, needs
 from api.problems import problems
 from api.services import Of
 from api.streams import NDJSON
@@ -26,8 +26,8 @@ router = APIRouter(prefix="/v1", tags=["audit"])
 class Sampling(Body):
     """Which entries a spot check looks at."""
 
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     week: str | None = Field(
         default=None, max_length=10, description="A week that is over (2026-W47), in their place."
     )
@@ -44,8 +44,8 @@ class Exporting(Body):
     """Which entries go into a file, and the request that two persons agreed on."""
 
     request_id: str = Field(max_length=36, description="Kind `export`, subject `audit`.")
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 @router.get("/audit", responses=problems(), openapi_extra=needs(Scope.AUDIT_READ))

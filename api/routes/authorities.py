@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from api.auth import Who
-from api.parameters import Body, Cursor, Limit, Reason, RowId, needs
+from api.parameters import Body, Cursor, Limit, Moment, Reason, RowId, needs
 from api.problems import problems
 from api.services import Of
 from modemctl.errors import InvalidRequest
@@ -30,8 +30,8 @@ class NewApproverKey(Body):
 
     jwk: dict[str, str] | None = Field(default=None, description="RFC 8037, without `d`.")
     public_key: str | None = Field(default=None, description="32 octets in base64url.")
-    valid_from: AwareDatetime | None = None
-    valid_until: AwareDatetime | None = None
+    valid_from: Moment | None = None
+    valid_until: Moment | None = None
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -93,8 +93,8 @@ class NewAuthorisation(Body):
     account_id: str
     kind: str = Field(description="A step of a chain such as `general_manager`.")
     department: str
-    valid_from: AwareDatetime | None = None
-    valid_until: AwareDatetime
+    valid_from: Moment | None = None
+    valid_until: Moment
     reference: str = Field(max_length=200, description="The signed form.")
 
 

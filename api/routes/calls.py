@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from api.auth import Who
-from api.parameters import Cursor, Limit, needs
+from api.parameters import Cursor, Limit, Moment, needs
 from api.problems import problems
 from api.services import Of
 from modemctl.service.calls import CallView
@@ -28,7 +27,7 @@ async def list_calls(
     number: Annotated[str | None, Query(max_length=40, description="The other party's.")] = None,
     is_incoming: Annotated[bool | None, Query()] = None,
     is_answered: Annotated[bool | None, Query()] = None,
-    since: Annotated[AwareDatetime | None, Query()] = None,
+    since: Annotated[Moment | None, Query()] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Page[CallView]:

@@ -7,10 +7,10 @@ from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api.auth import Who
-from api.parameters import Body, needs
+from api.parameters import Body, Moment, needs
 from api.problems import problems
 from api.services import Of
 from modemctl.service.card_endings import CardState, Ending
@@ -70,9 +70,9 @@ class SimMove(CardReason):
     """
 
     state: CardState
-    until: AwareDatetime | None = None
+    until: Moment | None = None
     carrier_reference: str | None = Field(default=None, min_length=1, max_length=128)
-    carrier_told_at: AwareDatetime | None = None
+    carrier_told_at: Moment | None = None
 
 
 class Release(CardReason):
@@ -85,7 +85,7 @@ class CarrierReport(Body):
     """What the carrier answered to the report of a loss (挂失), and when; none: now."""
 
     reference: str = Field(min_length=1, max_length=128)
-    at: AwareDatetime | None = None
+    at: Moment | None = None
 
 
 class Leaving(CardReason):

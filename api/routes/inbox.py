@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from api.auth import Who
-from api.parameters import Cursor, Limit, RowId, needs
+from api.parameters import Cursor, Limit, Moment, RowId, needs
 from api.problems import problems
 from api.services import Of
 from modemctl.service.inbox import InboxKind, InboxView
@@ -27,7 +26,7 @@ async def list_inbox(
     iccid: Annotated[str | None, Query()] = None,
     number: Annotated[str | None, Query(max_length=40, description="The sender's.")] = None,
     kind: Annotated[InboxKind | None, Query()] = None,
-    since: Annotated[AwareDatetime | None, Query()] = None,
+    since: Annotated[Moment | None, Query()] = None,
     with_parts: Annotated[bool, Query(description="Also segments of whole texts.")] = False,
     cursor: Cursor = None,
     limit: Limit = 100,

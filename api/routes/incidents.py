@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from api.auth import Who
 from api.batch_schemas import BatchDetail, NewBatch
-from api.parameters import Body, needs
+from api.parameters import Body, Moment, needs
 from api.problems import problems
 from api.services import Of
 from modemctl.service.incidents import IncidentState, IncidentView, Isolation
@@ -38,7 +38,7 @@ class NewIncident(Body):
         description="1 leak or intrusion, 2 internal slip such as a wrong send, 3 minor.",
     )
     title: str = Field(min_length=1, max_length=200, description="Nothing personal.")
-    detected_at: AwareDatetime | None = Field(default=None, description="Null: now.")
+    detected_at: Moment | None = Field(default=None, description="Null: now.")
     isolate: Isolate | None = None
     keeps_running: bool = Field(
         default=False, description="Level 2 stops the fleet with the record, unless this is true."

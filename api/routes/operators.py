@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api.auth import Who
-from api.parameters import Body, needs
+from api.parameters import Body, Moment, needs
 from api.problems import problems
 from api.services import Of
 from modemctl.service.authorities import Authorisation
@@ -21,8 +21,8 @@ class Application(Body):
 
     account: str = Field(max_length=64, description="The operator's account, by its name.")
     department: str
-    valid_from: AwareDatetime | None = None
-    valid_until: AwareDatetime
+    valid_from: Moment | None = None
+    valid_until: Moment
     reference: str = Field(max_length=200, description="The signed form.")
     undertaking: str = Field(
         max_length=80, description="Version of the undertaking that the operator signed."

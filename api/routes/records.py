@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api.auth import Who
-from api.parameters import Body, needs
+from api.parameters import Body, Moment, needs
 from api.problems import problems
 from api.services import Of
 from modemctl.service.erasures import ErasureView
@@ -27,8 +27,8 @@ class NewHold(Body):
     iccid: str | None = Field(default=None, max_length=22)
     number: str | None = Field(default=None, max_length=40)
     batch_id: str | None = Field(default=None, max_length=36)
-    since: AwareDatetime | None = Field(default=None, description="With `until`: a period.")
-    until: AwareDatetime | None = None
+    since: Moment | None = Field(default=None, description="With `until`: a period.")
+    until: Moment | None = None
     reason: str = Field(min_length=1, max_length=500)
 
 
@@ -131,8 +131,8 @@ class About(Body):
     iccid: str | None = Field(default=None, max_length=22)
     number: str | None = Field(default=None, max_length=40)
     batch_id: str | None = Field(default=None, max_length=36)
-    since: AwareDatetime | None = Field(default=None, description="With `until`: a period.")
-    until: AwareDatetime | None = None
+    since: Moment | None = Field(default=None, description="With `until`: a period.")
+    until: Moment | None = None
 
 
 class Package(About):

@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api.auth import Who
-from api.parameters import Body, Cursor, Limit, Reason, needs
+from api.parameters import Body, Cursor, Limit, Moment, Reason, needs
 from api.problems import problems
 from api.services import Of
 from modemctl.service.pages import Page
@@ -58,8 +58,8 @@ class Replay(Body):
     webhook_ids: list[Annotated[str, Field(max_length=64)]] = Field(
         default_factory=list, max_length=1_000
     )
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 @router.get("", responses=problems(), openapi_extra=_READ)

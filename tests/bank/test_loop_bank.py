@@ -66,5 +66,5 @@ def test_cards_write_to_themselves_while_it_is_approved_and_not_a_moment_longer(
             told = {one["told"] for one in self_tests(mei).values() if one["state"] == "failed"}
             assert "the standing approval is withdrawn (policy: SMS-09)" in str(told)
             assert len(bank.ledger(kind="submit")) == 3
-            assert "no SMS: no standing approval" in mei.type("self-test", "--sms")
+            assert "no SMS: no standing approval" in mei.type("self-test", "--sms", status=1)
             mei.type("audit", "verify")

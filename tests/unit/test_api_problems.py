@@ -368,6 +368,17 @@ def _bodies(document: dict) -> Iterator[tuple[str, list[str]]]:
             yield re.sub(r"\{[^}]*\}", "nobody", path), list(known)
 
 
+@pytest.mark.parametrize("since", ["0", "-1.5e-300", "1795305600"])
+async def test_a_number_is_no_moment(bench, since):
+    async with bench.client(bench.admin_token) as client:
+        answer = await client.get("/v1/inbox", params={"since": since})
+        assert answer.status_code == 422
+        assert answer.json()["field"] == "since"
+        assert "2026-11-22T08:00:00+08:00" in answer.json()["rule"]
+        fits = await client.get("/v1/inbox", params={"since": "2026-11-22T08:00:00+08:00"})
+        assert fits.status_code == 403  # it reads well; root may not see the inbox
+
+
 async def test_a_parameter_that_stands_twice_is_refused_where_one_counts(bench):
     async with bench.client(bench.admin_token) as client:
         answer = await client.get("/v1/sims?department=retail&department=sales")
