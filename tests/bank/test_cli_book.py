@@ -6,6 +6,7 @@ import re
 import select
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -95,6 +96,16 @@ def until(is_so: Callable[[], bool]) -> None:
         select.select([], [], [], 0.1)
 
 
+def accepts(path: Path) -> bool:
+    """Whether a connection is taken: the file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
 def write_site(folder: Path) -> None:
     (folder / "modemctl.toml").write_text(
         f"""
@@ -155,7 +166,7 @@ def test_page_is_typed_from_the_first_key_to_the_audit(
         assert simulator.stdout.readline().startswith("ready")
         write_cards(tmp_path)
         with running(*daemon, log=tmp_path / "daemon.log"):
-            until((tmp_path / "api.sock").exists)
+            until(lambda: accepts(tmp_path / "api.sock"))
             for line in [*people, *cards]:
                 shell.type(line)
             until(lambda: len(ready_bays()) == 2)
