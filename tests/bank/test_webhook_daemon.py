@@ -2,12 +2,25 @@
 
 import asyncio
 import json
+import socket
+from functools import partial
+from pathlib import Path
 
 import httpx2
 
 from modemctl.service.accounts import bootstrap
 from tests.support.banks import DaemonProcess, Site
 from tests.support.receivers import answering, receiver, silent
+
+
+def accepts(path: Path) -> bool:
+    """Whether a connection is taken: the file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 async def test_what_was_on_its_way_at_a_kill_arrives_under_the_same_id(tmp_path):
@@ -23,7 +36,9 @@ async def test_what_was_on_its_way_at_a_kill_arrives_under_the_same_id(tmp_path)
         with DaemonProcess(site) as daemon:
             await asyncio.to_thread(daemon.wait_recovered)
             async with client(site, token) as http:
-                await asyncio.to_thread(daemon.wait_until, site.socket.exists, what="socket")
+                await asyncio.to_thread(
+                    daemon.wait_until, partial(accepts, site.socket), what="API"
+                )
                 made = {"name": "crm", "url": crm.url, "events": ["alarm.*"]}
                 assert (await http.post("/v1/webhooks", json=made)).status_code == 201
                 await stop(http, "sales")
@@ -38,7 +53,9 @@ async def test_what_was_on_its_way_at_a_kill_arrives_under_the_same_id(tmp_path)
             )
             crm.behave = silent
             async with client(site, token) as http:
-                await asyncio.to_thread(daemon.wait_until, site.socket.exists, what="socket")
+                await asyncio.to_thread(
+                    daemon.wait_until, partial(accepts, site.socket), what="API"
+                )
                 await stop(http, "loans")
                 await crm.wait(3)
             assert json.loads(again.body)["data"]["alarm"]
