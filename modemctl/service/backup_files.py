@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Final
 
@@ -87,10 +88,8 @@ def require_age() -> None:
     Raises:
         ConfigError: with the cure.
     """
-    try:
-        import pyrage  # noqa: F401 - an extra, which a site without backups does not need
-    except ImportError:
-        raise ConfigError([_NO_AGE]) from None
+    if find_spec("pyrage") is None:  # an extra, which a site without backups does not need
+        raise ConfigError([_NO_AGE])
 
 
 def write_archive(

@@ -94,7 +94,7 @@ class Line:
         self._saved_at = asyncio.get_running_loop().time()
         self.is_listening = False
         """Whether new events are of interest now: not while paused or failing."""
-        self._dice = random.Random()  # noqa: S311 - spreads retries; nothing rests on it
+        self._dice = random.SystemRandom()
 
     async def turn(self) -> float | None:
         """Do what is due; seconds until the next turn, 0 for at once; None: it was removed.

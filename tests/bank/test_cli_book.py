@@ -6,7 +6,6 @@ import re
 import select
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.banks import accepts
 from tests.support.commands import Done, call, environment
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
@@ -94,16 +94,6 @@ def until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < deadline
         select.select([], [], [], 0.1)
-
-
-def accepts(path: Path) -> bool:
-    """Whether a connection is taken: the file is there a moment before."""
-    with socket.socket(socket.AF_UNIX) as client:
-        try:
-            client.connect(str(path))
-        except OSError:
-            return False
-    return True
 
 
 def write_site(folder: Path) -> None:

@@ -2,25 +2,13 @@
 
 import asyncio
 import json
-import socket
 from functools import partial
-from pathlib import Path
 
 import httpx2
 
 from modemctl.service.accounts import bootstrap
-from tests.support.banks import DaemonProcess, Site
+from tests.support.banks import DaemonProcess, Site, accepts
 from tests.support.receivers import answering, receiver, silent
-
-
-def accepts(path: Path) -> bool:
-    """Whether a connection is taken: the file is there a moment before."""
-    with socket.socket(socket.AF_UNIX) as client:
-        try:
-            client.connect(str(path))
-        except OSError:
-            return False
-    return True
 
 
 async def test_what_was_on_its_way_at_a_kill_arrives_under_the_same_id(tmp_path):

@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -33,6 +34,16 @@ _LIMITS = {
     "hours.quiet_from": "08:00:00",
     "hours.quiet_until": "08:00:00",
 }
+
+
+def accepts(path: Path) -> bool:
+    """Whether a connection is taken: the file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 class Site:

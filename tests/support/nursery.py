@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import json
 import os
 import selectors
@@ -95,7 +96,7 @@ async def nursery() -> AsyncIterator[Nursery]:
 
 def main() -> None:
     """Fork what is asked for, tell what ends."""
-    import modemctl.daemon  # noqa: F401 - imported once, for all of them
+    importlib.import_module("modemctl.daemon")  # once, for all of them
 
     gc.collect()
     gc.freeze()  # lives share these pages, and none collects them again
