@@ -5,6 +5,7 @@ A minute by default, ten under `MODEMCTL_LONG=1`; `MODEMCTL_SEED` tells another 
 """
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ SECONDS = float(os.environ.get("CHAOS_SECONDS", "600" if LONG else "60"))
 SEED = int(os.environ.get("MODEMCTL_SEED", "20261122"))
 PERSONAS = os.environ.get("CHAOS_PERSONAS", "all")
 LATENCY = 1.5
+PATIENCE = 6.0
 # A message that a modem had no room for comes again soon: networks wait minutes.
 WORLD = f"""
 seed = {SEED}
@@ -62,6 +64,7 @@ def test_a_bank_in_turmoil_keeps_its_promise(tmp_path):
         judge = TurmoilJudge(
             site=site, bank=bank, turmoil=turmoil, host=host, healthy=frozenset(names) - {*sick},
             recipients=recipients, seen=frozenset(keeper.seen),
+            patience=timedelta(seconds=PATIENCE),
         )  # fmt: skip
         judge.judge(daemon)
     print(judge.figures())
@@ -76,7 +79,7 @@ def prepare(folder: Path) -> tuple[Site, list[str]]:
     site = Site(
         folder / "site",
         str(folder / "bank" / "ports" / "*"),
-        bank__submit_timeout="6.0",
+        bank__submit_timeout=str(PATIENCE),
         bank__health_interval="1.0",
     )
     site.add_cards(folder / "bank")

@@ -62,6 +62,8 @@ class TurmoilJudge:
     healthy: frozenset[str]
     recipients: Sequence[str]
     seen: frozenset[Sighting]
+    patience: timedelta
+    """How long the daemon waits for the answer to a submit."""
     findings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -70,6 +72,7 @@ class TurmoilJudge:
         self._segments = self._read_segments()
         self._took: dict[tuple[str, int], list[dict[str, Fact]]] = defaultdict(list)
         self._trouble: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
+        self._late: dict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
         for line in self._ledger:
             kind = str(line["kind"])
             if kind == "submit":
@@ -121,6 +124,7 @@ class TurmoilJudge:
             f"by hand {dict(Counter(what for _, what, _ in self.turmoil.acts))}",
             f"recoveries by step {dict(steps)}",
             f"daemon {[away.kind for away in self.host.absences]}, {self.host.n_stalls} stalls",
+            f"{sum(map(len, self._late.values()))} doubts were older than the network's taking",
             f"{len(self.turmoil.sms)} SMS and {self.turmoil.calls.total()} calls came in",
         )
         return "\n".join(lines)
@@ -184,8 +188,18 @@ class TurmoilJudge:
     def _judge_doubt(self, one: Segment) -> None:
         """A doubt is one whose answer something withheld or spoiled (design §13)."""
         for begun, at, why in self._doubts(one):
-            if not self._is_killed(begun, at) and not self._troubles(one.bay, begun, at):
-                self._find(one, f"in doubt without a cause at {one.bay}: {why}")
+            is_caused = self._is_killed(begun, at) or self._troubles(one.bay, begun, at)
+            if self._is_late(one, begun):
+                self._late[one.bay].append((begun, at))
+            elif not is_caused:
+                took = [str(line["time"]) for line in self._took.get((one.to, one.seq), [])]
+                moments = f"given {begun:%T.%f}, taken {took}, doubted {at:%T.%f}"
+                self._find(one, f"in doubt without a cause at {one.bay}: {why}; {moments}")
+
+    def _is_late(self, one: Segment, begun: datetime) -> bool:
+        """Whether the network took it when nobody waited any more: the machine had stood still."""
+        took = self._took.get((one.to, one.seq))
+        return bool(took) and _time(took[0]) > begun + self.patience - _SLACK
 
     def _is_killed(self, begun: datetime, doubted: datetime) -> bool:
         """Whether the daemon was killed between a submit's beginning and its doubt."""
@@ -197,7 +211,11 @@ class TurmoilJudge:
     def _judge_healthy(self) -> None:
         for line in self.log_lines:
             fields = _fields(line)
-            if fields.get("bay") in self.healthy and fields.get("before") == "ready":
+            if fields.get("bay") not in self.healthy or fields.get("before") != "ready":
+                continue
+            when = datetime.fromisoformat(line.split(maxsplit=1)[0])
+            late = self._late[fields["bay"]]
+            if not any(begun <= when <= doubted + _SLACK for begun, doubted in late):
                 self.findings.append(f"a healthy modem left READY: {line}")
 
     @property
