@@ -16,7 +16,7 @@ from modemctl.service.batch_views import BatchView
 from modemctl.service.batches import Batches, BatchRequest, Recipient, SubmissionRules
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Store, Tx, loop_results, loopbacks, sims
-from modemctl.store.loopbacks import Allowed
+from modemctl.store.batches import Batch
 
 NO_APPROVAL: Final = "no SMS: no standing approval"
 TEXT: Final = "modemctl self-test: a card's message to itself."
@@ -92,19 +92,19 @@ class LoopTests:
         """
         known = await self._store.write(lambda tx: loopbacks.allowed(tx, department=department))
         if self.is_quiet:
-            return {one.batch.department: "no SMS: quiet hours" for one in known}
+            return {one.department: "no SMS: quiet hours" for one in known}
         told: dict[str, str] = {}
         for one in known:
-            name = one.batch.department
+            name = one.department
             if told.get(name) != "":
                 told[name] = await self._run_one(one, by)
         return told
 
-    async def _run_one(self, one: Allowed, by: str) -> str:
+    async def _run_one(self, one: Batch, by: str) -> str:
         rules = self._rules.approvals
 
         def act(tx: Tx) -> str:
-            return loopbacks.run(tx, one.batch, by=by, rules=rules)
+            return loopbacks.run(tx, one, by=by, rules=rules)
 
         try:
             await self._store.write(act)

@@ -6,7 +6,7 @@ import json
 import os
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -28,15 +28,15 @@ from modemctl.store.transaction import Json, Tx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Allowed:
-    """A standing approval whose row and window say that it is in force, and its runs of a week."""
+class _Log:
+    """What the log tells of runs; of those in `unread` only that an entry stands under their id."""
 
-    batch: Batch
-    runs_per_week: int
-    n_runs: int
+    runs: Mapping[str, Sequence[tuple[str, datetime]]]
+    """Standing approval → its runs, and when in steady time."""
+    unread: Sequence[str]
 
 
-def allowed(tx: Tx, *, department: str | None) -> Sequence[Allowed]:
+def allowed(tx: Tx, *, department: str | None) -> Sequence[Batch]:
     """The standing approvals of a department, or of all, as rows tell; `run` proves them."""
     chosen = select(batch.c.batch_id).where(
         batch.c.state == BatchState.APPROVED,
@@ -46,13 +46,12 @@ def allowed(tx: Tx, *, department: str | None) -> Sequence[Allowed]:
     )
     if department is not None:
         chosen = chosen.where(batch.c.department == department)
-    found: list[Allowed] = []
+    found: list[Batch] = []
     for batch_id in tx.conn.scalars(chosen.order_by(batch.c.department, batch.c.created_at)).all():
         one = batches.find_batch(tx.conn, batch_id)
         header = None if one is None or one.header is None else _readable(one.header)
         if one is not None and header is not None and header.standing is not None:
-            n = header.standing.runs_per_week
-            found.append(Allowed(batch=one, runs_per_week=n, n_runs=_n_runs(tx, one.batch_id)))
+            found.append(one)
     return found
 
 
@@ -94,12 +93,17 @@ def replay(conn: Connection) -> Iterator[str]:
     That each run's row is there and as it was is seen with all batches.
     """
     rows = conn.execute(select(batch).where(batch.c.header.is_not(None))).all()
-    most, told = {}, _told(conn)
+    most, log = {}, _told(conn)
+    told = defaultdict(list, log.runs)
+    yield from (f"batch {run}: its entry of the log cannot be read" for run in log.unread)
     for row in rows:
         header = _readable(row.header)
         if header is not None and header.standing is not None:
             most[row.batch_id] = header.standing.runs_per_week
-        if row.under is not None and row.batch_id not in {one for one, _ in told[row.under]}:
+        if row.under is not None and row.batch_id not in {
+            *log.unread,
+            *(one for one, _ in told[row.under]),
+        }:
             yield f"batch {row.batch_id}: no entry of the log made it"
     for standing, n in sorted(most.items()):
         moments = sorted(at for _, at in told[standing])
@@ -158,25 +162,42 @@ def _n_runs(tx: Tx, standing: str) -> int:
     """Runs of the last seven days, as the log tells and as the rows do: whichever are more.
 
     Who deletes a row leaves its entry, and who deletes an entry breaks the chain.
+
+    Raises:
+        TamperedError: an entry cannot be read that is, or may be, of a run under this approval.
     """
+    log = _told(tx.conn)
+    if any(_under(tx, run) in (standing, None) for run in log.unread):
+        raise TamperedError("an entry of the log does not say what it has to")
     since = tx.steady - WEEK
-    logged = sum(at > since for _, at in _told(tx.conn)[standing])
+    logged = sum(at > since for _, at in log.runs.get(standing, ()))
     counted = select(func.count()).where(
         batch.c.under == standing, batch.c.created_at > tx.now - WEEK
     )
     return max(logged, tx.conn.scalar(counted) or 0)
 
 
-def _told(conn: Connection) -> defaultdict[str, list[tuple[str, datetime]]]:
-    """Standing approval → the runs that the log tells of, and when in steady time."""
-    found: defaultdict[str, list[tuple[str, datetime]]] = defaultdict(list)
-    try:
-        for row in conn.execute(_RUNS):
+def _under(tx: Tx, run: str) -> str | None:
+    """The standing approval that a run went under, by its sealed row; None where none tells."""
+    row = tx.conn.execute(
+        select(batch.c.under, batch.c.under_mac, batch.c.header).where(batch.c.batch_id == run)
+    ).first()
+    if row is None or not isinstance(row.under, str) or not isinstance(row.header, bytes):
+        return None
+    return row.under if row.under_mac == under_mac(tx.vault, run, row.under, row.header) else None
+
+
+def _told(conn: Connection) -> _Log:
+    runs: defaultdict[str, list[tuple[str, datetime]]] = defaultdict(list)
+    unread: list[str] = []
+    for row in conn.execute(_RUNS):
+        try:
             details = json.loads(row.details)
-            found[str(details["standing"])].append((row.subject, from_ms(int(details["steady"]))))
-    except UNREADABLE as error:
-        raise TamperedError("an entry of the log does not say what it has to") from error
-    return found
+            at = from_ms(int(details["steady"]))
+            runs[str(details["standing"])].append((row.subject, at))
+        except UNREADABLE:
+            unread.append(row.subject)
+    return _Log(runs=runs, unread=unread)
 
 
 def _readable(octets: bytes) -> BatchHeader | None:

@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, text, update
 
 from modemctl.config import Settings
 from modemctl.daemon import sending_rules
-from modemctl.errors import InvalidRequest, PolicyRefused
+from modemctl.errors import InvalidRequest, PolicyRefused, TamperedError
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
 from modemctl.lifecycle import BatchState, CardState
 from modemctl.service.messages import Messages
@@ -384,6 +384,27 @@ async def test_who_deletes_entries_gets_no_more_runs_either(tmp_path):
         with pytest.raises(PolicyRefused, match="2 self-tests ran"):
             await run(office, shown)
         assert f"batch {batch_id}: no entry of the log made it" in await faults(office)
+
+
+async def test_an_entry_that_cannot_be_read_stops_its_own_approval_alone(tmp_path):
+    async with office_in(tmp_path) as office:
+        first, second = await standing(office), await standing(office)
+        batch_id = await run(office, first)
+        entry = update(audit_entry).where(audit_entry.c.subject == batch_id)
+        await office.store.write(lambda tx: tx.conn.execute(entry.values(details="[]")))
+        listed = await office.store.write(lambda tx: loopbacks.allowed(tx, department=None))
+        assert len(listed) == 2
+        with pytest.raises(TamperedError):
+            await run(office, first)
+        await run(office, second)
+        assert f"batch {batch_id}: its entry of the log cannot be read" in await faults(office)
+        row = update(batch).where(batch.c.batch_id == batch_id)
+        await office.store.write(
+            lambda tx: tx.conn.execute(row.values(under=second.batch.batch_id))
+        )
+        for shown in (first, second):
+            with pytest.raises(TamperedError):  # whose it was, no sealed row tells any more
+                await run(office, shown)
 
 
 async def test_runs_beyond_what_was_signed_are_named(tmp_path, monkeypatch):
