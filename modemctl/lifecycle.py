@@ -208,7 +208,8 @@ BATCH: Mapping[BatchState, frozenset[BatchState]] = {
     _B.AWAITING_APPROVAL: frozenset({_B.APPROVED, _B.REJECTED, _B.WITHDRAWN, _B.EXPIRED}),
     _B.APPROVED: frozenset({_B.RUNNING, _B.HELD, _B.WITHDRAWN, _B.CANCELLED, _B.EXPIRED}),
     _B.RUNNING: frozenset({_B.HELD, _B.DONE, _B.CANCELLED, _B.EXPIRED}),
-    _B.HELD: frozenset({_B.RUNNING, _B.CANCELLED, _B.EXPIRED}),
+    # A standing approval never runs: what was held is in force again.
+    _B.HELD: frozenset({_B.RUNNING, _B.APPROVED, _B.CANCELLED, _B.EXPIRED}),
     _B.DONE: frozenset(),
     _B.REJECTED: frozenset(),
     _B.WITHDRAWN: frozenset(),

@@ -39,7 +39,7 @@ _NEXT: Final = {
 }
 _NEXT_STANDING: Final = {
     BatchState.APPROVED: "self-tests send under it: modemctl self-test --sms",
-    BatchState.HELD: "it does not go on: modemctl batch cancel {id}, then batch propose-self-test",
+    BatchState.HELD: "in force again, signed as it is: modemctl batch resume {id}",
 }
 _SIGN_ANEW: Final = "{name} signs anew: modemctl batch approve {{id}} --key PEM; then "
 

@@ -28,7 +28,7 @@ _SPARE: Final = ("answer_ms", "registration", "at")
 
 _APPROVAL: Final = (
     "a standing approval is asked for with modemctl batch propose-self-test,"
-    " and those that stand show with modemctl batch list --state approved"
+    " and those that stand show with modemctl batch list --state approved (held ones: --state held)"
 )
 
 

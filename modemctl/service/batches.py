@@ -126,6 +126,8 @@ class Batches(Approvals):
     async def resume(self, who: Principal, batch_id: str) -> BatchView:
         """Let a held batch go on; whoever may operate its department now can do it.
 
+        A standing approval is in force again by it; it sends nothing itself.
+
         Raises:
             PolicyRefused: SMS-06 not authorised as operator; SMS-01 … as `approve`.
             NotFound, NotPermitted, Conflict: also.
@@ -138,19 +140,21 @@ class Batches(Approvals):
             found = self._visible(tx.conn, who, batch_id)
             if found.state is not BatchState.HELD:
                 raise wrong_state(found, "only a held batch goes on")
-            verified = rows.verify_now(tx.conn, tx.vault, found.batch_id, rules=rules, now=tx.now)
+            batch = found.batch_id
+            verified = rows.verify_signed(tx.conn, tx.vault, batch, rules=rules, now=tx.now)
             department = rules.operating_department(found.category, found.department)
             if not rows.may_operate(
                 tx.conn, tx.vault, who.account_id, department=department, at=tx.now
             ):
                 raise PolicyRefused("SMS-06", f"you are no operator of department {department}")
-            require_move(tx, found, BatchState.RUNNING)
+            is_standing = verified.header.standing is not None
+            require_move(tx, found, BatchState.APPROVED if is_standing else BatchState.RUNNING)
             details: dict[str, Json] = {
                 "approvals": list(verified.approvers),
                 "source": who.source,
                 "policy": "SMS-06",
             }
-            tx.audit(who.name, "batch.resume", batch_id, details)
+            tx.audit(who.name, "batch.release" if is_standing else "batch.resume", batch, details)
 
         await self._store.write(act)
         return await self.show(who, batch_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Final
 
 from modemctl.errors import InvalidRequest, PolicyRefused, TamperedError
@@ -90,10 +90,15 @@ class LoopTests:
 
         A department for which it was sent has an empty text, one without an approval none.
         """
-        known = await self._store.write(lambda tx: loopbacks.allowed(tx, department=department))
+
+        def find(tx: Tx) -> tuple[Sequence[Batch], Sequence[Batch]]:
+            allowed = loopbacks.allowed(tx, department=department)
+            return allowed, loopbacks.held(tx, department=department)
+
+        known, held = await self._store.write(find)
+        told = {one.department: _told_held(one) for one in held}
         if self.is_quiet:
-            return {one.department: "no SMS: quiet hours" for one in known}
-        told: dict[str, str] = {}
+            return told | {one.department: "no SMS: quiet hours" for one in known}
         for one in known:
             name = one.department
             if told.get(name) != "":
@@ -128,3 +133,11 @@ class LoopTests:
         )
         known = [one.number for one in cards if one.number is not None and one.is_intact]
         return [Recipient(line_no=n, to=to, variables={}) for n, to in enumerate(known, 1)]
+
+
+def _told_held(standing: Batch) -> str:
+    since = f"{standing.state_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return (
+        f"no SMS: the standing approval is held since {since} ({standing.reason});"
+        f" to go on: modemctl batch resume {standing.batch_id}"
+    )

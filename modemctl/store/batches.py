@@ -60,6 +60,7 @@ __all__ = [
     "seen_by",
     "settle_closed",
     "verify_now",
+    "verify_signed",
 ]
 
 _SYSTEM = "modemctl"
@@ -217,9 +218,21 @@ def verify_now(
         PolicyRefused: SMS-01 … SMS-04, SMS-09, SMS-11, SEC-04; SMS-01 also where a row was
             tampered with, SMS-09 for a standing approval, which sends nothing itself.
     """
+    verified = verify_signed(conn, vault, batch_id, rules=rules, now=now)
+    require_sends(verified.header)
+    return verified
+
+
+def verify_signed(
+    conn: Connection, vault: Vault, batch_id: BatchId, *, rules: ApprovalRules, now: datetime
+) -> VerifiedBatch:
+    """The same, of a standing approval too.
+
+    Raises:
+        PolicyRefused: as `verify_now`.
+    """
     found = read_evidence(conn, vault, [batch_id]).get(batch_id)
     verified = verify_batch(_intact(found), rules=rules, now=now)
-    require_sends(verified.header)
     if verified.header.party != rules.own_party:
         parties.require(conn, vault, verified.header.party, at=now)
     return verified

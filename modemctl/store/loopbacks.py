@@ -38,8 +38,17 @@ class _Log:
 
 def allowed(tx: Tx, *, department: str | None) -> Sequence[Batch]:
     """The standing approvals of a department, or of all, as rows tell; `run` proves them."""
+    return _listed(tx, BatchState.APPROVED, department)
+
+
+def held(tx: Tx, *, department: str | None) -> Sequence[Batch]:
+    """Those that somebody held: nothing runs under them until they are resumed."""
+    return _listed(tx, BatchState.HELD, department)
+
+
+def _listed(tx: Tx, state: BatchState, department: str | None) -> Sequence[Batch]:
     chosen = select(batch.c.batch_id).where(
-        batch.c.state == BatchState.APPROVED,
+        batch.c.state == state,
         batch.c.header.is_not(None),
         batch.c.not_before <= tx.now,
         batch.c.not_after > tx.now,

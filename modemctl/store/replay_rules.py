@@ -251,6 +251,7 @@ RULES: Final[Sequence[Rule]] = (
             "batch.withdraw": _moved(BatchState.WITHDRAWN),
             "batch.start": _moved(BatchState.RUNNING),
             "batch.resume": _moved(BatchState.RUNNING),
+            "batch.release": _moved(BatchState.APPROVED),
             "batch.hold": _moved(BatchState.HELD),
             "batch.refused": _moved(BatchState.HELD),
             "batch.cancel": _moved(BatchState.CANCELLED),

@@ -24,7 +24,7 @@ from modemctl.service.submission import SubmissionRules
 from modemctl.store import inbox
 from modemctl.store.tables import batch, event, message, opt_out, segment
 from tests.support.apis import open_api
-from tests.support.loops import CARDS, NUMBERS, add_numbered, bay_of, seat, signed
+from tests.support.loops import CARDS, NUMBERS, add_numbered, as_operator, bay_of, seat, signed
 from tests.support.people import RETAIL, open_office
 from tests.support.stores import open_store
 from tests.unit.test_loopbacks import SETTINGS
@@ -191,6 +191,22 @@ async def test_a_withdrawn_approval_is_told_as_the_failure_of_what_waits(tmp_pat
         await tests.run(MAINTAINER, sends_sms=True)
         await office.batches.withdraw(office.who["system"], shown.batch.batch_id, "no more")
         assert await told(tests, sends_sms=True) == [(LoopState.NONE, NO_APPROVAL)] * 2
+
+
+async def test_a_held_approval_is_told_with_its_reason_and_what_to_do(tmp_path):
+    async with bank(tmp_path) as (office, loops, tests):
+        shown = await approved(office, loops)
+        batch_id = shown.batch.batch_id
+        await office.batches.hold(as_operator(office), batch_id, "to look at it")
+        since = office.store.clock.now()
+        said = (
+            f"no SMS: the standing approval is held since {since:%Y-%m-%d %H:%M} UTC"
+            f" (to look at it); to go on: modemctl batch resume {batch_id}"
+        )
+        assert await told(tests, sends_sms=True) == [(LoopState.NONE, said)] * 2
+        await office.batches.resume(as_operator(office), batch_id)
+        waiting = (LoopState.WAITING, "waiting to leave")
+        assert await told(tests, sends_sms=True) == [waiting] * 2
 
 
 # ---------------------------------------------------------------- what came of it

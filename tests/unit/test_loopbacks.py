@@ -175,8 +175,6 @@ async def test_it_lasts_ninety_days_and_sends_nothing_itself(tmp_path):
         crew = Crew(office)
         assert not any(isinstance(one, Leased) for one in await crew.lease(*CARDS))
         await office.batches.hold(as_operator(office), found.batch_id, "to look at it")
-        with pytest.raises(PolicyRefused, match="sends nothing itself"):
-            await office.batches.resume(office.who["general_operator"], found.batch_id)
         office.store.clock.step(91 * DAY)
         await office.store.write(rows.expire_due)
         shown = await office.batches.show(office.who["manager"], found.batch_id)
@@ -334,6 +332,26 @@ async def test_nothing_runs_without_its_operators_right(tmp_path):
         assert await office.store.read(
             lambda conn: conn.scalars(select(batch.c.under).where(batch.c.under.is_not(None))).all()
         ) == []  # fmt: skip
+
+
+async def test_a_held_one_is_in_force_again_when_its_operator_resumes_it(tmp_path):
+    async with office_in(tmp_path) as office:
+        shown = await standing(office)
+        await hold(office, shown)
+        with pytest.raises(PolicyRefused):
+            await run(office, shown)
+        with pytest.raises(PolicyRefused, match="no operator of department"):
+            await office.batches.resume(as_operator(office, "operator"), shown.batch.batch_id)
+        again = await office.batches.resume(as_operator(office), shown.batch.batch_id)
+        assert again.batch.state is BatchState.APPROVED, "it never runs"
+        await run(office, shown)
+        assert await faults(office) == []
+        await hold(office, shown)
+        await office.store.write(
+            lambda tx: tx.conn.execute(text("DELETE FROM approval"))  # a key that counts no more
+        )
+        with pytest.raises(PolicyRefused):
+            await office.batches.resume(as_operator(office), shown.batch.batch_id)
 
 
 # ---------------------------------------------------------------- how often
