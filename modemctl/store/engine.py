@@ -26,7 +26,7 @@ from modemctl.store import postgresql
 from modemctl.store.keys import opens
 from modemctl.store.postgresql import DatabaseUrl
 
-SCHEMA_REVISION: Final = "0040"
+SCHEMA_REVISION: Final = "0041"
 """The Alembic head that this code speaks (a test compares)."""
 
 _lenient_text: Final = partial(str, encoding="utf-8", errors="replace")

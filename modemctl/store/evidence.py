@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, tuple_, update
 
 from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.lifecycle import BatchState
@@ -33,10 +34,11 @@ from modemctl.store.authorities import (
 from modemctl.store.engine import UNREAD, UNREADABLE
 from modemctl.store.prepared import Prepared
 from modemctl.store.tables import approval as approval_table
+from modemctl.store.tables import audit_entry, batch_chunk, to_ms
 from modemctl.store.tables import batch as batch_table
-from modemctl.store.tables import batch_chunk, to_ms
 from modemctl.store.tables import confirmation as confirmation_table
 from modemctl.store.tables import message as message_table
+from modemctl.store.tables.evidence import OF_ENDS
 from modemctl.store.transaction import Tx
 from modemctl.vault import Vault
 
@@ -54,7 +56,8 @@ def read_evidence(
     A batch of which a row carries no valid MAC comes as the error itself: refuse it.
     """
     rows = _frozen(conn, batch_ids)
-    above = _read(conn, vault, _frozen(conn, {row.under for row in rows if row.under is not None}))
+    under = {row.under for row in rows if row.under is not None}
+    above = {**_read(conn, vault, _frozen(conn, under)), **_ended(conn, under)}
     return _read(conn, vault, rows, above)
 
 
@@ -333,6 +336,23 @@ def _under(
     return replace(own, standing=standing)
 
 
+def _ended(conn: Connection, standing: Collection[str]) -> Mapping[BatchId, TamperedError]:
+    """Standing approvals that are not in force, as the log says, whatever their rows say.
+
+    A sealed row of before, put back, looks well; the entry of what came after it stands in the
+    signed chain.
+    """
+    found: dict[BatchId, TamperedError] = {}
+    for batch_id in sorted(standing):
+        told = Counter(row.action for row in _ENDS.rows(conn, {"standing": batch_id}))
+        n_ends = told.total() - told["batch.release"]
+        if n_ends > told["batch.release"]:
+            found[BatchId(batch_id)] = TamperedError(
+                f"standing approval {batch_id} was withdrawn or held, as the log says"
+            )
+    return found
+
+
 def under_mac(vault: Vault, batch_id: str, under: str | None, header: bytes) -> bytes:
     """Seals which standing approval a self-test's batch goes under, and the batch's header."""
     return vault.mac("batch.under", batch_id, under, hashlib.sha256(header).hexdigest())
@@ -394,6 +414,11 @@ def _by_batch(
     return found
 
 
+_ENDS: Final = Prepared(
+    select(audit_entry.c.action).where(
+        text(OF_ENDS), audit_entry.c.subject == bindparam("standing")
+    )
+)
 _LINES: Final = Prepared(
     select(
         message_table.c.message_id,

@@ -17,7 +17,7 @@ from modemctl.service.principal import Scope
 from modemctl.service.submission import SubmissionRules
 from modemctl.sms import Submit, decode
 from modemctl.store import batches as rows
-from modemctl.store import leases, loopbacks, messages, submits
+from modemctl.store import evidence, leases, loopbacks, messages, submits
 from modemctl.store.evidence import read_lines
 from modemctl.store.leases import Leased, LeaseRequest
 from modemctl.store.replay import replay
@@ -316,6 +316,37 @@ async def test_what_has_not_left_stays_when_the_standing_approval_ends(tmp_path,
         assert isinstance(await crew.submit(second), PolicyRefused)
         with pytest.raises(PolicyRefused):
             await run(office, shown)
+
+
+@pytest.mark.parametrize("end", [withdraw, hold])
+async def test_an_old_row_put_back_does_not_bring_a_standing_approval_back(tmp_path, end):
+    async with office_in(tmp_path) as office:
+        shown = await standing(office)
+        columns = (batch.c.state, batch.c.state_at, batch.c.state_mac)
+        own = batch.c.batch_id == shown.batch.batch_id
+        await run(office, shown)
+        (leased, _) = await (crew := Crew(office)).lease(*CARDS[:2])
+        before = await office.store.read(
+            lambda conn: conn.execute(select(*columns).where(own)).mappings().one()
+        )
+        await end(office, shown)
+        await office.store.write(
+            lambda tx: tx.conn.execute(update(batch).where(own).values(before))
+        )
+        with pytest.raises(PolicyRefused, match="as the log says"):
+            await run(office, shown)
+        assert isinstance(await crew.submit(leased), PolicyRefused), "nor what ran before"
+        assert any(shown.batch.batch_id in one for one in await faults(office))
+
+
+@pytest.mark.sqlite_only  # SQLite's own plan
+async def test_how_a_standing_approval_ended_is_found_by_its_index(tmp_path):
+    def plan(conn):
+        statement, values = evidence._ENDS.spelled(conn.dialect, {"standing": "x"})
+        return conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", tuple(values)).all()
+
+    async with open_store(tmp_path) as store:
+        assert "ix_audit_end (subject=?)" in str(await store.read(plan))
 
 
 async def test_nothing_runs_without_its_operators_right(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, Text
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Index, String, Table, Text, text
 
 from modemctl.store.tables.schema import KEY, Octets, UtcMs, metadata
 
@@ -47,3 +49,11 @@ audit_entry = Table(
 )
 _RUN = audit_entry.c.action == "batch.run"
 Index("ix_audit_run", audit_entry.c.at, sqlite_where=_RUN, postgresql_where=_RUN)
+OF_ENDS: Final = "action IN ('batch.cancel', 'batch.hold', 'batch.release', 'batch.withdraw')"
+"""Which entries tell whether a standing approval is in force; the index is known by these words."""
+Index(
+    "ix_audit_end",
+    audit_entry.c.subject,
+    sqlite_where=text(OF_ENDS),
+    postgresql_where=text(OF_ENDS),
+)
