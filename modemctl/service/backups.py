@@ -84,6 +84,7 @@ class Backups:
         self._busy = asyncio.Lock()
         self._not_before: datetime | None = None
         self._figures = BackupFigures()
+        self._n_altered = 0
 
     async def run(self) -> None:
         """Make what is asked for, and each day's backup, until cancelled."""
@@ -108,9 +109,10 @@ class Backups:
             PolicyRefused: SEC-07, the target is not allowed, or not confirmed.
         """
         vault = self._store.vault
-        waiting = await self._store.read(
-            lambda conn: rows.list_backups(conn, vault, states=[BackupState.WORKING], limit=_SHOWN)
+        waiting, n_altered = await self._store.read(
+            lambda conn: rows.list_intact(conn, vault, states=[BackupState.WORKING], limit=_SHOWN)
         )
+        self._tell_altered(n_altered)
         for one in waiting:
             await self._make(one)
         if not waiting and await self._is_due():
@@ -322,7 +324,8 @@ class Backups:
 
         def act(tx: Tx) -> Backup:
             states = [BackupState.WORKING]
-            if self._busy.locked() or rows.list_backups(tx.conn, tx.vault, states=states, limit=1):
+            working, _ = rows.list_intact(tx.conn, tx.vault, states=states, limit=_SHOWN)
+            if self._busy.locked() or working:
                 raise Conflict("a backup is being made or copied", cure="modemctl backup list")
             return rows.begin(tx, by=by, folder=settings.folder, name=name)
 
@@ -347,6 +350,12 @@ class Backups:
                 "backup.made", extra={"file": one.name, "octets": made.n_octets, "seconds": seconds}
             )
             await self._prune()
+
+    def _tell_altered(self, n: int) -> None:
+        """Once, not at each look."""
+        if n and n != self._n_altered:
+            _log.error("backup.altered", extra={"rows": n, "cure": "modemctl audit verify"})
+        self._n_altered = n
 
     async def _give_up(self, why: str) -> None:
         _log.error("backup.failed", extra={"error": why})
@@ -420,8 +429,8 @@ class Backups:
     async def _prune(self) -> None:
         """Remove the files that no rule keeps: our own alone, those that the table lists."""
         vault, keeping = self._store.vault, self._rules.keeping
-        known = await self._store.read(
-            lambda conn: rows.list_backups(conn, vault, states=[BackupState.DONE], limit=_MANY)
+        known, _ = await self._store.read(
+            lambda conn: rows.list_intact(conn, vault, states=[BackupState.DONE], limit=_MANY)
         )
         old = outdated((one.at for one in known), keeping)
         for one in known:

@@ -33,14 +33,17 @@ from modemctl.errors import (
 from modemctl.policy.backups import Keeping, is_name, name_of, outdated
 from modemctl.policy.duties import Duty
 from modemctl.service import backup_child, backup_rules
+from modemctl.service.audits import Audits
 from modemctl.service.backup_child import Job
 from modemctl.service.backup_files import read_identities, unpack, write_archive
 from modemctl.service.backup_rules import BackupRules, require_place
 from modemctl.service.backups import Backups, BackupView
 from modemctl.service.restoring import try_restore
+from modemctl.store import backups as rows
 from modemctl.store import duties
 from modemctl.store.audits import read_chain
 from modemctl.store.backups import BackupState
+from modemctl.vault import AuditKey
 from tests.support.backups import (
     OTHER_DISK,
     Safe,
@@ -50,7 +53,7 @@ from tests.support.backups import (
     opener,
     settings_of,
 )
-from tests.support.stores import TestClock, open_store
+from tests.support.stores import AUDIT_SEED, TestClock, open_store
 from tests.support.tools import require_tool
 
 MASTER = "c2VjcmV0LW1hc3Rlci1rZXk="
@@ -520,6 +523,35 @@ async def test_an_altered_row_of_a_backup_keeps_nobody_from_the_next_one(tmp_pat
         later = Backups(safe.store, BackupRules.of(safe.settings))
         await later.recall()
         assert later.snapshot().backup_made_at is None
+
+
+async def test_an_altered_row_in_the_making_stops_no_daily_backup_and_is_named(tmp_path, caplog):
+    async with safe_in(tmp_path) as safe:
+        await safe.backups.ask(safe.keeper)
+        change = text("UPDATE backup SET name = 'elsewhere'")
+        await safe.store.write(lambda tx: tx.conn.execute(change) and None)
+        later = Backups(safe.store, BackupRules.of(safe.settings))
+        await later.recall()
+        await safe.store.write(duties.begin)
+        safe.store.clock.advance(2 * 86_400)
+        await later.look()
+        await later.look()
+        assert [one.getMessage() for one in caplog.records].count("backup.altered") == 1
+        assert len(list(safe.folder.iterdir())) == 1  # the day's
+        done, n_altered = await safe.store.read(
+            lambda conn: rows.list_intact(
+                conn, safe.store.vault, states=tuple(BackupState), limit=9
+            )
+        )
+        assert ([one.state for one in done], n_altered) == ([BackupState.DONE], 1)
+        [report] = await Audits(
+            safe.store,
+            audit_public_key=AuditKey(AUDIT_SEED).public_octets(),
+            head_file=tmp_path / "head",
+        ).check()
+        assert len(report.faults) == 1
+        assert report.faults[0].startswith("backup ")
+        assert report.faults[0].endswith("the row was not written by modemctl")
 
 
 def test_a_target_that_hangs_holds_up_neither_the_daemon_nor_its_end(tmp_path, monkeypatch):
