@@ -455,6 +455,24 @@ async def test_question_that_is_given_up_is_called_off_and_its_late_answer_is_no
         await driver.close()
 
 
+async def test_what_is_pushed_before_the_question_or_for_others_is_no_answer(
+    tmp_path: Path,
+) -> None:
+    asked, pushed = 'AT+CUSD=1,"*100#",15', '+CUSD: 0,"Win a car",15'
+    modem = modem_of("ACME", "X1", {"AT+CSCS?": said(pushed, '+CSCS: "GSM"')})
+    modem.script[asked] = said("+CUSD: 2") + said("+CUSD: 3", final='+CUSD: 0,"Bal 5",15')
+    async with OnSocket(modem, tmp_path) as line:
+        driver = await probe(line.address, lambda event: None)
+        reply = await driver.ask_ussd("*100#", packed=b"", timeout=60)
+        assert reply is not None
+        assert (reply.state, reply.octets) == (0, b"Bal 5")
+        modem.script[asked] = said('+CUSD: 2,"no credit",15')  # a word with it: it is meant for us
+        reply = await driver.ask_ussd("*100#", packed=b"", timeout=60)
+        assert reply is not None
+        assert (reply.state, reply.octets) == (2, b"no credit")
+        await driver.close()
+
+
 async def test_modem_that_knows_only_ucs2_gets_the_code_in_it(tmp_path: Path) -> None:
     asked = 'AT+CUSD=1,"002A0031003000300023",15'
     modem = modem_of("ACME", "X1", {"AT+CSCS?": said('+CSCS: "UCS2"')})
