@@ -43,6 +43,18 @@ class RetentionSettings(Slice):
     console_days: int = Field(
         default=90, ge=1, le=36_500, description="Days that AT commands and answers are kept."
     )
+    balances_days: int = Field(
+        default=EVIDENCE_DAYS,
+        ge=62,
+        le=36_500,
+        description="Days that cards' balances are kept; reports of costs tell them.",
+    )
+    self_tests_days: int = Field(
+        default=EVIDENCE_DAYS,
+        ge=31,
+        le=36_500,
+        description="Days that results of bays' tests are kept.",
+    )
     purge: PurgeMode = Field(
         default=PurgeMode.AUTOMATIC,
         description="`automatic`: the daemon removes what is due, within the hour; `by_hand`: two "

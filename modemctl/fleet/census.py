@@ -12,7 +12,16 @@ from modemctl.model import Bay
 from modemctl.policy.balances import state_of
 from modemctl.policy.duties import TURNS, is_overdue
 from modemctl.policy.quotas import QuotaRules
-from modemctl.store import Connection, Store, balances, counts, duties, headroom, register_faults
+from modemctl.store import (
+    Connection,
+    Store,
+    balances,
+    counts,
+    duties,
+    headroom,
+    register_faults,
+    self_tests,
+)
 from modemctl.store.counts import Counts
 from modemctl.store.engine import UNREADABLE
 from modemctl.telemetry import BankSnapshot
@@ -31,6 +40,7 @@ class Census:
         self._duties: Mapping[str, bool] = {}
         self._register_faults: Mapping[str, int] = {}
         self._balances: Mapping[Bay, balances.Kept] = {}
+        self._self_tests: Mapping[str, int] = {}
 
     async def run(self) -> None:
         """Count until cancelled; a store that fails, or an odd row, leaves the last figures."""
@@ -45,6 +55,7 @@ class Census:
                 self._balances = await self._store.read(
                     lambda conn: balances.by_bay(conn, now=self._store.clock.now())
                 )
+                self._self_tests = await self._store.read(self_tests.tally)
             await asyncio.sleep(_CENSUS_EVERY)
 
     def _late_duties(self, conn: Connection) -> Mapping[str, bool]:
@@ -77,6 +88,7 @@ class Census:
                 for bay, one in told.items()
                 if one.amount is not None
             },
+            self_tests=self._self_tests,
             duties=self._duties,
             register_faults=self._register_faults,
             is_writer_up=journal.is_healthy,

@@ -25,6 +25,8 @@ class RecordClass(StrEnum):
     CALL = "call"
     REPORT = "report"
     CONSOLE = "console"
+    BALANCE = "balance"
+    SELF_TEST = "self_test"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

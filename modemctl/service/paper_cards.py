@@ -10,6 +10,7 @@ from typing import Final
 
 from modemctl.lifecycle import CardState
 from modemctl.model import Iccid, mask_number, mask_text
+from modemctl.policy.balances import state_of
 from modemctl.policy.costs import Cost, cost_of, tariff_of
 from modemctl.policy.paper_periods import Period, months_of
 from modemctl.policy.papers import Block, Cell, Column, ColumnKind, Passage, Rows, TableHead
@@ -209,10 +210,12 @@ def _add(sums: Counter[str], one: _Charge) -> None:
 
 
 def _balance(order: Order, card: Card | None, told: Kept | None) -> str:
-    """What was read last of a card in a month, and when; that nobody asks, or nothing was read."""
+    """What was read last of a card in a month, and when; low; not asked, or not read."""
     if told is not None:
         day = told.at.astimezone(order.rules.zone).date().isoformat()
-        return f"{told.amount} {told.currency} ({day})"
+        state = state_of(told.amount, is_low=told.is_low)
+        word = "" if state == "fine" else f", {order.words.of('balance_state', state)}"
+        return f"{told.amount} {told.currency} ({day}{word})"
     is_asked = order.rules.balances.of(None if card is None else card.carrier) is not None
     return order.words("not_read" if is_asked else "not_asked")
 

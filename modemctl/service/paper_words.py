@@ -132,6 +132,8 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "cost_rent": ("月租", "Rent"),
     "cost_total": ("合计", "Total"),
     "balance": ("余额", "Balance"),
+    "balance_state_low": ("偏低", "low"),
+    "balance_state_spent": ("已用尽", "spent"),
     "not_asked": ("未查询", "not asked"),
     "not_read": ("未读到", "not read"),
     "cost_note": (

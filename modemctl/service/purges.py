@@ -177,6 +177,8 @@ def retention(settings: RetentionSettings) -> Retention:
             RecordClass.CALL: settings.calls_days,
             RecordClass.REPORT: settings.reports_days,
             RecordClass.CONSOLE: settings.console_days,
+            RecordClass.BALANCE: settings.balances_days,
+            RecordClass.SELF_TEST: settings.self_tests_days,
         }
     )
 

@@ -7,14 +7,16 @@ missed: the audit log knows of it.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     RowMapping,
+    Table,
     and_,
     exists,
     false,
@@ -30,6 +32,7 @@ from modemctl.model import AccountId
 from modemctl.policy.records import HoldKind, RecordClass
 from modemctl.store.tables import (
     audit_entry,
+    balance,
     batch,
     call,
     inbox,
@@ -37,6 +40,7 @@ from modemctl.store.tables import (
     recipient,
     report,
     segment,
+    self_test,
     sim,
     to_ms,
     wish,
@@ -178,13 +182,16 @@ class Kept:
         """Which rows of a class are kept."""
         if self.everything:
             return true()
-        return {
+        which: Mapping[RecordClass, Callable[[], ColumnElement[bool]]] = {
             RecordClass.BATCH: self._batches,
             RecordClass.INBOX: self._inbox,
             RecordClass.CALL: self._calls,
             RecordClass.REPORT: self._reports,
             RecordClass.CONSOLE: self._console,
-        }[of]()
+            RecordClass.BALANCE: partial(self._of_cards, balance),
+            RecordClass.SELF_TEST: partial(self._of_cards, self_test),
+        }
+        return which[of]()
 
     def _batches(self) -> ColumnElement[bool]:
         by_card = select(segment.c.segment_id).where(
@@ -228,6 +235,10 @@ class Kept:
             exists(of_batches) if self.batches else false(),
             *(report.c.received_at.between(*one) for one in self.periods),
         )
+
+    def _of_cards(self, table: Table) -> ColumnElement[bool]:
+        periods = (table.c.at.between(*one) for one in self.periods)
+        return or_(table.c.iccid.in_(self.cards), *periods)
 
     def _console(self) -> ColumnElement[bool]:
         return or_(false(), *(wish.c.at.between(*one) for one in self.periods))

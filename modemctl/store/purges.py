@@ -38,6 +38,7 @@ from modemctl.store import holds
 from modemctl.store.holds import Kept
 from modemctl.store.tables import (
     audit_entry,
+    balance,
     batch,
     batch_removed,
     call,
@@ -48,6 +49,7 @@ from modemctl.store.tables import (
     recipient,
     report,
     segment,
+    self_test,
     to_ms,
     wish,
 )
@@ -72,6 +74,8 @@ _PLAIN: Final[Mapping[RecordClass, tuple[Table, str, Column[datetime]]]] = {
     RecordClass.CALL: (call, "call_record_id", call.c.started_at),
     RecordClass.REPORT: (report, "report_id", report.c.received_at),
     RecordClass.CONSOLE: (wish, "wish_id", wish.c.done_at),
+    RecordClass.BALANCE: (balance, "balance_id", balance.c.at),
+    RecordClass.SELF_TEST: (self_test, "test_id", self_test.c.at),
 }
 """Classes whose rows go one by one: table, key, and from when on they age."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -74,6 +75,24 @@ def latest(conn: Connection) -> Sequence[Kept]:
         )
         for row in rows
     ]
+
+
+def tally(conn: Connection) -> Mapping[str, int]:
+    """Bays that were tested, `fine` or `faulty` by their last test."""
+    last = (
+        select(self_test.c.test_id)
+        .where(self_test.c.bay == modem.c.bay)
+        .order_by(self_test.c.at.desc(), self_test.c.test_id.desc())
+        .limit(1)
+        .correlate(modem)
+        .scalar_subquery()
+    )
+    found = conn.scalars(
+        select(self_test.c.faults)
+        .join(modem, modem.c.bay == self_test.c.bay)
+        .where(self_test.c.test_id == last)
+    )
+    return Counter("fine" if faults == "[]" else "faulty" for faults in found)
 
 
 def _values(tx: Tx, one: Found, by: str) -> dict[str, object]:

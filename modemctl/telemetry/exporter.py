@@ -81,6 +81,7 @@ class BankSnapshot:
     register_faults: Mapping[str, int] = field(default_factory=dict)
     """Kind of difference → cards."""
     balances: Mapping[str, int] = field(default_factory=dict)
+    self_tests: Mapping[str, int] = field(default_factory=dict)
     card_balances: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """Bay and currency → the last balance of its card."""
     duties: Mapping[str, bool] = field(default_factory=dict)
@@ -238,23 +239,14 @@ def _histogram(name: str, series: Mapping[tuple[str, ...], _Buckets]) -> Histogr
 
 _BY_STATE: Final = (
     "sims", "sim_locks", "stops", "incidents", "cases", "emergencies", "segments", "batches",
+    "balances", "self_tests",
 )  # fmt: skip
 
 
 def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapshot) -> None:
     for modem in snapshot.modems:
         _add_modem(gauges, modem)
-    for name in (
-        "sims",
-        "sim_locks",
-        "stops",
-        "incidents",
-        "cases",
-        "emergencies",
-        "segments",
-        "batches",
-        "balances",
-    ):
+    for name in _BY_STATE:
         counts: Mapping[str, int] = getattr(snapshot, name)
         for state, number in counts.items():
             gauges[f"modemctl_{name}"].add_metric([_safe(state)], number)

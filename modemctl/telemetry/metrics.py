@@ -114,6 +114,11 @@ METRICS: Final = (
         "Cards in bays by their last balance: `fine`, `low`, `spent` (0 or below), `unread`.",
         "state",
     ),
+    _gauge(
+        "self_tests",
+        "Bays by what their last test found: `fine`, `faulty`; messages to themselves aside.",
+        "state",
+    ),
     _gauge("card_balance", "Last balance of the card in a bay.", "bay", "currency"),
     _gauge("register_faults", "Cards that differ from the register for too long.", "kind"),
     _gauge("duty_overdue", "1 where a regular duty is late (`modemctl duties`).", "kind"),

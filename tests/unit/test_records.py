@@ -22,10 +22,21 @@ from modemctl.service.erasures import Erasures
 from modemctl.service.holds import Holds
 from modemctl.service.principal import Principal, Scope, scopes_of
 from modemctl.service.purges import Purges
-from modemctl.store import Store, batches, calls, inbox, messages, optouts, purges, sims
+from modemctl.store import (
+    Store,
+    batches,
+    calls,
+    inbox,
+    messages,
+    optouts,
+    purges,
+    self_tests,
+    sims,
+)
 from modemctl.store.accounts import AccountKind, add_account
 from modemctl.store.evidence import read_lines
 from modemctl.store.tables import (
+    balance,
     batch,
     batch_chunk,
     call,
@@ -36,10 +47,13 @@ from modemctl.store.tables import (
     purge_run,
     recipient,
     segment,
+    self_test,
 )
 from modemctl.store.tables import inbox as inbox_table
 from modemctl.store.transaction import Transition
 from tests.support.approved import Staff, add_batch, add_cards, add_staff
+from tests.support.balances import note_balance
+from tests.support.loops import bay_of, seat
 from tests.support.stores import TestClock, open_store
 from tests.unit.test_audit_replay import faults, put_back, rows_of
 from tests.unit.test_audits import AUDITOR, audits_of, tamper
@@ -184,6 +198,36 @@ async def test_what_is_older_than_five_years_is_gone_and_the_rest_stays(archive)
     assert await archive.count(inbox_table) == 0
     assert await archive.count(call) == 0
     assert await archive.is_whole()
+
+
+async def test_balances_and_tests_of_bays_go_after_their_time_and_a_hold_keeps_a_cards(archive):
+    kept, gone = Iccid(CARD), Iccid("89860000000000000002")
+
+    def fill(tx):
+        seat(tx, [kept, gone])
+        for card in (kept, gone):
+            note_balance(tx, card, bay_of(card))
+        self_tests.add(tx, [found_of(kept), found_of(gone)], by="modemctl")
+
+    await archive.store.write(fill)
+    await archive.holds.set_hold(archive.anna, reason="case 12", iccid=CARD)
+    archive.clock.advance(4 * YEAR)
+    await archive.purges.purge_due()
+    for table in (balance, self_test):
+        assert await archive.count(table) == 2, table.name
+    archive.clock.advance(2 * YEAR)
+    await archive.purges.purge_due()
+    for table in (balance, self_test):
+        (left,) = await rows_of(archive.store, table)
+        assert left["iccid"] == kept, table.name
+    assert await archive.is_whole()
+
+
+def found_of(card: Iccid) -> self_tests.Found:
+    return self_tests.Found(
+        bay=bay_of(card), iccid=card, state="ready", registration="home", signal_dbm=-70,
+        answer_ms=5, balance=None, faults=[],
+    )  # fmt: skip
 
 
 async def test_a_purged_batch_still_proves_its_header_and_leaves_but_tells_no_line(archive):

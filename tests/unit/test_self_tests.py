@@ -16,7 +16,7 @@ from modemctl.policy.numbers import NumberRules
 from modemctl.policy.self_tests import Measured, Subject, faults
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.self_tests import SelfTests
-from modemctl.store import duties, modems, register_faults
+from modemctl.store import duties, modems, register_faults, self_tests
 from modemctl.store.tables import audit_entry
 from tests.support.apis import open_api
 from tests.support.scripted_modem import said
@@ -214,3 +214,30 @@ async def test_the_api_tests_lists_and_tells_duties(tmp_path):
             )  # fmt: skip
             missing = await client.post("/v1/self-tests", json={"bays": ["x"]})
             assert (missing.status_code, missing.json()["field"]) == (404, "bays")
+
+
+async def test_the_last_test_of_each_bay_is_counted(tmp_path):
+    bays = [Bay(f"bay-0{n}") for n in range(3)]
+
+    def tested(bay_name, *found):
+        return self_tests.Found(
+            bay=bay_name, iccid=None, state="ready", registration=None, signal_dbm=None,
+            answer_ms=5, balance=None, faults=found,
+        )  # fmt: skip
+
+    async with open_store(tmp_path) as store:
+        await store.write(lambda tx: modems.save_changes(tx, [seen(one) for one in bays]))
+        weak = [tested(one, "weak signal") for one in bays[:2]]
+        await store.write(lambda tx: self_tests.add(tx, weak, by="mei"))
+        assert await store.read(self_tests.tally) == {"faulty": 2}
+        store.clock.advance(60)
+        await store.write(lambda tx: self_tests.add(tx, [tested(bays[0])], by="mei"))
+        assert await store.read(self_tests.tally) == {"faulty": 1, "fine": 1}
+
+
+def seen(bay_name):
+    facts = modems.Facts(bay=bay_name, port="/dev/x", family=None, iccid=None)
+    return modems.StateChange(
+        facts=facts, before=ModemState.SEARCHING, after=ModemState.READY, event="registered",
+        reason="",
+    )  # fmt: skip

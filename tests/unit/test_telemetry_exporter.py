@@ -154,7 +154,8 @@ def test_snapshot_becomes_gauges_and_sources_complete_each_other() -> None:
     )
     absent = ModemSample(bay="08", family="unknown", state="absent", is_paused=True)
     telemetry.register(lambda: BankSnapshot(modems=[modem, absent]))
-    telemetry.register(lambda: BankSnapshot(segments={"in_doubt": 3}, is_writer_up=False))
+    telemetry.register(lambda: BankSnapshot(segments={"in_doubt": 3}, self_tests={"faulty": 2}))
+    telemetry.register(lambda: BankSnapshot(is_writer_up=False))
     told = samples(telemetry)
     bay7, bay8 = (("bay", "07"), ("family", "huawei")), (("bay", "08"), ("family", "unknown"))
     assert told["modemctl_modem_state", (*bay7, ("state", "ready"))] == 1
@@ -162,6 +163,7 @@ def test_snapshot_becomes_gauges_and_sources_complete_each_other() -> None:
     assert told["modemctl_modem_paused", bay8] == 1
     assert ("modemctl_modem_signal_dbm", bay8) not in told
     assert told["modemctl_segments", (("state", "in_doubt"),)] == 3
+    assert told["modemctl_self_tests", (("state", "faulty"),)] == 2
     assert told["modemctl_store_writer_up", ()] == 0
     assert ("modemctl_journal_backlog", ()) not in told
 
