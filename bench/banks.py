@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from modemctl.cli.client import Json
@@ -26,8 +27,8 @@ SETTINGS: Final = {
 }
 TEXT: Final = "【示例公司】您的第{n}号通知已到，请查收。回复TD退订"
 """One segment, UCS-2, as most of the real traffic."""
-_CHAINS: Final = {"notice": ("wang-manager",), "promotion": ("sun-in-charge", "li-general-manager")}
-_OPERATORS: Final = {"notice": "zhou-operator", "promotion": "wu-operator"}
+CHAINS: Final = {"notice": ("wang-manager",), "promotion": ("sun-in-charge", "li-general-manager")}
+OPERATORS: Final = {"notice": "zhou-operator", "promotion": "wu-operator"}
 _PATIENCE: Final = 120.0
 _POLL: Final = 0.2
 
@@ -53,7 +54,7 @@ class Staffed:
         """
         n_promotions = n_messages * (self.n_modems // 2) // self.n_modems
         ready = [
-            self._approved(category, n, block)
+            (category, self.approved(category, n, block=block))
             for category, n, block in (
                 ("notice", n_messages - n_promotions, 9),
                 ("promotion", n_promotions, 6),
@@ -61,15 +62,24 @@ class Staffed:
             if n
         ]
         for category, batch_id in ready:
-            with self.world.client(_OPERATORS[category]) as operator:
+            with self.world.client(OPERATORS[category]) as operator:
                 operator.post(f"/v1/batches/{batch_id}/start")
         return [batch_id for _, batch_id in ready]
 
-    def _approved(self, category: str, n_messages: int, block: int) -> tuple[str, str]:
+    def approved(self, category: str, n_messages: int, *, block: int, first: int = 0) -> str:
+        """Submit and approve a batch, to numbers of a block from `first` on; its id."""
+        batch_id = self.submit(category, n_messages, block=block, first=first)
+        self.approve(category, batch_id)
+        return batch_id
+
+    def submit(
+        self, category: str, n_messages: int, *, block: int, first: int = 0, starts: bool = False
+    ) -> str:
+        """Submit a batch of one segment a message, which `starts` by itself or not; its id."""
         batch_id = str(uuid.uuid4())
         recipients: list[Json] = [
             {"to": f"+8613{block}{index:08}", "variables": {"n": str(index)}}
-            for index in range(n_messages)
+            for index in range(first, first + n_messages)
         ]
         with self.world.client("approval-system") as system:
             detail = system.post(
@@ -80,8 +90,8 @@ class Staffed:
                     "text": TEXT,
                     "department": cast.SALES,
                     "drafter": "liu-drafter",
-                    "operator": _OPERATORS[category],
-                    "starts_itself": False,
+                    "operator": OPERATORS[category],
+                    "starts_itself": starts,
                     "list_owner": "liu-drafter",
                     "list_source": "made for this measurement",
                     "recipients": recipients,
@@ -89,23 +99,27 @@ class Staffed:
             )
         if detail.get("n_segments") != n_messages:
             raise RuntimeError(f"not one segment a message: {detail.get('totals')}")
-        self.approve(category, batch_id)
-        return category, batch_id
+        return batch_id
 
-    def approve(self, category: str, batch_id: str) -> None:
-        """Confirm a batch and sign each step of its chain."""
+    def confirm(self, batch_id: str) -> str:
+        """Confirm a batch as the second person; its digest."""
         with self.world.client("zhao-checker") as checker:
             digest = str(checker.get(f"/v1/batches/{batch_id}")["digest"])
             checker.post(f"/v1/batches/{batch_id}/confirm", {"digest": digest})
-        for step, name in enumerate(_CHAINS[category], 1):
+        return digest
+
+    def approve(self, category: str, batch_id: str) -> None:
+        """Confirm a batch and sign each step of its chain."""
+        digest = self.confirm(batch_id)
+        for step, name in enumerate(CHAINS[category], 1):
             jws = self.cast.signers[name].sign(digest=digest, batch_id=batch_id, step=step)
             with self.world.client(name) as approver:
                 approver.post(f"/v1/batches/{batch_id}/approve", {"jws": jws})
 
     def hold(self, batch_ids: Sequence[str]) -> None:
         """Stop the batches."""
-        for category, batch_id in zip(_OPERATORS, batch_ids, strict=False):
-            with self.world.client(_OPERATORS[category]) as operator:
+        for category, batch_id in zip(OPERATORS, batch_ids, strict=False):
+            with self.world.client(OPERATORS[category]) as operator:
                 operator.post(f"/v1/batches/{batch_id}/hold", {"reason": "benchmark over"})
 
     def progress(self, batch_ids: Sequence[str]) -> Counter[str]:
@@ -127,13 +141,17 @@ def open_staffed(
     seed: int,
     patience: float = _PATIENCE,
     settings: Mapping[str, str] | None = None,
+    keep: Path | None = None,
 ) -> Iterator[Staffed]:
-    """A bank whose modems are all READY, with nothing to send; `settings` beside the usual ones."""
+    """A bank whose modems are all READY, with nothing to send; `settings` beside the usual ones.
+
+    `keep`: the folder to use, known before the bank starts in it.
+    """
     with open_world(
         n_modems=n_modems,
         latency=latency,
         seed=seed,
-        keep=None,
+        keep=keep,
         settings={**SETTINGS, **(settings or {})},
     ) as world:
         people = cast.hire(world)

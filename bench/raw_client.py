@@ -7,6 +7,7 @@ the next command. What it reaches, nobody can exceed; the benchmarks divide by i
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import csv
 import os
@@ -86,16 +87,8 @@ async def _send(line: Line, commands: tuple[bytes, bytes], until: float) -> int:
 
 async def run(bank: Path, seconds: float, text: str) -> int:
     """Send for `seconds` on every modem at once; returns how many segments were taken."""
-    with (bank / "cards.csv").open(encoding="utf-8", newline="") as file:
-        pins = {card["modem"]: card["pin"] for card in csv.DictReader(file)}
-    validity = timedelta(hours=24)
-    (piece,) = submits(text, "+8613900000001", reference=1, validity=validity, report=True)
-    tpdu = encode_submit(piece)
-    commands = (f"AT+CMGS={len(tpdu)}\r".encode(), b"00" + tpdu.hex().upper().encode() + b"\x1a")
-    by_name = {port.name: Line(port) for port in sorted((bank / "ports").iterdir())}
-    async with asyncio.TaskGroup() as group:
-        for name, line in by_name.items():
-            group.create_task(_set_up(line, pins[name]))
+    by_name = await _open(bank, bank / "ports")
+    commands = _commands(text)
     print("ready", flush=True)
     until = asyncio.get_running_loop().time() + seconds
     async with asyncio.TaskGroup() as group:
@@ -105,5 +98,56 @@ async def run(bank: Path, seconds: float, text: str) -> int:
     return sum(task.result() for task in tasks)
 
 
+async def serve(bank: Path, ports: Path, address: Path, text: str) -> None:
+    """Send one segment on the modem whose name comes in as a line, until terminated."""
+    by_name = await _open(bank, ports)
+    announce, payload = _commands(text)
+
+    async def asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = by_name[(await reader.readline()).decode().strip()]
+        await line.ask(announce, b"> ")
+        await line.ask(payload, b"OK\r\n", b"ERROR")
+        writer.write(b"sent\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_unix_server(asked, address) as server:
+        print("ready", flush=True)
+        await server.serve_forever()
+
+
+async def _open(bank: Path, ports: Path) -> dict[str, Line]:
+    with (bank / "cards.csv").open(encoding="utf-8", newline="") as file:
+        pins = {card["modem"]: card["pin"] for card in csv.DictReader(file)}
+    by_name = {port.name: Line(port) for port in sorted(ports.iterdir())}
+    async with asyncio.TaskGroup() as group:
+        for name, line in by_name.items():
+            group.create_task(_set_up(line, pins[name]))
+    return by_name
+
+
+def _commands(text: str) -> tuple[bytes, bytes]:
+    validity = timedelta(hours=24)
+    (piece,) = submits(text, "+8613900000001", reference=1, validity=validity, report=True)
+    tpdu = encode_submit(piece)
+    return f"AT+CMGS={len(tpdu)}\r".encode(), b"00" + tpdu.hex().upper().encode() + b"\x1a"
+
+
+def main() -> None:
+    """As the command line says."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("bank", type=Path)
+    parser.add_argument("seconds", type=float, nargs="?", help="send for so long on every modem")
+    parser.add_argument("text")
+    parser.add_argument("--asked-at", type=Path, help="send when asked at this Unix socket instead")
+    parser.add_argument("--ports", type=Path, help="the folder of the ports, if not the bank's")
+    options = parser.parse_args()
+    if options.asked_at is None:
+        asyncio.run(run(options.bank, options.seconds, options.text))
+        return
+    ports = options.ports or options.bank / "ports"
+    asyncio.run(serve(options.bank, ports, options.asked_at, options.text))
+
+
 if __name__ == "__main__":
-    asyncio.run(run(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]))
+    main()
