@@ -188,3 +188,11 @@ def test_alerts_fire_and_stay_silent_when_they_should(tmp_path: Path) -> None:
     path = tmp_path / "alerts_test.yml"
     path.write_text(cases.replace("ALERTS_FILE", str(ALERTS_FILE)))
     promtool_accepts("test", "rules", path)
+
+
+def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:
+    cases = yaml.safe_load((ROOT / "tests/vectors/alerts_test.yml").read_text(encoding="utf-8"))
+    asked = [one for case in cases["tests"] for one in case["alert_rule_test"]]
+    names = {rule["alert"] for rule in ALERTS}
+    assert {one["alertname"] for one in asked if one.get("exp_alerts")} == names
+    assert {one["alertname"] for one in asked if not one.get("exp_alerts")} == names
