@@ -105,9 +105,12 @@ def _bare(options: argparse.Namespace) -> list[_Shot]:
         open_bank(Path(name), n_modems=options.modems, latency=0.0, seed=_SEED) as bank,
     ):
         links, address = Path(name) / "ports", Path(name) / "bare.sock"
-        command = [sys.executable, Path(__file__).with_name("raw_client.py"), bank]
+        command: list[str | Path] = [
+            sys.executable, Path(__file__).with_name("raw_client.py"), bank,
+            "--ports", links, "--asked-at", address, TEXT,
+        ]  # fmt: skip
         with subprocess.Popen(
-            [*command, "--ports", links, "--asked-at", address, TEXT],
+            command,
             stdout=subprocess.PIPE,
             text=True,
         ) as client:

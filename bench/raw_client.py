@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import csv
 import os
-import sys
 import tty
 from datetime import timedelta
 from pathlib import Path
