@@ -206,20 +206,25 @@ class Channel:
         self._set_timer()
 
     def _set_timer(self) -> None:
+        """Have one timer that fires no later than what is due.
+
+        A timer that stands and fires too early is left alone: nearly every command is answered
+        long before its deadline, and the next one's lies behind it.
+        """
         due = self._session.deadline
+        if due is None:
+            return
         if self._timer is not None:
-            if self._timer.when() == due:
+            if self._timer.when() <= due:
                 return
             self._timer.cancel()
-            self._timer = None
-        if due is not None:
-            self._timer = self._loop.call_at(due, self._on_timer)
+        self._timer = self._loop.call_at(due, self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer = None
+        assert self._timer is not None, "it fires once"
+        fired_for, self._timer = self._timer.when(), None
         # A timer may fire a clock tick early; the deadline it was set for has come all the same.
-        due = self._session.deadline
-        self._session.tick(max(self._loop.time(), due or 0.0))
+        self._session.tick(max(self._loop.time(), fired_for))
         self._pump()
 
     async def _wait(self, shown: str) -> Event:

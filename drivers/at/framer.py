@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -11,7 +12,7 @@ MAX_LINE = 1024
 BARE_PROMPT_SILENCE = 0.05
 """Seconds of silence after which a lone `>` is a prompt: some firmware omits the blank."""
 
-_EOL = b"\r\n"
+_EOL = re.compile(rb"[\r\n]")
 _NOISE = b"\0"  # sent by some modems at boot
 _BLANKS = b" \t\r\n"
 
@@ -52,6 +53,8 @@ class Framer:
 
     def next_token(self) -> Token | None:
         """Return the next complete token; None where more octets are needed."""
+        if not self._buffer:
+            return None
         if not self._is_cut:
             self._drop_leading_blanks()
             if self.expects_prompt and self._buffer.startswith(b"> "):
@@ -81,12 +84,13 @@ class Framer:
         return Prompt()
 
     def _drop_leading_blanks(self) -> None:
-        blank = len(self._buffer) - len(self._buffer.lstrip(_BLANKS))
-        del self._buffer[:blank]
+        buffer = self._buffer
+        if buffer and buffer[0] in _BLANKS:
+            del buffer[: len(buffer) - len(buffer.lstrip(_BLANKS))]
 
     def _line_end(self) -> int | None:
-        ends = [at for at in (self._buffer.find(octet) for octet in _EOL) if at >= 0]
-        return min(ends) if ends else None
+        found = _EOL.search(self._buffer)
+        return None if found is None else found.start()
 
     def _take_line(self, end: int) -> Token:
         # latin-1 loses no octet, whatever garbage came.

@@ -37,6 +37,7 @@ from modemctl.telemetry import Telemetry
 _log = logging.getLogger(__name__)
 
 _LOOK_AGAIN: Final = 5.0  # seconds until who waits for another's trial looks again
+_UNTRIED: Final = Breaker()
 _FRESH: Final = 30.0  # seconds for which a modem's success needs not be told its carrier again
 
 
@@ -138,11 +139,12 @@ class Breakers:
 
     def _of(self, seat: Seat) -> dict[Target, Breaker]:
         found = {
-            Target.MODEM: self._modems.get(seat.modem, Breaker()),
-            Target.SIM: self._cards.get(seat.iccid, Breaker()),
+            Target.MODEM: self._modems.get(seat.modem, _UNTRIED),
+            Target.SIM: self._cards.get(seat.iccid, _UNTRIED),
         }
         if seat.carrier is not None:
-            found[Target.CARRIER] = self._carriers.get(seat.carrier, CarrierWatch()).breaker
+            watch = self._carriers.get(seat.carrier)
+            found[Target.CARRIER] = _UNTRIED if watch is None else watch.breaker
         return found
 
     def _put(self, seat: Seat, target: Target, breaker: Breaker) -> None:

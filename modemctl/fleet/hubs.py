@@ -33,6 +33,7 @@ class Hubs:
         self._shaken: set[str] = set()
         self._draining: Counter[str] = Counter()
         self._changed = asyncio.Event()
+        self._is_awaited = False
 
     def settle(self, bay: Bay, hub: str | None, device: str = "") -> None:
         """A bay hangs on this hub now; None = on none. `device`: the kernel's name of its modem."""
@@ -126,12 +127,15 @@ class Hubs:
         return any(is_below(hub, shaken) or is_below(shaken, hub) for shaken in self._shaken)
 
     async def _change(self) -> None:
+        self._is_awaited = True
         await self._changed.wait()
 
     def _tell(self) -> None:
         """Let all who wait look again."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+        if self._is_awaited:
+            self._is_awaited = False
+            self._changed.set()
+            self._changed = asyncio.Event()
 
 
 def is_below(hub: str, other: str) -> bool:

@@ -79,7 +79,8 @@ class Mailbox:
         """Take an event; never waits, never raises."""
         match event:
             case SmsStored() | SmsDirect() | StorageFull() | CallEvent():
-                self._keep(event)
+                self._keep(event)  # the pump's; the walker need not look up
+                return
             case LateSubmitResult():
                 self._note_late(event.mr)
             case SignalChanged():

@@ -266,7 +266,8 @@ class Sender:
                     break
         finally:
             self._n_failing -= is_failing
-        self._desk.wake()
+        if is_failing:  # it waits for the store
+            self._desk.wake()
         if state is None:  # somebody else moved it: what is known here is known nowhere else
             facts = {"segment_id": outcome.segment_id, "outcome": type(outcome.result).__name__}
             _log.error("outcome.not_taken", extra=facts)

@@ -46,6 +46,7 @@ _log = logging.getLogger(__name__)
 _SMALL_GROUP: Final = 16  # requests: so many always share a transaction
 _SHARE: Final = 4  # of more, it takes a quarter: modems that wait in lockstep come apart again
 _MAX_GROUP: Final = 512  # requests a transaction takes at most: keeps commits short
+_LATE: Final = 0.03  # seconds that the first has waited: then all go together, which costs less
 _N_TRIES: Final = 3  # of a transaction that a deadlock or a server's restart undid
 _STOP: Final = None
 
@@ -73,6 +74,7 @@ class _Request(Generic[ResultT]):
     kind: object  # requests of one kind (identity) run as a set
     item: object
     future: asyncio.Future[ResultT]
+    asked_at: float  # monotonic
     is_urgent: bool = False
     result: ResultT | BaseException | None = field(default=None)
 
@@ -193,7 +195,14 @@ class Journal:
         if self._loop is None or not self._thread.is_alive():
             raise StoreError("the store is not open")
         future: asyncio.Future[ResultT] = self._loop.create_future()
-        request = _Request(act=act, kind=kind, item=item, future=future, is_urgent=is_urgent)
+        request = _Request(
+            act=act,
+            kind=kind,
+            item=item,
+            future=future,
+            asked_at=self._clock.monotonic(),
+            is_urgent=is_urgent,
+        )
         self._queue.put(request)  # type: ignore[arg-type]  # the queue is of mixed kinds
         return await asyncio.shield(future)  # what is committed is committed, whoever still waits
 
@@ -212,11 +221,18 @@ class Journal:
         waiting, is_last = self._waiting, False
         while waiting or not is_last:
             is_last = self._take_in() or is_last
-            n = min(max(len(waiting) // _SHARE, _SMALL_GROUP), _MAX_GROUP, len(waiting))
-            if waiting and waiting[0].is_urgent:
-                n = 1
-            if n:
-                self._commit([waiting.popleft() for _ in range(n)])
+            if waiting:
+                self._commit([waiting.popleft() for _ in range(self._size())])
+
+    def _size(self) -> int:
+        """How many of those that wait share the next transaction."""
+        waiting = self._waiting
+        if waiting[0].is_urgent:
+            return 1
+        n = max(len(waiting) // _SHARE, _SMALL_GROUP)
+        if self._clock.monotonic() - waiting[0].asked_at > _LATE:
+            n = len(waiting)
+        return min(n, _MAX_GROUP, len(waiting))
 
     def _take_in(self) -> bool:
         """Take what has been asked, waiting where nothing is at hand; True at the end."""

@@ -66,15 +66,20 @@ async def test_requests_of_one_instant_share_a_commit_and_a_failing_one_harms_no
     assert sum(report.n_requests for report in reports) == 51
 
 
-async def test_of_many_that_wait_each_commit_takes_a_share_in_their_order(tmp_path):
-    reports, done = [], []
+@pytest.mark.parametrize(
+    ("seconds", "sizes"), [(0.01, [1, 25, 18, 16, 16, 16, 9]), (0.1, [1, 100])]
+)
+async def test_of_many_that_wait_each_commit_takes_a_share_but_all_where_it_is_late(
+    tmp_path, seconds, sizes
+):
+    reports, done, clock = [], [], TestClock()
     gate, is_held = threading.Event(), threading.Event()
 
     def hold(tx: Tx) -> None:
         is_held.set()
         assert gate.wait(30)
 
-    async with open_store(tmp_path) as store:
+    async with open_store(tmp_path, clock) as store:
         store.journal._on_commit = reports.append
 
         async def put_and_note(key: str) -> None:
@@ -87,10 +92,11 @@ async def test_of_many_that_wait_each_commit_takes_a_share_in_their_order(tmp_pa
                 group.create_task(put_and_note(f"k{i}"))
             await asyncio.sleep(0)
             assert store.journal.backlog == 100
+            clock.advance(seconds)
             gate.set()
         assert store.journal.backlog == 0
     assert done == [f"k{i}" for i in range(100)]
-    assert [report.n_requests for report in reports] == [1, 25, 18, 16, 16, 16, 9]
+    assert [report.n_requests for report in reports] == sizes
 
 
 async def test_what_waits_at_the_end_is_committed(tmp_path):
