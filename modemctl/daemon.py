@@ -26,10 +26,9 @@ from api.server import serve
 from drivers.family import Family
 from drivers.interface import Driver, EventSink
 from drivers.registry import probe
-from modemctl.clock import SystemClock
 from modemctl.composition import make_services
 from modemctl.config import OnDoubt, Settings
-from modemctl.errors import ConfigError, StoreError
+from modemctl.errors import ConfigError, NameTaken, StoreError
 from modemctl.fleet.breaking import Breakers
 from modemctl.fleet.census import Census
 from modemctl.fleet.clock_watch import ClockWatch
@@ -54,7 +53,6 @@ from modemctl.service.webhook_client import PostOffice
 from modemctl.service.webhook_couriers import CourierRules, Couriers
 from modemctl.service.webhook_line import LineRules
 from modemctl.store import (
-    CommitReport,
     Store,
     keys,
     modems,
@@ -64,9 +62,9 @@ from modemctl.store import (
     site_zones,
     sweeps,
 )
-from modemctl.store.engine import sqlite_path
-from modemctl.store.key_files import load_audit_key, load_database, load_vault
+from modemctl.store.key_files import load_audit_key, load_vault
 from modemctl.store.lock import state_lock
+from modemctl.store.opening import open_store
 from modemctl.store.proofs import ProofBook
 from modemctl.store.segments import SendingRules
 from modemctl.telemetry import (
@@ -76,7 +74,7 @@ from modemctl.telemetry import (
     sample_loop_lag,
     setup_logging,
 )
-from modemctl.vault import AuditKey, Vault
+from modemctl.vault import AuditKey
 
 _log = logging.getLogger(__name__)
 
@@ -85,9 +83,9 @@ _Chore: TypeAlias = Callable[[], Coroutine[object, object, None]]
 _MINUTE: Final = 60.0
 _HOUR: Final = 3_600.0
 _REPORT_MARGIN: Final = timedelta(hours=1)  # a report may come so long after the validity's end
-_NOT_YET: Final = (
-    "this version makes and checks a database on PostgreSQL, but runs no daemon on it yet;"
-    " empty paths.database to use SQLite"
+_LOST: Final = (
+    "another daemon wrote to the database as node {node} meanwhile; this one ends, and what it had"
+    " in flight is in doubt"
 )
 _WATCHDOG_PATIENCE: Final = 30.0  # the writer may be busy or fail; it must turn
 
@@ -97,7 +95,8 @@ async def run(settings: Settings) -> int:
 
     Raises:
         ConfigError: it cannot start as configured (exit status 78).
-        StoreError: the database is held by another program; starting again later may help.
+        StoreError: the database is held by another program, or was away for too long; starting
+            again later may help. Another daemon took this node's name.
     """
     setup_logging(settings.logging.level, wire_log=settings.logging.wire_log)
     families = known_families(settings.bank.families)
@@ -112,37 +111,6 @@ async def run(settings: Settings) -> int:
         logging.shutdown()
         os._exit(0)  # to close the loop would wait for what never ends; all is saved by now
     return 0
-
-
-def open_store(
-    settings: Settings, vault: Vault, audit_key: AuditKey, telemetry: Telemetry
-) -> Store:
-    """The store behind the settings.
-
-    Raises:
-        ConfigError: it is missing, foreign, of another version or of another key.
-    """
-    url = load_database(settings.paths)
-    path = sqlite_path(url)
-    if path is None:
-        raise ConfigError([f"database {url}: {_NOT_YET}"])
-    if not path.exists():  # opening would make an empty one
-        raise ConfigError([f"database {path} does not exist; run: modemctl db upgrade"])
-
-    def note(report: CommitReport) -> None:
-        telemetry.observe("modemctl_journal_commit_seconds", report.seconds)
-        telemetry.observe("modemctl_journal_group_size", report.n_requests)
-        if report.is_failure:
-            telemetry.count("modemctl_storage_errors_total", kind="commit")
-
-    return Store(
-        url,
-        vault=vault,
-        audit_key=audit_key,
-        clock=SystemClock(),
-        node_id=settings.site.node,
-        on_commit=note,
-    )
 
 
 def sending_rules(settings: Settings, former: Sequence[FormerZone] = ()) -> SendingRules:
@@ -315,6 +283,8 @@ async def _run_on(
             await _work(store, settings, telemetry, fleet=fleet, office=office, stop=stop)
         except* ConfigError as errors:
             raise ConfigError(_problems(errors)) from None
+        except* NameTaken:
+            raise NameTaken(_LOST.format(node=settings.site.node)) from None
     await office.close()
     return not fleet.supervisor.has_left_behind
 
@@ -336,6 +306,7 @@ async def _work(
         ("dispatcher", fleet.dispatcher.run),
         ("sweeper", fleet.sweeper.run),
         ("loop lag", partial(sample_loop_lag, telemetry)),
+        ("name", partial(_mind_the_name, store)),
         ("watchdog", partial(_feed_watchdog, store, manager)),
         ("audit head", partial(_keep_evidence, office.services.audits)),
         ("clock", office.clock_watch.run),
@@ -462,6 +433,16 @@ async def _forget_events(events: Events) -> None:
             await events.purge()
         except StoreError as error:
             _log.warning("events.not_purged", extra={"error": str(error)})
+
+
+async def _mind_the_name(store: Store) -> None:
+    """End where another daemon writes under this node's name, as after a long time cut off.
+
+    Raises:
+        NameTaken: it does.
+    """
+    await store.journal.lost.wait()
+    raise NameTaken(store.node_id)
 
 
 async def _feed_watchdog(store: Store, manager: ServiceManager) -> None:

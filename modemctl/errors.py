@@ -123,6 +123,10 @@ class StoreError(ModemctlError):
     """The database cannot be written or read now; what was asked did not happen."""
 
 
+class NameTaken(StoreError):
+    """Another daemon works on the database under this node's name, or keeps others out."""
+
+
 class ConfigError(ModemctlError):
     """The daemon cannot start as configured; all problems at once. Exit status 78."""
 

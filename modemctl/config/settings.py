@@ -151,6 +151,12 @@ class PathsSettings(_Slice):
         description="File of one line with PostgreSQL's password, readable by its owner alone; "
         "empty means none. Under systemd the credential `database.password` is the default.",
     )
+    database_wait: int = Field(
+        default=300,
+        ge=0,
+        le=86_400,
+        description="Seconds for which a start waits for PostgreSQL's server before it gives up.",
+    )
     master_key_file: Path = Field(
         default=_KEYS_DIR / "master.key",
         description="Key that encrypts PINs and numbers. Under systemd the credential "

@@ -47,6 +47,11 @@ _WITHHELD: Final = NotSent(
 )
 
 
+_LATE: Final = 15.0
+"""Seconds after which a clearance serves no more: the database stood still, and who was cut off
+from it may not know by now what others did."""
+
+
 class StopBell:
     """Counts how often anything was stopped: who noted the number sees whether it rang since."""
 
@@ -106,7 +111,7 @@ async def send(
     """
     request = _request(job, segment, rules)
     loop = asyncio.get_running_loop()
-    n_stops = stops.n_rings
+    n_stops, asked_at = stops.n_rings, loop.time()
     is_given = False
     async with asyncio.TaskGroup() as group:
         clearing = group.create_task(_clear(store, request), name="clearance")
@@ -114,7 +119,8 @@ async def send(
         async def payload() -> bytes | None:
             nonlocal is_given
             clearance, _ = await asyncio.shield(clearing)
-            if not isinstance(clearance, Cleared) or stops.n_rings != n_stops:
+            is_late = loop.time() - asked_at > _LATE
+            if not isinstance(clearance, Cleared) or stops.n_rings != n_stops or is_late:
                 return None
             limit.reschedule(loop.time() + timeout)  # a network may never answer
             is_given = True

@@ -48,7 +48,7 @@ class Health:
         self._asked_at = 0.0
 
     def register(self, name: str, check: Callable[[], Awaitable[str]]) -> None:
-        """Add a check: it returns an empty text, or what is wrong. It must not fail."""
+        """Add a check: it returns an empty text, or what is wrong. It fails with the store only."""
         self._checks[name] = check
 
     async def readiness(self) -> Readiness:
@@ -80,6 +80,8 @@ async def _run(name: str, check: Callable[[], Awaitable[str]]) -> Check:
             fault = await check()
     except TimeoutError:
         fault = f"no answer within {_LIMIT:.0f} s"
+    except StoreError as error:  # it asks the database
+        fault = str(error)
     return Check(name=name, is_good=not fault, detail=fault)
 
 

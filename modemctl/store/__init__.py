@@ -26,6 +26,7 @@ from modemctl.store.engine import (
 from modemctl.store.journal import CommitReport, Journal, SetAct
 from modemctl.store.keys import unlock
 from modemctl.store.postgresql import DatabaseUrl, said
+from modemctl.store.seats import Seat
 from modemctl.store.signals import Signals
 from modemctl.store.transaction import Tx
 from modemctl.vault import AuditKey, Vault
@@ -54,21 +55,29 @@ class Store:
         clock: Clock,
         node_id: str,
         on_commit: Callable[[CommitReport], None] = _ignore,
+        seat: Seat | None = None,
     ) -> None:
-        """Check the schema; nothing runs yet.
+        """Check the schema; nothing runs yet. A daemon takes its `seat` where it writes first.
 
         Raises:
             ConfigError: cannot be opened, foreign, of another version, or of another key.
+            NameTaken: another daemon has the seat.
             StoreError: another program holds the database, or its server cannot be reached.
         """
         self.vault: Final = vault
         self.clock: Final = clock
         self.node_id: Final = node_id
         self.signals: Final = Signals()
-        self._writer_engine, self._reader_engine = create_engines(url, n_readers=_N_READERS)
-        require_schema(self._writer_engine, key_check=vault.check_value)
-        with readable(url), self._writer_engine.connect() as conn:
-            unlock(conn, vault)
+        self._writer_engine, self._reader_engine = create_engines(
+            url, n_readers=_N_READERS, seat=seat
+        )
+        try:
+            require_schema(self._writer_engine, key_check=vault.check_value)
+            with readable(url), self._writer_engine.connect() as conn:
+                unlock(conn, vault)
+        except BaseException:
+            self._dispose()
+            raise
         self.journal: Final = Journal(
             self._writer_engine,
             vault=vault,
@@ -81,22 +90,35 @@ class Store:
         self._readers = ThreadPoolExecutor(max_workers=_N_READERS, thread_name_prefix="reader")
 
     async def __aenter__(self) -> Store:
-        """Start the writer.
+        """Start the writer, if nobody has.
+
+        Raises:
+            ConfigError, StoreError: as `start`.
+        """
+        if not self.journal.is_alive:
+            self.start()
+        return self
+
+    def start(self) -> None:
+        """Start the writer; call on the loop. What fails leaves nothing open.
 
         Raises:
             ConfigError: the database is damaged.
-            StoreError: another program holds it.
+            NameTaken: another daemon has the seat.
+            StoreError: another program holds it, or its server cannot be reached.
         """
-        with readable(self._writer_engine.url):
-            self.journal.start()
-        return self
+        try:
+            with readable(self._writer_engine.url):
+                self.journal.start()
+        except BaseException:
+            self._dispose()
+            raise
 
     async def __aexit__(self, *exc: object) -> None:
         """Commit what is queued, end the threads, close the files."""
         await self.journal.stop()
         await asyncio.to_thread(self._readers.shutdown)
-        self._writer_engine.dispose()
-        self._reader_engine.dispose()
+        self._dispose()
 
     async def write(self, act: Callable[[Tx], ResultT], *, is_urgent: bool = False) -> ResultT:
         """Run `act` in the writer's next transaction; returns after COMMIT (see `Journal`)."""
@@ -130,6 +152,10 @@ class Store:
         The database file itself is overwritten where rows go (SQLite's `secure_delete`).
         """
         return await asyncio.to_thread(drop_wal, self._writer_engine.url)
+
+    def _dispose(self) -> None:
+        self._writer_engine.dispose()
+        self._reader_engine.dispose()
 
     def _query(self, query: Callable[[Connection], ResultT]) -> ResultT:
         try:

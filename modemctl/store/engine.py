@@ -25,6 +25,7 @@ from modemctl.errors import ConfigError, ModemctlError, StoreError, TamperedErro
 from modemctl.store import postgresql
 from modemctl.store.keys import opens
 from modemctl.store.postgresql import DatabaseUrl
+from modemctl.store.seats import Seat
 
 SCHEMA_REVISION: Final = "0041"
 """The Alembic head that this code speaks (a test compares)."""
@@ -33,14 +34,18 @@ _lenient_text: Final = partial(str, encoding="utf-8", errors="replace")
 _WAL_PATIENCE: Final = 0.2  # seconds: who waits for readers keeps the writer waiting
 
 
-def create_engines(url: DatabaseUrl, *, n_readers: int) -> tuple[Engine, Engine]:
+def create_engines(
+    url: DatabaseUrl, *, n_readers: int, seat: Seat | None = None
+) -> tuple[Engine, Engine]:
     """The writer's engine and the readers' (query only).
+
+    `seat` is the daemon's on PostgreSQL; SQLite's daemon is alone by the lock of its state folder.
 
     Raises:
         ConfigError: the database needs a driver that is not installed.
     """
     if make_url(url).get_backend_name() == "postgresql":
-        return postgresql.create_engines(url, n_readers=n_readers)
+        return postgresql.create_engines(url, n_readers=n_readers, seat=seat)
     writer = create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
     reader = create_engine(url, pool_size=n_readers, max_overflow=0, hide_parameters=True)
     if writer.dialect.name == "sqlite":

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from modemctl.audit import Draft, Head, seal
 from modemctl.clock import Clock
-from modemctl.errors import StoreError, TamperedError
+from modemctl.errors import NameTaken, StoreError
 from modemctl.model import Topic
 from modemctl.store import count_seal, postgresql
 from modemctl.store.engine import command, n_changes
@@ -48,6 +48,7 @@ _SHARE: Final = 4  # of more, it takes a quarter: modems that wait in lockstep c
 _MAX_GROUP: Final = 512  # requests a transaction takes at most: keeps commits short
 _LATE: Final = 0.03  # seconds that the first has waited: then all go together, which costs less
 _N_TRIES: Final = 3  # of a transaction that a deadlock or a server's restart undid
+_KNOWN: Final = "modemctl chain"  # a session that found our log as we left it
 _STOP: Final = None
 
 
@@ -112,6 +113,8 @@ class Journal:
         self._sent: tuple[Head, int] | None = None  # what a COMMIT leaves that has not ended yet
         self._turns = 0
         self._has_failed = False
+        self.lost: Final = asyncio.Event()
+        """Set once another program writes under this node's name: nothing is written any more."""
 
     @property
     def head(self) -> Head:
@@ -204,7 +207,11 @@ class Journal:
             is_urgent=is_urgent,
         )
         self._queue.put(request)  # type: ignore[arg-type]  # the queue is of mixed kinds
-        return await asyncio.shield(future)  # what is committed is committed, whoever still waits
+        try:
+            return await asyncio.shield(future)  # what is committed is committed, whoever waits
+        except asyncio.CancelledError:
+            future.add_done_callback(_see)
+            raise
 
     def _take_up_counts(self, conn: Connection) -> list[str]:
         """Go on from what the log said last: what the rows say instead is never signed."""
@@ -256,6 +263,8 @@ class Journal:
             topics = self._write(group)
         except SQLAlchemyError as error:
             failure = StoreError(f"the database refused: {postgresql.said(error)}")
+        except NameTaken as error:
+            failure = error
         except Exception:  # noqa: BLE001 - the writer is everybody's: a fault of ours fails this group
             _log.exception("journal.fault")
             failure = StoreError("a fault of ours while committing; see the log")
@@ -285,6 +294,9 @@ class Journal:
             n_before = n_changes(conn)
             if self._sent is not None:
                 self._learn_the_end(conn, *self._sent)
+            elif _KNOWN not in conn.info:
+                self._require_head(conn)
+            conn.info[_KNOWN] = True
             traces = [tx for some in _by_kind(group) for tx in self._run_set(conn, some)]
             counts = count_seal.add(self._counts, sum(tx.counted or 0 for tx in traces))
             head = self._leave_traces(conn, traces, counts)
@@ -300,9 +312,18 @@ class Journal:
         found = read_head(conn, self._node_id)
         if found == head:
             self._head, self._counts = head, counts
-        elif found != self._head:
-            raise TamperedError(f"another program writes the log of node {self._node_id}")
+        else:
+            self._require_head(conn)
         self._sent = None
+
+    def _require_head(self, conn: Connection) -> None:
+        """Refuse to go on with a log that is not as we left it, as after a time without database.
+
+        Raises:
+            NameTaken: another program has written it.
+        """
+        if read_head(conn, self._node_id) != self._head:
+            raise NameTaken(f"another program writes the log of node {self._node_id}")
 
     def _run_set(self, conn: Connection, requests: Sequence[_Request[object]]) -> list[Tx]:
         """Run like requests as one set; one by one if the set fails."""
@@ -425,6 +446,8 @@ class Journal:
         topics: Iterable[Topic],
         report: CommitReport,
     ) -> None:
+        if isinstance(failure, NameTaken):
+            self.lost.set()
         for request in group:
             if request.future.done():
                 continue
@@ -436,6 +459,12 @@ class Journal:
                 request.future.set_result(request.result)
         self._signals.wake(topics)
         self._on_commit(report)
+
+
+def _see(future: asyncio.Future[ResultT]) -> None:
+    """Nobody waits for what came of it."""
+    if not future.cancelled():
+        future.exception()
 
 
 @contextmanager

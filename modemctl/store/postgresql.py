@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from modemctl.errors import ConfigError
+from modemctl.store.seats import Seat
+
+if TYPE_CHECKING:
+    from psycopg.abc import ConnParam
+
+    from modemctl.store.links import Link
 
 DatabaseUrl: TypeAlias = str | URL
 """Where a database is, as SQLAlchemy writes it; a `URL` hides its password where it is shown."""
@@ -33,6 +39,9 @@ _SOCKET: Final[Mapping[str, int | str]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,  # milliseconds: a server that vanished is noticed
 }
+_TITLE: Final = "modemctl"
+_WRITERS_PATIENCE: Final = 15.0  # seconds without an answer to one statement, COMMIT among them
+_READERS_PATIENCE: Final = 60.0  # some read much
 _PATIENCE: Final[Mapping[str, str]] = {
     "lock_timeout": "5s",  # as SQLite's busy_timeout
     # A node that was cut off in the middle of a write gives the lock back so soon.
@@ -63,31 +72,40 @@ _AWAY: Final = frozenset(
 _BYTE_ORDER: Final = frozenset({"C", "POSIX", "C.UTF-8", "C.utf8", "PG_C_UTF8"})
 
 
-def create_engines(url: DatabaseUrl, *, n_readers: int) -> tuple[Engine, Engine]:
-    """The writer's engine and the readers' (query only).
+def create_engines(
+    url: DatabaseUrl, *, n_readers: int, seat: Seat | None = None
+) -> tuple[Engine, Engine]:
+    """The writer's engine and the readers' (query only); a daemon's writer takes its `seat`.
 
     Raises:
         ConfigError: the driver is not installed.
     """
-    reader = _engine(url, n_readers, is_asked_first=True)  # a read is not made twice by itself
+    # a read is not made twice by itself
+    reader = _engine(url, n_readers, is_asked_first=True, patience=_READERS_PATIENCE)
     _set_sessions(reader, {**_PATIENCE, **_READS})
-    return create_writer(url), reader
+    return create_writer(url, seat=seat, patience=_WRITERS_PATIENCE), reader
 
 
-def create_writer(url: DatabaseUrl) -> Engine:
+def create_writer(
+    url: DatabaseUrl, *, seat: Seat | None = None, patience: float | None = None
+) -> Engine:
     """An engine each of whose transactions is the only one that writes, on whatever node.
 
+    `patience` (s) is how long the server may take for a statement; None: as long as it likes.
+
     Raises:
         ConfigError: the driver is not installed.
     """
-    engine = _engine(url, 1)
+    engine = _engine(url, 1, patience=patience, title=_TITLE if seat is None else seat.title)
     _set_sessions(engine, {**_PATIENCE, **_WRITES})
-    event.listen(engine, "begin", _take_lock)
+
+    @event.listens_for(engine, "begin")
+    def take_locks(conn: Connection) -> None:
+        if seat is not None:
+            seat.take(conn)
+        conn.exec_driver_sql(_TAKE_LOCK)
+
     return engine
-
-
-def _take_lock(conn: Connection) -> None:
-    conn.exec_driver_sql(_TAKE_LOCK)
 
 
 def require_driver() -> None:
@@ -152,19 +170,45 @@ def said(error: BaseException) -> str:
         return f"a value that no statement takes ({type(error.orig).__name__})"
     origin = error.orig if isinstance(error, DBAPIError) else error
     primary = getattr(getattr(origin, "diag", None), "message_primary", None)
-    return primary if isinstance(primary, str) else str(origin).partition(" with text ")[0]
+    if isinstance(primary, str):
+        return primary
+    return str(origin).partition(" with text ")[0].strip().partition("\n")[0]
 
 
-def _engine(url: DatabaseUrl, size: int, *, is_asked_first: bool = False) -> Engine:
+def _engine(
+    url: DatabaseUrl,
+    size: int,
+    *,
+    patience: float | None,
+    is_asked_first: bool = False,
+    title: str = _TITLE,
+) -> Engine:
     require_driver()
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=size,
         max_overflow=0,
         pool_pre_ping=is_asked_first,
         hide_parameters=True,
-        connect_args=dict(_SOCKET),
+        connect_args={**_SOCKET, "application_name": title},
     )
+    if patience is not None:
+        _be_impatient(engine, patience)
+    return engine
+
+
+def _be_impatient(engine: Engine, patience: float) -> None:
+    from modemctl.store.links import link  # the driver is no part of every installation
+
+    @event.listens_for(engine, "do_connect")
+    def connect(
+        dialect: Dialect,
+        record: ConnectionPoolEntry,
+        words: list[str],
+        options: dict[str, ConnParam],
+    ) -> Link:
+        del dialect, record
+        return link(patience, "".join(words), options)
 
 
 def _set_sessions(engine: Engine, settings: Mapping[str, str]) -> None:

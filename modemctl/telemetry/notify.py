@@ -28,6 +28,11 @@ class ServiceManager:
         """The daemon serves."""
         self._send("READY=1")
 
+    def waiting(self, text: str, *, seconds: float) -> None:
+        """The start takes longer, at least `seconds` from now: for `text`."""
+        self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
+        self.status(text)
+
     def stopping(self) -> None:
         """The daemon ends on purpose."""
         self._send("STOPPING=1")

@@ -21,7 +21,7 @@ from tests.support.tools import require_package
 
 _NOBODY = 65534  # PostgreSQL refuses to run as root
 _QUICK = "-F -c full_page_writes=off -c synchronous_commit=off -c max_connections=60"
-_SOCKET_NAME = ".s.PGSQL.5432"
+SOCKET_NAME = ".s.PGSQL.5432"
 _numbers = itertools.count(1)
 
 
@@ -143,9 +143,9 @@ class Cutter:
         address, _, home = url.partition("?host=")
         self.url = f"{address}?host={self.folder}"
         self.is_armed = False
-        self._server = f"{home}/{_SOCKET_NAME}"
+        self._server = f"{home}/{SOCKET_NAME}"
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(f"{self.folder}/{_SOCKET_NAME}")
+        self._listener.bind(f"{self.folder}/{SOCKET_NAME}")
         self._listener.listen()
         threading.Thread(target=self._accept, daemon=True).start()
 

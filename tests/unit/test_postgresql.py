@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from psycopg import OperationalError
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import URL, create_engine, func, make_url, select
 from sqlalchemy.exc import DBAPIError
@@ -23,7 +25,10 @@ from modemctl.store import Store, leases, postgresql
 from modemctl.store.engine import SCHEMA_REVISION, create_engines, readable, require_schema
 from modemctl.store.key_files import load_database
 from modemctl.store.leases import Leased, LeaseRequest
+from modemctl.store.links import link
 from modemctl.store.migrate import upgrade
+from modemctl.store.opening import opened
+from modemctl.store.seats import Seat, living
 from modemctl.store.tables import audit_entry, meta, metadata
 from modemctl.vault import AuditKey, Vault
 from tests.support import postgres
@@ -60,9 +65,7 @@ def test_all_migrations_make_the_tables_of_the_models_even_from_two_sides(cluste
     engine.dispose()
 
 
-def test_a_site_is_made_and_looked_at_from_the_command_line_and_runs_no_daemon_yet(
-    cluster, tmp_path
-):
+def test_a_site_is_made_and_looked_at_from_the_command_line(cluster, tmp_path):
     config = tmp_path / "modemctl.toml"
     keys = {name: tmp_path / f"{name}.key" for name in ("master", "audit")}
     for path in keys.values():
@@ -84,9 +87,6 @@ def test_a_site_is_made_and_looked_at_from_the_command_line_and_runs_no_daemon_y
     assert call("-c", config, "key", "bootstrap", "--out", key).status == 0
     done = call("-c", config, "audit", "verify", "--offline")
     assert done.status == 0, done
-    done = call("-c", config, "run")
-    assert done.status == 78
-    assert "runs no daemon on it yet; empty paths.database" in done.err
 
 
 def test_a_database_that_orders_text_otherwise_is_refused_with_the_way_to_make_one(cluster):
@@ -317,3 +317,92 @@ async def test_what_the_database_refuses_is_told_without_the_row(on_postgresql, 
         assert "site_id" not in str(refused.value)
         with pytest.raises(StoreError, match="read-only transaction"):
             await store.read(lambda conn: conn.execute(meta.insert().values(row)) and None)
+
+
+def seated(tmp_path, seat: Seat, node_id: str = "n1") -> Store:
+    """A daemon's store."""
+    url, key = Databases.url(tmp_path), AuditKey(AUDIT_SEED)
+    return Store(url, vault=VAULT, audit_key=key, clock=TestClock(), node_id=node_id, seat=seat)
+
+
+async def test_a_second_daemon_is_told_who_is_there_and_ends(on_postgresql, tmp_path):
+    told = []
+    async with seated(tmp_path, Seat("n1")) as store:
+        for node, words in (
+            ("n1", "another daemon runs as node n1: session"),
+            ("n2", "node n1 runs on this database already: session"),
+        ):
+            make = partial(seated, tmp_path, Seat(node), node)
+            with pytest.raises(ConfigError, match=words):
+                async with opened(make, patience=0, ghost=0, tell=told.append):
+                    pass
+        await store.write(lambda tx: tx.audit("a", "test", "unharmed", {}))
+    async with opened(partial(seated, tmp_path, Seat("n2"), "n2"), patience=0, tell=told.append):
+        assert told == [], "whoever ended keeps nobody out"
+
+
+async def test_a_start_waits_for_the_server_and_says_so(on_postgresql, tmp_path):
+    Databases.url(tmp_path)
+    on_postgresql.stop()
+    told: list[str] = []
+
+    def tell(reason: str) -> None:
+        told.append(reason)
+        if len(told) == 2:
+            on_postgresql.start()
+
+    with pytest.raises(StoreError, match="cannot be reached now"):
+        async with opened(partial(seated, tmp_path, Seat("n1")), patience=0, tell=tell):
+            pass
+    async with opened(partial(seated, tmp_path, Seat("n1")), patience=100, tell=tell) as store:
+        await store.write(lambda tx: tx.audit("a", "test", "there", {}))
+    assert len(told) >= 2
+    assert "cannot be reached now" in told[0]
+
+
+async def test_a_daemon_that_comes_back_ends_its_own_session_that_the_server_still_keeps(
+    on_postgresql, tmp_path
+):
+    seat = Seat("n1")
+    async with seated(tmp_path, seat) as store:
+        ghost, _ = create_engines(Databases.url(tmp_path), n_readers=1)
+        with ghost.begin() as conn:
+            assert living(conn).title == seat.title
+        await asyncio.to_thread(store._writer_engine.dispose)
+        forgotten = postgresql.create_writer(Databases.url(tmp_path), seat=seat)
+        held = forgotten.connect()
+        held.exec_driver_sql("SELECT 1")
+        held.commit()  # the session stays, with its locks
+        await store.write(lambda tx: tx.audit("a", "test", "back", {}))
+        assert await entries(store) == ["back"]
+        held.invalidate()
+        held.close()
+        for engine in (ghost, forgotten):
+            engine.dispose()
+
+
+async def test_a_daemon_whose_name_another_one_used_meanwhile_writes_nothing_more(
+    on_postgresql, tmp_path
+):
+    async with seated(tmp_path, Seat("n1")) as store:
+        await asyncio.to_thread(store._writer_engine.dispose)  # it is cut off
+        async with seated(tmp_path, Seat("n1")) as other:
+            with pytest.raises(StoreError, match="another daemon runs as node n1"):
+                await store.write(lambda tx: tx.audit("a", "test", "beside", {}))
+            await other.write(lambda tx: tx.audit("a", "test", "other", {}))
+        with pytest.raises(StoreError, match="another program writes the log of node n1"):
+            await store.write(lambda tx: tx.audit("a", "test", "after", {}))
+        assert store.journal.lost.is_set()
+        assert await entries(store) == ["other"]
+
+
+def test_a_server_that_stands_still_is_given_up(cluster):
+    name = cluster.create()
+    url = make_url(cluster.url(name))
+    options = {"host": url.query["host"], "user": url.username, "dbname": name}
+    opened_link = link(0.05, "", options)
+    with pytest.raises(OperationalError, match=r"no answer within 0.05 s"):
+        opened_link.execute("SELECT pg_sleep(60)")
+    assert opened_link.closed
+    error = OperationalError("no answer")
+    assert postgresql.is_away(DBAPIError("", None, error))

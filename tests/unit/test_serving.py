@@ -9,6 +9,7 @@ import pytest
 from drivers.interface import CallEvent, CallEventKind
 from drivers.registry import probe
 from modemctl.errors import StoreError
+from modemctl.fleet import sending as sending_module
 from modemctl.fleet.link import Link
 from modemctl.fleet.moves import Interrupted
 from modemctl.fleet.receiving import Receiver
@@ -61,6 +62,23 @@ async def test_no_segment_is_announced_while_an_outcome_cannot_be_saved(tmp_path
             await sending
             await work.sender.close()
         assert await rows(b, batch_id) == [("sent", 7), ("sent", 8)]
+
+
+async def test_a_clearance_that_the_store_gave_late_is_not_used(tmp_path, monkeypatch):
+    """Who was cut off from the database for so long does not know what others did meanwhile."""
+    monkeypatch.setattr(sending_module, "_LATE", 0.0)
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(1)
+        modem = ScriptedModem({"AT+CLCC": OK})
+        async with at_work(b, modem) as work:
+            await work.take_work()
+            await work.sender.send_next()
+            await work.sender.close()
+        assert work.n_announced == 1
+        assert not any("ctrl-z" in line for line in modem.received)
+        [(state, mr)] = await rows(b, batch_id)
+        assert state in {"queued", "leased"}, "it may be tried again"
+        assert mr is None
 
 
 async def test_a_clock_that_is_set_back_stops_no_card_for_a_day(tmp_path):
