@@ -26,10 +26,9 @@ _FAULTS: Final = ("kind", "iccid", "department", "since", "told", "is_late")
 _SPARE: Final = ("answer_ms", "registration", "at")
 
 
-_APPROVAL: Final = (
-    "a standing approval is asked for with modemctl batch propose-self-test,"
-    " and those that stand show with modemctl batch list --state approved (held ones: --state held)"
-)
+_SILENT: Final = """modemctl: no card wrote to itself
+  → a standing approval is asked for with: modemctl batch propose-self-test
+  → those that stand: modemctl batch list --state approved --state held"""
 
 
 def _is_sent(sms: Json) -> bool:
@@ -38,6 +37,11 @@ def _is_sent(sms: Json) -> bool:
 
 def _told(sms: Json) -> Json:
     return sms.get("told") if isinstance(sms, dict) else None
+
+
+def _summary(n_bays: int, n_faulty: int) -> str:
+    bays = "1 bay" if n_bays == 1 else f"{n_bays} bays"
+    return f"{bays}: {'no fault' if not n_faulty else f'a fault in {n_faulty}'}"
 
 
 @click.command(epilog="Example: modemctl duties")
@@ -90,9 +94,11 @@ def self_test(
     if not as_json:
         chosen = [{**one, "sms": _told(one["sms"])} for one in chosen]
     show_table(chosen, _TESTS, as_json=as_json, empty="no bay to show", spare=_SPARE)
+    if asked and not as_json:
+        click.echo(_summary(len(asked), len(with_fault)), err=True)
     is_silent = sms and not any(_is_sent(one["sms"]) for one in asked)
     if is_silent:
-        click.echo(f"modemctl: no card wrote to itself; {_APPROVAL}", err=True)
+        click.echo(_SILENT, err=True)
     return EXIT_REFUSED if with_fault or is_silent else 0
 
 

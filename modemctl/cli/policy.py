@@ -6,10 +6,16 @@ from typing import Final
 
 import click
 
-from modemctl.cli.client import Connection, Json, text_of
+from modemctl.cli.client import Connection, Json, Record, text_of
 from modemctl.cli.errors import Refusal
-from modemctl.cli.show import as_json_option, show_done, show_record
+from modemctl.cli.show import as_json_option, show_done, show_json, show_record, show_table
 
+_FACTS: Final = ("counts", "digest", "accepted_digest", "accepted_at", "asked_by", "confirmed_by")
+_TABLES: Final = (
+    ("changes", "differs from what was confirmed; nothing is sent until two persons confirm it:",
+     "change"),
+    ("settings", "what the daemon runs with, where it is not the default:", "value"),
+)  # fmt: skip
 _MOST: Final = 30  # changes that a request names; the digest stands for all
 
 
@@ -27,7 +33,19 @@ def policy() -> None:
 def show(connection: Connection, *, as_json: bool) -> None:
     """What the daemon runs with, what two persons confirmed, and what differs."""
     with connection.client() as client:
-        show_record(client.get("/v1/policy"), as_json=as_json)
+        found = client.get("/v1/policy")
+    if as_json:
+        show_json(found)
+        return
+    show_record({one: found.get(one) for one in _FACTS}, as_json=False)
+    for name, heading, column in _TABLES:
+        values = found.get(name)
+        if isinstance(values, dict) and values:
+            click.echo(f"\n{heading}")
+            rows: list[Record] = [
+                {"setting": one, column: value} for one, value in sorted(values.items())
+            ]
+            show_table(rows, ("setting", column), as_json=False)
 
 
 @policy.command(epilog="Example: modemctl policy accept --reason 'form 12: new limits'")

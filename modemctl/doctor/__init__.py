@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from modemctl.config import Settings, load
+from modemctl.doctor.backups import check_backups
 from modemctl.doctor.database import check_database
 from modemctl.doctor.exposure import check_exposure, check_unit
 from modemctl.doctor.facts import Facts
@@ -41,6 +42,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_recovery,
     check_files,
     check_disk,
+    check_backups,
     check_clock,
     check_exposure,
 )

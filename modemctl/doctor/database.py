@@ -102,6 +102,10 @@ def _judge(subject: Subject, path: Path, condition: Condition) -> Iterator[Findi
     if condition.n_emergencies:
         seen = f"let go, and not signed by their chain yet: {condition.n_emergencies}"
         yield warn("emergencies", seen, "modemctl batch emergencies; their approvers sign")
+    if condition.n_webhooks and not subject.settings.webhooks.allow:
+        seen = f"{condition.n_webhooks} set up, and webhooks.allow names no host: they get nothing"
+        cure = 'name their hosts below [webhooks]: allow = ["crm.example.com"] (docs/webhooks.md)'
+        yield warn("webhooks", seen, cure)
 
 
 def _judge_journal(subject: Subject, condition: Condition) -> Finding:

@@ -24,7 +24,7 @@ from modemctl.policy.records import RecordClass
 from modemctl.store.card_locks import LockRow, find
 from modemctl.store.emergencies import unreviewed
 from modemctl.store.purges import has_old
-from modemctl.store.tables import legal_hold, meta, pin_import, purge_run, sim
+from modemctl.store.tables import legal_hold, meta, pin_import, purge_run, sim, webhook
 
 _WAL: Final = 2  # octets 18 and 19 of the file: 1 roll-back journal, 2 write-ahead log
 _STEPS: Final = 20_000  # of SQLite's machine between two looks at the clock
@@ -72,6 +72,7 @@ class Condition:
     """Whether anything was kept for longer than `cutoffs` say."""
     n_emergencies: int
     """Batches that were let go before their chain has signed, up to `EMERGENCIES_MAX`."""
+    n_webhooks: int
 
 
 def peek(
@@ -111,6 +112,7 @@ def peek(
                 purged_at=_purged_at(conn) if "purge_run" in tables else None,
                 has_old="purge_run" in tables and has_old(conn, cutoffs),
                 n_emergencies=_emergencies(conn) if "audit_entry" in tables else 0,
+                n_webhooks=_webhooks(conn) if "webhook" in tables else 0,
             )
     except DBAPIError as error:
         raise StoreError(str(error.orig)) from None
@@ -182,6 +184,10 @@ def _emergencies(conn: Connection) -> int:
 def _holds(conn: Connection) -> int:
     is_there = legal_hold.c.lifted_at.is_(None)
     return conn.scalar(select(func.count()).select_from(legal_hold).where(is_there)) or 0
+
+
+def _webhooks(conn: Connection) -> int:
+    return conn.scalar(select(func.count()).select_from(webhook)) or 0
 
 
 def _purged_at(conn: Connection) -> datetime | None:

@@ -338,6 +338,7 @@ async def test_a_self_test_that_finds_a_fault_tells_scripts_so(bench: ApiBench) 
     assert (await run(bench, "self-test", "--last")).status == 0  # none was tested so far
     tested = await run(bench, "self-test", BAY)
     assert (tested.status, "absent: unplugged" in tested.out) == (1, True)
+    assert "1 bay: a fault in 1" in tested.err
     assert (await run(bench, "self-test", "--last", "--faulty")).status == 1
     assert (await run(bench, "self-test", "--last", "bay-08")).status == 0
 
@@ -347,3 +348,13 @@ async def test_a_self_test_that_was_to_send_and_could_not_says_what_to_do(bench:
     assert asked.status == 1
     assert "no card wrote to itself" in asked.err
     assert "modemctl batch propose-self-test" in asked.err
+    assert max(len(line) for line in asked.err.splitlines()) <= 80
+
+
+async def test_the_policy_is_shown_a_setting_a_line(bench: ApiBench) -> None:
+    lines = [line.split() for line in (await good(bench, "policy", "show")).splitlines()]
+    told = json.loads(await good(bench, "policy", "show", "--json"))
+    assert ["digest", told["digest"]] in lines
+    named = [line[0] for line in lines if line and "." in line[0]]
+    assert named == [*sorted(told["changes"]), *sorted(told["settings"])]
+    assert named

@@ -11,11 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from modemctl.clock import SystemClock
 from modemctl.config import PathsSettings, PurgeMode, Settings, SiteSettings
 from modemctl.config.retention import RetentionSettings
+from modemctl.config.webhooks import WebhooksSettings
 from modemctl.doctor.database import check_database, judge_locks, judge_pins
 from modemctl.doctor.findings import Finding, Verdict
 from modemctl.doctor.subject import Subject
@@ -26,6 +27,7 @@ from modemctl.policy.records import HoldKind
 from modemctl.store import card_locks, holds, inbox, pins, sims
 from modemctl.store.peek import PinCensus, peek
 from modemctl.store.tables import inbox as inbox_table
+from modemctl.store.tables import webhook
 from modemctl.store.transaction import Tx
 from modemctl.vault import create_key
 from tests.support.banks import Site
@@ -147,6 +149,20 @@ def test_emergencies_whose_chain_has_not_signed_are_told(site: Site) -> None:
     found = look(site)["emergencies"]
     assert found.verdict is Verdict.WARN
     assert found.seen == "let go, and not signed by their chain yet: 1"
+
+
+def test_webhooks_that_may_go_nowhere_are_told(site: Site) -> None:
+    assert "webhooks" not in look(site)
+    row = {
+        "name": "crm", "url": "https://crm.example.com/", "events": "[]", "parallel": 1,
+        "state": "active", "reason": "", "secret_enc": b"x", "created_by": "root", "revision": 1,
+        "mac": b"x",
+    }  # fmt: skip
+    site.write(lambda tx: tx.conn.execute(insert(webhook).values(**row, created_at=tx.now)))
+    found = look(site)["webhooks"]
+    assert found.verdict is Verdict.WARN
+    assert found.seen == "1 set up, and webhooks.allow names no host: they get nothing"
+    assert "webhooks" not in look(site, webhooks=WebhooksSettings(allow=["crm.example.com"]))
 
 
 def test_retention_and_holds_are_told(site: Site) -> None:

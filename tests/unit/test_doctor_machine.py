@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from modemctl.config import ApiSettings, BankSettings, PathsSettings, Settings, SiteSettings
+from modemctl.doctor.backups import check_backups
 from modemctl.doctor.database import check_database
 from modemctl.doctor.exposure import check_exposure, check_unit
 from modemctl.doctor.facts import Facts
@@ -110,6 +111,23 @@ def test_unit_with_few_files_cannot_hold_the_bank(tmp_path: Path) -> None:
     (tmp_path / f"{UNIT_FILE}.d/limits.conf").unlink()
     (found,) = check_files(Subject.of(facts_of(tmp_path), settings))
     assert found.verdict is Verdict.OK
+
+
+def test_backups_that_nobody_set_up_are_told(tmp_path: Path) -> None:
+    def look(**backup: object) -> Finding:
+        settings = Settings.model_validate({"backup": backup})
+        (found,) = check_backups(Subject.of(facts_of(tmp_path), settings))
+        return found
+
+    key = "age1" + "q" * 58
+    assert "backup.folder is empty" in look().seen
+    assert "docs/backup.md" in look().cure
+    away = {"folder": "/mnt/backup", "allowed": (Path("/mnt/backup"),), "recipients": (key,)}
+    assert (look(**away).verdict, look(**away).seen) == (
+        Verdict.WARN, "/mnt/backup is no folder now",
+    )  # fmt: skip
+    write(tmp_path, "mnt/backup/.keep")
+    assert look(**away).verdict is Verdict.OK
 
 
 def test_state_folder_on_a_network_or_in_memory_is_told(tmp_path: Path) -> None:
