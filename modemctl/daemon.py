@@ -303,6 +303,7 @@ async def _work(
     manager = ServiceManager(store.clock)
     api_stop = asyncio.Event()
     running: Sequence[tuple[str, _Chore]] = (
+        ("wake-ups", store.hear),  # first: whether others do a site's chores is asked before any
         ("dispatcher", fleet.dispatcher.run),
         ("sweeper", fleet.sweeper.run),
         ("loop lag", partial(sample_loop_lag, telemetry)),

@@ -25,6 +25,7 @@ from modemctl.store.engine import (
 )
 from modemctl.store.journal import CommitReport, Journal, SetAct
 from modemctl.store.keys import unlock
+from modemctl.store.listening import LOOK_EVERY, Wire
 from modemctl.store.postgresql import DatabaseUrl, said
 from modemctl.store.seats import Seat
 from modemctl.store.signals import Signals
@@ -78,6 +79,7 @@ class Store:
         except BaseException:
             self._dispose()
             raise
+        self._wire = Wire(self._writer_engine, self.signals, node_id=node_id)
         self.journal: Final = Journal(
             self._writer_engine,
             vault=vault,
@@ -85,6 +87,7 @@ class Store:
             clock=clock,
             node_id=node_id,
             signals=self.signals,
+            wire=self._wire,
             on_commit=on_commit,
         )
         self._readers = ThreadPoolExecutor(max_workers=_N_READERS, thread_name_prefix="reader")
@@ -135,6 +138,18 @@ class Store:
             StoreError: the database cannot be read now.
         """
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
+
+    async def hear(self, *, look_every: float = LOOK_EVERY) -> None:
+        """Ring here what other nodes commit, until cancelled; at once over where none can be.
+
+        Each `look_every` seconds it is asked whether the caretaker's place is free.
+        """
+        await self._wire.hear(look_every=look_every)
+
+    @property
+    def is_caretaker(self) -> bool:
+        """Whether this node, of all that run, does now what is done once a site."""
+        return self._wire.is_caretaker
 
     def view(self, conn: Connection) -> Tx:
         """The moment of a read, for what else asks a transaction; its traces go nowhere."""

@@ -28,6 +28,7 @@ from modemctl.errors import NameTaken, StoreError
 from modemctl.model import Topic
 from modemctl.store import count_seal, postgresql
 from modemctl.store.engine import command, n_changes
+from modemctl.store.listening import Wire
 from modemctl.store.moved import DIGEST, Moved, moved_digest
 from modemctl.store.prepared import Change
 from modemctl.store.signals import Signals
@@ -92,6 +93,7 @@ class Journal:
         clock: Clock,
         node_id: str,
         signals: Signals,
+        wire: Wire,
         on_commit: Callable[[CommitReport], None],
     ) -> None:
         self._engine = engine
@@ -101,6 +103,7 @@ class Journal:
         self.steady: Final = SteadyTime(clock, vault)
         self._node_id = node_id
         self._signals = signals
+        self._wire = wire
         self._on_commit = on_commit
         self._queue: queue.SimpleQueue[_Request[object] | None] = queue.SimpleQueue()
         self._waiting: deque[_Request[object]] = deque()  # taken from the queue by the thread
@@ -300,12 +303,14 @@ class Journal:
             traces = [tx for some in _by_kind(group) for tx in self._run_set(conn, some)]
             counts = count_seal.add(self._counts, sum(tx.counted or 0 for tx in traces))
             head = self._leave_traces(conn, traces, counts)
+            topics = {topic for tx in traces for topic in tx.topics}
+            self._wire.tell(conn, topics)
             self._sent = head, counts
             has_written = n_before is None or n_changes(conn) != n_before
         if has_written:  # a full disk takes a commit of nothing
             self._has_failed = False
         (self._head, self._counts), self._sent = self._sent, None
-        return {topic for tx in traces for topic in tx.topics}
+        return topics
 
     def _learn_the_end(self, conn: Connection, head: Head, counts: int) -> None:
         """Whether the COMMIT that failed went through, as where the connection broke over it."""

@@ -42,14 +42,17 @@ _SOCKET: Final[Mapping[str, int | str]] = {
 _TITLE: Final = "modemctl"
 _WRITERS_PATIENCE: Final = 15.0  # seconds without an answer to one statement, COMMIT among them
 _READERS_PATIENCE: Final = 60.0  # some read much
-_PATIENCE: Final[Mapping[str, str]] = {
-    "lock_timeout": "5s",  # as SQLite's busy_timeout
-    # A node that was cut off in the middle of a write gives the lock back so soon.
-    "idle_in_transaction_session_timeout": "10s",
+_ALIVE: Final[Mapping[str, str]] = {  # the server's side of the same
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "10s",
+}
+_PATIENCE: Final[Mapping[str, str]] = {
+    "lock_timeout": "5s",  # as SQLite's busy_timeout
+    # A node that was cut off in the middle of a write gives the lock back so soon.
+    "idle_in_transaction_session_timeout": "10s",
+    **_ALIVE,
 }
 _WRITES: Final[Mapping[str, str]] = {"synchronous_commit": "on"}
 _READS: Final[Mapping[str, str]] = {
@@ -106,6 +109,17 @@ def create_writer(
         conn.exec_driver_sql(_TAKE_LOCK)
 
     return engine
+
+
+def address(url: URL, *, title: str) -> tuple[str, dict[str, str | int]]:
+    """What the driver itself connects with, as the engines do: its words, and options.
+
+    `title` is what the server calls the session.
+    """
+    words, options = url.get_dialect()().create_connect_args(url)
+    kept = " ".join(f"-c {name}={value}" for name, value in _ALIVE.items())
+    given = {**options, **_SOCKET, "application_name": title, "options": kept}
+    return "".join(words), given
 
 
 def require_driver() -> None:

@@ -1,0 +1,103 @@
+"""Several nodes on one PostgreSQL: what one process held in memory, and all of them share."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from modemctl.model import Topic
+from modemctl.store import Store
+from modemctl.vault import AuditKey, Vault
+from tests.support import postgres
+from tests.support.stores import MASTER_KEY, Databases, TestClock
+
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def cluster() -> Iterator[postgres.Cluster]:
+    Databases.is_postgresql = True
+    yield postgres.cluster()
+    Databases.clear()
+
+
+@asynccontextmanager
+async def node(folder: Path, name: str, clock: TestClock | None = None) -> AsyncIterator[Store]:
+    """A node of its own: engines, key files and threads are nobody else's."""
+    seed = name.encode().ljust(32, b"\0")
+    async with Store(
+        Databases.url(folder),
+        vault=Vault(MASTER_KEY),
+        audit_key=AuditKey(seed),
+        clock=clock or TestClock(),
+        node_id=name,
+    ) as store:
+        yield store
+
+
+@asynccontextmanager
+async def hearing(*stores: Store) -> AsyncIterator[None]:
+    """These listen to each other."""
+    async with asyncio.TaskGroup() as group:
+        tasks = []
+        for store in stores:
+            with store.signals.subscribe(Topic.WORK) as bell:
+                tasks.append(group.create_task(store.hear(look_every=0.05)))
+                assert await bell.wait(PATIENCE), "whoever begins to listen looks once"
+        yield
+        for task in tasks:
+            task.cancel()
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_commit_on_one_node_wakes_who_waits_on_another_and_a_lost_line_comes_back(
+    cluster, tmp_path
+):
+    async with node(tmp_path, "n1") as one, node(tmp_path, "n2") as two, hearing(one, two):
+        with (
+            two.signals.subscribe(Topic.WISHES) as wishes,
+            two.signals.subscribe(Topic.SIMS) as sims,
+            one.signals.subscribe(Topic.WISHES) as own,
+        ):
+            await one.write(lambda tx: tx.wake(Topic.WISHES, Topic.WORK))
+            assert await wishes.wait(PATIENCE)
+            assert await own.wait(PATIENCE)
+            assert not await sims.wait(0), "no topic that was not rung"
+
+            def failing(tx):
+                tx.wake(Topic.SIMS)
+                raise LookupError("this act is taken back")
+
+            with pytest.raises(LookupError):
+                await one.write(failing)
+            await one.write(lambda tx: tx.wake(Topic.WISHES))
+            assert await wishes.wait(PATIENCE), "and rings come in the order of commits"
+            assert not await sims.wait(0), "what was taken back rings nobody"
+            end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ="
+            assert await asyncio.to_thread(cluster.sql, f"{end} 'modemctl n2 wake-ups'") == [(True,)]
+            assert await sims.wait(PATIENCE), "whoever listens again looks at all of it"
+            assert await wishes.wait(PATIENCE)
+            await one.write(lambda tx: tx.wake(Topic.WISHES))
+            assert await wishes.wait(PATIENCE)
+
+
+async def test_one_node_at_a_time_takes_care_of_the_site_and_another_follows_it(cluster, tmp_path):
+    async with node(tmp_path, "n1") as one, node(tmp_path, "n2") as two:
+        assert one.is_caretaker, "who runs alone, as on SQLite, does all of it"
+        async with hearing(one):
+            async with hearing(two):
+                await until(lambda: one.is_caretaker)
+                assert not two.is_caretaker
+            assert not two.is_caretaker, "whoever hears of nobody any more leaves it to others"
+            assert one.is_caretaker
+        async with hearing(two):
+            await until(lambda: two.is_caretaker)
+            async with hearing(one):
+                assert not one.is_caretaker
