@@ -78,6 +78,7 @@ async def _bootstrap(settings: Settings, name: str) -> str:
     from modemctl.service.accounts import bootstrap as first_account
     from modemctl.store import Store
     from modemctl.store.key_files import load_audit_key, load_database, load_vault
+    from modemctl.store.seats import Seat
 
     paths = settings.paths
     async with Store(
@@ -86,6 +87,7 @@ async def _bootstrap(settings: Settings, name: str) -> str:
         audit_key=load_audit_key(paths),
         clock=SystemClock(),
         node_id=settings.site.node,
+        seat=Seat(settings.site.node),
     ) as store:
         issued = await store.write(lambda tx: first_account(tx, name=name))
     return issued.token

@@ -13,12 +13,13 @@ from modemctl.doctor.findings import Finding, fail, ok, some, warn
 from modemctl.doctor.people import READ, asker, may
 from modemctl.doctor.rights import key_of
 from modemctl.doctor.subject import Subject
-from modemctl.errors import StoreError
+from modemctl.errors import ConfigError, StoreError
 from modemctl.service.locks import LockState
 from modemctl.service.purges import retention
 from modemctl.store.card_locks import LockRow
 from modemctl.store.engine import SCHEMA_REVISION, sqlite_path
-from modemctl.store.peek import Condition, PinCensus, peek
+from modemctl.store.key_files import load_database
+from modemctl.store.peek import Condition, PinCensus, ServerFacts, peek, peek_server
 from modemctl.vault import Vault
 
 _PATIENCE: Final = 10.0  # seconds for the check of the pages; a gibibyte takes some three
@@ -33,8 +34,7 @@ def check_database(subject: Subject) -> Iterator[Finding]:
     """It opens, is whole, and is of this version, key and site; and how the PINs stand."""
     path = sqlite_path(subject.settings.paths.database_url)
     if path is None:
-        cure = "ask the daemon: modemctl status"
-        yield warn("database", "not SQLite: doctor does not look into it", cure)
+        yield from _check_server(subject)
         return
     facts = subject.facts
     found = facts.stat(path)
@@ -85,13 +85,59 @@ def _judge(subject: Subject, path: Path, condition: Condition) -> Iterator[Findi
     size = f"{subject.facts.path(path).stat().st_size / 1_048_576:.1f} MiB"
     whole = "whole" if condition.is_read_whole else f"no damage in the first {_PATIENCE:.0f} s"
     yield ok("database", f"{path}, {size}, {whole}")
-    if condition.revision == SCHEMA_REVISION:
-        yield ok("schema", f"{condition.revision}, as this version needs it")
-    else:
-        seen = f"{condition.revision}; this version needs {SCHEMA_REVISION}"
-        cure = "stop the daemon, modemctl db upgrade (or install the newer modemctl)"
-        yield fail("schema", seen, cure)
+    yield _judge_schema(condition)
     yield _judge_journal(subject, condition)
+    yield from _judge_rows(subject, condition)
+
+
+def _check_server(subject: Subject) -> Iterator[Finding]:
+    """A database on PostgreSQL, asked as the daemon would ask."""
+    shown = subject.settings.paths.database_url
+    cutoffs = retention(subject.settings.retention).cutoffs(subject.facts.clock.now())
+    try:
+        url = load_database(subject.settings.paths)
+        condition, server = peek_server(url, cutoffs=cutoffs)
+    except ConfigError as error:
+        seen, _, cure = error.problems[0].partition("; ")
+        yield fail("database", seen, cure or "sudo modemctl doctor")
+        return
+    except StoreError as error:
+        cure = "is the server up, the address right, this user let in (pg_hba.conf)?"
+        yield fail("database", f"{shown}: {error}", cure)
+        return
+    if condition.revision is None:
+        seen = f"{shown} is not modemctl's, or empty"
+        yield fail("database", seen, "modemctl db upgrade, or name another one")
+        return
+    size = f"{server.n_octets / 1_048_576:.1f} MiB"
+    yield ok("database", f"{shown}, {size}, PostgreSQL {server.version}")
+    yield _judge_schema(condition)
+    yield _judge_session(subject, server)
+    yield from _judge_rows(subject, condition)
+
+
+def _judge_session(subject: Subject, server: ServerFacts) -> Finding:
+    """Whose daemon has the database: it keeps others out."""
+    found, node = server.daemon, subject.settings.site.node
+    if found is None:
+        return ok("session", "no daemon works on the database")
+    seen = f"node {found.node_id} works on the database, from {found.place}"
+    if found.node_id == node and subject.daemon is not None:
+        return ok("session", seen)
+    cure = "a daemon here would be kept out: end that one, or name another database"
+    return warn("session", seen, cure)
+
+
+def _judge_schema(condition: Condition) -> Finding:
+    if condition.revision == SCHEMA_REVISION:
+        return ok("schema", f"{condition.revision}, as this version needs it")
+    seen = f"{condition.revision}; this version needs {SCHEMA_REVISION}"
+    cure = "stop the daemon, modemctl db upgrade (or install the newer modemctl)"
+    return fail("schema", seen, cure)
+
+
+def _judge_rows(subject: Subject, condition: Condition) -> Iterator[Finding]:
+    """What stands in it."""
     yield from _judge_owner(subject, condition)
     if condition.pins is not None:
         yield from judge_pins(condition.pins)

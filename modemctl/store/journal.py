@@ -14,8 +14,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -27,7 +26,7 @@ from modemctl.clock import Clock
 from modemctl.errors import NameTaken, StoreError
 from modemctl.model import Topic
 from modemctl.store import count_seal, postgresql
-from modemctl.store.engine import command, n_changes
+from modemctl.store.engine import n_changes, savepoint
 from modemctl.store.listening import Wire
 from modemctl.store.moved import DIGEST, Moved, moved_digest
 from modemctl.store.prepared import Change
@@ -116,6 +115,7 @@ class Journal:
         self._sent: tuple[Head, int] | None = None  # what a COMMIT leaves that has not ended yet
         self._turns = 0
         self._has_failed = False
+        self._is_unsure = False
         self.lost: Final = asyncio.Event()
         """Set once another program writes under this node's name: nothing is written any more."""
 
@@ -287,6 +287,7 @@ class Journal:
             try:
                 return self._write_once(group)
             except DBAPIError as error:
+                self._is_unsure = True
                 is_gone = error.connection_invalidated and self._sent is None
                 if not n_left or not (is_gone or postgresql.is_passing(error)):
                     raise
@@ -297,9 +298,9 @@ class Journal:
             n_before = n_changes(conn)
             if self._sent is not None:
                 self._learn_the_end(conn, *self._sent)
-            elif _KNOWN not in conn.info:
+            elif self._is_unsure or _KNOWN not in conn.info:
                 self._require_head(conn)
-            conn.info[_KNOWN] = True
+            conn.info[_KNOWN], self._is_unsure = True, False
             traces = [tx for some in _by_kind(group) for tx in self._run_set(conn, some)]
             counts = count_seal.add(self._counts, sum(tx.counted or 0 for tx in traces))
             head = self._leave_traces(conn, traces, counts)
@@ -334,7 +335,7 @@ class Journal:
         """Run like requests as one set; one by one if the set fails."""
         tx = self._tx(conn)
         try:
-            with _savepoint(conn):
+            with savepoint(conn):
                 results = requests[0].act(tx, [request.item for request in requests])
         except IntegrityError as error:
             failure: Exception = StoreError(f"a constraint forbids it: {postgresql.said(error)}")
@@ -442,8 +443,6 @@ class Journal:
         _ENTRIES.run(conn, rows)
         return head
 
-    # ------------------------------------------------------------ back on the loop
-
     def _resolve(
         self,
         group: Sequence[_Request[object]],
@@ -470,21 +469,6 @@ def _see(future: asyncio.Future[ResultT]) -> None:
     """Nobody waits for what came of it."""
     if not future.cancelled():
         future.exception()
-
-
-@contextmanager
-def _savepoint(conn: Connection) -> Iterator[None]:
-    """As `begin_nested`, without compiling a statement with a new name each time."""
-    command(conn, "SAVEPOINT act")
-    try:
-        yield
-    except BaseException as error:
-        try:
-            command(conn, "ROLLBACK TO SAVEPOINT act")
-        except SQLAlchemyError:
-            raise error from None  # a full disk: SQLite took all back by itself, and said why
-        raise
-    command(conn, "RELEASE SAVEPOINT act")
 
 
 def read_head(conn: Connection, node_id: str) -> Head:

@@ -15,7 +15,7 @@ from sqlalchemy import Column, Connection, create_engine, insert, inspect, make_
 from sqlalchemy.exc import DBAPIError
 
 from modemctl.errors import ConfigError
-from modemctl.store import postgresql
+from modemctl.store import postgresql, seats
 from modemctl.store.card_reseal import seal_cards
 from modemctl.store.departments import adopt
 from modemctl.store.engine import (
@@ -45,7 +45,7 @@ def upgrade(url: DatabaseUrl, *, vault: Vault, site_id: str, now: datetime) -> P
     """Create or upgrade the schema; returns the copy that was made first, if any.
 
     Raises:
-        ConfigError: the database cannot be opened or is not ours.
+        ConfigError: the database cannot be opened or is not ours, or a daemon works on it.
         StoreError: its server cannot be reached now.
     """
     path = sqlite_path(url)
@@ -100,6 +100,8 @@ def _connection(url: DatabaseUrl) -> Iterator[Connection]:
     try:
         with engine.begin() as connection:
             postgresql.require_byte_order(connection)
+            if is_postgresql:
+                _require_quiet(connection)
             yield connection
     except DBAPIError as error:
         if sqlite_path(url) is None:
@@ -108,6 +110,18 @@ def _connection(url: DatabaseUrl) -> Iterator[Connection]:
         raise ConfigError([f"database {engine.url} cannot be opened: {why}"]) from None
     finally:
         engine.dispose()
+
+
+def _require_quiet(connection: Connection) -> None:
+    """Refuse to change the schema under a daemon.
+
+    Raises:
+        ConfigError: one works on the database.
+    """
+    found = seats.living(connection)
+    if found is not None:
+        who = f"node {found.node_id} (session {found.pid} of {found.place})"
+        raise ConfigError([f"database {connection.engine.url} is in use by {who}; stop it first"])
 
 
 def _has(connection: Connection, column: Column[bytes] | Column[int]) -> bool:

@@ -1,6 +1,6 @@
 """A look at the database without a trace: no file is made, nothing is written, no lock is taken.
 
-For `modemctl doctor`, which runs beside the daemon, without it, and as root. SQLite only.
+For `modemctl doctor`, which runs beside the daemon, without it, and as root.
 """
 
 from __future__ import annotations
@@ -23,12 +23,19 @@ from modemctl.errors import StoreError
 from modemctl.policy.records import RecordClass
 from modemctl.store.card_locks import LockRow, find
 from modemctl.store.emergencies import unreviewed
+from modemctl.store.engine import create_engines
+from modemctl.store.postgresql import DatabaseUrl, require_byte_order, said
 from modemctl.store.purges import has_old
+from modemctl.store.seats import Holder, living
 from modemctl.store.tables import legal_hold, meta, pin_import, purge_run, sim, webhook
 
 _WAL: Final = 2  # octets 18 and 19 of the file: 1 roll-back journal, 2 write-ahead log
 _STEPS: Final = 20_000  # of SQLite's machine between two looks at the clock
 _FAULTS: Final = 5  # that are told: one is enough to restore a copy
+_SERVER: Final = (
+    "SELECT current_setting('server_version') AS version,"
+    " pg_database_size(current_database()) AS size"
+)
 _NO_PIN: Final = "none"
 _NO_CUTOFFS: Final[Mapping[RecordClass, datetime]] = {}
 LOCKS_MAX: Final = 100_000
@@ -75,6 +82,15 @@ class Condition:
     n_webhooks: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerFacts:
+    """What PostgreSQL tells of itself; `daemon` is whose session holds the database now."""
+
+    version: str
+    n_octets: int
+    daemon: Holder | None
+
+
 def peek(
     path: Path,
     *,
@@ -96,30 +112,63 @@ def peek(
         is_wal = len(head) == 20 and head[18] == _WAL and head[19] == _WAL
         with _opened(path, _how(path, is_in_use=is_in_use)) as (raw, conn):
             faults = _check_pages(raw, clock, clock.monotonic() + patience)
-            tables = set(inspect(conn).get_table_names())
-            words = _meta(conn) if "meta" in tables else {}
-            return Condition(
-                revision=_revision(conn) if "alembic_version" in tables else None,
-                is_wal=is_wal,
-                faults=faults or (),
-                is_read_whole=faults is not None,
-                key_check=words.get("key_check"),
-                key_next=words.get("key_next"),
-                site_id=words.get("site_id"),
-                pins=_pins(conn) if {"sim", "pin_import"} <= tables else None,
-                locks=find(conn, limit=LOCKS_MAX) if "card_lock" in tables else None,
-                n_holds=_holds(conn) if "legal_hold" in tables else None,
-                purged_at=_purged_at(conn) if "purge_run" in tables else None,
-                has_old="purge_run" in tables and has_old(conn, cutoffs),
-                n_emergencies=_emergencies(conn) if "audit_entry" in tables else 0,
-                n_webhooks=_webhooks(conn) if "webhook" in tables else 0,
-            )
+            return _condition(conn, cutoffs, is_wal=is_wal, faults=faults)
     except DBAPIError as error:
         raise StoreError(str(error.orig)) from None
     except sqlite3.Error as error:
         raise StoreError(str(error)) from None
     except OSError as error:
         raise StoreError(error.strerror or str(error)) from None
+
+
+def peek_server(
+    url: DatabaseUrl, *, cutoffs: Mapping[RecordClass, datetime] = _NO_CUTOFFS
+) -> tuple[Condition, ServerFacts]:
+    """Look at a database on PostgreSQL in one snapshot, and at who works on it.
+
+    Raises:
+        ConfigError: the driver is missing, or the database orders text otherwise than we need.
+        StoreError: the server lets nobody in, or cannot be reached.
+    """
+    writer, reader = create_engines(url, n_readers=1)
+    try:
+        with reader.begin() as conn:
+            require_byte_order(conn)
+            row = conn.exec_driver_sql(_SERVER).one()
+            facts = ServerFacts(version=row.version, n_octets=row.size, daemon=living(conn))
+            return _condition(conn, cutoffs, is_wal=True, faults=()), facts
+    except DBAPIError as error:
+        raise StoreError(said(error)) from None
+    finally:
+        writer.dispose()
+        reader.dispose()
+
+
+def _condition(
+    conn: Connection,
+    cutoffs: Mapping[RecordClass, datetime],
+    *,
+    is_wal: bool,
+    faults: Sequence[str] | None,
+) -> Condition:
+    tables = set(inspect(conn).get_table_names())
+    words = _meta(conn) if "meta" in tables else {}
+    return Condition(
+        revision=_revision(conn) if "alembic_version" in tables else None,
+        is_wal=is_wal,
+        faults=faults or (),
+        is_read_whole=faults is not None,
+        key_check=words.get("key_check"),
+        key_next=words.get("key_next"),
+        site_id=words.get("site_id"),
+        pins=_pins(conn) if {"sim", "pin_import"} <= tables else None,
+        locks=find(conn, limit=LOCKS_MAX) if "card_lock" in tables else None,
+        n_holds=_holds(conn) if "legal_hold" in tables else None,
+        purged_at=_purged_at(conn) if "purge_run" in tables else None,
+        has_old="purge_run" in tables and has_old(conn, cutoffs),
+        n_emergencies=_emergencies(conn) if "audit_entry" in tables else 0,
+        n_webhooks=_webhooks(conn) if "webhook" in tables else 0,
+    )
 
 
 def _how(path: Path, *, is_in_use: bool) -> str:

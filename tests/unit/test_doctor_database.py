@@ -264,8 +264,11 @@ def test_database_of_another_key_is_told(site: Site) -> None:
 
 
 def test_foreign_database_is_not_judged(site: Site) -> None:
-    paths = PathsSettings(database="postgresql+psycopg://x@y/z", state_dir=site.folder / "state")
-    assert "not SQLite" in look(site, paths=paths)["database"].seen
+    address = f"postgresql+psycopg://x@/z?host={site.folder}"
+    paths = PathsSettings(database=address, state_dir=site.folder / "state")
+    found = look(site, paths=paths)["database"]
+    assert found.verdict is Verdict.FAIL
+    assert found.seen.startswith(f"{address}: connection is bad:")
 
 
 def test_folder_instead_of_a_database_is_a_fault_not_a_crash(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,7 +19,12 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy import URL, create_engine, func, make_url, select
 from sqlalchemy.exc import DBAPIError
 
+from modemctl.clock import SystemClock
+from modemctl.config import load
 from modemctl.config.settings import PathsSettings
+from modemctl.doctor.database import check_database
+from modemctl.doctor.findings import Finding, Verdict
+from modemctl.doctor.subject import Subject
 from modemctl.errors import ConfigError, StoreError
 from modemctl.policy.quotas import QuotaRules
 from modemctl.store import Store, leases, postgresql
@@ -34,6 +40,7 @@ from modemctl.vault import AuditKey, Vault
 from tests.support import postgres
 from tests.support.benches import CARDS, MANY, Bench, bay_of, bench
 from tests.support.commands import call
+from tests.support.doctors import facts_of
 from tests.support.stores import AUDIT_SEED, MASTER_KEY, Databases, TestClock, open_store
 
 VAULT = Vault(MASTER_KEY)
@@ -65,6 +72,12 @@ def test_all_migrations_make_the_tables_of_the_models_even_from_two_sides(cluste
     engine.dispose()
 
 
+def examined(config: Path) -> dict[str, Finding]:
+    """What the doctor says of the database."""
+    subject = Subject.of(facts_of(Path("/"), clock=SystemClock()), load(config))
+    return {one.check: one for one in check_database(subject)}
+
+
 def test_a_site_is_made_and_looked_at_from_the_command_line(cluster, tmp_path):
     config = tmp_path / "modemctl.toml"
     keys = {name: tmp_path / f"{name}.key" for name in ("master", "audit")}
@@ -79,8 +92,13 @@ def test_a_site_is_made_and_looked_at_from_the_command_line(cluster, tmp_path):
     done = call("-c", config, "db", "status")
     assert done.status == 78
     assert "is empty; run: modemctl db upgrade" in done.err
+    assert examined(config)["database"].cure.startswith("modemctl db upgrade")
     done = call("-c", config, "db", "upgrade")
     assert done.status == 0
+    found = examined(config)
+    assert all(one.verdict is Verdict.OK for one in found.values()), found
+    assert found["session"].seen == "no daemon works on the database"
+    assert "MiB, PostgreSQL 1" in found["database"].seen
     assert done.out.startswith("PostgreSQL: no copy is kept; pg_dump makes one\n")
     assert call("-c", config, "db", "status").out == f"database fits: schema {SCHEMA_REVISION}\n"
     key = tmp_path / "admin.key"
@@ -255,8 +273,9 @@ async def test_two_programs_under_one_name_of_a_node_do_not_write_one_chain(
     async with open_store(tmp_path) as one, open_store(tmp_path) as other:
         await one.write(lambda tx: tx.audit("a", "test", "one", {}))
         for _ in range(2):
-            with pytest.raises(StoreError):
+            with pytest.raises(StoreError, match="another program writes the log of node n1"):
                 await other.write(lambda tx: tx.audit("a", "test", "other", {}))
+        assert other.journal.lost.is_set()
         await one.write(lambda tx: tx.audit("a", "test", "two", {}))
         assert await entries(one) == ["one", "two"]
 
@@ -337,6 +356,9 @@ async def test_a_second_daemon_is_told_who_is_there_and_ends(on_postgresql, tmp_
                 async with opened(make, patience=0, ghost=0, tell=told.append):
                     pass
         await store.write(lambda tx: tx.audit("a", "test", "unharmed", {}))
+        with pytest.raises(ConfigError, match="is in use by node n1"):
+            await asyncio.to_thread(migrate, Databases.url(tmp_path))
+    await asyncio.to_thread(migrate, Databases.url(tmp_path))
     async with opened(partial(seated, tmp_path, Seat("n2"), "n2"), patience=0, tell=told.append):
         assert told == [], "whoever ended keeps nobody out"
 
