@@ -374,7 +374,7 @@ def _estimate(known: Record) -> Iterator[str]:
     yield f"cost: at most {known.get('cost')} {known.get('currency')}"
     finish = known.get("finish")
     if isinstance(finish, str):
-        yield f"would be sent by about {local_time(finish)}"
+        yield f"would be sent by about {local_time(finish)}, if its modems and other batches let it"
     else:
         yield "would NOT be sent within its window"
     limits = known.get("limits")

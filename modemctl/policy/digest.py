@@ -53,7 +53,7 @@ class Estimate:
     """What the batch comes to, as the preview reckoned when its list was complete.
 
     `cost` is decimal text and an upper bound; `finish` None: not within the window. `limits` are
-    the settings that make it wait, and other batches.
+    the settings that make it wait, cards not ready, and other batches.
     """
 
     n_cards: int

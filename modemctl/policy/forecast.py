@@ -2,7 +2,7 @@
 
 Cards are alike and reckoned together: their caps are added up, time goes by in ticks, and where a
 cap is full it leaps to where there is room. A million lines take as long as a hundred. What other
-batches send before or in turn goes along, as if their windows were open.
+batches send before or in turn goes along, as if it could begin now.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ class Ceiling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """Another batch that uses the same cards: what of it has not left yet."""
+    """Another batch that uses the same cards: what of it has not left yet, from when on it may."""
 
     priority: int
     department: str
     n_segments: int
+    not_before: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Final, Protocol
 
 from modemctl.model import BatchId
 from modemctl.policy.digest import Estimate
 from modemctl.policy.forecast import Bank, Forecast, Opening, forecast
+from modemctl.policy.quotas import ScopeKind
 from modemctl.service.submission import SubmissionRules
 from modemctl.store.fronts import FrontQuery, in_front
 from modemctl.store.pools import Pool, PoolQuery, read_pool
 from modemctl.store.transaction import Tx
+
+_SOON: Final = timedelta(hours=1)
+"""Which modems work now says nothing of a batch that begins later."""
 
 
 class Planned(Protocol):
@@ -87,12 +91,49 @@ def foresee(
     n_messages: int,
     now: datetime,
 ) -> Forecast:
-    """When so much of a batch would be sent, beside the others that use its cards."""
-    seconds = pool.seconds or rules.tariff.seconds_per_segment
+    """When so much of a batch would be sent, beside the others that use its cards.
+
+    Cards in modems that are down are left out, and batches whose windows open when it is over. Not
+    reckoned with: other batches' quiet hours and the ends of their windows, cards' own time zones
+    (a day is the site's), modems that come back or fall out later.
+    """
+    begins = max(now, planned.not_before)
+    fronts = [one for one in pool.fronts if one.not_before <= begins]
+    later = [one for one in pool.fronts if one.not_before > begins]
+    while True:
+        found = _beside(
+            planned,
+            replace(pool, fronts=tuple(fronts)),
+            rules,
+            n_segments=n_segments,
+            n_messages=n_messages,
+            now=now,
+        )
+        met = [one for one in later if found.finish is None or one.not_before < found.finish]
+        if not met:
+            return found
+        fronts += met
+        later = [one for one in later if one not in met]
+
+
+def _beside(
+    planned: Planned,
+    pool: Pool,
+    rules: SubmissionRules,
+    *,
+    n_segments: int,
+    n_messages: int,
+    now: datetime,
+) -> Forecast:
+    """The same, beside these and no others."""
+    n_cards = n_sending(planned, pool, now=now)
     bank = Bank(
-        n_cards=pool.n_cards,
-        interval=max(rules.limits.minimum_gap, seconds),
-        ceilings=pool.ceilings,
+        n_cards=n_cards,
+        interval=max(rules.limits.minimum_gap, pool.seconds or rules.tariff.seconds_per_segment),
+        ceilings=tuple(
+            one.widened(n_cards / pool.n_cards) if one.kind is ScopeKind.SIM and n_cards else one
+            for one in pool.ceilings
+        ),
         fronts=pool.fronts,
     )
     when = Opening(
@@ -107,10 +148,18 @@ def foresee(
         )
     n, share = n_segments + n_ahead, (n_segments + n_ahead) / max(1, n_segments)
     found = forecast(n, round(n_messages * share), bank, when, now=now, zone=zone)
-    if not n_ahead:
-        return found
-    words = (*found.limits, f"other batches 其他批次: {n_ahead}")
-    return replace(found, limits=words, n_sent=int(found.n_sent / share))
+    words = list(found.limits)
+    if n_cards < pool.n_cards:
+        words.append(f"cards not ready 未就绪的卡: {pool.n_cards - n_cards}")
+    if n_ahead:
+        words.append(f"other batches 其他批次: {n_ahead}")
+    return replace(found, limits=tuple(words), n_sent=int(found.n_sent / share))
+
+
+def n_sending(planned: Planned, pool: Pool, *, now: datetime) -> int:
+    """How many of its cards are reckoned with: those at work, where it begins soon and any is."""
+    begins_soon = planned.not_before <= now + _SOON
+    return pool.n_at_work if begins_soon and pool.n_at_work else pool.n_cards
 
 
 def estimate(

@@ -44,6 +44,7 @@ def in_front(conn: Connection, rules: ApprovalRules, query: FrontQuery) -> Seque
         batch.c.priority,
         batch.c.state,
         batch.c.n_segments,
+        batch.c.not_before,
         batch.c.header,
     ).where(
         batch.c.state.in_(_GOING),
@@ -64,7 +65,14 @@ def in_front(conn: Connection, rules: ApprovalRules, query: FrontQuery) -> Seque
             continue
         n = row.n_segments if row.state == BatchState.APPROVED else _unsent(conn, row.batch_id)
         if n:
-            found.append(Front(priority=row.priority, department=row.department, n_segments=n))
+            found.append(
+                Front(
+                    priority=row.priority,
+                    department=row.department,
+                    n_segments=n,
+                    not_before=row.not_before,
+                )
+            )
     return found
 
 

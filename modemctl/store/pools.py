@@ -12,12 +12,13 @@ from typing import Final
 
 from sqlalchemy import or_, select
 
-from modemctl.lifecycle import BatchState, CardState, SegmentState
+from modemctl.lifecycle import BatchState, CardState, ModemState, SegmentState
+from modemctl.model import DesiredState
 from modemctl.policy.forecast import Ceiling, Front
 from modemctl.policy.quotas import Cap, QuotaRules, ScopeKind, Zones, setting_of
 from modemctl.store import card_zones
 from modemctl.store.headroom import Subject, uses
-from modemctl.store.tables import batch, segment, sim, to_ms
+from modemctl.store.tables import batch, modem, segment, sim, to_ms
 from modemctl.store.transaction import Tx
 
 _LATEST_BATCHES: Final = 5
@@ -30,9 +31,11 @@ class Pool:
     """Cards that could send: how many of each carrier, what caps fall on them together.
 
     `seconds` is what a segment took lately, None: too few were sent. `fronts` use them too.
+    `n_at_work` are those that sit in modems which send now.
     """
 
     n_cards: int
+    n_at_work: int
     carriers: tuple[str | None, ...]
     ceilings: tuple[Ceiling, ...]
     seconds: float | None
@@ -75,6 +78,7 @@ def read_pool(tx: Tx, rules: QuotaRules, query: PoolQuery) -> Pool:
     }
     return Pool(
         n_cards=len(cards),
+        n_at_work=len(_at_work(tx) & zones.keys()),
         carriers=tuple(groups[ScopeKind.CARRIER]),
         ceilings=tuple(_ceilings(tx, rules, groups, zones)),
         seconds=_measured(tx),
@@ -117,6 +121,13 @@ def _used(tx: Tx, rules: QuotaRules, subjects: Iterable[Subject]) -> Counter[str
     for (_, column), n in each.items():
         found[column] += n
     return found
+
+
+def _at_work(tx: Tx) -> set[str]:
+    chosen = select(modem.c.iccid).where(
+        modem.c.state == ModemState.READY, modem.c.desired_state == DesiredState.RUN
+    )
+    return {iccid for iccid in tx.conn.scalars(chosen) if iccid is not None}
 
 
 def _measured(tx: Tx) -> float | None:

@@ -6,16 +6,18 @@ import pytest
 
 from modemctl.config import LimitsSettings, Settings
 from modemctl.config.limits import BatchCaps
-from modemctl.model import Category
+from modemctl.lifecycle import ModemState
+from modemctl.model import Category, DesiredState
 from modemctl.service.previews import foresee, pool_of
 from modemctl.service.submission import SubmissionRules
-from modemctl.store import batches
+from modemctl.store import batches, modems
 from modemctl.store.leases import Leased
 from modemctl.store.outcomes import Took
 from modemctl.store.submits import Cleared, NotYet
 from tests.support.approved import SALES, numbers
-from tests.support.benches import CARDS, bench
+from tests.support.benches import CARDS, bay_of, bench
 
+PAUSED = DesiredState.PAUSED
 PACE = LimitsSettings(segments_per_minute=6, segments_per_hour=100, minimum_gap=2.5)
 
 
@@ -99,3 +101,46 @@ async def test_others_cards_and_other_times_are_not_in_front(tmp_path):
         own = await b.batch(5, not_after=soon, department=SALES)
         foreseen = await told(b, rules, own, 5)
         assert [one for one in foreseen.limits if one.startswith("other")] == []
+
+
+async def test_a_batch_that_may_begin_after_the_last_has_left_is_not_in_front(tmp_path):
+    rules = SubmissionRules.of(Settings(limits=PACE))
+    async with bench(tmp_path, quota=rules.quota) as b:
+        far = b.clock.at + timedelta(hours=9)
+        for hours, n in ((0, 20), (0.01, 30), (8, 40)):
+            since = b.clock.at + timedelta(hours=hours)
+            some = numbers(n, start=1_000 * n)
+            await b.batch(recipients=some, not_before=since, not_after=far)
+        own = await b.batch(60, not_after=far)
+        foreseen = await told(b, rules, own, 60)
+        assert foreseen.finish < b.clock.at + timedelta(hours=1)
+        (words,) = (one for one in foreseen.limits if one.startswith("other"))
+        assert words == "other batches 其他批次: 50"
+
+
+async def test_cards_in_modems_that_do_not_send_now_are_not_reckoned_with(tmp_path):
+    rules = SubmissionRules.of(Settings(limits=PACE))
+    async with bench(tmp_path, quota=rules.quota) as b:
+        far = {"not_after": b.clock.at + timedelta(hours=23)}
+        own = await b.batch(60, **far)
+        later = await b.batch(60, **far, not_before=b.clock.at + timedelta(hours=2))
+        all_cards = (await told(b, rules, own, 60)).finish
+        await b.store.write(lambda tx: [fall(tx, card) for card in CARDS[:2]])
+        found = await told(b, rules, own, 60)
+        assert found.finish > all_cards
+        assert "cards not ready 未就绪的卡: 2" in found.limits
+        await b.store.write(lambda tx: modems.set_desired(tx, bay_of(CARDS[2]), PAUSED))
+        paused = await told(b, rules, own, 60)
+        assert paused.finish > found.finish
+        assert "cards not ready 未就绪的卡: 3" in paused.limits
+        tomorrow = await told(b, rules, later, 60)
+        assert not any("not ready" in one for one in tomorrow.limits), "they may work by then"
+
+
+def fall(tx, card):
+    facts = modems.Facts(bay=bay_of(card), port=None, family=None, iccid=card)
+    change = modems.StateChange(
+        facts=facts, before=ModemState.READY, after=ModemState.RECOVERING, event="link_error",
+        reason="",
+    )  # fmt: skip
+    modems.save_changes(tx, [change])
