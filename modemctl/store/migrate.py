@@ -11,7 +11,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Column, Connection, create_engine, insert, inspect, make_url
+from sqlalchemy import Column, Connection, create_engine, delete, insert, inspect, make_url
 from sqlalchemy.exc import DBAPIError
 
 from modemctl.errors import ConfigError
@@ -29,7 +29,7 @@ from modemctl.store.keys import seed, unlock
 from modemctl.store.postgresql import DatabaseUrl
 from modemctl.store.steady import seal_anchors
 from modemctl.store.stop_book import seal_first
-from modemctl.store.tables import batch, data_key, department, meta, sim, stop_seal
+from modemctl.store.tables import batch, data_key, department, meta, metadata, sim, stop_seal
 from modemctl.store.wishes import bind_bodies
 from modemctl.vault import Vault
 
@@ -90,6 +90,23 @@ def upgrade(url: DatabaseUrl, *, vault: Vault, site_id: str, now: datetime) -> P
             if tables and not was_done:
                 act()
     return copy
+
+
+def make_tables(connection: Connection) -> None:
+    """Make this version's tables, without any row, in a database that has none.
+
+    Raises:
+        ConfigError: it has some, or does not order text by its octets.
+    """
+    shown = connection.engine.url
+    if inspect(connection).get_table_names():
+        raise ConfigError([f"database {shown} is not empty; name one without tables"])
+    postgresql.require_byte_order(connection)
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, SCHEMA_REVISION)
+    for table in reversed(metadata.sorted_tables):
+        connection.execute(delete(table))
 
 
 @contextmanager

@@ -1,0 +1,64 @@
+"""The mark on a database that was copied elsewhere: beside its copy it would send twice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, delete, insert, select
+
+from modemctl.errors import ConfigError
+from modemctl.store.tables import meta
+
+_KEY: Final = "copied_to"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Where a database was copied to, without a password, and when (ISO 8601)."""
+
+    to: str
+    at: str
+
+
+def mark(conn: Connection, *, to: str, at: datetime) -> None:
+    """Let no daemon run on this database any more."""
+    unmark(conn)
+    text = json.dumps({"to": to, "at": at.isoformat(timespec="seconds")})
+    conn.execute(insert(meta).values(key=_KEY, value=text))
+
+
+def unmark(conn: Connection) -> None:
+    """Let daemons run on it again."""
+    conn.execute(delete(meta).where(meta.c.key == _KEY))
+
+
+def find(conn: Connection) -> Mark | None:
+    """The mark, if it has one; one that cannot be read is a mark all the same."""
+    text = conn.scalar(select(meta.c.value).where(meta.c.key == _KEY))
+    if text is None:
+        return None
+    try:
+        told = json.loads(text)
+        return Mark(to=str(told["to"]), at=str(told["at"]))
+    except (ValueError, TypeError, KeyError):
+        return Mark(to="another database", at="?")
+
+
+def require_unmarked(conn: Connection, shown: str) -> None:
+    """Refuse a database that was copied elsewhere.
+
+    Raises:
+        ConfigError: with the cure.
+    """
+    found = find(conn)
+    if found is not None:
+        raise ConfigError(
+            [
+                f"database {shown} was copied to {found.to} at {found.at}; beside its copy it would"
+                " send twice. Name the copy (paths.database); or, once the copy is dropped for"
+                " good, run: modemctl db reopen"
+            ]
+        )
