@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from modemctl.cli.client import Connection
+from modemctl.cli.copying import copy, reopen
 from modemctl.cli.errors import EXIT_CONFIG
 from modemctl.errors import ConfigError
 
@@ -136,7 +137,7 @@ def check_config(connection: Connection, config_path: Path | None, *, as_json: b
 
 @click.group()
 def db() -> None:
-    """The database: create, upgrade, look."""
+    """The database: create, upgrade, look, move."""
 
 
 @db.command(epilog="Example: modemctl db upgrade")
@@ -178,6 +179,10 @@ def status(connection: Connection) -> None:
     path = sqlite_path(settings.paths.database_url)
     size = "" if path is None else f", {_size(path)}"
     click.echo(f"database fits: schema {SCHEMA_REVISION}{size}")
+
+
+db.add_command(copy)
+db.add_command(reopen)
 
 
 def require_database(settings: Settings) -> None:

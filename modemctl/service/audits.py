@@ -19,7 +19,7 @@ from modemctl.model import EventKind
 from modemctl.service.chain_check import ChainCheck, ChainReport, CheckProgress
 from modemctl.service.pages import Page, decode_number, encode_cursor
 from modemctl.service.principal import Principal, Scope
-from modemctl.store import Store
+from modemctl.store import Connection, Store
 from modemctl.store import audits as rows
 from modemctl.store.engine import create_engines, readable
 from modemctl.store.keys import unlock
@@ -33,6 +33,7 @@ __all__ = [
     "CheckProgress",
     "read_heads",
     "verify_offline",
+    "verify_on",
     "write_head_file",
 ]
 
@@ -229,16 +230,38 @@ def verify_offline(
     writer.dispose()
     try:
         with readable(url), reader.begin() as conn:
-            unlock(conn, vault)
-            nodes = rows.list_nodes(conn)
-            check = ChainCheck(
-                node_id, key=audit_public_key, expected=heads.get(node_id), vault=vault
+            return verify_on(
+                conn,
+                node_id=node_id,
+                audit_public_key=audit_public_key,
+                expected=heads.get(node_id),
+                vault=vault,
+                tell=tell,
             )
-            while check.step(conn):
-                if tell is not None:
-                    tell(check.progress())
     finally:
         reader.dispose()
+
+
+def verify_on(
+    conn: Connection,
+    *,
+    node_id: str,
+    audit_public_key: bytes,
+    expected: Head | None,
+    vault: Vault,
+    tell: Callable[[CheckProgress], None] | None = None,
+) -> Sequence[ChainReport]:
+    """`verify_offline` on a connection in the middle of a transaction.
+
+    Raises:
+        ConfigError: the data keys in the database do not open.
+    """
+    unlock(conn, vault)
+    nodes = rows.list_nodes(conn)
+    check = ChainCheck(node_id, key=audit_public_key, expected=expected, vault=vault)
+    while check.step(conn):
+        if tell is not None:
+            tell(check.progress())
     return [check.report(), *_foreign(nodes, node_id)]
 
 

@@ -57,8 +57,11 @@ class Store:
         node_id: str,
         on_commit: Callable[[CommitReport], None] = _ignore,
         seat: Seat | None = None,
+        copied_too: bool = False,
     ) -> None:
         """Check the schema; nothing runs yet. A daemon takes its `seat` where it writes first.
+
+        `copied_too`: as `require_schema`.
 
         Raises:
             ConfigError: cannot be opened, foreign, of another version, or of another key.
@@ -73,7 +76,7 @@ class Store:
             url, n_readers=_N_READERS, seat=seat
         )
         try:
-            require_schema(self._writer_engine, key_check=vault.check_value)
+            require_schema(self._writer_engine, key_check=vault.check_value, copied_too=copied_too)
             with readable(url), self._writer_engine.connect() as conn:
                 unlock(conn, vault)
         except BaseException:

@@ -17,10 +17,10 @@ _KEY: Final = "copied_to"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """Where a database was copied to, without a password, and when (ISO 8601)."""
+    """Where a database was copied to, without a password, and when; None where that is garbled."""
 
     to: str
-    at: str
+    at: datetime | None
 
 
 def mark(conn: Connection, *, to: str, at: datetime) -> None:
@@ -42,9 +42,9 @@ def find(conn: Connection) -> Mark | None:
         return None
     try:
         told = json.loads(text)
-        return Mark(to=str(told["to"]), at=str(told["at"]))
+        return Mark(to=str(told["to"]), at=datetime.fromisoformat(told["at"]))
     except (ValueError, TypeError, KeyError):
-        return Mark(to="another database", at="?")
+        return Mark(to="another database", at=None)
 
 
 def require_unmarked(conn: Connection, shown: str) -> None:
@@ -55,9 +55,10 @@ def require_unmarked(conn: Connection, shown: str) -> None:
     """
     found = find(conn)
     if found is not None:
+        at = "a time unknown" if found.at is None else found.at.isoformat()
         raise ConfigError(
             [
-                f"database {shown} was copied to {found.to} at {found.at}; beside its copy it would"
+                f"database {shown} was copied to {found.to} at {at}; beside its copy it would"
                 " send twice. Name the copy (paths.database); or, once the copy is dropped for"
                 " good, run: modemctl db reopen"
             ]

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, NoResultFound, SQLAlchemyError, Statement
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from modemctl.errors import ConfigError, ModemctlError, StoreError, TamperedError
-from modemctl.store import postgresql
+from modemctl.store import copied, postgresql
 from modemctl.store.keys import opens
 from modemctl.store.postgresql import DatabaseUrl
 from modemctl.store.seats import Seat
@@ -55,8 +55,10 @@ def create_engines(
     return writer, reader
 
 
-def require_schema(engine: Engine, *, key_check: str) -> None:
-    """Refuse a database that is not ours, not of this version, or of another key.
+def require_schema(engine: Engine, *, key_check: str, copied_too: bool = False) -> None:
+    """Refuse a database that is not ours, not of this version, of another key, or was moved away.
+
+    `copied_too`: one that was copied elsewhere is taken, too.
 
     Raises:
         ConfigError: with the cure.
@@ -69,6 +71,8 @@ def require_schema(engine: Engine, *, key_check: str) -> None:
             if revision == SCHEMA_REVISION:
                 postgresql.require_byte_order(conn)
                 require_key(conn, key_check)
+                if not copied_too:
+                    copied.require_unmarked(conn, shown)
                 return
             tables = inspect(conn).get_table_names()
     except DBAPIError as error:

@@ -29,6 +29,7 @@ from modemctl.store.webhooks import EndpointState
 _CHUNK: Final = 500
 _BY: Final = "modemctl restore"
 _ASKED: Final = "restored from a backup: whether it was done is not known"
+_FROM_BACKUP: Final = "restored from a backup of"
 _IN_HAND: Final = "it was in hand when the backup was made; whether it left is not known"
 
 
@@ -42,14 +43,18 @@ class Standstill:
     n_webhooks: int
 
 
-def stand_still(tx: Tx, *, made_at: datetime, sha256: str, general: str) -> Standstill:
+def stand_still(
+    tx: Tx, *, made_at: datetime, sha256: str, general: str, what: str = _FROM_BACKUP
+) -> Standstill:
     """Stop the fleet, hold what would run, put in doubt what was in hand; in the log as well.
+
+    `what`: why nobody knows what left since `made_at`.
 
     Raises:
         TamperedError: the list of stops was altered; then everything is stopped as it is.
     """
     since = made_at.isoformat(timespec="seconds")
-    reason = f"restored from a backup of {since}: what left since then is not known here"
+    reason = f"{what} {since}: what left since then is not known here"
     stop_book.place(
         tx,
         NewStop(
