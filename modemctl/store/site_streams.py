@@ -20,6 +20,7 @@ from modemctl.store.stream_ends import PostgresEnd, SqliteEnd
 from modemctl.store.streams import End
 
 _PATIENT: Final = "SET LOCAL idle_in_transaction_session_timeout = 0"  # the other end may be slow
+_TRIES: Final = 25
 _OTHERS: Final = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
@@ -55,13 +56,21 @@ def reading(url: DatabaseUrl, *, alone: bool = False) -> Iterator[Connection]:
         with readable(url), reader.begin() as conn:
             if conn.dialect.name == "postgresql":
                 conn.exec_driver_sql(_PATIENT)
-                n_others = conn.exec_driver_sql(_OTHERS).scalar_one()
-                if alone and n_others:
-                    cure = "stop the daemons of all nodes, and end other sessions (psql)"
-                    raise Conflict(f"{n_others} others are connected to the database", cure=cure)
+                if alone:
+                    _require_alone(conn)
             yield conn
     finally:
         reader.dispose()
+
+
+def _require_alone(conn: Connection) -> None:
+    for _ in range(_TRIES):  # a session that was left is there for a moment still
+        n_others = conn.exec_driver_sql(_OTHERS).scalar_one()
+        if not n_others:
+            return
+        conn.exec_driver_sql("SELECT pg_sleep(0.2), pg_stat_clear_snapshot()")
+    cure = "stop the daemons of all nodes, and end other sessions (psql)"
+    raise Conflict(f"{n_others} others are connected to the database", cure=cure)
 
 
 @contextmanager

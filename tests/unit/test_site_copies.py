@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ from modemctl.store.streams import stream
 from modemctl.store.tables import inbox, stop
 from modemctl.vault import AuditKey, Vault
 from tests.support import postgres
-from tests.support.attacks import Crew, place_cards
+from tests.support.approved import amend_cards
+from tests.support.attacks import CARDS, Crew, place_cards
 from tests.support.backups import furnish
 from tests.support.commands import call
 from tests.support.stores import AUDIT_SEED, MASTER_KEY, TestClock
@@ -66,6 +68,8 @@ def worked(tmp_path_factory) -> tuple[bytes, Settings]:
         async with office_in(folder) as office:
             safe = await furnish(office.store, folder, folder / "target")
             await office.store.write(place_cards)
+            lease = {"lease_from": date(2026, 1, 31), "lease_until": date(2027, 1, 30)}
+            await office.store.write(lambda tx: amend_cards(tx, CARDS[:1], **lease))
             await office.start(await office.approve(await office.submit(6)))
             crew = Crew(office.store, sending_rules(safe.settings))
             assert len(await office.store.write(lambda tx: crew.send(tx, n=2))) == 2
