@@ -14,11 +14,10 @@ from modemctl.cli.errors import Refusal
 from modemctl.cli.show import as_json_option, console, show_json
 
 if TYPE_CHECKING:  # they take the store along
-    from sqlalchemy import URL
-
     from modemctl.clock import Clock
     from modemctl.config import Settings
     from modemctl.service.site_copies import SiteCopy, SiteKeys, Tell
+    from modemctl.store.key_files import Address
 
 _TOLD_EVERY: Final = 1.0  # seconds, where nobody looks at a terminal
 _FAULTS_SHOWN: Final = 20
@@ -98,7 +97,7 @@ def reopen(connection: Connection, *, yes: bool, as_json: bool) -> None:
     click.echo("before anybody lifts the stop: docs/backup.md, “After a restore”")
 
 
-def _target(settings: Settings, to: str, password_file: Path | None) -> URL:
+def _target(settings: Settings, to: str, password_file: Path | None) -> Address:
     """The target's address, held to the rules of `paths.database`.
 
     Raises:

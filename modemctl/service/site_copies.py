@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from sqlalchemy import URL, Connection
-
 from modemctl.clock import Clock
 from modemctl.config import Settings
 from modemctl.errors import ConfigError, Conflict, InvalidRequest
 from modemctl.service.audits import CheckProgress, read_heads, verify_on
-from modemctl.store import Store, Tx, copied, restored
+from modemctl.store import Connection, Store, Tx, copied, restored
 from modemctl.store.engine import (
     create_engines,
     drop_wal,
@@ -26,9 +24,8 @@ from modemctl.store.engine import (
     require_schema,
     sqlite_path,
 )
-from modemctl.store.key_files import load_database
+from modemctl.store.key_files import Address, load_database
 from modemctl.store.lock import state_lock
-from modemctl.store.postgresql import DatabaseUrl
 from modemctl.store.restored import Standstill
 from modemctl.store.site_streams import end_of, filling, reading
 from modemctl.store.streams import Streamed, stream
@@ -66,7 +63,7 @@ class SiteCopy:
 
 
 def copy_site(
-    settings: Settings, to: URL, keys: SiteKeys, tell: Tell, *, with_faults: bool = False
+    settings: Settings, to: Address, keys: SiteKeys, tell: Tell, *, with_faults: bool = False
 ) -> SiteCopy:
     """Copy all rows to an empty database of the other kind, and prove the copy.
 
@@ -123,7 +120,7 @@ def reopen_site(settings: Settings, keys: SiteKeys) -> Standstill:
         return asyncio.run(_reopen(source, settings, keys))
 
 
-def _require_other_kind(source: URL, to: URL) -> None:
+def _require_other_kind(source: Address, to: Address) -> None:
     kinds = source.get_backend_name(), to.get_backend_name()
     if kinds == ("sqlite", "sqlite"):
         cure = "copy its file while no daemon runs, with a backup: docs/backup.md"
@@ -133,13 +130,13 @@ def _require_other_kind(source: URL, to: URL) -> None:
         raise InvalidRequest("both databases are PostgreSQL", cure=cure, field="to")
 
 
-def _require_there(url: DatabaseUrl) -> None:
+def _require_there(url: Address) -> None:
     path = sqlite_path(url)
     if path is not None and not path.exists():  # opening would make an empty one
         raise ConfigError([f"database {path} does not exist"])
 
 
-def _require_usable(url: DatabaseUrl, vault: Vault) -> None:
+def _require_usable(url: Address, vault: Vault) -> None:
     _require_there(url)
     writer, reader = create_engines(url, n_readers=1)
     reader.dispose()
@@ -149,14 +146,14 @@ def _require_usable(url: DatabaseUrl, vault: Vault) -> None:
         writer.dispose()
 
 
-async def _note(source: URL, settings: Settings, keys: SiteKeys, to: URL) -> None:
+async def _note(source: Address, settings: Settings, keys: SiteKeys, to: Address) -> None:
     """The log tells of the move, in the old database and so in the copy."""
     details = {"kind": to.get_backend_name(), "to": to.render_as_string(hide_password=True)}
     async with _opened(source, settings, keys) as store:
         await store.write(lambda tx: tx.audit(tx.node_id, "store.copy", "store", details))
 
 
-async def _reopen(source: URL, settings: Settings, keys: SiteKeys) -> Standstill:
+async def _reopen(source: Address, settings: Settings, keys: SiteKeys) -> Standstill:
     general = settings.approvals.general_department
 
     def act(tx: Tx) -> Standstill:
@@ -171,7 +168,7 @@ async def _reopen(source: URL, settings: Settings, keys: SiteKeys) -> Standstill
         return await store.write(act)
 
 
-def _mark(source: URL, to: str, keys: SiteKeys) -> None:
+def _mark(source: Address, to: str, keys: SiteKeys) -> None:
     writer, reader = create_engines(source, n_readers=1)
     reader.dispose()
     try:
@@ -181,7 +178,7 @@ def _mark(source: URL, to: str, keys: SiteKeys) -> None:
         writer.dispose()
 
 
-def _opened(url: URL, settings: Settings, keys: SiteKeys, *, copied_too: bool = False) -> Store:
+def _opened(url: Address, settings: Settings, keys: SiteKeys, *, copied_too: bool = False) -> Store:
     return Store(
         url,
         vault=keys.vault,

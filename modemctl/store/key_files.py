@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from sqlalchemy import URL, make_url
 
@@ -12,6 +12,9 @@ from modemctl.config.settings import PathsSettings
 from modemctl.errors import ConfigError
 from modemctl.store.engine import sqlite_path
 from modemctl.vault import AuditKey, Vault
+
+Address: TypeAlias = URL
+"""Where a database is, taken apart; what it shows of itself holds no password."""
 
 
 def load_vault(paths: PathsSettings) -> Vault:
@@ -32,7 +35,7 @@ def load_audit_key(paths: PathsSettings) -> AuditKey:
     return AuditKey.load(paths.audit_key_file, has_data=_has_data(paths))
 
 
-def load_database(paths: PathsSettings) -> URL:
+def load_database(paths: PathsSettings) -> Address:
     """Where the database is, with the password of its file, which no text of it shows.
 
     Raises:
