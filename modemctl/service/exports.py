@@ -99,15 +99,7 @@ class Exports:
             Conflict: too many wait.
         """
         _check(who, ask)
-        passphrase = new_passphrase()
-        plan = ExportPlan(
-            content=ask.content,
-            batch_id=ask.batch_id,
-            columns=ask.columns,
-            recipient=ask.recipient.strip(),
-            purpose=ask.purpose.strip(),
-            passphrase=passphrase,
-        )
+        plan = _plan(ask)
 
         def act(tx: Tx) -> tuple[Paper, ExportNote]:
             n_rows = _count(tx.conn, who, ask, self._papers.general_department)
@@ -140,7 +132,7 @@ class Exports:
             return paper, note
 
         paper, note = await self._papers.begin(who, act, plan=plan)
-        return ExportMade(export=self._view(paper, note), passphrase=passphrase)
+        return ExportMade(export=self._view(paper, note), passphrase=plan.passphrase)
 
     async def ledger(
         self, who: Principal, *, cursor: str | None = None, limit: int = 100
@@ -261,6 +253,18 @@ def _count(conn: Connection, who: Principal, ask: ExportAsk, general: str) -> in
             if line is None or not may_see(sight, line.department, line.category):
                 raise NotFound("no such batch", field="batch_id")
             return line.n_messages
+
+
+def _plan(ask: ExportAsk) -> ExportPlan:
+    """What is to be made, under a passphrase of its own."""
+    return ExportPlan(
+        content=ask.content,
+        batch_id=ask.batch_id,
+        columns=ask.columns,
+        recipient=ask.recipient.strip(),
+        purpose=ask.purpose.strip(),
+        passphrase=new_passphrase(),
+    )
 
 
 def _subject(ask: ExportAsk) -> str:

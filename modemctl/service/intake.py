@@ -168,22 +168,7 @@ class Intake:
     async def _draft(
         self, who: Principal, request: BatchRequest, window: Window, digest: bytes
     ) -> NewBatch:
-        if not who.sees(request.department):
-            raise NotPermitted(
-                f"account {who.name} works for department {who.department}",
-                field="department",
-                value=request.department,
-                policy="SEC-01",
-            )
-        await self._store.read(
-            lambda conn: require_department(
-                conn, self._store.vault, request.department, policy="SMS-01"
-            )
-        )
-        party = request.party or self._rules.own_party
-        if party != self._rules.own_party:
-            vault, now = self._store.vault, self._store.clock.now()
-            await self._store.read(lambda conn: parties.require(conn, vault, party, at=now))
+        party = await self._require_client(who, request)
         drafter = await self._account(request.drafter, "drafter")
         operator = await self._account(request.operator, "operator")
         if drafter.department not in {None, request.department}:
@@ -215,6 +200,25 @@ class Intake:
             request_digest=digest,
             is_loop=request.runs_per_week is not None,
         )
+
+    async def _require_client(self, who: Principal, request: BatchRequest) -> str:
+        """For whom it is sent: of a department that the account works for; returns the party."""
+        if not who.sees(request.department):
+            raise NotPermitted(
+                f"account {who.name} works for department {who.department}",
+                field="department",
+                value=request.department,
+                policy="SEC-01",
+            )
+        vault, now = self._store.vault, self._store.clock.now()
+        department = request.department
+        await self._store.read(
+            lambda conn: require_department(conn, vault, department, policy="SMS-01")
+        )
+        party = request.party or self._rules.own_party
+        if party != self._rules.own_party:
+            await self._store.read(lambda conn: parties.require(conn, vault, party, at=now))
+        return party
 
     async def _require_listed(self, drafter: Account, department: str) -> None:
         vault, now, account_id = self._store.vault, self._store.clock.now(), drafter.account_id
@@ -276,22 +280,28 @@ class Intake:
             salt=self._store.vault.batch_salt(new.batch_id, new.salt_nonce),
         )
         tell = partial(self._staging.__setitem__, new.batch_id)
-        is_other = new.category == Category.OTHER
-        spacing = Spacing(
-            rules=self._rules.quota,
-            until=new.not_after,
-            test_numbers=self._rules.test_numbers if is_other else frozenset(),
-            customers_of=self._rules.customers_of(new.category, new.department),
-            cards_of=new.department if new.is_loop else None,
-        )
-        staging_ = Staging(self._store, new.batch_id, spacing=spacing, tell=tell)
+        staging_ = Staging(self._store, new.batch_id, spacing=self._spacing(new), tell=tell)
         async with aclosing(sift(rules)) as parts:
             staged = await staging_.run(parts)
         if new.is_loop:
             _require_own(staged)
         _require_list(staged, is_strict=request.is_strict)
         totals = await self._totals(new, staged)
-        end = self._frozen(new, totals, staged, request)
+        await self._freeze(who, new, self._frozen(new, totals, staged, request))
+
+    def _spacing(self, new: NewBatch) -> Spacing:
+        """What a line of its list must keep to."""
+        is_other = new.category == Category.OTHER
+        return Spacing(
+            rules=self._rules.quota,
+            until=new.not_after,
+            test_numbers=self._rules.test_numbers if is_other else frozenset(),
+            customers_of=self._rules.customers_of(new.category, new.department),
+            cards_of=new.department if new.is_loop else None,
+        )
+
+    async def _freeze(self, who: Principal, new: NewBatch, end: Frozen) -> None:
+        """Its list is whole: what is signed stands from now on, on record."""
         details: dict[str, Json] = {
             "digest": end.digest.hex(),
             "category": new.category,

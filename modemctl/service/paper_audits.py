@@ -38,19 +38,7 @@ async def access(store: Store, order: Order) -> AsyncIterator[Block]:
         ),
     )
     yield Rows(rows=tuple(totals))
-    widths = {"seq": 8, "at": 18, "actor": 14, "action": 20, "subject": 28, "details": 58}
-    yield TableHead(
-        name=words("entries"),
-        heading=words("entries"),
-        columns=tuple(
-            Column(
-                heading=words(name),
-                width=width,
-                kind=ColumnKind.COUNT if name == "seq" else ColumnKind.TEXT,
-            )
-            for name, width in widths.items()
-        ),
-    )
+    yield _entries_head(order)
     after = 0
     while True:
         page = await store.read(
@@ -67,6 +55,23 @@ async def access(store: Store, order: Order) -> AsyncIterator[Block]:
             )
         )
         after = page[-1].seq
+
+
+def _entries_head(order: Order) -> TableHead:
+    words = order.words
+    widths = {"seq": 8, "at": 18, "actor": 14, "action": 20, "subject": 28, "details": 58}
+    return TableHead(
+        name=words("entries"),
+        heading=words("entries"),
+        columns=tuple(
+            Column(
+                heading=words(name),
+                width=width,
+                kind=ColumnKind.COUNT if name == "seq" else ColumnKind.TEXT,
+            )
+            for name, width in widths.items()
+        ),
+    )
 
 
 async def inspection(

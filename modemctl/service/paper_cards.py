@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -42,13 +42,25 @@ async def costs(store: Store, order: Order) -> AsyncIterator[Block]:
             left = _balance(order, one.card, told.get(Iccid(one.iccid)))
             rows.append((*_cost_row(order, month, one), left))
             _add(sums[month.name, one.department or ""], one)
-    words = order.words
     yield order.cover("SIM-15")
-    yield Passage(heading=words("tariffs"), lines=tuple(_tariff_lines(order)))
+    yield Passage(heading=order.words("tariffs"), lines=tuple(_tariff_lines(order)))
     yield order.boxes("box_manager", "box_finance")
-    money = [Column(heading=words(one), kind=ColumnKind.MONEY, width=12) for one in _COSTS]
-    counts = [Column(heading=words(one), kind=ColumnKind.COUNT, width=10) for one in _COUNTS]
-    yield TableHead(
+    yield _by_department(order)
+    yield Rows(
+        rows=tuple(
+            (month, department or order.words("no_department"), numbers["cards"],
+             *(numbers[one] for one in (*_COUNTS, *_COSTS)))
+            for (month, department), numbers in sorted(sums.items())
+        )
+    )  # fmt: skip
+    yield _by_card(order)
+    for at in range(0, len(rows), _SLICE):
+        yield Rows(rows=tuple(rows[at : at + _SLICE]))
+
+
+def _by_department(order: Order) -> TableHead:
+    words = order.words
+    return TableHead(
         name=words("by_department"),
         heading=words("by_department"),
         note=words("cost_note"),
@@ -56,30 +68,30 @@ async def costs(store: Store, order: Order) -> AsyncIterator[Block]:
             Column(heading=words("month"), width=10),
             Column(heading=words("department"), width=18),
             Column(heading=words("cards"), kind=ColumnKind.COUNT, width=8),
-            *counts,
-            *money,
+            *_use_and_cost(order),
         ),
     )
-    yield Rows(
-        rows=tuple(
-            (month, department or words("no_department"), numbers["cards"],
-             *(numbers[one] for one in (*_COUNTS, *_COSTS)))
-            for (month, department), numbers in sorted(sums.items())
-        )
-    )  # fmt: skip
+
+
+def _by_card(order: Order) -> TableHead:
+    words = order.words
     names = {"month": 9, "iccid": 22, "number": 15, "holder": 14, "department": 14, "carrier": 10}
-    yield TableHead(
+    return TableHead(
         name=words("by_card"),
         heading=words("by_card"),
         columns=(
             *(Column(heading=words(name), width=width) for name, width in names.items()),
-            *counts,
-            *money,
+            *_use_and_cost(order),
             Column(heading=words("balance"), width=24),
         ),
     )
-    for at in range(0, len(rows), _SLICE):
-        yield Rows(rows=tuple(rows[at : at + _SLICE]))
+
+
+def _use_and_cost(order: Order) -> Iterator[Column]:
+    for one in _COUNTS:
+        yield Column(heading=order.words(one), kind=ColumnKind.COUNT, width=10)
+    for one in _COSTS:
+        yield Column(heading=order.words(one), kind=ColumnKind.MONEY, width=12)
 
 
 async def stocktake(store: Store, order: Order) -> AsyncIterator[Block]:

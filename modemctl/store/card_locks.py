@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, exists, insert, select, union, update
+from sqlalchemy import Connection, RowMapping, exists, insert, select, union, update
 
 from modemctl.lifecycle import CardState
 from modemctl.model import EventKind, Iccid
@@ -153,18 +153,19 @@ def find(
     )
     if department is not None:
         statement = statement.where(sim.c.department == department)
-    return [
-        LockRow(
-            iccid=Iccid(row["iccid"]),
-            department=row["department"],
-            state=None if row["state"] is None else CardState(row["state"]),
-            bay=row["bay"],
-            bay_state=row["bay_state"],
-            bay_reason=row["bay_reason"],
-            is_locked=row["is_locked"],
-            verified_at=row["verified_at"],
-            reason=row["reason"] or "",
-            has_puk_request=bool(row["has_puk_request"]),
-        )
-        for row in conn.execute(statement).mappings()
-    ]
+    return [_lock_row(row) for row in conn.execute(statement).mappings()]
+
+
+def _lock_row(row: RowMapping) -> LockRow:
+    return LockRow(
+        iccid=Iccid(row["iccid"]),
+        department=row["department"],
+        state=None if row["state"] is None else CardState(row["state"]),
+        bay=row["bay"],
+        bay_state=row["bay_state"],
+        bay_reason=row["bay_reason"],
+        is_locked=row["is_locked"],
+        verified_at=row["verified_at"],
+        reason=row["reason"] or "",
+        has_puk_request=bool(row["has_puk_request"]),
+    )
