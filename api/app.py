@@ -118,9 +118,9 @@ def create_app(services: Services, *, settings: ApiSettings, telemetry: Telemetr
 
 def end_streams(app: FastAPI) -> None:
     """End every event stream at once, so that a shutdown need not wait for its readers."""
-    api = app.state.api
-    assert isinstance(api, Api)
-    api.services.events.close()
+    api = getattr(app.state, "api", None)  # a start that waits has none yet
+    if isinstance(api, Api):
+        api.services.events.close()
 
 
 def describe() -> dict[str, Any]:

@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo
 
 from api.app import create_app
 from api.server import serve
+from api.waiting import waiting_room
 from drivers.family import Family
 from drivers.interface import Driver, EventSink
 from drivers.registry import probe
@@ -104,7 +105,10 @@ async def run(settings: Settings) -> int:
         vault = load_vault(settings.paths)
         audit_key = load_audit_key(settings.paths)
         telemetry = Telemetry(version=version("modemctl"))
-        async with open_store(settings, vault, audit_key, telemetry) as store:
+        async with AsyncExitStack() as stack:
+            async with waiting_room(settings.api) as tell:
+                opening = open_store(settings, vault, audit_key, telemetry, tell=tell)
+                store = await stack.enter_async_context(opening)
             is_clean = await _run_on(store, settings, telemetry, audit_key, families)
     if not is_clean:
         _log.error("daemon.left_behind")

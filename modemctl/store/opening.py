@@ -30,9 +30,16 @@ The server misses the session of a machine that fell over after some eleven seco
 
 
 def open_store(
-    settings: Settings, vault: Vault, audit_key: AuditKey, telemetry: Telemetry
+    settings: Settings,
+    vault: Vault,
+    audit_key: AuditKey,
+    telemetry: Telemetry,
+    *,
+    tell: Callable[[str], None],
 ) -> AbstractAsyncContextManager[Store]:
     """The store behind the settings, running; a server that is away is waited for.
+
+    `tell` is called with what is waited for, and the service manager is told as well.
 
     Raises:
         ConfigError: it is missing, foreign, of another version or of another key.
@@ -44,6 +51,10 @@ def open_store(
     seat = Seat(settings.site.node) if path is None else None
     clock = SystemClock()
     manager = ServiceManager(clock)
+
+    def wait_for(reason: str) -> None:
+        manager.waiting(reason, seconds=_WAIT_STEP)
+        tell(reason)
 
     def note(report: CommitReport) -> None:
         telemetry.observe("modemctl_journal_commit_seconds", report.seconds)
@@ -64,7 +75,7 @@ def open_store(
     return opened(
         make,
         patience=0.0 if seat is None else settings.paths.database_wait,
-        tell=partial(manager.waiting, seconds=_WAIT_STEP),
+        tell=wait_for,
     )
 
 

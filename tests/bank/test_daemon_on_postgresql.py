@@ -5,7 +5,7 @@ import pytest
 
 from tests.support import postgres
 from tests.support.approved import numbers
-from tests.support.banks import DaemonProcess, taken
+from tests.support.banks import DaemonProcess, accepts, taken
 from tests.support.commands import call
 from tests.support.server_sites import ServerSite, wire
 from tests.support.simulated import BankProcess, within
@@ -45,7 +45,10 @@ def test_a_daemon_whose_postgresql_goes_in_mid_batch_sends_all_once(tmp_path, cl
             DaemonProcess(site) as daemon,
             httpx2.Client(transport=way, base_url="http://modemctl", timeout=60) as http,
         ):
-            daemon.wait_until(lambda: "database.waited_for" in daemon.tail(), what="waiting")
+            daemon.wait_until(lambda: accepts(site.socket), what="the reason of the wait")
+            assert "cannot be reached now" in why_not(http)["store_write"]
+            assert http.get("/v1/batches").status_code == 503
+            assert http.get("/healthz").status_code == 200
             line.join()
             daemon.wait_until(lambda: len(bank.ledger(kind="submit")) >= 6, what="sending")
             line.cut()
