@@ -170,13 +170,8 @@ class ChainCheck:
         n_more = rows.count_moved(conn, after=self._moved_to)
         if n_more:
             yield f"segment journal: no entry vouches for its last {n_more} rows"
-        yield from named("quota", self._counts(conn))
+        yield from named("quota", count_seal.check(conn, self._vault, self._node_id))
         yield from replay(conn)
-
-    def _counts(self, conn: Connection) -> Iterator[str]:
-        told = count_seal.last_told(conn, self._node_id)
-        if told is not None and told.total != count_seal.measure(conn, self._vault):
-            yield f"quota: the counts of limits were changed: not as entry {told.seq} left them"
 
     def _check_moved(self, conn: Connection, entry: Entry) -> None:
         """The digest of a group commit against the journal rows that it wrote."""

@@ -9,7 +9,6 @@ the world.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import queue
 import threading
@@ -18,21 +17,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from modemctl.audit import Draft, Head, seal
+from modemctl.audit import Head
 from modemctl.clock import Clock
 from modemctl.errors import NameTaken, StoreError
 from modemctl.model import Topic
 from modemctl.store import count_seal, postgresql
+from modemctl.store.count_seal import CountSeal
 from modemctl.store.engine import n_changes, savepoint
 from modemctl.store.listening import Wire
-from modemctl.store.moved import DIGEST, Moved, moved_digest
-from modemctl.store.prepared import Change
 from modemctl.store.signals import Signals
 from modemctl.store.steady import SteadyTime
-from modemctl.store.tables import audit_entry, event, segment_journal, to_ms
+from modemctl.store.traces import Scribe, read_head
 from modemctl.store.transaction import Tx
 from modemctl.vault import AuditKey, Vault
 
@@ -98,6 +96,7 @@ class Journal:
         self._engine = engine
         self._vault = vault
         self._audit_key = audit_key
+        self._scribe = Scribe(node_id, audit_key, clock)
         self._clock = clock
         self.steady: Final = SteadyTime(clock, vault)
         self._node_id = node_id
@@ -109,10 +108,10 @@ class Journal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._head = Head()
-        self._counts = 0  # the seal of the limits' counts; the log remembers it, no table
+        self._counts = CountSeal()  # of limits, as this node left them last
         self.start_faults: tuple[str, ...] = ()
         """What was found altered when the store was opened, a line each."""
-        self._sent: tuple[Head, int] | None = None  # what a COMMIT leaves that has not ended yet
+        self._sent: tuple[Head, CountSeal] | None = None  # what a COMMIT without an end leaves
         self._turns = 0
         self._has_failed = False
         self._is_unsure = False
@@ -154,7 +153,7 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         with self._engine.begin() as conn:
             self._head = read_head(conn, self._node_id)
-            faults = self._take_up_counts(conn)
+            self._counts, faults = count_seal.take_up(conn, self._vault, self._node_id)
             faults += self.steady.anchor(conn, self._node_id, is_new=self._head.seq == 0)
             self.start_faults = tuple(faults)
         self._thread.start()
@@ -215,15 +214,6 @@ class Journal:
         except asyncio.CancelledError:
             future.add_done_callback(_see)
             raise
-
-    def _take_up_counts(self, conn: Connection) -> list[str]:
-        """Go on from what the log said last: what the rows say instead is never signed."""
-        told = count_seal.last_told(conn, self._node_id)
-        measured = count_seal.measure(conn, self._vault)
-        self._counts = measured if told is None else told.total
-        if self._counts == measured:
-            return []
-        return ["the counts of limits are not as the audit log left them"]
 
     # ------------------------------------------------------------ the thread
 
@@ -302,18 +292,18 @@ class Journal:
                 self._require_head(conn)
             conn.info[_KNOWN], self._is_unsure = True, False
             traces = [tx for some in _by_kind(group) for tx in self._run_set(conn, some)]
-            counts = count_seal.add(self._counts, sum(tx.counted or 0 for tx in traces))
-            head = self._leave_traces(conn, traces, counts)
+            counts = self._count(conn, traces)
+            head = self._scribe.leave(conn, traces, counts, after=self._head)
             topics = {topic for tx in traces for topic in tx.topics}
             self._wire.tell(conn, topics)
-            self._sent = head, counts
+            self._sent = head, counts or self._counts
             has_written = n_before is None or n_changes(conn) != n_before
         if has_written:  # a full disk takes a commit of nothing
             self._has_failed = False
         (self._head, self._counts), self._sent = self._sent, None
         return topics
 
-    def _learn_the_end(self, conn: Connection, head: Head, counts: int) -> None:
+    def _learn_the_end(self, conn: Connection, head: Head, counts: CountSeal) -> None:
         """Whether the COMMIT that failed went through, as where the connection broke over it."""
         found = read_head(conn, self._node_id)
         if found == head:
@@ -368,80 +358,12 @@ class Journal:
             node_id=self._node_id,
         )
 
-    def _leave_traces(self, conn: Connection, traces: Sequence[Tx], counts: int) -> Head:
-        """Write events, journal rows and audit entries of all that succeeded."""
-        events = [
-            {"at": tx.now, "kind": one.kind, "subject": one.subject, "data": one.data}
-            for tx in traces
-            for one in tx.events
-        ]
-        _EVENTS.run(conn, events)
-        drafts = [draft for tx in traces for draft in tx.audits]
-        changes = [
-            {
-                "segment_id": one.segment_id,
-                "at": tx.now,
-                "before": one.before,
-                "after": one.after,
-                "actor": one.actor,
-                "note": one.note,
-            }
-            for tx in traces
-            for one in tx.transitions
-        ]
-        _CHANGES.run(conn, changes)
-        has_counted = any(tx.counted is not None for tx in traces)
-        if changes or has_counted:
-            drafts.append(self._moved(traces, counts if has_counted else None))
-        return self._chain(conn, drafts)
-
-    def _moved(self, traces: Sequence[Tx], counts: int | None) -> Draft:
-        """The group commit's own entry: which segments moved, what limits have counted."""
-        moved = [
-            Moved(
-                segment_id=one.segment_id,
-                at=to_ms(tx.now),
-                before=one.before,
-                after=one.after,
-                actor=one.actor,
-                note=one.note,
-            )
-            for tx in traces
-            for one in tx.transitions
-        ]
-        details: dict[str, str | int] = {"n": len(moved), DIGEST: moved_digest(moved)}
-        if counts is not None:
-            details[count_seal.DETAIL] = count_seal.text(counts)
-        return Draft(
-            at=self._clock.now(),
-            actor=self._node_id,
-            action="segments.moved",
-            subject="segments",
-            details=json.dumps(details, sort_keys=True, separators=(",", ":")),
-        )
-
-    def _chain(self, conn: Connection, drafts: Sequence[Draft]) -> Head:
-        head = self._head
-        rows: list[dict[str, object]] = []
-        for draft in drafts:
-            entry = seal(draft, node_id=self._node_id, head=head, key=self._audit_key)
-            head = Head(seq=entry.seq, hash=entry.hash)
-            rows.append(
-                {
-                    "node_id": entry.node_id,
-                    "seq": entry.seq,
-                    "at": draft.at,
-                    "actor": draft.actor,
-                    "action": draft.action,
-                    "subject": draft.subject,
-                    "details": draft.details,
-                    "prev": entry.prev,
-                    "hash": entry.hash,
-                    "signature": entry.signature,
-                }
-            )
-        _ENTRIES.run(conn, rows)
-        return head
+    def _count(self, conn: Connection, traces: Sequence[Tx]) -> CountSeal | None:
+        """The seal of the counts after these; None where none of them counted."""
+        if all(tx.counted is None for tx in traces):
+            return None
+        change = sum(tx.counted or 0 for tx in traces)
+        return count_seal.advance(conn, self._vault, self._counts, change)
 
     def _resolve(
         self,
@@ -471,29 +393,8 @@ def _see(future: asyncio.Future[ResultT]) -> None:
         future.exception()
 
 
-def read_head(conn: Connection, node_id: str) -> Head:
-    """The end of a node's audit chain as the table has it."""
-    row = conn.execute(
-        select(audit_entry.c.seq, audit_entry.c.hash)
-        .where(audit_entry.c.node_id == node_id)
-        .order_by(audit_entry.c.seq.desc())
-        .limit(1)
-    ).first()
-    return Head() if row is None else Head(seq=row.seq, hash=row.hash)
-
-
 def _by_kind(group: Sequence[_Request[object]]) -> list[list[_Request[object]]]:
     kinds: dict[int, list[_Request[object]]] = {}
     for request in group:
         kinds.setdefault(id(request.kind), []).append(request)
     return list(kinds.values())
-
-
-_EVENTS: Final = Change.adding(event, "at", "kind", "subject", "data")
-_CHANGES: Final = Change.adding(
-    segment_journal, "segment_id", "at", "before", "after", "actor", "note"
-)
-_ENTRIES: Final = Change.adding(
-    audit_entry, "node_id", "seq", "at", "actor", "action", "subject", "details", "prev", "hash",
-    "signature",
-)  # fmt: skip

@@ -6,11 +6,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from modemctl.model import Topic
-from modemctl.store import Store
+from modemctl.store import Store, count_seal
+from modemctl.store.leases import Leased
 from modemctl.vault import AuditKey, Vault
 from tests.support import postgres
+from tests.support.benches import CARDS, Bench, bench
 from tests.support.stores import MASTER_KEY, Databases, TestClock
 
 PATIENCE = 60.0
@@ -53,6 +56,79 @@ async def hearing(*stores: Store) -> AsyncIterator[None]:
         yield
         for task in tasks:
             task.cancel()
+
+
+def on_nodes(one: Bench, *stores: Store) -> list[Bench]:
+    """The same bench, as other nodes act on it."""
+    return [one, *(Bench(store, one.clock, one.staff, one.rules) for store in stores)]
+
+
+async def faults_of(store: Store) -> list[str]:
+    """What a verification finds wrong with the counts."""
+    return await store.read(lambda c: list(count_seal.check(c, store.vault, store.node_id)))
+
+
+async def test_the_counts_of_two_nodes_add_up_to_one_seal_that_each_goes_on_from(cluster, tmp_path):
+    async with bench(tmp_path) as one:
+        await one.batch(40)
+        async with node(tmp_path, "n2", one.clock) as second:
+            for bench_ in on_nodes(one, second) * 3:
+                assert any(isinstance(lease, Leased) for lease in await bench_.lease(*CARDS[:2]))
+            assert await faults_of(one.store) == []
+            assert await faults_of(second) == []
+        async with node(tmp_path, "n2", one.clock) as again, node(tmp_path, "n3") as new:
+            assert again.journal.start_faults == new.journal.start_faults == ()
+
+
+def rows_of(cluster: postgres.Cluster, folder: Path) -> dict[str, list[tuple[object, ...]]]:
+    name = make_url(Databases.url(folder)).database
+    return {
+        "quota": cluster.sql("SELECT scope, span, bucket, used FROM quota", name),
+        "meta": cluster.sql("SELECT value FROM meta WHERE key = 'counts'", name),
+    }
+
+
+def put_back(
+    cluster: postgres.Cluster, folder: Path, rows: dict[str, list[tuple[object, ...]]]
+) -> None:
+    """What somebody does who writes the database and has kept a copy of it."""
+    name = make_url(Databases.url(folder)).database
+    with cluster.connect(name) as conn:
+        conn.execute("DELETE FROM quota")
+        with conn.cursor() as cursor:
+            cursor.executemany("INSERT INTO quota VALUES (%s, %s, %s, %s)", rows["quota"])
+        conn.execute("DELETE FROM meta WHERE key = 'counts'")
+        for row in rows["meta"]:
+            conn.execute("INSERT INTO meta (key, value) VALUES ('counts', %s)", row)
+
+
+@pytest.mark.parametrize("attack", ["lowered", "yesterday", "yesterday's seal", "no seal"])
+async def test_counts_altered_under_two_nodes_show_on_each_and_at_the_next_start(
+    cluster, tmp_path, attack
+):
+    async with bench(tmp_path) as one:
+        await one.batch(40)
+        async with node(tmp_path, "n2", one.clock) as second:
+            benches = on_nodes(one, second)
+            for bench_ in benches:
+                await bench_.lease(*CARDS[:2])
+            before = rows_of(cluster, tmp_path)
+            for bench_ in benches:
+                await bench_.lease(*CARDS[2:4])
+            now = rows_of(cluster, tmp_path)
+            planted = {
+                "lowered": now | {"quota": [(*row[:3], row[3] - 1) for row in now["quota"]]},
+                "yesterday": now | {"quota": before["quota"]},
+                "yesterday's seal": before,
+                "no seal": now | {"meta": []},
+            }[attack]
+            put_back(cluster, tmp_path, planted)
+            for bench_ in (*benches, *benches):
+                assert await faults_of(bench_.store) != []
+                await bench_.lease(*CARDS[4:6])  # what goes on covers nothing up
+            assert await faults_of(second) != []
+        async with node(tmp_path, "n2", one.clock) as again:
+            assert again.journal.start_faults != ()
 
 
 async def until(condition) -> None:
