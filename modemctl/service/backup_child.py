@@ -31,6 +31,7 @@ from modemctl.service.backup_files import (
     place_whole,
     write_archive,
 )
+from modemctl.store.key_files import read_address
 from modemctl.store.snapshots import Contents, inspect, source_of
 
 _NICENESS: Final = 10
@@ -51,6 +52,7 @@ class Job:
     copy_of: str | None = None
     sha256: str = ""
     url: str = field(default="", repr=False)
+    password_file: str = ""
     scratch: str = ""
     recipients: tuple[str, ...] = ()
     site: str = ""
@@ -84,7 +86,8 @@ def make(job: Job) -> Made:
         OSError: the disk refused.
     """
     assert job.at is not None
-    source, scratch, folder = source_of(job.url), Path(job.scratch), Path(job.folder)
+    source = source_of(read_address(job.url, job.password_file))
+    scratch, folder = Path(job.scratch), Path(job.folder)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(mode=0o700, parents=True)
     try:

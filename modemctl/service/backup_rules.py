@@ -43,6 +43,7 @@ class BackupRules:
     settings: BackupSettings
     state_dir: Path
     url: str = field(repr=False)
+    password_file: str
     site: str
     node: str
     zone: tzinfo
@@ -59,6 +60,7 @@ class BackupRules:
             settings=settings.backup,
             state_dir=settings.paths.state_dir,
             url=settings.paths.database_url,
+            password_file=settings.paths.database_password_file,
             site=settings.site.id,
             node=settings.site.node,
             zone=ZoneInfo(settings.site.timezone),
@@ -82,6 +84,7 @@ class BackupRules:
             folder=one.folder,
             name=one.name,
             url=self.url,
+            password_file=self.password_file,
             scratch=str(self.state_dir / SCRATCH),
             recipients=self.settings.recipients,
             site=self.site,

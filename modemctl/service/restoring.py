@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from typing import Final
 from modemctl.audit import Head
 from modemctl.clock import Clock
 from modemctl.config import Settings
-from modemctl.errors import ConfigError, Conflict, InvalidRequest
+from modemctl.errors import Conflict, InvalidRequest
 from modemctl.service.audits import verify_offline, write_head_file
 from modemctl.service.backup_files import (
     DATABASE,
@@ -33,11 +34,14 @@ from modemctl.store.engine import (
     require_schema,
     sqlite_path,
 )
+from modemctl.store.key_files import load_database
 from modemctl.store.keys import unlock
 from modemctl.store.lock import state_lock
 from modemctl.store.migrate import upgrade
 from modemctl.store.restored import Standstill
+from modemctl.store.site_streams import end_of, filling, reading
 from modemctl.store.snapshots import inspect
+from modemctl.store.streams import Streamed, stream
 from modemctl.vault import AuditKey, Vault
 
 __all__ = ["Restored", "Tried", "restore", "try_restore"]
@@ -144,30 +148,60 @@ def restore(
         ConfigError: a daemon runs, or a key is not the one of this backup.
     """
     paths = settings.paths
-    target = sqlite_path(paths.database_url)
-    if target is None:
-        raise ConfigError(["modemctl restore writes SQLite databases only"])
     with state_lock(paths.state_dir):
-        _require_empty(paths.state_dir, target)
+        _require_empty(paths.state_dir, sqlite_path(paths.database_url))
         room = paths.state_dir / _ROOM
         room.mkdir(mode=0o700)
+        kept = paths.state_dir / f"restored-{SETTINGS}"
+        heads = paths.state_dir / HEAD_FILE
         try:
-            sha256, manifest = _open(source, opener.identity, room)
-            faults = _compared(room / DATABASE, manifest)
-            if faults:
-                raise InvalidRequest(f"the backup is damaged: {faults[0]}")
+            sha256, manifest = _open_whole(source, opener.identity, room)
             url = _url(room / DATABASE)
             _bring_up(url, manifest, opener)
             standstill, head = asyncio.run(_settle(url, settings, manifest, sha256, opener))
-            kept = paths.state_dir / f"restored-{SETTINGS}"
-            (room / SETTINGS).replace(kept)
-            write_head_file(paths.state_dir / HEAD_FILE, {settings.site.node: head})
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (room / DATABASE).replace(target)  # last: until now there is no database
-            _sync(target.parent)
+            with _placed(room / DATABASE, settings):  # last: until its end there is no database
+                (room / SETTINGS).replace(kept)
+                write_head_file(heads, {settings.site.node: head})
+        except BaseException:
+            for one in (kept, heads):  # else the next try would find the folder in use
+                one.unlink(missing_ok=True)
+            raise
         finally:
             shutil.rmtree(room, ignore_errors=True)
     return Restored(sha256=sha256, manifest=manifest, standstill=standstill, settings=kept)
+
+
+def _open_whole(source: Path, identity: Path, room: Path) -> tuple[str, Manifest]:
+    sha256, manifest = _open(source, identity, room)
+    faults = _compared(room / DATABASE, manifest)
+    if faults:
+        raise InvalidRequest(f"the backup is damaged: {faults[0]}")
+    return sha256, manifest
+
+
+@contextmanager
+def _placed(database: Path, settings: Settings) -> Iterator[None]:
+    """The restored database has its place where the block ends without error.
+
+    Raises:
+        ConfigError: that of PostgreSQL is not empty, or not rightly made.
+        StoreError: its server cannot be reached.
+    """
+    target = sqlite_path(settings.paths.database_url)
+    if target is None:
+        address = load_database(settings.paths)
+        with reading(_url(database)) as source, filling(address) as sink:
+            stream(end_of(source), end_of(sink), _told_nobody)
+            yield
+        return
+    yield
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database.replace(target)
+    _sync(target.parent)
+
+
+def _told_nobody(told: Streamed) -> None:
+    del told
 
 
 async def _settle(
@@ -228,9 +262,9 @@ def _heads(manifest: Manifest) -> Mapping[str, Head]:
     }
 
 
-def _require_empty(state_dir: Path, database: Path) -> None:
+def _require_empty(state_dir: Path, database: Path | None) -> None:
     found = sorted(one.name for one in state_dir.iterdir() if one.name != _LOCK)
-    if database.exists() and database.parent != state_dir:
+    if database is not None and database.exists() and database.parent != state_dir:
         found.append(str(database))
     if found:
         raise Conflict(

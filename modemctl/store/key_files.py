@@ -41,10 +41,15 @@ def load_database(paths: PathsSettings) -> Address:
     Raises:
         ConfigError: the file is missing, unreadable, too open, or holds no password.
     """
-    url = make_url(paths.database_url)
-    if sqlite_path(url) is not None or not paths.database_password_file:
+    return read_address(paths.database_url, paths.database_password_file)
+
+
+def read_address(text: str, password_file: str) -> Address:
+    """`load_database` of an address and the path of a password file, or none (empty)."""
+    url = make_url(text)
+    if sqlite_path(url) is not None or not password_file:
         return url
-    return url.set(password=_password(Path(paths.database_password_file)))
+    return url.set(password=_password(Path(password_file)))
 
 
 def _password(path: Path) -> str:

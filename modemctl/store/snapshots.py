@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from modemctl.audit import Head
-from modemctl.errors import ConfigError, StoreError
+from modemctl.errors import StoreError
 from modemctl.store.engine import sqlite_path
+from modemctl.store.postgresql import DatabaseUrl
+from modemctl.store.site_streams import end_of, filling, reading
+from modemctl.store.streams import Streamed, stream
 
 _STEP: Final = 256  # pages of 4 KiB: between two steps others have the disk
 _FAULTS: Final = 5
@@ -23,6 +26,7 @@ _TABLES: Final = (
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
     " ORDER BY name"
 )
+_SIZE: Final = "SELECT pg_database_size(current_database())"
 _HEADS: Final = """
 SELECT node_id, seq, hash FROM audit_entry AS one
 WHERE seq = (SELECT max(seq) FROM audit_entry WHERE node_id = one.node_id)
@@ -54,7 +58,7 @@ class Source(Protocol):
         """Octets that a copy takes at most, about.
 
         Raises:
-            OSError: the database is not there.
+            OSError, StoreError: the database is not there.
         """
         ...
 
@@ -120,17 +124,47 @@ class _Flushing:
             _flush(self._target)
 
 
-def source_of(url: str) -> Source:
-    """The source behind a database's URL.
+class PostgresSource:
+    """A PostgreSQL database, read in one snapshot into an SQLite file.
 
-    Raises:
-        ConfigError: there is none for this kind of database.
+    So the copy needs no program of a server's version, is looked through and tried like any other,
+    and is restored to either kind of database. Each table is compared with what was read.
     """
+
+    kind: Final = "sqlite"
+
+    def __init__(self, url: DatabaseUrl) -> None:
+        self._url = url
+
+    def size(self) -> int:
+        """See `Source`; a file without free pages takes less.
+
+        Raises:
+            StoreError: its server cannot be reached.
+        """
+        with reading(self._url) as conn:
+            return int(
+                conn.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one()
+            )
+
+    def copy(self, target: Path) -> None:
+        """See `Source`.
+
+        Raises:
+            ConfigError, InvalidRequest: it is not modemctl's, or holds what no copy can.
+        """
+        with reading(self._url) as source, filling(f"sqlite+pysqlite:///{target}") as sink:
+            stream(end_of(source), end_of(sink), _told_nobody)
+
+
+def _told_nobody(told: Streamed) -> None:
+    del told
+
+
+def source_of(url: DatabaseUrl) -> Source:
+    """The source behind a database's URL."""
     path = sqlite_path(url)
-    if path is None:
-        cure = "use the database's own tool, such as pg_dump, and encrypt what it gives"
-        raise ConfigError([f"backups of this kind of database are not made by modemctl; {cure}"])
-    return SqliteSource(path)
+    return PostgresSource(url) if path is None else SqliteSource(path)
 
 
 def inspect(path: Path) -> Contents:

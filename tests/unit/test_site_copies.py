@@ -1,6 +1,7 @@
 """A site that moves to PostgreSQL, and back: every row as it was, and never two that would send."""
 
 import asyncio
+import dataclasses
 import json
 import re
 import sqlite3
@@ -11,15 +12,19 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, make_url, select
+from sqlalchemy import func, insert, make_url, select
 
 from modemctl.config import Settings
 from modemctl.daemon import sending_rules
 from modemctl.errors import ConfigError, InvalidRequest, StoreError
 from modemctl.model import EventKind
 from modemctl.service.audits import verify_offline
+from modemctl.service.backup_rules import BackupRules, run_job
+from modemctl.service.restoring import restore, try_restore
 from modemctl.service.site_copies import SiteKeys, copy_site, reopen_site
 from modemctl.store import Store
+from modemctl.store.backups import Backup, BackupState
+from modemctl.store.key_files import load_database, read_address
 from modemctl.store.lock import state_lock
 from modemctl.store.site_streams import end_of, filling, reading
 from modemctl.store.streams import stream
@@ -28,7 +33,7 @@ from modemctl.vault import AuditKey, Vault
 from tests.support import postgres
 from tests.support.approved import amend_cards
 from tests.support.attacks import CARDS, Crew, place_cards
-from tests.support.backups import furnish
+from tests.support.backups import furnish, new_identity, opener
 from tests.support.commands import call
 from tests.support.stores import AUDIT_SEED, MASTER_KEY, TestClock
 from tests.unit.test_stops import office_in
@@ -57,6 +62,15 @@ def keys() -> SiteKeys:
 def cluster() -> Iterator[postgres.Cluster]:
     yield postgres.cluster()
     postgres.cluster().drop_all()
+
+
+@pytest.fixture
+def guarded(cluster) -> Iterator[None]:
+    """A role that needs its password."""
+    cluster.sql("CREATE ROLE guarded SUPERUSER LOGIN PASSWORD 'geheim'")
+    yield
+    cluster.drop_all()
+    cluster.sql("DROP ROLE guarded")
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +239,7 @@ def test_who_cannot_be_copied_from_or_to_is_told_before_anything_is_read(site, t
         copy_site(site.settings, to, site.keys, ignore)
 
 
+@pytest.mark.usefixtures("guarded")
 def test_a_site_moves_by_the_command_line_and_back(cluster, tmp_path):
     config, file = tmp_path / "modemctl.toml", tmp_path / "password"
     for name in ("master", "audit"):
@@ -237,11 +252,10 @@ def test_a_site_moves_by_the_command_line_and_back(cluster, tmp_path):
     config.write_text(f"[paths]\n{settings}")
     assert call("-c", config, "db", "upgrade").status == 0
     assert call("-c", config, "key", "bootstrap", "--out", tmp_path / "admin.key").status == 0
-    cluster.sql("CREATE ROLE mover SUPERUSER LOGIN PASSWORD 'geheim'")
     file.write_text("geheim\n")
     file.chmod(0o600)
-    url = cluster.url(cluster.create(), user="mover")
-    refused = call("-c", config, "db", "copy", "--to", url.replace("mover@", "mover:geheim@"))
+    url = cluster.url(cluster.create(), user="guarded")
+    refused = call("-c", config, "db", "copy", "--to", url.replace("guarded@", "guarded:geheim@"))
     assert refused.status == 1
     assert "holds a password" in refused.err
     assert "geheim" not in refused.err
@@ -269,3 +283,55 @@ def test_a_site_moves_by_the_command_line_and_back(cluster, tmp_path):
     assert call("-c", config, "db", "status").status == 0
     config.write_text(f"[paths]\ndatabase = '{back}'\n{settings}")
     assert call("-c", config, "audit", "verify", "--offline").status == 0
+
+
+@pytest.mark.usefixtures("guarded")
+async def test_a_site_on_postgresql_is_backed_up_tried_and_restored_to_either_database(
+    site, cluster, tmp_path
+):
+    password = tmp_path / "password"
+    password.write_text("geheim\n")
+    password.chmod(0o600)
+    url = cluster.url(cluster.create(), user="guarded")
+    await asyncio.to_thread(copy_site, site.settings, address(url, password), site.keys, ignore)
+    settings = with_paths(site, database=url, database_password_file=str(password))
+    identity, public = new_identity(tmp_path)
+    target = tmp_path / "target"
+    target.mkdir()
+    job = dataclasses.replace(BackupRules.of(settings).job(a_backup(target)), recipients=(public,))
+    made = await run_job(job)
+    assert made.rule == ""
+    file = target / "a.tar.age"
+    tried = await asyncio.to_thread(try_restore, file, opener=opener(identity))
+    assert (tried.faults, tried.n_rows) == ((), made.n_rows)
+    elsewhere = cluster.url(cluster.create(), user="guarded")
+    for state, database in (("r1", elsewhere), ("r2", "")):
+        new = with_paths(site, state_dir=tmp_path / state, database=database,
+                         database_password_file=str(password))  # fmt: skip
+        done = await asyncio.to_thread(restore, file, new, opener=opener(identity))
+        assert done.standstill.n_queued == 4
+        async with opened(load_database(new.paths)) as store:
+            assert (
+                await store.read(lambda conn: conn.scalar(select(func.count(stop.c.stop_id)))) == 1
+            )
+    again = with_paths(site, state_dir=tmp_path / "r3", database=elsewhere,
+                       database_password_file=str(password))  # fmt: skip
+    with pytest.raises(ConfigError, match="is not empty"):
+        await asyncio.to_thread(restore, file, again, opener=opener(identity))
+    assert [one.name for one in (tmp_path / "r3").iterdir()] == ["lock"]
+
+
+def address(url: str, password: Path):
+    return read_address(url, str(password))
+
+
+def with_paths(site: Site, **changes: object) -> Settings:
+    paths = site.settings.paths.model_copy(update=changes)
+    return site.settings.model_copy(update={"paths": paths})
+
+
+def a_backup(target: Path) -> Backup:
+    return Backup(
+        backup_id="b", at=TestClock().now(), by="anna", state=BackupState.WORKING, reason="",
+        folder=str(target), name="a.tar.age",
+    )  # fmt: skip
