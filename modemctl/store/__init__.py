@@ -26,7 +26,7 @@ from modemctl.store.engine import (
 from modemctl.store.journal import CommitReport, Journal, SetAct
 from modemctl.store.keys import unlock
 from modemctl.store.listening import LOOK_EVERY, Wire
-from modemctl.store.postgresql import DatabaseUrl, said
+from modemctl.store.postgresql import DatabaseUrl, is_gone, said
 from modemctl.store.seats import Seat
 from modemctl.store.signals import Signals
 from modemctl.store.transaction import Tx
@@ -93,6 +93,8 @@ class Store:
             wire=self._wire,
             on_commit=on_commit,
         )
+        self._n_lost = 0  # reads that found no server
+        self._why_lost = ""
         self._readers = ThreadPoolExecutor(max_workers=_N_READERS, thread_name_prefix="reader")
 
     async def __aenter__(self) -> Store:
@@ -140,7 +142,9 @@ class Store:
         Raises:
             StoreError: the database cannot be read now.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._query, query)
+        n_lost = self._n_lost
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._query, query, n_lost)
 
     async def hear(self, *, look_every: float = LOOK_EVERY) -> None:
         """Ring here what other nodes commit, until cancelled; at once over where none can be.
@@ -175,9 +179,14 @@ class Store:
         self._writer_engine.dispose()
         self._reader_engine.dispose()
 
-    def _query(self, query: Callable[[Connection], ResultT]) -> ResultT:
+    def _query(self, query: Callable[[Connection], ResultT], n_lost: int) -> ResultT:
+        if n_lost < self._n_lost:  # while it waited another read found nobody
+            raise StoreError(self._why_lost)
         try:
             with self._reader_engine.begin() as conn:
                 return query(conn)
         except SQLAlchemyError as error:  # the chain of a log would tell the statement's values
-            raise StoreError(f"the database refused: {said(error)}") from None
+            why = f"the database refused: {said(error)}"
+            if is_gone(error):
+                self._why_lost, self._n_lost = why, self._n_lost + 1
+            raise StoreError(why) from None

@@ -212,7 +212,7 @@ class Journal:
         try:
             return await asyncio.shield(future)  # what is committed is committed, whoever waits
         except asyncio.CancelledError:
-            future.add_done_callback(_see)
+            future.add_done_callback(asyncio.Future.exception)  # seen, though nobody waits
             raise
 
     # ------------------------------------------------------------ the thread
@@ -256,6 +256,9 @@ class Journal:
             topics = self._write(group)
         except SQLAlchemyError as error:
             failure = StoreError(f"the database refused: {postgresql.said(error)}")
+            if postgresql.is_gone(error):  # who waits behind would wait for the same
+                group = [*group, *self._waiting]
+                self._waiting.clear()
         except NameTaken as error:
             failure = error
         except Exception:  # noqa: BLE001 - the writer is everybody's: a fault of ours fails this group
@@ -385,12 +388,6 @@ class Journal:
                 request.future.set_result(request.result)
         self._signals.wake(topics)
         self._on_commit(report)
-
-
-def _see(future: asyncio.Future[ResultT]) -> None:
-    """Nobody waits for what came of it."""
-    if not future.cancelled():
-        future.exception()
 
 
 def _by_kind(group: Sequence[_Request[object]]) -> list[list[_Request[object]]]:

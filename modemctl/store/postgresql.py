@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from modemctl.errors import ConfigError
@@ -61,6 +61,7 @@ _READS: Final[Mapping[str, str]] = {
 }
 
 _AGAIN: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+_BUSY: Final = frozenset({"25P03", "53300", "55P03"})  # of those below: it is there
 _AWAY: Final = frozenset(
     {
         "25P03",  # our transaction was idle for too long
@@ -161,6 +162,11 @@ def is_away(error: DBAPIError) -> bool:
     if state is None:
         return type(error.orig).__module__.partition(".")[0] == DRIVER
     return state in _AWAY or state.startswith("08")
+
+
+def is_gone(error: SQLAlchemyError) -> bool:
+    """Whether the connection was lost, or none could be made: each try takes its time."""
+    return isinstance(error, DBAPIError) and is_away(error) and sqlstate(error) not in _BUSY
 
 
 def is_passing(error: DBAPIError) -> bool:

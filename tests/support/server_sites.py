@@ -23,6 +23,7 @@ class Wire:
         self.url = f"{address}?host={self._folder}"
         self._flows = threading.Event()
         self._ends: set[socket.socket] = set()
+        self.n_clients = 0  # that came so far
         self._listener: socket.socket | None = None
         self.join()
         self.thaw()
@@ -63,6 +64,7 @@ class Wire:
         with contextlib.suppress(OSError):  # the listener is closed
             while True:
                 client, _ = listener.accept()
+                self.n_clients += 1
                 server = socket.socket(socket.AF_UNIX)
                 self._ends |= {client, server}
                 try:

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -41,6 +41,7 @@ from tests.support import postgres
 from tests.support.benches import CARDS, MANY, Bench, bay_of, bench
 from tests.support.commands import call
 from tests.support.doctors import facts_of
+from tests.support.server_sites import wire
 from tests.support.stores import AUDIT_SEED, MASTER_KEY, Databases, TestClock, open_store
 
 VAULT = Vault(MASTER_KEY)
@@ -428,3 +429,39 @@ def test_a_server_that_stands_still_is_given_up(cluster):
     assert opened_link.closed
     error = OperationalError("no answer")
     assert postgresql.is_away(DBAPIError("", None, error))
+
+
+async def test_who_waits_behind_a_lost_server_is_told_with_the_first(
+    on_postgresql, tmp_path, monkeypatch
+):
+    """Each try waits for its own end: a hundred in a row would take minutes."""
+    monkeypatch.setitem(postgresql._SOCKET, "connect_timeout", 2)
+    told: list[str] = []
+
+    async def ask(answer: Awaitable[object]) -> None:
+        try:
+            await answer
+        except StoreError as error:
+            told.append(str(error))
+
+    async with open_store(tmp_path):
+        pass
+    key = AuditKey(AUDIT_SEED)
+    with wire(Databases.url(tmp_path)) as line:
+        async with Store(
+            line.url, vault=VAULT, audit_key=key, clock=TestClock(), node_id="n1"
+        ) as store:
+            line.freeze()
+            line.cut()
+            line.join()  # from now on who connects gets no answer
+            n_before = line.n_clients
+            async with asyncio.TaskGroup() as group:
+                for _ in range(200):
+                    group.create_task(ask(store.read(lambda conn: None)))
+                    group.create_task(ask(store.write(lambda tx: None)))
+            assert len(told) == 400
+            assert all("the database refused: " in one for one in told)
+            assert line.n_clients - n_before <= 6
+            line.thaw()
+            await store.write(lambda tx: tx.audit("a", "test", "back", {}))
+            assert await entries(store) == ["back"]
