@@ -29,13 +29,14 @@ from drivers.interface import Driver, EventSink
 from drivers.registry import probe
 from modemctl.composition import make_services
 from modemctl.config import OnDoubt, Settings
-from modemctl.errors import ConfigError, NameTaken, StoreError
+from modemctl.errors import ConfigError, Conflict, NameTaken, StoreError
 from modemctl.fleet.breaking import Breakers
 from modemctl.fleet.census import Census
 from modemctl.fleet.clock_watch import ClockWatch
 from modemctl.fleet.dispatcher import Dispatcher, EncodingRules
 from modemctl.fleet.families import known_families
 from modemctl.fleet.ground import Ground
+from modemctl.fleet.node_watch import NodeWatch
 from modemctl.fleet.sending import StopBell
 from modemctl.fleet.starting import StartBudget
 from modemctl.fleet.supervisor import Supervisor
@@ -58,8 +59,6 @@ from modemctl.store import (
     keys,
     modems,
     nodes,
-    pins,
-    puks,
     site_zones,
     sweeps,
 )
@@ -163,6 +162,7 @@ class Fleet:
         )
         self.dispatcher: Final = Dispatcher(store, self.rules, encoding, telemetry)
         self.sweeper: Final = Sweeper(store, self.rules)
+        self.node_watch: Final = NodeWatch(store, self.rules, every=settings.site.heartbeat)
 
         async def open_modem(address: str, sink: EventSink) -> Driver:
             return await probe(address, sink, known=families, baudrate=settings.bank.baud)
@@ -275,10 +275,12 @@ async def _run_on(
     """Run until a signal; whether nothing is left that still runs."""
     stop = asyncio.Event()
     with _signals(stop):
+        await _begin(store, settings)
         former = await _former_zones(store, settings.site.timezone)
         fleet = Fleet(store, settings, telemetry, families, former)
         telemetry.register(fleet.supervisor.snapshot)
         office = Office(store, settings, telemetry, audit_key, fleet.rules)
+        office.services.health.register("node", fleet.node_watch.fault)
         await office.open()
         longest_outage = timedelta(minutes=settings.hours.hold_after_outage_minutes)
         await _recover(store, fleet.rules, longest_outage)
@@ -310,6 +312,7 @@ async def _work(
         ("wake-ups", store.hear),  # first: whether others do a site's chores is asked before any
         ("dispatcher", fleet.dispatcher.run),
         ("sweeper", fleet.sweeper.run),
+        ("node watch", fleet.node_watch.run),
         ("loop lag", partial(sample_loop_lag, telemetry)),
         ("name", partial(_mind_the_name, store)),
         ("watchdog", partial(_feed_watchdog, store, manager)),
@@ -384,9 +387,24 @@ def _problems(errors: BaseExceptionGroup[ConfigError]) -> list[str]:
     return found
 
 
+async def _begin(store: Store, settings: Settings) -> None:
+    """Before this node writes anything else: its life before, wherever it goes on, is over.
+
+    Raises:
+        ConfigError: a person removed the node.
+    """
+    try:
+        epoch = await store.write(
+            lambda tx: nodes.start(tx, version=version("modemctl"), boot_id=store.clock.boot_id)
+        )
+    except Conflict as error:
+        raise ConfigError([f"{error}; {error.cure}"]) from None
+    store.journal.life.begin(epoch, every=settings.site.heartbeat)
+
+
 async def _recover(store: Store, rules: SendingRules, longest_outage: timedelta) -> None:
     """What the node's earlier life left open: submits in doubt, leases back, PIN tries closed."""
-    n_doubts, n_leases = await store.write(lambda tx: sweeps.recover(tx, rules))
+    left = await store.write(lambda tx: nodes.settle(tx, rules))
     away = store.journal.steady.absence
     n_held = await store.write(lambda tx: sweeps.hold_after_outage(tx, away, longest_outage))
     faults = store.journal.start_faults
@@ -394,13 +412,9 @@ async def _recover(store: Store, rules: SendingRules, longest_outage: timedelta)
         _log.error("store.altered", extra={"fault": fault, "cure": "modemctl audit verify"})
     n_held += await store.write(lambda tx: sweeps.hold_after_tampering(tx, faults))
     await store.write(keys.finish_master)
-    await store.write(pins.close_open_tries)
-    await store.write(puks.close_open)
     await store.write(modems.note_restart)
-    await store.write(nodes.start)
-    _log.info(
-        "daemon.recovered", extra={"n_in_doubt": n_doubts, "n_leases": n_leases, "n_held": n_held}
-    )
+    facts = {"n_in_doubt": left.n_in_doubt, "n_leases": left.n_leases, "n_held": n_held}
+    _log.info("daemon.recovered", extra=facts)
 
 
 @contextmanager

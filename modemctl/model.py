@@ -44,6 +44,15 @@ class DesiredState(StrEnum):
     PAUSED = "paused"
 
 
+class NodeState(StrEnum):
+    """How a daemon on the database stands."""
+
+    UP = "up"
+    DOWN = "down"  # ended in order
+    LOST = "lost"  # gave no sign for long; others took over
+    REMOVED = "removed"  # by a person
+
+
 class Topic(StrEnum):
     """What a wake-up after commit is about."""
 

@@ -104,6 +104,11 @@ class SiteSettings(_Slice):
     node: Word = Field(
         default="node-1", description="Name of this server; its audit chain bears it."
     )
+    heartbeat: float = Field(
+        default=10.0, ge=1.0, le=10.0,
+        description="Seconds between two signs of life of this server, in commits that are made"
+        " anyway; other servers on its database take over from one that gives none for 90 s.",
+    )  # fmt: skip
     timezone: str = Field(
         default=DEFAULT_TIMEZONE,
         description="IANA time zone of quiet hours and of calendar limits; a card's own days and"

@@ -1,4 +1,4 @@
-"""What time alone asks for: lapsed leases, windows, finished batches, heartbeats."""
+"""What time alone asks for: lapsed leases, windows, finished batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from modemctl.errors import StoreError
 from modemctl.model import BatchId, Topic
-from modemctl.store import Store, Tx, count_purge, nodes, sweeps
+from modemctl.store import Store, Tx, count_purge, sweeps
 from modemctl.store.engine import UNREADABLE
 from modemctl.store.segments import SendingRules
 from modemctl.store.tallies import Tally
@@ -18,7 +18,6 @@ _log = logging.getLogger(__name__)
 
 _INTERVAL: Final = 1.0
 _IDLE_INTERVAL: Final = 5.0
-_HEARTBEAT: Final = 10.0
 _TIDY: Final = 600.0
 
 
@@ -30,7 +29,6 @@ class Sweeper:
         self._rules = rules
         self._progress: Mapping[BatchId, Mapping[str, int]] = {}
         self._tally = Tally()
-        self._beat_at = 0.0
         self._tidy_at = 0.0
 
     async def run(self) -> None:
@@ -55,9 +53,6 @@ class Sweeper:
             swept = await self._store.write(lambda tx: sweeps.sweep(tx, self._rules))
         await self._tell_progress()
         now = self._store.clock.monotonic()
-        if now >= self._beat_at:
-            self._beat_at = now + _HEARTBEAT
-            await self._store.write(self._beat)
         if now >= self._tidy_at:
             self._tidy_at = now + _TIDY
             while await self._store.write(self._purge) >= count_purge.PURGED:
@@ -65,10 +60,6 @@ class Sweeper:
 
     def _purge(self, tx: Tx) -> int:
         return count_purge.purge(tx, self._rules.quota.zone)
-
-    def _beat(self, tx: Tx) -> None:
-        nodes.beat(tx)
-        self._store.journal.steady.beat(tx)
 
     async def _tell_progress(self) -> None:
         """An event for each running batch that moved since the last look."""

@@ -22,6 +22,8 @@ def why_shut(tx: Tx, rules: SendingRules) -> Shut | None:
     """Why nothing may leave now; None where it may."""
     if rules.clock.fault:
         return Shut(reason=rules.clock.fault, policy="SIM-08", holds=False)
+    if tx.standing.fault:
+        return Shut(reason=tx.standing.fault, policy="SIM-08", holds=False)
     if rules.policy is not None and not policies.counts(tx.conn, tx.vault, rules.policy):
         return Shut(reason=UNCONFIRMED, policy="SEC-04", holds=True)
     return None

@@ -28,6 +28,7 @@ from modemctl.store import count_seal, postgresql
 from modemctl.store.count_seal import CountSeal
 from modemctl.store.engine import n_changes, savepoint
 from modemctl.store.listening import Wire
+from modemctl.store.lives import Life
 from modemctl.store.signals import Signals
 from modemctl.store.steady import SteadyTime
 from modemctl.store.traces import Scribe, read_head
@@ -99,6 +100,7 @@ class Journal:
         self._scribe = Scribe(node_id, audit_key, clock)
         self._clock = clock
         self.steady: Final = SteadyTime(clock, vault)
+        self.life: Final = Life(clock, self.steady, node_id)
         self._node_id = node_id
         self._signals = signals
         self._wire = wire
@@ -294,13 +296,16 @@ class Journal:
             elif self._is_unsure or _KNOWN not in conn.info:
                 self._require_head(conn)
             conn.info[_KNOWN], self._is_unsure = True, False
+            self.life.prove(conn)
             traces = [tx for some in _by_kind(group) for tx in self._run_set(conn, some)]
             counts = self._count(conn, traces)
             head = self._scribe.leave(conn, traces, counts, after=self._head)
             topics = {topic for tx in traces for topic in tx.topics}
+            self.life.beat(conn)
             self._wire.tell(conn, topics)
             self._sent = head, counts or self._counts
             has_written = n_before is None or n_changes(conn) != n_before
+        self.life.committed()
         if has_written:  # a full disk takes a commit of nothing
             self._has_failed = False
         (self._head, self._counts), self._sent = self._sent, None
@@ -359,6 +364,7 @@ class Journal:
             steady=self.steady.now(),
             vault=self._vault,
             node_id=self._node_id,
+            standing=self.life.standing,
         )
 
     def _count(self, conn: Connection, traces: Sequence[Tx]) -> CountSeal | None:

@@ -339,7 +339,7 @@ class _Round:
 
 
 def _running(tx: Tx, rules: SendingRules, stops: Standing, only: str | None) -> list[_Queue]:
-    if stops.on_node(tx.node_id):
+    if stops.on_node(tx.node_id) or tx.standing.is_draining:
         return []
     return [
         _Queue(

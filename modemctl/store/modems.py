@@ -178,14 +178,14 @@ def note_missing(tx: Tx, reasons: Mapping[Bay, str]) -> None:
             tx.event(EventKind.MODEM, bay, {"state": ModemState.ABSENT.value, "reason": reason})
 
 
-def note_restart(tx: Tx) -> None:
-    """At start: what this node's earlier life said of its bays holds no more."""
+def note_restart(tx: Tx, *, node_id: str | None = None, reason: str = _JUST_STARTED) -> None:
+    """At start: what this node's earlier life, or a lost node, said of its bays holds no more."""
     tx.conn.execute(
         update(modem)
-        .where(modem.c.node_id == tx.node_id)
+        .where(modem.c.node_id == (node_id or tx.node_id))
         .values(
             state=ModemState.ABSENT.value,
-            reason=_JUST_STARTED,
+            reason=reason,
             breakers="",  # they live in memory
             state_at=tx.now,
             updated_at=tx.now,

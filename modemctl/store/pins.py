@@ -219,11 +219,14 @@ def resume_import(tx: Tx, import_id: str) -> None:
     tx.wake(Topic.SIMS)
 
 
-def close_open_tries(tx: Tx) -> int:
-    """At this node's start: tries of its earlier life will get no answer; how many there were."""
+def close_open_tries(tx: Tx, node_id: str | None = None) -> int:
+    """At this node's start: tries of its earlier life will get no answer; how many there were.
+
+    So it is with those of a lost node (`node_id`).
+    """
     closed = tx.conn.execute(
         update(pin_attempt)
-        .where(pin_attempt.c.node_id == tx.node_id, pin_attempt.c.outcome.is_(None))
+        .where(pin_attempt.c.node_id == (node_id or tx.node_id), pin_attempt.c.outcome.is_(None))
         .values(outcome=AttemptOutcome.UNKNOWN)
     )
     return closed.rowcount

@@ -225,11 +225,15 @@ def last_tried(tx: Tx, iccid: str) -> datetime | None:
     return moment
 
 
-def close_open(tx: Tx) -> int:
-    """At this node's start: PUKs of its earlier life will get no answer; how many there were."""
+def close_open(tx: Tx, node_id: str | None = None) -> int:
+    """At this node's start: PUKs of its earlier life will get no answer; how many there were.
+
+    So it is with those of a lost node (`node_id`).
+    """
     closed = tx.conn.execute(
         select(*puk_request.c).where(
-            puk_request.c.node_id == tx.node_id, puk_request.c.state == PukState.TRYING
+            puk_request.c.node_id == (node_id or tx.node_id),
+            puk_request.c.state == PukState.TRYING,
         )
     )
     rows = closed.mappings().all()

@@ -68,7 +68,11 @@ class SteadyTime:
 
     def beat(self, tx: Tx) -> None:
         """Note how far it has come, for a start after the machine's next."""
-        self._save(tx.conn, tx.node_id, self.now())
+        self.note(tx.conn, tx.node_id)
+
+    def note(self, conn: Connection, node_id: str) -> None:
+        """The same, where no request asks for it."""
+        self._save(conn, node_id, self.now())
 
     def _save(self, conn: Connection, node_id: str, latest: datetime) -> None:
         assert self._started_at is not None, "anchored when the store was opened"

@@ -54,17 +54,19 @@ class Swept:
         return max(self.n_closed, self.n_doubts) >= _CHUNK
 
 
-def recover(tx: Tx, rules: SendingRules) -> tuple[int, int]:
+def recover(
+    tx: Tx, rules: SendingRules, *, node_id: str | None = None, reason: str = "the daemon ended"
+) -> tuple[int, int]:
     """At start: SUBMITTING rows of this node are IN_DOUBT, its LEASED rows are QUEUED again.
 
-    Returns how many of each.
+    So it is with those of a lost node (`node_id`). Returns how many of each.
     """
-    own = segment.c.node_id == tx.node_id
+    own = segment.c.node_id == (node_id or tx.node_id)
     doubtful = _held(tx.conn, and_(own, segment.c.state == SegmentState.SUBMITTING))
-    put_in_doubt(tx, doubtful, "the daemon ended while it was being submitted", rules)
+    put_in_doubt(tx, doubtful, f"{reason} while it was being submitted", rules)
     leased = _held(tx.conn, and_(own, segment.c.state == SegmentState.LEASED))
-    reason = Note(text="the daemon ended before it was submitted")
-    requeue(tx, leased, rules.quota, notes={row["lease_token"]: reason for row in leased})
+    note = Note(text=f"{reason} before it was submitted")
+    requeue(tx, leased, rules.quota, notes={row["lease_token"]: note for row in leased})
     return len(doubtful), len(leased)
 
 

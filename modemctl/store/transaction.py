@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -38,6 +38,17 @@ class EventDraft:
     data: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the node's row says of it: whether it leases nothing more, what shuts its modems."""
+
+    is_draining: bool = False
+    fault: str = ""
+
+
+_USUAL: Final = Standing()
+
+
 class Tx:
     """A request's view of the transaction; its traces count only if it succeeds.
 
@@ -46,13 +57,21 @@ class Tx:
     """
 
     def __init__(
-        self, conn: Connection, *, now: datetime, steady: datetime, vault: Vault, node_id: str
+        self,
+        conn: Connection,
+        *,
+        now: datetime,
+        steady: datetime,
+        vault: Vault,
+        node_id: str,
+        standing: Standing = _USUAL,
     ) -> None:
         self.conn = conn
         self.now = now
         self.steady = steady
         self.vault = vault
         self.node_id = node_id
+        self.standing = standing
         self.events: list[EventDraft] = []
         self.audits: list[Draft] = []
         self.transitions: list[Transition] = []

@@ -159,7 +159,7 @@ def _register_customers(tx: Tx) -> None:
 
 def _come_in(tx: Tx) -> None:
     """What modems tell by themselves: a message, a call, a report, a number, a lock."""
-    nodes.start(tx)
+    nodes.start(tx, version="1", boot_id="b")
     duties.begin(tx)
     message = inbox.NewMessage(
         iccid=None, bay=BAY, sender=STRANGER, is_sender_number=True, scts=None, text="hello",

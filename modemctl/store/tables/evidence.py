@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, String, Table, Text, false, text
 
 from modemctl.store.tables.schema import KEY, Octets, UtcMs, metadata
 
@@ -21,6 +21,14 @@ node = Table(
     Column("node_id", String(64), primary_key=True),
     Column("started_at", UtcMs, nullable=False),
     Column("heartbeat_at", UtcMs, nullable=False),
+    Column("state", String(16), nullable=False, server_default="down"),  # up, down, lost, removed
+    Column("is_draining", Boolean, nullable=False, server_default=false()),
+    Column("epoch", BigInteger, nullable=False, server_default=text("0")),  # grows with each start
+    Column("n_beats", BigInteger, nullable=False, server_default=text("0")),
+    Column("steady_at", UtcMs),  # the heartbeat's moment in steady time
+    Column("skew_ms", BigInteger),  # how far its clock is before the database server's
+    Column("version", String(32)),
+    Column("boot_id", String(64)),
 )
 
 event = Table(
