@@ -175,7 +175,7 @@ async def a_key(bench: ApiBench, name: str) -> str:
     return (await accounts.issue_key(bench.admin, made.account_id)).token
 
 
-@pytest.mark.timeout(5_400 if LONG else 120)
+@pytest.mark.timeout(5_400 if LONG else 600)
 async def test_no_operation_fails_or_answers_what_it_does_not_document(tmp_path):
     print(f"MODEMCTL_SEED={SEED}")
     document = describe()
