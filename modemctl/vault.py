@@ -24,6 +24,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from modemctl.errors import ConfigError, TamperedError
@@ -62,7 +63,7 @@ class _Ring:
 
     generation: int
     boxes: Mapping[int, AESGCM] = field(repr=False)
-    macs: Mapping[KeyUse, hmac.HMAC] = field(repr=False)  # for all uses but ENCRYPT
+    macs: Mapping[KeyUse, HMAC] = field(repr=False)  # for all uses but ENCRYPT
 
 
 class Vault:
@@ -121,8 +122,8 @@ class Vault:
             for (use, generation), octets in opened.items()
             if use is KeyUse.ENCRYPT
         }
-        macs: dict[KeyUse, hmac.HMAC] = {
-            use: hmac.new(octets, digestmod="sha256")
+        macs: dict[KeyUse, HMAC] = {
+            use: HMAC(octets, SHA256())
             for (use, _), octets in opened.items()
             if use is not KeyUse.ENCRYPT
         }
@@ -224,7 +225,7 @@ class Vault:
     def _hmac(self, use: KeyUse, message: bytes) -> bytes:
         mac = self._ring.macs[use].copy()  # has taken its key in: half of a short message's work
         mac.update(message)
-        return mac.digest()
+        return mac.finalize()
 
 
 class AuditKey:

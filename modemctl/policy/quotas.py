@@ -32,10 +32,12 @@ class Span(StrEnum):
     DAY = "day"
     MONTH = "month"
 
-    @property
-    def is_calendar(self) -> bool:
-        """Whether it begins anew at a midnight instead of sliding."""
-        return self in {Span.DAY, Span.MONTH}
+    is_calendar: bool
+    """Whether it begins anew at a midnight instead of sliding."""
+
+    def __init__(self, word: str) -> None:
+        """Work out once what each lease asks hundreds of times."""
+        self.is_calendar = word in {"day", "month"}
 
 
 Zones: TypeAlias = Mapping[str | None, frozenset[Span]]

@@ -69,6 +69,8 @@ class Book:
         self._asked: set[tuple[str, str]] = set()
         self._changed: set[tuple[str, str, str]] = set()
         self._last_submits: dict[str, int] = {}
+        self._buckets_at: dict[tuple[str | None, Span, datetime, datetime], tuple[int, ...]] = {}
+        self._days_by_key: dict[str, Mapping[Span, tuple[int, ...]]] = {}
 
     def read(self, scopes: Iterable[Scope], recipients: Iterable[bytes] = ()) -> None:
         """Read the counts of these, and how they know these recipients; what is known is not."""
@@ -217,10 +219,17 @@ class Book:
         )
 
     def _buckets(self, key: str, cap: Cap, charge: Charge) -> tuple[int, ...]:
+        """Where a charge was counted; those of one lease share its moment."""
         name, at, wall = zone_of_key(key), charge.at, charge.wall
-        if name is None:
-            return self._rules.site_buckets(cap.span, steady=at, wall=wall)
-        return buckets_of(cap.span, steady=at, wall=wall, zone=zone_named(name))
+        place = (name, cap.span, at, wall)
+        found = self._buckets_at.get(place)
+        if found is None:
+            if name is None:
+                found = self._rules.site_buckets(cap.span, steady=at, wall=wall)
+            else:
+                found = buckets_of(cap.span, steady=at, wall=wall, zone=zone_named(name))
+            self._buckets_at[place] = found
+        return found
 
     def _present(self, key: str, cap: Cap) -> tuple[int, ...]:
         """The present buckets, or a later one where a machine's time was lost: none thins out."""
@@ -312,12 +321,17 @@ class Book:
 
     def _days_of(self, key: str) -> Mapping[Span, tuple[int, ...]]:
         """The present buckets, of whom stands for this key: a card may have a zone of its own."""
-        name = zone_of_key(key)
-        if name is None:
-            return self._now
-        if name not in self._elsewhere:
-            self._elsewhere[name] = self._buckets_now(zone_named(name))
-        return self._elsewhere[name]
+        found = self._days_by_key.get(key)
+        if found is None:
+            name = zone_of_key(key)
+            if name is None:
+                found = self._now
+            else:
+                if name not in self._elsewhere:
+                    self._elsewhere[name] = self._buckets_now(zone_named(name))
+                found = self._elsewhere[name]
+            self._days_by_key[key] = found
+        return found
 
     def _buckets_now(self, zone: tzinfo) -> Mapping[Span, tuple[int, ...]]:
         tx = self._tx
