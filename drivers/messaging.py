@@ -211,7 +211,7 @@ class Messaging(Dialogue):
 
     async def _listed(self, memory: str) -> list[StoredMessage]:
         timeout = await self._time_to_list(memory)
-        command = dataclasses.replace(asking("AT+CMGL=4", timeout=timeout), has_payload=True)
+        command = asking("AT+CMGL=4", timeout=timeout, has_payload=True)
         found: list[StoredMessage] = []
         try:
             lines = (await self._run(command)).lines
@@ -271,9 +271,9 @@ class Messaging(Dialogue):
 
     async def _read_once(self, index: int) -> AnswerLine | None:
         """The header and PDU of a slot; None where it is empty."""
-        command = asking(f"AT+CMGR={int(index)}", timeout=10.0)
+        command = asking(f"AT+CMGR={int(index)}", timeout=10.0, has_payload=True)
         try:
-            answer = await self._run(dataclasses.replace(command, has_payload=True))
+            answer = await self._run(command)
         except CommandError as error:
             if _is_empty_slot(error):
                 return None

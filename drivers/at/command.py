@@ -80,10 +80,22 @@ def plain(text: str, *, timeout: float = 5.0) -> Command:
     return Command(text=text, shown=text, timeout=timeout)
 
 
-def asking(text: str, *prefixes: str, timeout: float = 5.0, is_private: bool = False) -> Command:
+def asking(
+    text: str,
+    *prefixes: str,
+    timeout: float = 5.0,
+    is_private: bool = False,
+    has_payload: bool = False,
+) -> Command:
     """A command that is answered by lines with these prefixes (by its own name if none given)."""
-    own = prefixes or (prefix_of(text),)
-    return Command(text=text, shown=text, prefixes=own, timeout=timeout, is_private=is_private)
+    return Command(
+        text=text,
+        shown=text,
+        prefixes=prefixes or (prefix_of(text),),
+        timeout=timeout,
+        is_private=is_private,
+        has_payload=has_payload,
+    )
 
 
 def secret(text: str, shown: str, *, timeout: float = PIN_TIMEOUT) -> Command:

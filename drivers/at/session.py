@@ -236,8 +236,11 @@ class Session:
     @property
     def deadline(self) -> float | None:
         """When `tick` is due at the latest; None while nothing waits."""
-        times = (self._deadline, self._bare_end, self._framer.prompt_due)
-        return min((time for time in times if time is not None), default=None)
+        prompt_due = self._framer.prompt_due
+        if self._bare_end is None and prompt_due is None:
+            return self._deadline
+        times = (self._deadline, self._bare_end, prompt_due)
+        return min(time for time in times if time is not None)
 
     @property
     def answer_so_far(self) -> tuple[AnswerLine, ...]:
@@ -246,6 +249,8 @@ class Session:
 
     def data_to_send(self) -> bytes:
         """Take the bytes that must go out now, in one write."""
+        if not self._out:
+            return b""
         data = bytes(self._out)
         self._out.clear()
         return data

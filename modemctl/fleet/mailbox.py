@@ -125,6 +125,8 @@ class Mailbox:
 
     async def next_item(self, limit: float | None) -> DriverEvent | None:
         """The oldest message or call event; None after `limit` seconds without one."""
+        if self._items:
+            return self._items.popleft()
         try:
             async with asyncio.timeout(limit):
                 while not self._items:  # `take_items` may have been quicker

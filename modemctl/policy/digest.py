@@ -170,6 +170,7 @@ def leaf_in_chunk(leaves: bytes, line_no: int) -> bytes:
     return leaves[start : start + LEAF_OCTETS]
 
 
+@lru_cache(maxsize=4)  # a lease proves many lines of the same chunk, 32 KiB each time
 def chunk_hash(leaves: bytes) -> bytes:
     """SHA-256 of a chunk's leaves, one after the other."""
     return hashlib.sha256(leaves).digest()
