@@ -31,6 +31,7 @@ def why_not(http: httpx2.Client) -> dict[str, str]:
 
 @pytest.mark.timeout(300)
 def test_a_daemon_whose_postgresql_goes_in_mid_batch_sends_all_once(tmp_path, cluster):
+    """And ends where another one has written under its name while it was cut off."""
     name = cluster.create()
     flags = ("--modems", str(N_MODEMS), "--seed", "5", "--latency", "0.2", "--persona", "generic")
     with wire(cluster.url(name)) as line, BankProcess(tmp_path / "bank", *flags) as bank:
@@ -67,6 +68,12 @@ def test_a_daemon_whose_postgresql_goes_in_mid_batch_sends_all_once(tmp_path, cl
             daemon.wait_until(
                 lambda: site.query("SELECT count(*) FROM inbox") == [(1,)], what="stored"
             )
+            line.cut()
+            site.write(lambda tx: tx.audit("tester", "test", "as the same node, elsewhere", {}))
+            line.join()
+            daemon.good_ends = {1}
+            assert daemon.wait(60) == 1
+            assert "modemctl: another daemon wrote to the database as node n1" in daemon.tail(1)
         done = call("-c", site.config, "audit", "verify", "--offline")
         assert done.status == 0, done
     assert set(taken(bank).values()) == {1}

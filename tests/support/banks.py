@@ -157,6 +157,7 @@ class DaemonProcess:
         self.site = site
         self.log = site.folder / "daemon.log"
         self._extra = environment or {}
+        self.good_ends = {0, -signal.SIGKILL}
 
     def __enter__(self) -> Self:
         self.start()
@@ -183,7 +184,7 @@ class DaemonProcess:
                 self._process.wait()
                 raise
         if kind is None:
-            assert self._process.returncode in {0, -signal.SIGKILL}, self.tail()
+            assert self._process.returncode in self.good_ends, self.tail()
 
     @property
     def pid(self) -> int:
