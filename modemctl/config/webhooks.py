@@ -12,6 +12,9 @@ from modemctl.config.slices import Slice
 _MOST_WORDS: Final = 64
 _HOST: Final = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]*[a-z0-9])?\.)*[a-z]([a-z0-9-]*[a-z0-9])?")
 
+_WITH_PORT: Final = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):([0-9]{1,5})")
+_LAST_PORT: Final = 65_535
+
 
 def _absolute(path: str) -> str:
     if path and (not Path(path).is_absolute() or "\0" in path):
@@ -19,14 +22,22 @@ def _absolute(path: str) -> str:
     return path
 
 
+def take_apart(word: str) -> tuple[str, int | None]:
+    """The host or network that a word of `webhooks.allow` names, and its port if it has one."""
+    found = _WITH_PORT.fullmatch(word)
+    return (word, None) if found is None else (found[1] or found[2], int(found[3]))
+
+
 def _destination(word: str) -> str:
+    told = "must be a host such as crm.example.com, or a network such as 10.1.0.0/16"
+    place, port = take_apart(word)
+    if port is not None and not 0 < port <= _LAST_PORT:
+        raise ValueError(f"{told}, with a port from 1 to {_LAST_PORT}")
     try:
-        ipaddress.ip_network(word)
+        ipaddress.ip_network(place)
     except ValueError as error:
-        if not _HOST.fullmatch(word.lower()):
-            raise ValueError(
-                "must be a host such as crm.example.com, or a network such as 10.1.0.0/16"
-            ) from error
+        if not _HOST.fullmatch(place.lower()):
+            raise ValueError(told) from error
     return word.lower()
 
 
@@ -38,7 +49,8 @@ class WebhooksSettings(Slice):
         max_length=_MOST_WORDS,
         description="Hosts (`crm.example.com`, `*.example.com`) and networks (`10.1.0.0/16`) that "
         "may be sent to. A host's name stands for its public addresses only; loopback and private "
-        "ones need their network here.",
+        "ones need their network here. With a port (`crm.example.com:8443`, `10.1.0.0/16:8443`, "
+        "`[fd00::/8]:8443`) that one alone; else 80, 443 and those from 1024 on.",
     )
     plain_http: bool = Field(
         default=False, description="Also `http://` URLs: events go unencrypted, yet signed."

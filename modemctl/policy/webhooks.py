@@ -14,6 +14,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final, TypeAlias
 
+from modemctl.config.webhooks import take_apart
 from modemctl.model import EventKind
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -25,6 +26,8 @@ HOLD_TRIES: Final = 5
 """Tries after which an event is put aside and the next of its endpoint goes on without it."""
 LONGEST_WAIT: Final = timedelta(hours=1)
 """No receiver asks for a longer one."""
+_USUAL: Final = frozenset({80, 443})
+_FREE: Final = 1_024  # below it are the ports of a system's services
 _WHSEC: Final = "whsec_"  # what each secret begins with
 
 _WORD: Final = re.compile(r"[a-z0-9_]{1,48}")
@@ -132,49 +135,60 @@ def wait_after(n_failures: int, *, jitter: float, asked: timedelta | None) -> ti
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destinations:
-    """Where webhooks may go (CC-05): hosts by name, and networks.
+    """Where webhooks may go (CC-05): hosts by name, and networks, each with its port or None.
 
     A host's name lets it be reached at public addresses only; loopback, private and all other
-    special addresses need their network in the list.
+    special addresses need their network in the list. Without a port of its own a place lets 80,
+    443 and those from 1024 on be reached: no port of a system's other services.
     """
 
-    hosts: frozenset[str]
-    networks: tuple[Network, ...]
+    hosts: frozenset[tuple[str, int | None]]
+    networks: tuple[tuple[Network, int | None], ...]
     plain_http: bool = False
 
     @classmethod
     def of(cls, words: Iterable[str], *, plain_http: bool) -> Destinations:
-        """From the words of the settings, which are networks and names of hosts."""
-        hosts: set[str] = set()
-        networks: list[Network] = []
+        """From the words of the settings, which are networks and names of hosts, with a port."""
+        hosts: set[tuple[str, int | None]] = set()
+        networks: list[tuple[Network, int | None]] = []
         for word in words:
+            place, port = take_apart(word)
             try:
-                networks.append(ipaddress.ip_network(word))
+                networks.append((ipaddress.ip_network(place), port))
             except ValueError:
-                hosts.add(word.lower())
+                hosts.add((place.lower(), port))
         return cls(hosts=frozenset(hosts), networks=tuple(networks), plain_http=plain_http)
 
-    def may_name(self, scheme: str, host: str) -> bool:
-        """Whether a URL with this host may be registered: its address is asked at each use."""
+    def may_name(self, scheme: str, host: str, port: int | None = None) -> bool:
+        """Whether a URL with this host and port may be registered.
+
+        The host's address is asked at each use; `port` None: the scheme's own.
+        """
         if scheme != "https" and not (self.plain_http and scheme == "http"):
             return False
+        port = port or (443 if scheme == "https" else 80)
         try:
-            return self.may_reach(host, ipaddress.ip_address(host))
+            return self.may_reach(host, ipaddress.ip_address(host), port)
         except ValueError:
-            return self._is_listed(host.lower()) or bool(self.networks)
+            is_let = any(_lets(one, port) for _, one in self.networks)
+            return is_let or self._is_listed(host.lower(), port)
 
-    def may_reach(self, host: str, address: Address) -> bool:
-        """Whether this address of the host may be connected to."""
+    def may_reach(self, host: str, address: Address, port: int) -> bool:
+        """Whether this address of the host may be connected to at this port."""
         plain = _plain(address)
-        if any(plain in network for network in self.networks):
+        if any(plain in network and _lets(one, port) for network, one in self.networks):
             return True
         is_public = plain.is_global and not plain.is_multicast
-        return self._is_listed(host.lower()) and is_public and not _is_inside(plain)
+        return self._is_listed(host.lower(), port) and is_public and not _is_inside(plain)
 
-    def _is_listed(self, host: str) -> bool:
+    def _is_listed(self, host: str, port: int) -> bool:
         parents = host.split(".")[1:]
-        wild = {"*." + ".".join(parents[at:]) for at in range(len(parents))}
-        return host in self.hosts or bool(wild & self.hosts)
+        names = {host} | {"*." + ".".join(parents[at:]) for at in range(len(parents))}
+        return any(name in names and _lets(one, port) for name, one in self.hosts)
+
+
+def _lets(listed: int | None, port: int) -> bool:
+    return port in _USUAL or port >= _FREE if listed is None else port == listed
 
 
 def _plain(address: Address) -> Address:

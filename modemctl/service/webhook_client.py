@@ -170,8 +170,8 @@ class _Pool:
         import httpcore2
 
         parts = urlsplit(url)
-        if not self._destinations.may_name(parts.scheme, parts.hostname or ""):
-            told = f"the settings let no event go to {parts.scheme}://{parts.hostname}"
+        if not self._destinations.may_name(parts.scheme, parts.hostname or "", parts.port):
+            told = f"the settings let no event go to {parts.scheme}://{parts.netloc}"
             return Answer(status=None, reason=told)
         try:
             async with asyncio.timeout(self._timeout):
@@ -220,7 +220,7 @@ def pinned(
         ) -> httpcore2.AsyncNetworkStream:
             failure: Exception = NotAllowedError(f"webhooks.allow has no address of {host}")
             for address in await _addresses(host, port, resolve):
-                if not destinations.may_reach(host, ipaddress.ip_address(address)):
+                if not destinations.may_reach(host, ipaddress.ip_address(address), port):
                     continue
                 try:
                     return await inner.connect_tcp(

@@ -407,7 +407,7 @@ class Webhooks:
         rule = "must be https://host/path, without user, query or fragment"
         try:
             parts = urlsplit(url)
-            host, _ = parts.hostname or "", parts.port
+            host, port = parts.hostname or "", parts.port
             host.encode("idna")  # no label is empty or too long
         except ValueError:
             raise InvalidRequest(rule, field="url") from None
@@ -415,9 +415,12 @@ class Webhooks:
         has_more = parts.query or parts.fragment or "@" in parts.netloc
         if parts.scheme not in {"http", "https"} or not host or has_more or not is_plain:
             raise InvalidRequest(rule, field="url")
-        if not self._office.destinations.may_name(parts.scheme, host):
-            rule = f"the settings let no event go to {parts.scheme}://{host}"
-            cure = "list its host or network in webhooks.allow; http:// needs webhooks.plain_http"
+        if not self._office.destinations.may_name(parts.scheme, host, port):
+            at = "" if port is None else f":{port}"
+            rule = f"the settings let no event go to {parts.scheme}://{host}{at}"
+            cure = (
+                "list it in webhooks.allow, an unusual port too; http:// needs webhooks.plain_http"
+            )
             raise PolicyRefused("CC-05", rule, field="url", cure=cure)
 
     def _view(self, conn: Connection, one: Endpoint) -> WebhookView:

@@ -121,7 +121,7 @@ async def fill(office: Office, folder: Path) -> None:
 async def _send_events(registry: Registry) -> None:
     """A webhook with a new secret, and an event that its receiver did not take."""
     webhooks = registry.services.webhooks
-    await webhooks.add(registry.anna, name="crm", url="http://127.0.0.1:9/", events=["alarm.*"])
+    await webhooks.add(registry.anna, name="crm", url="http://127.0.0.1:65535/", events=["alarm.*"])
     await webhooks.rotate_secret(registry.anna, "crm", overlap=timedelta(hours=24))
     since = registry.store.clock.now() - timedelta(days=1)
     await webhooks.replay(registry.anna, "crm", since=since)

@@ -104,7 +104,7 @@ BODIES: dict[str, dict[str, object]] = {
         "department": "sales", "number": "13800138001", "reason": "test",
     },
     "POST /v1/customers/check": {"department": "sales", "number": "13800138000"},
-    "POST /v1/webhooks": {"name": "crm", "url": "http://127.0.0.1:9/", "events": ["*"]},
+    "POST /v1/webhooks": {"name": "crm", "url": "http://127.0.0.1:65535/", "events": ["*"]},
     "POST /v1/webhooks/{name}/rotate-secret": {},
     "POST /v1/webhooks/{name}/replay": {},
     "POST /v1/opt-outs": {"number": "13800138000"},

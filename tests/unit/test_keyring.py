@@ -148,7 +148,7 @@ async def fill(desk: Desk) -> None:
     )  # fmt: skip
     await store.write_in_set(calls.save, state)
     webhooks = Webhooks(store, LOCAL_POST, site="test", general_department="general")
-    await webhooks.add(desk.anna, name="crm", url="http://127.0.0.1:9/", events=["*"])
+    await webhooks.add(desk.anna, name="crm", url="http://127.0.0.1:65535/", events=["*"])
     await webhooks.rotate_secret(desk.anna, "crm", overlap=timedelta(hours=1))
     office = Holds(store, numbers=NumberRules())
     await office.set_hold(replace(desk.anna, scopes=frozenset(Scope)), reason="r", number=MARY)

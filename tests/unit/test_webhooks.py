@@ -10,12 +10,15 @@ import threading
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import select, update
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from modemctl.clock import SystemClock
+from modemctl.config.webhooks import WebhooksSettings
 from modemctl.errors import (
     ConfigError,
     InvalidRequest,
@@ -219,7 +222,7 @@ async def test_a_crash_between_sending_and_noting_sends_the_same_ids_again(desk,
     ("behave", "reason"),
     [
         (answering(500, body=b"tel \x1b[31m +8613800000001 no\n" + b"x" * 500), "500 tel"),
-        (answering(302, headers="location: http://127.0.0.1:1/\r\n"), "302: redirects are not"),
+        (answering(302, headers="location: http://127.0.0.1:65535/\r\n"), "302: redirects are not"),
         (hanging_up, "RemoteProtocolError"),
         (babbling, "500"),
         (answering(404), "404"),
@@ -539,16 +542,16 @@ async def test_no_number_of_a_recipient_is_in_what_is_sent(desk):
 
 
 async def test_an_account_of_a_department_keeps_its_own_endpoints_alone(desk):
-    await desk.add("http://127.0.0.1:1/", name="all")
+    await desk.add("http://127.0.0.1:65535/", name="all")
     retail = clerk(RETAIL)
-    made = await desk.webhooks.add(retail, name="own", url="http://127.0.0.1:1/", events=["*"])
+    made = await desk.webhooks.add(retail, name="own", url="http://127.0.0.1:65535/", events=["*"])
     assert made.webhook.department == RETAIL
     assert [one.name for one in await desk.webhooks.list(retail)] == ["own"]
     with pytest.raises(NotFound):
         await desk.webhooks.pause(retail, "all", reason="no")
     with pytest.raises(NotPermitted):
         await desk.webhooks.add(
-            retail, name="x", url="http://127.0.0.1:1/", events=["*"], department="loans"
+            retail, name="x", url="http://127.0.0.1:65535/", events=["*"], department="loans"
         )
     with pytest.raises(NotPermitted):
         await desk.webhooks.list(clerk(None, Scope.EVENTS_READ))
@@ -609,7 +612,40 @@ def test_an_address_is_reached_only_where_the_list_says_so(words, host, address,
     import ipaddress
 
     rules = Destinations.of(words, plain_http=False)
-    assert rules.may_reach(host, ipaddress.ip_address(address)) is may
+    assert rules.may_reach(host, ipaddress.ip_address(address), 443) is may
+
+
+@pytest.mark.parametrize(
+    ("word", "url", "may"),
+    [
+        ("crm.example.com", "https://crm.example.com/", True),
+        ("crm.example.com", "https://crm.example.com:8443/", True),
+        ("crm.example.com", "http://crm.example.com:80/", True),
+        ("crm.example.com", "http://crm.example.com:25/", False),
+        ("crm.example.com:25", "http://crm.example.com:25/", True),
+        ("crm.example.com:8443", "https://crm.example.com/", False),
+        ("crm.example.com:8443", "https://crm.example.com:8443/", True),
+        ("*.example.com:8443", "https://crm.example.com:8443/", True),
+        ("*.example.com:8443", "https://crm.example.com:8444/", False),
+        ("10.1.0.0/16", "http://10.1.2.3:22/", False),
+        ("10.1.0.0/16:22", "http://10.1.2.3:22/", True),
+        ("10.1.0.0/16:8080", "http://any.host:8080/", True),
+        ("10.1.0.0/16:8080", "http://any.host:8081/", False),
+        ("[fd00::/8]:8080", "http://[fd00::1]:8080/", True),
+        ("[fd00::/8]:8080", "http://[fd00::1]/", False),
+        ("fd00::/8", "http://[fd00::1]/", True),
+    ],
+)
+def test_a_port_of_another_service_is_reached_only_where_the_list_names_it(word, url, may):
+    [word] = WebhooksSettings(allow=[word]).allow
+    rules, parts = Destinations.of([word], plain_http=True), urlsplit(url)
+    assert rules.may_name(parts.scheme, parts.hostname, parts.port) is may
+
+
+@pytest.mark.parametrize("word", ["crm.example.com:0", "10.1.0.0/16:65536", "[crm]:x", ":80"])
+def test_a_port_that_is_none_is_refused_in_the_settings(word):
+    with pytest.raises(ValidationError, match="must be a host"):
+        WebhooksSettings(allow=[word])
 
 
 async def test_a_name_that_changes_its_address_between_two_looks_reaches_nothing(desk):
@@ -696,7 +732,7 @@ async def test_plain_http_that_the_settings_allow_no_more_sends_nothing(desk):
         desk.office = PostOffice(Destinations.of(["127.0.0.0/8"], plain_http=False), timeout=5)
         await desk.turn()
         [waiting] = await desk.listed(DeliveryState.WAITING)
-        assert waiting.reason == "the settings let no event go to http://127.0.0.1"
+        assert waiting.reason == f"the settings let no event go to http://127.0.0.1:{crm.port}"
         assert crm.n_connections == 0
 
 
@@ -747,7 +783,7 @@ async def test_an_endpoint_that_was_removed_and_put_back_is_named(desk):
 
 
 async def test_no_log_entry_tells_the_secret_or_the_path_of_a_url(desk):
-    secret = await desk.add("http://127.0.0.1:1/token-in-path")
+    secret = await desk.add("http://127.0.0.1:65535/token-in-path")
     assert secret.startswith("whsec_")
     assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
     await desk.webhooks.rotate_secret(clerk(), "crm", overlap=timedelta(hours=1))
@@ -920,7 +956,7 @@ async def test_metrics_tell_how_far_each_is(desk):
         desk.clock.advance(600)
         async with at_work(desk) as couriers:
             await crm.wait(2)
-            await desk.add("http://127.0.0.1:1/", name="other")
+            await desk.add("http://127.0.0.1:65535/", name="other")
             async with asyncio.timeout(60):
                 while set(couriers.samples()) != {"crm", "other"}:
                     await asyncio.sleep(0)
