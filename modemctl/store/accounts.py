@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import Connection, Row, exists, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, insert, or_, select, update
 
 from modemctl.model import AccountId
+from modemctl.store.prepared import Prepared
 from modemctl.store.tables import account as account_table
 from modemctl.store.tables import api_key as key_table
 from modemctl.store.tables import to_ms
@@ -145,9 +146,7 @@ def find_account(conn: Connection, vault: Vault, account_id: str) -> Account | N
     Raises:
         TamperedError: its row carries no valid MAC.
     """
-    row = conn.execute(
-        select(account_table).where(account_table.c.account_id == account_id)
-    ).first()
+    row = _ACCOUNT.first(conn, {"id": account_id})
     return None if row is None else _account(row, vault)
 
 
@@ -252,7 +251,7 @@ def find_key(conn: Connection, vault: Vault, key_id: str) -> StoredKey | None:
     Raises:
         TamperedError: its row carries no valid MAC.
     """
-    row = conn.execute(select(key_table).where(key_table.c.key_id == key_id)).first()
+    row = _KEY.first(conn, {"id": key_id})
     return None if row is None else _stored_key(row, vault)
 
 
@@ -363,3 +362,9 @@ def _stored_key(row: Row[tuple[object, ...]], vault: Vault) -> StoredKey:
     )
     vault.check_mac(row.mac, "api_key", *_key_fields(key, row.hash))
     return StoredKey(key=key, hash=row.hash)
+
+
+_ACCOUNT: Final = Prepared(
+    select(account_table).where(account_table.c.account_id == bindparam("id"))
+)
+_KEY: Final = Prepared(select(key_table).where(key_table.c.key_id == bindparam("id")))

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, String, bindparam, insert, or_, select, update
 
 from modemctl.errors import TamperedError
 from modemctl.model import AccountId
 from modemctl.store.accounts import AccountKind, AccountState, find_account
+from modemctl.store.prepared import Prepared
 from modemctl.store.tables import approver_key as approver_table
 from modemctl.store.tables import authorisation as authorisation_table
 from modemctl.store.tables import to_ms
@@ -104,8 +105,8 @@ def find_approver_key(conn: Connection, vault: Vault, kid: str) -> RegisteredKey
     Raises:
         TamperedError: its row carries no valid MAC.
     """
-    row = conn.execute(select(approver_table).where(approver_table.c.kid == kid)).first()
-    return None if row is None else _approver_key(row, vault)
+    rows = _KEYS.rows(conn, {"kids": [kid]})
+    return _approver_key(rows[0], vault) if rows else None
 
 
 def read_approver_keys(
@@ -114,9 +115,8 @@ def read_approver_keys(
     """The keys of these `kid`s; one whose row carries no valid MAC is left out."""
     if not kids:
         return {}
-    rows = conn.execute(select(approver_table).where(approver_table.c.kid.in_(kids)))
     found: dict[str, RegisteredKey] = {}
-    for row in rows:
+    for row in _KEYS.rows(conn, {"kids": sorted(kids)}):
         try:
             found[row.kid] = _approver_key(row, vault)
         except TamperedError:
@@ -241,6 +241,20 @@ def list_authorisations(
     return [_authorisation(row, vault) for row in rows]
 
 
+def authorisations_of(
+    conn: Connection, vault: Vault, account_ids: Collection[str]
+) -> Sequence[Authorisation]:
+    """All authorisations of these accounts, account by account.
+
+    Raises:
+        TamperedError: a row carries no valid MAC.
+    """
+    if not account_ids:
+        return ()
+    rows = _OF_ACCOUNTS.rows(conn, {"accounts": sorted(account_ids)})
+    return [_authorisation(row, vault) for row in rows]
+
+
 def may_draft(
     conn: Connection, vault: Vault, *, account_id: str, department: str, at: datetime
 ) -> bool:
@@ -280,16 +294,8 @@ def is_authorised(
         return False
     if account.state is not AccountState.ACTIVE:
         return False
-    columns = authorisation_table.c
-    rows = conn.execute(
-        select(authorisation_table).where(
-            columns.account_id == account_id,
-            columns.kind == kind,
-            columns.department.in_((department, ALL_DEPARTMENTS)),
-            columns.revoked_at.is_(None),
-        )
-    )
-    return any(_counts(row, vault, at) for row in rows)
+    wanted = {"account": account_id, "kind": kind, "department": department}
+    return any(_counts(row, vault, at) for row in _IN_FORCE.rows(conn, wanted))
 
 
 def revoke_authorisation(tx: Tx, before: Authorisation) -> Authorisation:
@@ -384,3 +390,28 @@ def _authorisation(row: Row[tuple[object, ...]], vault: Vault) -> Authorisation:
     )
     vault.check_mac(row.mac, "authorisation", *_authorisation_fields(one))
     return one
+
+
+_KEYS: Final = Prepared(
+    select(approver_table).where(
+        approver_table.c.kid.in_(bindparam("kids", type_=String, expanding=True))
+    )
+)
+_OF_ACCOUNTS: Final = Prepared(
+    select(authorisation_table)
+    .where(
+        authorisation_table.c.account_id.in_(bindparam("accounts", type_=String, expanding=True))
+    )
+    .order_by(authorisation_table.c.account_id, authorisation_table.c.authorisation_id)
+)
+_IN_FORCE: Final = Prepared(
+    select(authorisation_table).where(
+        authorisation_table.c.account_id == bindparam("account"),
+        authorisation_table.c.kind == bindparam("kind"),
+        or_(
+            authorisation_table.c.department == bindparam("department"),
+            authorisation_table.c.department == ALL_DEPARTMENTS,
+        ),
+        authorisation_table.c.revoked_at.is_(None),
+    )
+)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
     and_,
+    bindparam,
     exists,
     func,
     insert,
@@ -35,6 +37,7 @@ from modemctl.store import parties
 from modemctl.store.authorities import OPERATOR, is_authorised
 from modemctl.store.evidence import read_evidence, read_lines, state_values
 from modemctl.store.finals import announce
+from modemctl.store.prepared import Prepared
 from modemctl.store.tables import batch, segment
 from modemctl.store.transaction import Json, Transition, Tx
 from modemctl.vault import Vault
@@ -157,7 +160,7 @@ class Query:
 
 def find_batch(conn: Connection, batch_id: str) -> Batch | None:
     """The batch of this id."""
-    row = conn.execute(select(batch).where(batch.c.batch_id == batch_id)).first()
+    row = _BATCH.first(conn, {"id": batch_id})
     return None if row is None else _batch(row)
 
 
@@ -481,3 +484,6 @@ def _batch(row: Row[tuple[object, ...]]) -> Batch:
         state_at=row.state_at,
         under=None if row.under is None else BatchId(row.under),
     )
+
+
+_BATCH: Final = Prepared(select(batch).where(batch.c.batch_id == bindparam("id")))

@@ -6,11 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 
 from modemctl.model import AccountId
 from modemctl.store.accounts import Account
+from modemctl.store.prepared import Prepared
 from modemctl.store.tables import elevation, to_ms
 from modemctl.store.transaction import Tx
 from modemctl.vault import Vault
@@ -103,12 +105,8 @@ def roles_of(conn: Connection, vault: Vault, account: Account, now: datetime) ->
     Raises:
         TamperedError: a row carries no valid MAC.
     """
-    query = select(elevation).where(
-        elevation.c.account_id == account.account_id,
-        elevation.c.ended_at.is_(None),
-        elevation.c.valid_until > now,
-    )
-    found = [_elevation(vault, row) for row in conn.execute(query).mappings()]
+    wanted = {"account": account.account_id, "now": now}
+    found = [_elevation(vault, row) for row in _LIVE.mappings(conn, wanted)]
     added = (role for one in found if one.is_in_force(now) for role in one.roles)
     return frozenset({*account.roles, *added})
 
@@ -147,3 +145,12 @@ def _elevation(vault: Vault, row: RowMapping) -> Elevation:
     )
     vault.check_mac(row["mac"], "elevation", *_fields(one))
     return one
+
+
+_LIVE: Final = Prepared(
+    select(elevation).where(
+        elevation.c.account_id == bindparam("account"),
+        elevation.c.ended_at.is_(None),
+        elevation.c.valid_until > bindparam("now"),
+    )
+)

@@ -11,7 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, tuple_, update
+from sqlalchemy import Connection, Row, String, bindparam, delete, insert, select, text, update
 
 from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.lifecycle import BatchState
@@ -28,7 +28,7 @@ from modemctl.policy.approvals import (
 from modemctl.policy.digest import chunk_of
 from modemctl.store.authorities import (
     Authorisation,
-    list_authorisations,
+    authorisations_of,
     read_approver_keys,
 )
 from modemctl.store.engine import UNREAD, UNREADABLE
@@ -64,10 +64,7 @@ def read_evidence(
 def _frozen(conn: Connection, batch_ids: Collection[str]) -> Sequence[Row[tuple[object, ...]]]:
     if not batch_ids:
         return ()
-    columns = batch_table.c
-    return conn.execute(
-        select(batch_table).where(columns.batch_id.in_(batch_ids), columns.header.is_not(None))
-    ).all()
+    return _FROZEN.rows(conn, {"ids": sorted(batch_ids)})
 
 
 def _read(
@@ -78,20 +75,10 @@ def _read(
 ) -> Mapping[BatchId, BatchEvidence | TamperedError]:
     """The evidence of these rows; `above` is that of the standing approvals they go under."""
     found = [BatchId(row.batch_id) for row in rows]
-    confirmations = _by_batch(
-        conn.execute(
-            select(confirmation_table)
-            .where(confirmation_table.c.batch_id.in_(found))
-            .order_by(confirmation_table.c.at)
-        )
-    )
-    approvals = _by_batch(
-        conn.execute(
-            select(approval_table)
-            .where(approval_table.c.batch_id.in_(found))
-            .order_by(approval_table.c.step)
-        )
-    )
+    if not found:
+        return {}
+    confirmations = _by_batch(_CONFIRMED.rows(conn, {"ids": found}))
+    approvals = _by_batch(_SIGNED.rows(conn, {"ids": found}))
     evidence: dict[BatchId, BatchEvidence | TamperedError] = {}
     for row in rows:
         batch_id = BatchId(row.batch_id)
@@ -150,11 +137,7 @@ def read_authorities(
     Raises:
         TamperedError: a row carries no valid MAC.
     """
-    return tuple(
-        as_authority(one)
-        for account_id in sorted(set(account_ids))
-        for one in list_authorisations(conn, vault, account_id=account_id)
-    )
+    return tuple(as_authority(one) for one in authorisations_of(conn, vault, set(account_ids)))
 
 
 def as_authority(one: Authorisation) -> Authority:
@@ -226,7 +209,7 @@ def state_values(tx: Tx, batch_id: str, to: BatchState) -> dict[str, object]:
 
     One whose state was not ours before stays unsealed, so that no later step makes it good.
     """
-    before = tx.conn.execute(select(batch_table).where(batch_table.c.batch_id == batch_id)).first()
+    before = _STATED.first(tx.conn, {"id": batch_id})
     is_ours = before is None or _is_state_ours(tx.vault, before)
     mac = _state_mac(tx.vault, batch_id, to, tx.now) if is_ours else None
     return {"state": to, "state_at": tx.now, "state_mac": mac}
@@ -400,9 +383,11 @@ def _approval_mac(vault: Vault, batch_id: str, approval: SignedApproval) -> byte
 
 
 def _chunks(conn: Connection, wanted: Collection[tuple[str, int]]) -> dict[tuple[str, int], bytes]:
-    key = tuple_(batch_chunk.c.batch_id, batch_chunk.c.chunk_no)
-    rows = conn.execute(select(batch_chunk).where(key.in_(sorted(wanted))))
-    return {(row.batch_id, row.chunk_no): row.leaves for row in rows}
+    return {
+        (batch_id, chunk_no): row.leaves
+        for batch_id, chunk_no in sorted(wanted)  # a few: who waits is served from few batches
+        for row in _CHUNK.rows(conn, {"batch": batch_id, "no": chunk_no})
+    }
 
 
 def _by_batch(
@@ -414,6 +399,30 @@ def _by_batch(
     return found
 
 
+_IDS: Final = bindparam("ids", type_=String, expanding=True)
+_FROZEN: Final = Prepared(
+    select(batch_table).where(batch_table.c.batch_id.in_(_IDS), batch_table.c.header.is_not(None))
+)
+_CONFIRMED: Final = Prepared(
+    select(confirmation_table)
+    .where(confirmation_table.c.batch_id.in_(_IDS))
+    .order_by(confirmation_table.c.at)
+)
+_SIGNED: Final = Prepared(
+    select(approval_table)
+    .where(approval_table.c.batch_id.in_(_IDS))
+    .order_by(approval_table.c.step)
+)
+_STATED: Final = Prepared(
+    select(
+        batch_table.c.batch_id, batch_table.c.state, batch_table.c.state_at, batch_table.c.state_mac
+    ).where(batch_table.c.batch_id == bindparam("id"))
+)
+_CHUNK: Final = Prepared(
+    select(batch_chunk.c.leaves).where(
+        batch_chunk.c.batch_id == bindparam("batch"), batch_chunk.c.chunk_no == bindparam("no")
+    )
+)
 _ENDS: Final = Prepared(
     select(audit_entry.c.action).where(
         text(OF_ENDS), audit_entry.c.subject == bindparam("standing")
