@@ -35,7 +35,7 @@ from modemctl.policy.digest import decode_header
 from modemctl.policy.standing import require_sends
 from modemctl.store import parties
 from modemctl.store.authorities import OPERATOR, is_authorised
-from modemctl.store.evidence import read_evidence, read_lines, state_values
+from modemctl.store.evidence import put_state, read_evidence, read_lines, state_values
 from modemctl.store.finals import announce
 from modemctl.store.prepared import Prepared
 from modemctl.store.tables import batch, segment
@@ -315,12 +315,7 @@ def move(
     Writes the event and rings those who must know.
     """
     allowed = sources(BATCH, to) if only_from is None else sources(BATCH, to) & set(only_from)
-    changed = tx.conn.execute(
-        update(batch)
-        .where(batch.c.batch_id == batch_id, batch.c.state.in_(sorted(allowed)))
-        .values(**state_values(tx, batch_id, to), reason=reason)
-    )
-    if not changed.rowcount:
+    if not put_state(tx, batch_id, to, allowed=allowed, reason=reason):
         return False
     data: dict[str, Json] = {"state": to, "reason": reason}
     tx.event(EventKind.BATCH, batch_id, data)

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from types import MappingProxyType
 from typing import Final
 
-from sqlalchemy import Connection, Row, String, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, Row, String, bindparam, delete, insert, or_, select, text, update
 
 from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.lifecycle import BatchState
@@ -32,7 +33,7 @@ from modemctl.store.authorities import (
     read_approver_keys,
 )
 from modemctl.store.engine import UNREAD, UNREADABLE
-from modemctl.store.prepared import Prepared
+from modemctl.store.prepared import Change, Prepared
 from modemctl.store.tables import approval as approval_table
 from modemctl.store.tables import audit_entry, batch_chunk, to_ms
 from modemctl.store.tables import batch as batch_table
@@ -213,6 +214,16 @@ def state_values(tx: Tx, batch_id: str, to: BatchState) -> dict[str, object]:
     is_ours = before is None or _is_state_ours(tx.vault, before)
     mac = _state_mac(tx.vault, batch_id, to, tx.now) if is_ours else None
     return {"state": to, "state_at": tx.now, "state_mac": mac}
+
+
+def put_state(
+    tx: Tx, batch_id: str, to: BatchState, *, allowed: Collection[BatchState], reason: str
+) -> bool:
+    """Set a batch's state, sealed, where it stands in one of the allowed ones; False elsewhere."""
+    if not allowed:
+        return False
+    row = {**state_values(tx, batch_id, to), "reason": reason, "id": batch_id}
+    return _moving(tuple(sorted(allowed))).run(tx.conn, [row]) > 0
 
 
 def seal_states(conn: Connection, vault: Vault) -> None:
@@ -397,6 +408,19 @@ def _by_batch(
     for row in rows:
         found.setdefault(row.batch_id, []).append(row)
     return found
+
+
+@cache
+def _moving(allowed: tuple[BatchState, ...]) -> Change:
+    """The change of a batch's state from one of these; there are few such sets."""
+    return Change(
+        update(batch_table)
+        .where(
+            batch_table.c.batch_id == bindparam("id"),
+            or_(*(batch_table.c.state == state.value for state in allowed)),
+        )
+        .values({name: bindparam(name) for name in ("state", "state_at", "state_mac", "reason")})
+    )
 
 
 _IDS: Final = bindparam("ids", type_=String, expanding=True)
