@@ -29,6 +29,7 @@ from modemctl.store.leases import (
     lease,
 )
 from modemctl.store.segments import Release, SendingRules, release
+from modemctl.store.signals import Subscription
 from modemctl.store.submits import Refusal, refuse
 from modemctl.store.unreadable import hold_unreadable
 from modemctl.telemetry import Telemetry
@@ -38,6 +39,7 @@ _log = logging.getLogger(__name__)
 _SLOW_POLL: Final = 5.0  # covers a lost wake-up, quiet hours, back-offs of segments
 _LONGEST_WAIT: Final = 60.0  # until a limit or a gate is looked at again
 _CURE: Final = "modemctl audit verify names the row"
+_HEAD_START: Final = 0.003  # of who got a message, before an answer about it is read
 _STORE_PAUSE: Final = 1.0  # between tries while the store fails
 
 
@@ -132,15 +134,18 @@ class Dispatcher:
     async def run(self) -> None:
         """Serve until cancelled."""
         loop = asyncio.get_running_loop()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen(), name="dispatcher ears")
-            while True:
-                self._bell.clear()
-                due = self._due(loop.time())
-                if due:
-                    await self._serve_patiently(due)
-                else:
-                    await self._wait(self._time_left(loop.time()))
+        with self._store.signals.subscribe(Topic.WORK, goes_first=True) as work:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._listen(work), name="dispatcher ears")
+                while True:
+                    self._bell.clear()
+                    due = self._due(loop.time())
+                    if due:
+                        await self._serve_patiently(due)
+                        loop.call_later(_HEAD_START, work.serve)
+                    else:
+                        work.serve()
+                        await self._wait(self._time_left(loop.time()))
 
     def _due(self, now: float) -> list[_Waiting]:
         """Whoever waits, once the patience of one of them is over."""
@@ -152,12 +157,11 @@ class Dispatcher:
             if one.not_before <= now or not one.was_served or one.may_join(now)
         ]
 
-    async def _listen(self) -> None:
+    async def _listen(self, work: Subscription) -> None:
         """New work wakes those who found none; a slow poll covers a lost wake-up."""
-        with self._store.signals.subscribe(Topic.WORK) as work:
-            while True:
-                if await work.wait(_SLOW_POLL):
-                    self._wake_unlimited()
+        while True:
+            if await work.wait(_SLOW_POLL):
+                self._wake_unlimited()
 
     async def _wait(self, limit: float) -> None:
         try:

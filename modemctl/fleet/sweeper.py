@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 
 _INTERVAL: Final = 1.0
 _IDLE_INTERVAL: Final = 5.0
+_AFTER_YOU: Final = 0.1  # what rang is for the dispatcher first: a segment leaves within this time
 _TIDY: Final = 600.0
 
 
@@ -44,8 +45,8 @@ class Sweeper:
                     _log.error("sweeper.failed", extra=facts)
                 if self._progress:
                     await asyncio.sleep(_INTERVAL)
-                else:
-                    await bell.wait(_IDLE_INTERVAL)
+                elif await bell.wait(_IDLE_INTERVAL):
+                    await asyncio.sleep(_AFTER_YOU)
 
     async def _turn(self) -> None:
         swept = await self._store.write(lambda tx: sweeps.sweep(tx, self._rules))

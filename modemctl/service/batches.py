@@ -121,6 +121,7 @@ class Batches(Approvals):
             tx.audit(who.name, "batch.start", batch_id, details)
 
         await self._store.write(act)
+        await self._store.signals.yield_to_first()
         return await self.show(who, batch_id)
 
     async def resume(self, who: Principal, batch_id: str) -> BatchView:
@@ -157,6 +158,7 @@ class Batches(Approvals):
             tx.audit(who.name, "batch.release" if is_standing else "batch.resume", batch, details)
 
         await self._store.write(act)
+        await self._store.signals.yield_to_first()
         return await self.show(who, batch_id)
 
     async def hold(self, who: Principal, batch_id: str, reason: str) -> BatchView:
