@@ -27,6 +27,7 @@ from modemctl.store.authorities import (
     revoke_authorisation,
 )
 from modemctl.store.evidence import read_evidence, read_lines
+from modemctl.store.replay import replay
 from modemctl.store.tables import (
     approval,
     audit_entry,
@@ -743,9 +744,21 @@ async def test_a_batch_that_starts_itself_starts_when_its_window_opens(tmp_path)
         assert again.batch.state is BatchState.APPROVED
 
 
-async def test_one_that_may_not_start_itself_is_held_with_the_rule(tmp_path):
+async def test_a_batch_that_starts_itself_runs_with_its_last_signature_within_its_window(tmp_path):
     async with office_in(tmp_path) as office:
         shown = await office.approve(await office.submit(starts_itself=True))
+        assert shown.batch.state is BatchState.RUNNING
+        plain = await office.approve(await office.submit())
+        assert plain.batch.state is BatchState.APPROVED
+        assert await office.store.write(lambda tx: rows.due_starts(tx, rules_of(office))) == []
+        assert await office.store.read(lambda conn: list(replay(conn))) == []
+
+
+async def test_one_that_may_not_start_itself_is_held_with_the_rule(tmp_path):
+    async with office_in(tmp_path) as office:
+        opens = office.store.clock.now() + timedelta(hours=2)
+        shown = await office.approve(await office.submit(not_before=opens, starts_itself=True))
+        office.store.clock.advance(7_200)
 
         def revoke(tx):
             for one in list_authorisations(tx.conn, tx.vault, kind="operator"):

@@ -29,7 +29,8 @@ async def told(store) -> list[str]:
 async def test_a_withdrawn_batch_that_was_put_back_and_started_is_named(tmp_path):
     async with open_store(tmp_path) as store:
         office = await open_office(store)
-        shown = await office.approve(await office.submit(starts_itself=True))
+        opens = store.clock.now() + timedelta(hours=2)
+        shown = await office.approve(await office.submit(not_before=opens, starts_itself=True))
         batch_id = shown.batch.batch_id
         (yesterday,) = await rows_of(store, batch)
         await office.batches.withdraw(office.who["system"], batch_id, "a mistake")
@@ -41,6 +42,7 @@ async def test_a_withdrawn_batch_that_was_put_back_and_started_is_named(tmp_path
             )
         )  # fmt: skip
         assert len(await told(store)) == 1
+        store.clock.advance(7_200)
         rules = office.batches._rules.approvals
         await store.write(lambda tx: batches.due_starts(tx, rules))
         found = await store.read(lambda conn: batches.find_batch(conn, batch_id))

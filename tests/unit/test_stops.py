@@ -97,7 +97,8 @@ async def test_a_running_batch_stops_with_those_on_whom_it_rests(
 @pytest.mark.parametrize("act", [withdraw, freeze])
 async def test_what_would_start_itself_waits_and_what_a_person_starts_stays(tmp_path, act):
     async with office_in(tmp_path) as office:
-        itself = await office.approve(await office.submit(starts_itself=True))
+        opens = office.store.clock.now() + timedelta(hours=2)
+        itself = await office.approve(await office.submit(not_before=opens, starts_itself=True))
         by_hand = await office.approve(await office.submit())
         await act(office, "dm")
         states = [await state_of(office, one) for one in (itself, by_hand)]
