@@ -81,7 +81,7 @@ class Intake:
         self._store = store
         self._rules = rules
         self._staging: dict[BatchId, Progress] = {}
-        self._left: set[BatchId] = set()
+        self._left: dict[BatchId, bytes] = {}  # and the nonce by which the draft is still ours
         self._bell = asyncio.Event()
 
     async def take(
@@ -113,10 +113,10 @@ class Intake:
             try:
                 await self._take_in(who, request, new, sift)
             except RequestError:
-                await self._discard(batch_id)
+                await self._discard(batch_id, new.salt_nonce)
                 raise
             except (asyncio.CancelledError, StoreError):
-                self._left.add(batch_id)  # taking it back takes time: `tidy` does
+                self._left[batch_id] = new.salt_nonce  # taking it back takes time: `tidy` does
                 self._bell.set()
                 raise
         finally:
@@ -144,11 +144,14 @@ class Intake:
         before = self._store.clock.now() - _FORGOTTEN_AFTER
         forgotten = await self._store.read(lambda conn: rows.old_drafts(conn, before=before))
         for batch_id in (*self._left, *forgotten):
-            one = partial(staging.discard, batch_id=batch_id, limit=_DISCARD_LINES)
+            nonce = self._left.get(batch_id)
+            one = partial(
+                staging.discard, batch_id=batch_id, limit=_DISCARD_LINES, salt_nonce=nonce
+            )
             # Whoever submits it again takes it over: `take` discards what is left.
             while batch_id not in self._staging and not await self._store.write(one):
                 pass
-            self._left.discard(batch_id)
+            self._left.pop(batch_id, None)
 
     async def _is_repeat(self, batch_id: BatchId, digest: bytes) -> bool:
         found = await self._store.read(lambda conn: rows.find_batch(conn, batch_id))
@@ -280,7 +283,7 @@ class Intake:
             salt=self._store.vault.batch_salt(new.batch_id, new.salt_nonce),
         )
         tell = partial(self._staging.__setitem__, new.batch_id)
-        staging_ = Staging(self._store, new.batch_id, spacing=self._spacing(new), tell=tell)
+        staging_ = Staging(self._store, new, spacing=self._spacing(new), tell=tell)
         async with aclosing(sift(rules)) as parts:
             staged = await staging_.run(parts)
         if new.is_loop:
@@ -315,8 +318,9 @@ class Intake:
         }
 
         def freeze(tx: Tx) -> None:
-            if not staging.freeze(tx, end):
+            if not staging.is_draft(tx.conn, new.batch_id, new.salt_nonce):
                 raise Conflict("the batch was closed while its list came in")
+            staging.freeze(tx, end)
             text = note_use(
                 tx,
                 new.batch_id,
@@ -380,8 +384,10 @@ class Intake:
             n_segments=totals.n_segments,
         )
 
-    async def _discard(self, batch_id: BatchId) -> None:
-        one = partial(staging.discard, batch_id=batch_id, limit=_DISCARD_LINES)
+    async def _discard(self, batch_id: BatchId, salt_nonce: bytes | None = None) -> None:
+        one = partial(
+            staging.discard, batch_id=batch_id, limit=_DISCARD_LINES, salt_nonce=salt_nonce
+        )
         while not await self._store.write(one):
             pass
 

@@ -11,14 +11,15 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
-from modemctl.model import BatchId
+from modemctl.errors import Conflict
 from modemctl.policy.digest import CHUNK_LINES, LEAF_OCTETS, Totals, chunk_hash
 from modemctl.policy.numbers import Rejection
 from modemctl.service.judging import Judged
 from modemctl.service.recipients import SLICE_LINES
-from modemctl.store import Store
+from modemctl.store import Store, Tx
+from modemctl.store.batches import NewBatch
 from modemctl.store.evidence import seal_line
 from modemctl.store.staging import (
     Chunk,
@@ -28,8 +29,11 @@ from modemctl.store.staging import (
     Spacing,
     StagedLine,
     index_recipients,
+    is_draft,
     stage,
 )
+
+ResultT = TypeVar("ResultT")
 
 _NO_FAULT: Final = (
     Rejection.OPTED_OUT,
@@ -73,13 +77,14 @@ class Staging:
     def __init__(
         self,
         store: Store,
-        batch_id: BatchId,
+        draft: NewBatch,
         *,
         spacing: Spacing,
         tell: Callable[[Progress], None],
     ) -> None:
         self._store = store
-        self._batch_id = batch_id
+        self._batch_id = draft.batch_id
+        self._nonce = draft.salt_nonce
         self._spacing = spacing
         self._tell = tell
         self._chunks = _Chunks()
@@ -94,6 +99,7 @@ class Staging:
 
         Raises:
             PolicyRefused, InvalidRequest: what `parts` raises.
+            Conflict: the draft is not ours any more.
         """
         async for part in parts:
             lines = await asyncio.to_thread(self._seal, part)
@@ -103,7 +109,7 @@ class Staging:
                 removed=[_removed(one.line_no, one.masked, one.reason) for one in part.bad],
                 chunks=self._chunks.take_full(),
             )
-            taken_out = await self._store.write(partial(stage, new=new, spacing=self._spacing))
+            taken_out = await self._write(partial(stage, new=new, spacing=self._spacing))
             self._count(part, new, taken_out)
             if self._recipients.is_full:
                 await self._index(leaving=0)
@@ -163,9 +169,19 @@ class Staging:
             if not following and len(part) <= leaving:
                 return part
             index = partial(index_recipients, batch_id=self._batch_id, lines=part)
-            await self._store.write(index)
+            await self._write(index)
             part = following
         return ()
+
+    async def _write(self, act: Callable[[Tx], ResultT]) -> ResultT:
+        """Write to our own draft alone: on another node the client may have begun it anew."""
+
+        def guarded(tx: Tx) -> ResultT:
+            if not is_draft(tx.conn, self._batch_id, self._nonce):
+                raise Conflict("the batch was closed, or begun anew, while its list came in")
+            return act(tx)
+
+        return await self._store.write(guarded)
 
 
 class _Recipients:

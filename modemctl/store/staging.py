@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from sqlalchemy import Connection, delete, insert, literal, select, union_all, update
 
@@ -29,6 +29,8 @@ from modemctl.store.tables import (
     text_use,
 )
 from modemctl.store.transaction import Tx
+
+_GOING: Final = b""  # the nonce of a draft that is being taken back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,14 +211,29 @@ def removed_lines(
     ]
 
 
-def discard(tx: Tx, batch_id: BatchId, *, limit: int) -> bool:
+def is_draft(conn: Connection, batch_id: BatchId, salt_nonce: bytes) -> bool:
+    """Whether the draft stands that was begun with this nonce: no other node began it anew."""
+    row = conn.execute(
+        select(batch.c.state, batch.c.salt_nonce).where(batch.c.batch_id == batch_id)
+    ).first()
+    return row is not None and row.state == BatchState.DRAFT and row.salt_nonce == salt_nonce
+
+
+def discard(tx: Tx, batch_id: BatchId, *, limit: int, salt_nonce: bytes | None = None) -> bool:
     """Take back up to `limit` lines of a draft, at last the draft itself; True when it is gone.
 
-    A batch that was frozen stays as it is: it is no draft any more.
+    A batch that was frozen stays as it is: it is no draft any more. So does a draft that was begun
+    with another `salt_nonce`, where one is given.
     """
-    state = tx.conn.scalar(select(batch.c.state).where(batch.c.batch_id == batch_id))
-    if state != BatchState.DRAFT:
+    row = tx.conn.execute(
+        select(batch.c.state, batch.c.salt_nonce).where(batch.c.batch_id == batch_id)
+    ).first()
+    if row is None or row.state != BatchState.DRAFT:
         return True
+    if salt_nonce is not None and row.salt_nonce not in {salt_nonce, _GOING}:
+        return True
+    if row.salt_nonce != _GOING:  # nobody may freeze what is left of it
+        tx.conn.execute(update(batch).where(batch.c.batch_id == batch_id).values(salt_nonce=_GOING))
     rows = tx.conn.execute(
         select(message.c.message_id, message.c.recipient_bidx)
         .where(message.c.batch_id == batch_id)
