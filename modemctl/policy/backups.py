@@ -13,6 +13,7 @@ SUFFIX: Final = ".tar.age"
 PART: Final = ".part"
 """What a name has at its end until the file is whole."""
 
+_N_TIME: Final = len("20260101T000000Z")
 _NAME: Final = re.compile(r"modemctl-[A-Za-z0-9_.-]{1,140}-\d{8}T\d{6}Z\.tar\.age")
 
 
@@ -29,6 +30,12 @@ class Keeping:
 def name_of(site: str, node: str, at: datetime) -> str:
     """The name of a backup's file."""
     return f"modemctl-{site}-{node}-{at.astimezone(UTC):%Y%m%dT%H%M%SZ}{SUFFIX}"
+
+
+def is_of(name: str, site: str, node: str) -> bool:
+    """Whether this node made the file of this name."""
+    start = f"modemctl-{site}-{node}-"
+    return name.startswith(start) and len(name) == len(start) + _N_TIME + len(SUFFIX)
 
 
 def is_name(name: str) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,7 @@ import msgspec
 from modemctl.config import Settings
 from modemctl.config.backup import BackupSettings
 from modemctl.errors import InvalidRequest, PolicyRefused, TamperedError
-from modemctl.policy.backups import Keeping
+from modemctl.policy.backups import Keeping, is_of
 from modemctl.service import backup_child
 from modemctl.service.backup_child import Job, Made
 from modemctl.service.backup_files import SCRATCH
@@ -32,6 +32,7 @@ from modemctl.vault import Vault
 _LOOK_LIMIT: Final = 30.0  # seconds: a network folder may hang
 _JOB_LIMIT: Final = 4 * 3_600.0
 _ANSWER_MAX: Final = 1 << 20
+_LEFT: Final = timedelta(days=1)
 _SHORT: Final = "journalctl -u modemctl; is memory short?"
 _ACCEPT: Final = "modemctl policy accept --reason WHY; a colleague confirms it"
 
@@ -69,6 +70,14 @@ class BackupRules:
             dump=settings.model_dump_json(),
             files=files,
         )
+
+    def is_own(self, one: Backup) -> bool:
+        """Whether this server makes it, or did: the folders of another are not its own."""
+        return sqlite_path(self.url) is not None or is_of(one.name, self.site, self.node)
+
+    def is_left(self, one: Backup, now: datetime) -> bool:
+        """Whether another server began it, so long ago that it will not end it."""
+        return not self.is_own(one) and one.at + _LEFT < now
 
     @property
     def keeping(self) -> Keeping:

@@ -113,9 +113,12 @@ class Backups:
             lambda conn: rows.list_intact(conn, vault, states=[BackupState.WORKING], limit=_SHOWN)
         )
         self._tell_altered(n_altered)
-        for one in waiting:
+        for one in filter(self._rules.is_own, waiting):
             await self._make(one)
-        if not waiting and await self._is_due():
+        is_left = partial(self._rules.is_left, now=self._store.clock.now())
+        if any(map(is_left, waiting)):
+            await self._store.write(partial(rows.close_open, reason=_ENDED, is_over=is_left))
+        if not waiting and self._store.is_caretaker and await self._is_due():
             try:
                 await self._make(await self._begin(self._store.node_id))
             except RequestError as error:
@@ -277,7 +280,8 @@ class Backups:
     async def recall(self) -> None:
         """At start: what was being made never will be; what is known for metrics."""
         vault = self._store.vault
-        closed = await self._store.write(lambda tx: rows.close_open(tx, _ENDED))
+        is_own = self._rules.is_own
+        closed = await self._store.write(lambda tx: rows.close_open(tx, _ENDED, is_over=is_own))
         await self._sweep(closed)
         try:
             found = await self._store.read(
@@ -434,7 +438,7 @@ class Backups:
         )
         old = outdated((one.at for one in known), keeping)
         for one in known:
-            if one.at not in old or not is_name(one.name):
+            if one.at not in old or not is_name(one.name) or not self._rules.is_own(one):
                 continue
             try:
                 await require_place(self._rules, Path(one.folder))

@@ -164,7 +164,7 @@ class Balances:
         Raises:
             StoreError: the database cannot be used now.
         """
-        if not self._settings.carriers:
+        if not self._settings.carriers or not self._store.is_caretaker:
             return 0
         now = self._store.clock.now()
         spared = {card for card, at in self._asked_at.items() if at > now - _ASK_AGAIN}

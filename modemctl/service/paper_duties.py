@@ -95,7 +95,7 @@ class DutyWatch:
         now, before = self._store.clock.now(), self.late
         late = await self._store.read(lambda conn: overdue(conn, self._store, self._rules, now))
         new = [kind for kind, n in late.items() if n > before.get(kind, 0)]
-        if new:
+        if new and self._store.is_caretaker:  # the others keep count, in case they follow it
             await self._store.write(lambda tx: _tell(tx, new))
         self.late = late
 

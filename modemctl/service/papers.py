@@ -221,7 +221,8 @@ class Papers:
         except TamperedError as error:
             raise PolicyRefused("SEC-05", str(error)) from None
         if octets is None:
-            raise NotFound("the report's file was forgotten", cure="make it again")
+            other = ", or ask the server that made it" if self._store.is_shared else ""
+            raise NotFound("the report's file was forgotten", cure=f"make it again{other}")
         await self._store.write(lambda tx: _audit(tx, who, "report.fetch", found))
         name = f"{found.kind}-{found.subject}-{found.lang}.{found.paper_format}"
         return PaperFile(name=name, media_type=_MEDIA[found.paper_format], octets=octets)
@@ -311,6 +312,7 @@ class Papers:
                     passphrase=None if order.plan is None else order.plan.passphrase,
                 )
             await self._files.seal(paper_id)
+            await self._files.tidy(paper_id)  # nothing lies in clear beside what is done
             await self._end(order, written)
         except RequestError as refusal:
             await self._fail(order, str(refusal))

@@ -119,8 +119,11 @@ class Purges:
     async def run(self) -> None:
         """Purge what is due, at start and each hour, and at once what two persons ask for."""
         while True:
+            is_asked = self._asked.is_set()
+            self._asked.clear()
             try:
-                await self.purge_due()
+                if is_asked or self._store.is_caretaker:
+                    await self.purge_due()
             except (StoreError, PolicyRefused, TamperedError) as error:
                 _log.error("purge.refused", extra={"error": str(error)})
             try:
@@ -128,7 +131,6 @@ class Purges:
                     await self._asked.wait()
             except TimeoutError:
                 continue
-            self._asked.clear()
 
     async def purge_due(self) -> int:
         """Go on with a purge that is under way, or begin the schedule's; how many rows went.

@@ -172,6 +172,8 @@ class SelfTests:
         Raises:
             StoreError: the database cannot be used now; it stays due.
         """
+        if not self._store.is_caretaker:
+            return
         await self._store.write(duties.begin)
         known = await self._store.read(duties.read_all)
         now, turn = self._store.clock.now(), TURNS[Duty.SELF_TEST]

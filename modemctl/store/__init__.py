@@ -158,6 +158,11 @@ class Store:
         """Whether this node, of all that run, does now what is done once a site."""
         return self._wire.is_caretaker
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other nodes may work on this database, too."""
+        return self._wire.is_shared
+
     def view(self, conn: Connection) -> Tx:
         """The moment of a read, for what else asks a transaction; its traces go nowhere."""
         return Tx(

@@ -6,7 +6,7 @@ Each row carries a MAC: a planted one would let a file be removed, or a test be 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -204,12 +204,15 @@ def acts_of(
     return found
 
 
-def close_open(tx: Tx, reason: str) -> Sequence[Backup]:
-    """What was being made when the daemon ended never will be; those it was.
+def close_open(
+    tx: Tx, reason: str, *, is_over: Callable[[Backup], bool] = lambda _: True
+) -> Sequence[Backup]:
+    """What was being made when the daemon ended never will be; those it was, of such as are over.
 
     A row that was altered stays as it is.
     """
     found, _ = list_intact(tx.conn, tx.vault, states=[BackupState.WORKING], limit=_MANY)
+    found = [one for one in found if is_over(one)]
     closed = [
         replace(one, state=BackupState.FAILED, reason=reason, finished_at=_ms(tx.now))
         for one in found

@@ -48,7 +48,8 @@ class Wire:
         self._signals = signals
         self._origin = secrets.token_hex(6)  # a process: its own words are no news to it
         self._title = f"modemctl {node_id} wake-ups"
-        self._is_shared = engine.dialect.name == "postgresql"
+        self.is_shared: Final = engine.dialect.name == "postgresql"
+        """Whether there can be others."""
         self._is_caretaker = True
 
     @property
@@ -63,7 +64,7 @@ class Wire:
             SQLAlchemyError: the database refused.
         """
         said = " ".join(sorted(topic.value for topic in topics))
-        if self._is_shared and said:
+        if self.is_shared and said:
             command(conn, f"NOTIFY {_CHANNEL}, '{self._origin} {said}'")
 
     async def hear(self, *, look_every: float = LOOK_EVERY) -> None:
@@ -71,7 +72,7 @@ class Wire:
 
         Each `look_every` seconds it is asked whether the caretaker's place is free.
         """
-        if not self._is_shared:
+        if not self.is_shared:
             return
         self._is_caretaker = False
         pause = _FIRST_PAUSE

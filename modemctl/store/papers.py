@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
@@ -15,6 +16,8 @@ from modemctl.policy.papers import Lang, PaperFormat
 from modemctl.store.tables import audit_entry, paper, to_ms
 from modemctl.store.transaction import Tx
 from modemctl.vault import Vault
+
+_LEFT: Final = timedelta(days=1)
 
 
 class PaperKind(StrEnum):
@@ -196,11 +199,20 @@ def last_filed(
 
 
 def close_open(tx: Tx, reason: str) -> int:
-    """What was being made when the daemon ended never will be; how many those were."""
+    """What was being made when the daemon ended never will be; how many those were.
+
+    What another node makes stays; where that one never comes back, for a day.
+    """
     statement = select(paper).where(paper.c.state == PaperState.WORKING)
-    rows = tx.conn.execute(statement).mappings().all()
-    for row in rows:
-        found = _paper(tx.vault, row)
+    rows = [_paper(tx.vault, row) for row in tx.conn.execute(statement).mappings()]
+    if rows and tx.conn.dialect.name == "postgresql":
+        ids = [one.paper_id for one in rows]
+        asked = select(audit_entry.c.subject).where(
+            audit_entry.c.subject.in_(ids), audit_entry.c.node_id != tx.node_id
+        )
+        others = set(tx.conn.scalars(asked))
+        rows = [one for one in rows if one.paper_id not in others or one.asked_at < tx.now - _LEFT]
+    for found in rows:
         keep(tx, replace(found, state=PaperState.FAILED, reason=reason, done_at=tx.now))
     return len(rows)
 

@@ -1,8 +1,7 @@
 """Several nodes on one PostgreSQL: what one process held in memory, and all of them share."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,11 @@ from sqlalchemy import make_url
 from modemctl.model import Topic
 from modemctl.store import Store, count_seal
 from modemctl.store.leases import Leased
-from modemctl.vault import AuditKey, Vault
 from tests.support import postgres
 from tests.support.benches import CARDS, Bench, bench
-from tests.support.stores import MASTER_KEY, Databases, TestClock
+from tests.support.nodes import PATIENCE, hearing, node, until
+from tests.support.stores import Databases
 
-PATIENCE = 60.0
 END = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE application_name = 'modemctl {} wake-ups'"
@@ -28,34 +26,6 @@ def cluster() -> Iterator[postgres.Cluster]:
     Databases.is_postgresql = True
     yield postgres.cluster()
     Databases.clear()
-
-
-@asynccontextmanager
-async def node(folder: Path, name: str, clock: TestClock | None = None) -> AsyncIterator[Store]:
-    """A node of its own: engines, key files and threads are nobody else's."""
-    seed = name.encode().ljust(32, b"\0")
-    async with Store(
-        Databases.url(folder),
-        vault=Vault(MASTER_KEY),
-        audit_key=AuditKey(seed),
-        clock=clock or TestClock(),
-        node_id=name,
-    ) as store:
-        yield store
-
-
-@asynccontextmanager
-async def hearing(*stores: Store) -> AsyncIterator[None]:
-    """These listen to each other."""
-    async with asyncio.TaskGroup() as group:
-        tasks = []
-        for store in stores:
-            with store.signals.subscribe(Topic.WORK) as bell:
-                tasks.append(group.create_task(store.hear(look_every=0.05)))
-                assert await bell.wait(PATIENCE), "whoever begins to listen looks once"
-        yield
-        for task in tasks:
-            task.cancel()
 
 
 def on_nodes(one: Bench, *stores: Store) -> list[Bench]:
@@ -129,12 +99,6 @@ async def test_counts_altered_under_two_nodes_show_on_each_and_at_the_next_start
             assert await faults_of(second) != []
         async with node(tmp_path, "n2", one.clock) as again:
             assert again.journal.start_faults != ()
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_commit_on_one_node_wakes_who_waits_on_another_and_a_lost_line_comes_back(
