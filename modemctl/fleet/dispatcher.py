@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -95,6 +95,7 @@ class Dispatcher:
         self._encoding = encoding
         self._telemetry = telemetry
         self._waiting: dict[Bay, _Waiting] = {}
+        self._owed: list[Release] = []  # leases that the store did not take back yet
         self._bell = asyncio.Event()
         self._is_stopped = False
 
@@ -126,6 +127,27 @@ class Dispatcher:
         if waiting is not None and (take is None or waiting.take == take):
             del self._waiting[bay]
 
+    async def give_back(self, leased: Leased, reason: str) -> None:
+        """Release what of a lease was not sent; while the store fails, it is tried again."""
+        item = Release(token=leased.token, reason=reason, rules=self._rules)
+        try:
+            await self._store.write_in_set(release, item)
+        except StoreError as error:
+            _log.warning("lease.not_released", extra={"error": str(error)})
+            self._owed.append(item)
+            self._bell.set()
+
+    async def _settle_up(self) -> None:
+        """Give back what the store did not take before: it would lapse only after minutes."""
+        owed, self._owed = self._owed, []
+        for item in owed:
+            try:
+                await self._store.write_in_set(release, item)
+            except StoreError:
+                self._owed.append(item)
+            except UNREADABLE as error:
+                _log.error("lease.not_released", extra={"error": str(error), "cure": _CURE})
+
     def stop(self) -> None:
         """Lease nothing more."""
         self._is_stopped = True
@@ -139,6 +161,7 @@ class Dispatcher:
                 group.create_task(self._listen(work), name="dispatcher ears")
                 while True:
                     self._bell.clear()
+                    await self._settle_up()
                     due = self._due(loop.time())
                     if due:
                         await self._serve_patiently(due)
@@ -178,7 +201,8 @@ class Dispatcher:
 
     def _time_left(self, now: float) -> float:
         moments = [one.not_before for one in self._waiting.values()]
-        return max(0.0, min([_SLOW_POLL, *(moment - now for moment in moments)]))
+        longest = _STORE_PAUSE if self._owed else _SLOW_POLL
+        return max(0.0, min([longest, *(moment - now for moment in moments)]))
 
     async def _serve_patiently(self, due: Sequence[_Waiting]) -> None:
         try:
@@ -272,18 +296,10 @@ class Dispatcher:
                     taken.add(waiting.bay)
                     waiting.take(job)
         finally:
-            await self._give_back(mine.values(), "it was not handed over")
+            for one in mine.values():
+                await self.give_back(one, "it was not handed over")
         if failure is not None:
             raise failure
-
-    async def _give_back(self, leased: Iterable[Leased], reason: str) -> None:
-        """Release leases; where the store fails, they lapse."""
-        for one in leased:
-            item = Release(token=one.token, reason=reason, rules=self._rules)
-            try:
-                await self._store.write_in_set(release, item)
-            except StoreError as error:
-                _log.warning("lease.not_released", extra={"error": str(error)})
 
     async def _read_proofs(self, leased: Sequence[Leased]) -> _Proofs:
         vault = self._store.vault

@@ -26,7 +26,7 @@ from modemctl.lifecycle import ModemEvent, SegmentState
 from modemctl.model import Bay, Iccid
 from modemctl.store import Store
 from modemctl.store.outcomes import Doubtful, NotSent, Outcome, Took, record_outcome
-from modemctl.store.segments import Release, SendingRules, release
+from modemctl.store.segments import SendingRules
 from modemctl.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -305,14 +305,8 @@ class Sender:
         self._rest_until = self._loop.time() + seconds
 
     async def _release(self, job: Job) -> None:
-        """Give back what of a message is still leased; a store that fails lets the lease lapse."""
-        item = Release(
-            token=job.lease.token, reason="not sent by this card", rules=self._desk.rules
-        )
-        try:
-            await self._desk.store.write_in_set(release, item)
-        except StoreError as error:
-            _log.warning("lease.not_released", extra={"error": str(error)})
+        """Give back what of a message is still leased."""
+        await self._desk.dispatcher.give_back(job.lease, "not sent by this card")
 
 
 def _blamed(done: Done, result: NotSent | Doubtful) -> str:

@@ -88,9 +88,8 @@ def test_a_full_disk_stops_the_sending_and_loses_nothing(tmp_path):
 
 
 def is_sent(site: Site) -> bool:
-    """Whether all is delivered but what a card could not give back; that comes when it lapses."""
-    states = site.segments()
-    return states.keys() <= {"delivered", "leased"} and states["leased"] <= N_MODEMS
+    """Whether all is delivered, also what a card could not give back at first."""
+    return site.segments().keys() == {"delivered"}
 
 
 def is_kept(bank: BankProcess) -> bool:

@@ -19,7 +19,7 @@ from modemctl.store.outcomes import Took
 from modemctl.store.tables import message
 from modemctl.telemetry import Telemetry
 from tests.support.benches import CARDS, Bench, bay_of, bench
-from tests.support.senders import break_store, until
+from tests.support.senders import break_store, mend_store, until
 
 
 @asynccontextmanager
@@ -69,6 +69,21 @@ async def test_a_refusal_that_cannot_be_stored_strands_no_other_message(tmp_path
                 while await b.states(batch_id) != expected:
                     await asyncio.sleep(0.01)
         assert {job.lease.line_no for job in jobs} == {1, 2, 3} - {spoilt}
+
+
+async def test_what_the_store_did_not_take_back_goes_back_as_soon_as_it_works(tmp_path):
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(2)
+        leases = await b.lease(*CARDS[:2])
+        await break_store(b, "queued")
+        async with dispatching(b) as dispatcher:
+            for one in leases:
+                await dispatcher.give_back(one, "a test")
+            assert await b.states(batch_id) == {SegmentState.LEASED: 2}
+            await mend_store(b)
+            async with asyncio.timeout(30):
+                while await b.states(batch_id) != {SegmentState.QUEUED: 2}:
+                    await asyncio.sleep(0.01)
 
 
 async def test_who_withdraws_late_takes_nothing_from_who_asks_there_now(tmp_path):
