@@ -237,7 +237,7 @@ def _candidates(tx: Tx, reports: Sequence[_Report]) -> dict[tuple[str, bytes], l
     recipients = sorted({one.recipient_bidx for one in reports})
     rows = _LATELY.rows(tx.conn, {"recipients": recipients, "oldest": oldest})
     found: dict[tuple[str, bytes], list[_Candidate]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda one: one.segment_id):
         candidate = _Candidate(
             segment_id=SegmentId(row.segment_id),
             message_id=row.message_id,
@@ -446,8 +446,7 @@ _LATELY: Final = Prepared(
         recipient.c.recipient_bidx.in_(bindparam("recipients", expanding=True)),
         # Not by card: SQLite would then go through all that these cards ever sent.
         segment.c.submitting_at >= bindparam("oldest"),
-    )
-    .order_by(segment.c.segment_id)
+    )  # in no order: with statistics SQLite would then go through all segments in theirs
 )
 _REFERENCES: Final = Prepared(
     select(segment.c.mr, segment.c.sent_at)
