@@ -46,6 +46,7 @@ from modemctl.service.locks import Locks
 from modemctl.service.loop_tests import LoopTests
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
+from modemctl.service.nodes import Nodes
 from modemctl.service.offboarding import Offboarding
 from modemctl.service.operators import Operators
 from modemctl.service.optouts import OptOuts
@@ -80,6 +81,7 @@ class Services:
     opt_outs: OptOuts
     customers: Customers
     modems: Modems
+    nodes: Nodes
     admissions: Admissions
     sims: Sims
     custody: Custody

@@ -43,6 +43,7 @@ from modemctl.service.locks import Locks
 from modemctl.service.loop_tests import LoopTests
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
+from modemctl.service.nodes import Nodes
 from modemctl.service.offboarding import Offboarding
 from modemctl.service.optouts import OptOuts
 from modemctl.service.packages import Packages
@@ -138,6 +139,7 @@ def make_services(
             is_enforced=rules.asks_register,
         ),
         modems=office.modems,
+        nodes=Nodes(store),
         admissions=office.admissions,
         sims=Sims(store, numbers=numbers, zone=zone),
         custody=Custody(store, numbers=numbers),

@@ -72,6 +72,10 @@ HOMES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "limits": ("limits", "Limits, and how much of each is used."),
         "message": ("messages", "Single messages: find them, explain what became of them."),
         "modems": ("modems", "The bank's bays and their modems."),
+        "node": (
+            "nodes",
+            "Servers that share the database: see them, drain, bring back, remove.",
+        ),
         "operator": (
             "operators",
             "Operators of departments: two managers sign, the general department files.",

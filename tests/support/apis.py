@@ -53,6 +53,7 @@ from modemctl.service.locks import Locks
 from modemctl.service.loop_tests import LoopTests
 from modemctl.service.messages import Messages
 from modemctl.service.modems import Modems
+from modemctl.service.nodes import Nodes
 from modemctl.service.offboarding import Offboarding
 from modemctl.service.optouts import OptOuts
 from modemctl.service.packages import Packages
@@ -241,6 +242,7 @@ def make_services(
         customers=Customers(
             store, numbers=numbers, content=rules.content, is_enforced=rules.asks_register
         ),
+        nodes=Nodes(store),
         modems=office.modems,
         admissions=office.admissions,
         stops=office.stops,

@@ -15,6 +15,7 @@ from modemctl.store.outcomes import Took
 from modemctl.store.submits import Cleared
 from modemctl.store.tables import audit_entry, event
 from modemctl.store.tables import node as rows
+from tests.support.apis import open_api
 from tests.support.benches import CARDS, bay_of, bench
 from tests.support.fleets import begin, node, on, see_lost, watch_of
 from tests.support.stores import TestClock
@@ -201,3 +202,50 @@ async def test_a_sweep_of_another_node_gives_back_lapsed_leases_of_a_lost_one(tm
         b.clock.advance(b.rules.lease_seconds + 1)
         await b.store.write(lambda tx: sweeps.sweep(tx, b.rules))
         assert await b.states(batch_id) == {S.QUEUED: 1}
+
+
+# ---------------------------------------------------------------- for people
+
+
+async def test_people_drain_a_node_and_remove_one_that_is_gone(tmp_path):
+    async with open_api(tmp_path) as api:
+        await begin(api.store)
+        token = await api.token_of("technician")
+        async with node(tmp_path, "n2", TestClock()) as store, api.client(token) as client:
+
+            async def post(name, act):
+                return await client.post(f"/v1/nodes/{name}/{act}", json={"reason": "test"})
+
+            [one, two] = (await client.get("/v1/nodes")).json()
+            assert (one["node"], one["is_this"], one["state"]) == ("n1", True, "up")
+            assert (two["node"], two["is_this"], two["version"]) == ("n2", False, "1.0")
+            assert (await post("n2", "drain")).json()["is_draining"]
+            assert (await post("n2", "drain")).status_code == 200, "twice is once"
+            assert (await post("n9", "drain")).status_code == 404
+            up = await post("n2", "remove")
+            assert up.status_code == 409
+            assert "stop its daemon" in up.json()["cure"]
+            await store.write(nodes.stop)
+            assert (await post("n2", "remove")).json()["state"] == "removed"
+            assert (await post("n2", "drain")).status_code == 409
+            assert [one["node"] for one in (await client.get("/v1/nodes")).json()] == ["n1"]
+            all_ = (await client.get("/v1/nodes", params={"all": True})).json()
+            assert [one["node"] for one in all_] == ["n1", "n2"]
+            assert (await post("n2", "undrain")).json()["state"] == "down"
+        acts = await api.store.read(
+            lambda conn: conn.scalars(
+                select(audit_entry.c.action).where(
+                    audit_entry.c.subject == "n2", audit_entry.c.node_id == "n1"
+                )
+            ).all()
+        )
+        assert acts == ["node.drain", "node.remove", "node.undrain"]
+
+
+async def test_an_account_of_one_department_drains_nothing(tmp_path):
+    async with open_api(tmp_path) as api:
+        await begin(api.store)
+        token = await api.token_of("technician", department="sales")
+        async with api.client(token) as client:
+            answer = await client.post("/v1/nodes/n1/drain", json={"reason": "test"})
+        assert answer.status_code == 403
