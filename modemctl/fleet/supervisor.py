@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from modemctl.errors import StoreError
 from modemctl.fleet import admission
 from modemctl.fleet.actor import Actor
+from modemctl.fleet.bay_names import BayNames
 from modemctl.fleet.checking import verdicts
 from modemctl.fleet.discovery import Discovery, Places
 from modemctl.fleet.ground import Ground
@@ -94,13 +95,11 @@ class Supervisor:
     async def _supervise(self) -> None:
         bank = self._ground.bank
         async with asyncio.TaskGroup() as group:
-            discovery = Discovery(
-                bank.ports,
-                interval=bank.rescan_interval,
-                tell=lambda places: self._take_places(places, group),
-            )
+            names = BayNames(self._store, lambda places: self._take_places(places, group))
+            discovery = Discovery(bank.ports, interval=bank.rescan_interval, tell=names.hear)
             helpers = [
                 group.create_task(discovery.run(), name="discovery"),
+                group.create_task(names.run(), name="bay names"),
                 group.create_task(give_back(self._ground.off_notes), name="what was left off"),
                 group.create_task(self._watch_missing(), name="missing ports"),
                 group.create_task(self._watch_stops(), name="stop watch"),
@@ -111,6 +110,7 @@ class Supervisor:
             ]
             await self._stop.wait()
             helpers[0].cancel()
+            helpers[1].cancel()
             await self._end_guards()
             for task in helpers:
                 task.cancel()

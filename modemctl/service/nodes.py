@@ -10,7 +10,7 @@ from typing import Final
 from modemctl.errors import Conflict, InvalidRequest, NotFound
 from modemctl.model import NodeState
 from modemctl.service.principal import Principal, Scope
-from modemctl.store import Store, Tx
+from modemctl.store import Store, Tx, bay_names
 from modemctl.store import nodes as rows
 from modemctl.store.nodes import NodeRow
 
@@ -58,6 +58,25 @@ class Nodes:
         return [
             self._view(one) for one in found if with_removed or one.state is not NodeState.REMOVED
         ]
+
+    async def bay_named(self, who: Principal, text: str) -> str:
+        """The bay that is meant: its own name, `node/bay`, or `bay` where one node has it.
+
+        What is none at all is told where it is looked for.
+
+        Raises:
+            InvalidRequest: several nodes have it.
+        """
+        if not self._store.is_shared or Scope.MODEMS_READ not in who.scopes:
+            return text
+        found = await self._store.read(lambda conn: bay_names.named(conn, text))
+        if len(found) > 1:
+            both = await self._store.read(lambda conn: bay_names.nodes_of(conn, found))
+            cure = "say " + " or ".join(f"{one}/{text}" for one in both)
+            raise InvalidRequest(
+                "several nodes have such a bay", field="bay", value=text, cure=cure
+            )
+        return found[0] if found else text
 
     async def drain(self, who: Principal, node: str, reason: str) -> NodeView:
         """Lease nothing more on a node; what it holds ends there. It stays so over restarts.

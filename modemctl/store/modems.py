@@ -15,7 +15,8 @@ from modemctl.model import Bay, DesiredState, EventKind, Iccid, Topic
 from modemctl.store.tables import bay_tie, modem, segment, sim
 from modemctl.store.transaction import Json, Tx
 
-_JUST_STARTED: Final = "the daemon has just started"
+JUST_STARTED: Final = "the daemon has just started"
+"""Why a bay is absent that nobody has looked for yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ class ModemRow:
     @property
     def is_absent_for_a_reason(self) -> bool:
         """Whether the bay was looked for since the daemon's start, and not found."""
-        return self.state is ModemState.ABSENT and self.reason != _JUST_STARTED
+        return self.state is ModemState.ABSENT and self.reason != JUST_STARTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +179,7 @@ def note_missing(tx: Tx, reasons: Mapping[Bay, str]) -> None:
             tx.event(EventKind.MODEM, bay, {"state": ModemState.ABSENT.value, "reason": reason})
 
 
-def note_restart(tx: Tx, *, node_id: str | None = None, reason: str = _JUST_STARTED) -> None:
+def note_restart(tx: Tx, *, node_id: str | None = None, reason: str = JUST_STARTED) -> None:
     """At start: what this node's earlier life, or a lost node, said of its bays holds no more."""
     tx.conn.execute(
         update(modem)
