@@ -4,17 +4,15 @@ The command ends at once; the answer comes as `+CUSD` by itself, seconds later, 
 commands go their way. A session that is left open would block the next question, so each ends.
 
 A network may push a text by itself, and another client of the modem may ask. What comes before the
-request's line, the bare end of a session before the request's `OK`, and "another client responded"
-are no answers. A text that is pushed while the question is open has the very form of an answer, and
-nothing on the wire tells it apart. A phone may refuse it as busy then (TS 24.090 §6); who sees an
-odd answer asks again.
+request's line and "another client responded" are no answers. A text that is pushed while the
+question is open has the very form of an answer, and nothing on the wire tells it apart. A phone may
+refuse it as busy then (TS 24.090 §6); who sees an odd answer asks again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 from typing import Final
 
 from drivers.at import values
@@ -31,7 +29,6 @@ _PACKED_MODE: Final = "AT^USSDMODE=1"
 _PLAIN_SETS: Final = {"GSM": UssdCoding.GSM, "IRA": UssdCoding.TEXT}
 _SETS: Final = {**_PLAIN_SETS, "UCS2": UssdCoding.UCS2, "HEX": UssdCoding.HEX}
 _OPEN: Final = 1  # the network waits for an answer
-_ENDED: Final = 2
 _OTHERS: Final = 3  # another client of the modem has responded
 
 
@@ -45,7 +42,6 @@ class UssdDialogue(Dialogue):
         self._ussd = heard = asyncio.Queue[UssdHeard | None]()  # what came before is nobody's
         try:
             coding = await self._request(code, packed)
-            _drop(heard, lambda one: one.state == _ENDED and not one.text)  # of one before
             reply = await _answer(heard, timeout)
         finally:
             self._ussd = None
@@ -80,7 +76,7 @@ class UssdDialogue(Dialogue):
 
     async def _send_request(self, text: str) -> None:
         if self._ussd is not None:
-            _drop(self._ussd, lambda _: True)  # it answers nothing that was asked
+            _forget(self._ussd)  # it answers nothing that was asked
         # No answer with this prefix belongs to it: a reply may come before the `OK`.
         await self._run(
             secret(f'AT+CUSD=1,"{text}",15', "AT+CUSD=1,<code>", timeout=REQUEST_TIMEOUT)
@@ -111,8 +107,8 @@ async def _answer(heard: asyncio.Queue[UssdHeard | None], timeout: float) -> Uss
         return None
 
 
-def _drop(heard: asyncio.Queue[UssdHeard | None], is_nobodys: Callable[[UssdHeard], bool]) -> None:
-    """Forget what came so far and is nobody's; that it was given up stays."""
-    for one in [heard.get_nowait() for _ in range(heard.qsize())]:
-        if one is None or not is_nobodys(one):
-            heard.put_nowait(one)
+def _forget(heard: asyncio.Queue[UssdHeard | None]) -> None:
+    """Leave out what came so far; that it was given up stays."""
+    known = [heard.get_nowait() for _ in range(heard.qsize())]
+    if None in known:
+        heard.put_nowait(None)

@@ -58,7 +58,8 @@ def read_evidence(
     """
     rows = _frozen(conn, batch_ids)
     under = {row.under for row in rows if row.under is not None}
-    above = {**_read(conn, vault, _frozen(conn, under)), **_ended(conn, under)}
+    above = dict(_read(conn, vault, _frozen(conn, under)))
+    above |= _put_back(conn, above)
     return _read(conn, vault, rows, above)
 
 
@@ -330,18 +331,22 @@ def _under(
     return replace(own, standing=standing)
 
 
-def _ended(conn: Connection, standing: Collection[str]) -> Mapping[BatchId, TamperedError]:
-    """Standing approvals that are not in force, as the log says, whatever their rows say.
+def _put_back(
+    conn: Connection, standing: Mapping[BatchId, BatchEvidence | TamperedError]
+) -> Mapping[BatchId, TamperedError]:
+    """Standing approvals that are in force by their rows, and not by the log.
 
     A sealed row of before, put back, looks well; the entry of what came after it stands in the
     signed chain.
     """
     found: dict[BatchId, TamperedError] = {}
-    for batch_id in sorted(standing):
+    for batch_id, known in standing.items():
+        if isinstance(known, TamperedError) or known.state != BatchState.APPROVED:
+            continue
         told = Counter(row.action for row in _ENDS.rows(conn, {"standing": batch_id}))
         n_ends = told.total() - told["batch.release"]
         if n_ends > told["batch.release"]:
-            found[BatchId(batch_id)] = TamperedError(
+            found[batch_id] = TamperedError(
                 f"standing approval {batch_id} was withdrawn or held, as the log says"
             )
     return found
