@@ -86,6 +86,9 @@ def _judge(subject: Subject, path: Path, condition: Condition) -> Iterator[Findi
     whole = "whole" if condition.is_read_whole else f"no damage in the first {_PATIENCE:.0f} s"
     yield ok("database", f"{path}, {size}, {whole}")
     yield _judge_schema(condition)
+    if condition.is_copied:
+        seen = "it was copied elsewhere: no daemon starts on it"
+        yield fail("copied", seen, "name the copy (paths.database); docs/postgresql.md")
     yield _judge_journal(subject, condition)
     yield from _judge_rows(subject, condition)
 

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, delete, insert, select
 from modemctl.errors import ConfigError
 from modemctl.store.tables import meta
 
-_KEY: Final = "copied_to"
+KEY: Final = "copied_to"
+"""Its row in `meta`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,17 +28,17 @@ def mark(conn: Connection, *, to: str, at: datetime) -> None:
     """Let no daemon run on this database any more."""
     unmark(conn)
     text = json.dumps({"to": to, "at": at.isoformat(timespec="seconds")})
-    conn.execute(insert(meta).values(key=_KEY, value=text))
+    conn.execute(insert(meta).values(key=KEY, value=text))
 
 
 def unmark(conn: Connection) -> None:
     """Let daemons run on it again."""
-    conn.execute(delete(meta).where(meta.c.key == _KEY))
+    conn.execute(delete(meta).where(meta.c.key == KEY))
 
 
 def find(conn: Connection) -> Mark | None:
     """The mark, if it has one; one that cannot be read is a mark all the same."""
-    text = conn.scalar(select(meta.c.value).where(meta.c.key == _KEY))
+    text = conn.scalar(select(meta.c.value).where(meta.c.key == KEY))
     if text is None:
         return None
     try:

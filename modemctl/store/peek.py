@@ -21,6 +21,7 @@ from sqlalchemy.pool import StaticPool
 from modemctl.clock import Clock
 from modemctl.errors import StoreError
 from modemctl.policy.records import RecordClass
+from modemctl.store import copied
 from modemctl.store.card_locks import LockRow, find
 from modemctl.store.emergencies import unreviewed
 from modemctl.store.engine import create_engines
@@ -68,6 +69,8 @@ class Condition:
     key_next: str | None
     """Of the master key that is to come; either opens the database until then."""
     site_id: str | None
+    is_copied: bool
+    """Whether it was copied elsewhere: no daemon starts on it."""
     pins: PinCensus | None
     locks: Sequence[LockRow] | None
     """Cards in use or in a bay, up to `LOCKS_MAX`."""
@@ -161,6 +164,7 @@ def _condition(
         key_check=words.get("key_check"),
         key_next=words.get("key_next"),
         site_id=words.get("site_id"),
+        is_copied=copied.KEY in words,
         pins=_pins(conn) if {"sim", "pin_import"} <= tables else None,
         locks=find(conn, limit=LOCKS_MAX) if "card_lock" in tables else None,
         n_holds=_holds(conn) if "legal_hold" in tables else None,

@@ -227,6 +227,12 @@ def _age(path: Path) -> None:
     db.close()
 
 
+def _mark(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("INSERT INTO meta VALUES ('copied_to', '{}')")
+    db.close()
+
+
 def _empty(path: Path) -> None:
     path.write_bytes(b"")
 
@@ -243,6 +249,7 @@ def _remove(path: Path) -> None:
         (_cut, "database", "malformed", "restore a copy"),
         (_overwrite, "database", "not a database", "restore a copy"),
         (_age, "schema", "0000; this version needs", "db upgrade"),
+        (_mark, "copied", "no daemon starts on it", "name the copy"),
         (_empty, "database", "is not modemctl's, or empty", "db upgrade"),
         (_remove, "database", "does not exist", "db upgrade"),
     ],

@@ -21,7 +21,7 @@ from modemctl.model import EventKind
 from modemctl.service.audits import verify_offline
 from modemctl.service.backup_rules import BackupRules, run_job
 from modemctl.service.restoring import restore, try_restore
-from modemctl.service.site_copies import SiteKeys, copy_site, reopen_site
+from modemctl.service.site_copies import CheckProgress, SiteKeys, copy_site, reopen_site
 from modemctl.store import Store
 from modemctl.store.backups import Backup, BackupState
 from modemctl.store.key_files import load_database, read_address
@@ -220,6 +220,22 @@ def test_what_cannot_be_copied_is_named_and_nothing_is_left(site, cluster, chang
     with closing(sqlite3.connect(site.database)) as db:
         marks = db.execute("SELECT count(*) FROM meta WHERE key = 'copied_to'").fetchone()
     assert marks == (0,)
+
+
+def test_a_commit_without_an_answer_leaves_the_old_one_marked_and_says_how_to_tell(site, cluster):
+    cutter = postgres.Cutter(cluster.url(name := cluster.create()))
+
+    def arm(told: object) -> None:
+        cutter.is_armed = isinstance(told, CheckProgress)  # nothing commits from here but the end
+
+    try:
+        with pytest.raises(StoreError, match="whether the copy was committed is not known"):
+            copy_site(site.settings, make_url(cutter.url), site.keys, arm)
+    finally:
+        cutter.close()
+    assert cluster.sql("SELECT count(*) > 0 FROM segment", name) == [(True,)]
+    with pytest.raises(ConfigError, match="it would send twice"):
+        opened(site.settings.paths.database_url)
 
 
 def test_who_cannot_be_copied_from_or_to_is_told_before_anything_is_read(site, tmp_path):
