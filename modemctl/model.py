@@ -63,6 +63,7 @@ class Topic(StrEnum):
     WISHES = "wishes"  # somebody asked something of a bay
     EVENTS = "events"  # rows for SSE and webhooks
     WEBHOOKS = "webhooks"  # endpoints, or what is to be delivered again
+    KEYS = "keys"  # a data key was added
 
 
 class EventKind(StrEnum):

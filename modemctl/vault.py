@@ -14,7 +14,7 @@ import binascii
 import hmac
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -80,6 +80,9 @@ class Vault:
             self._wrap(use, 1, _derive(master_key, use)) for use in KeyUse
         )
         """The keys that databases of earlier versions were made with, wrapped."""
+        self.renew: Callable[[], None] | None = None
+        """Adopts the database's keys anew, where another node may have added one meanwhile."""
+        self._asked_for: set[int] = set()  # generations: each is asked for once
         self.adopt(self.first_keys)
 
     @classmethod
@@ -163,7 +166,7 @@ class Vault:
         Raises:
             TamperedError: changed, moved, or sealed with another key.
         """
-        box = self._ring.boxes.get(sealed[0]) if sealed else None
+        box = self._box(sealed[0]) if sealed else None
         if box is None:
             raise TamperedError(f"{place.partition(':')[0]}: sealed with a key that is not here")
         nonce, body = sealed[1 : 1 + _NONCE_OCTETS], sealed[1 + _NONCE_OCTETS :]
@@ -172,6 +175,14 @@ class Vault:
         except (InvalidTag, ValueError):
             table = place.partition(":")[0]
             raise TamperedError(f"{table}: stored value was changed or moved") from None
+
+    def _box(self, generation: int) -> AESGCM | None:
+        box = self._ring.boxes.get(generation)
+        if box is None and self.renew is not None and generation not in self._asked_for:
+            self._asked_for.add(generation)
+            self.renew()
+            box = self._ring.boxes.get(generation)
+        return box
 
     def encrypt_text(self, plain: str, *, place: str) -> bytes:
         """`encrypt` for UTF-8 text."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from modemctl.errors import ConfigError, Conflict, InvalidRequest, StoreError
+from modemctl.model import Topic
 from modemctl.policy.dual import DualKind
 from modemctl.service import dual
 from modemctl.service.principal import Principal, Scope
@@ -53,7 +54,7 @@ class Keyring:
         """`master_key_file` with `.new` behind it is where a new master key is looked for."""
         self._store = store
         self._new_file = master_key_file.with_name(f"{master_key_file.name}.new")
-        self._asked = asyncio.Event()
+        self._is_asked = False
 
     async def show(self, who: Principal) -> KeyringView:
         """Which keys there are, and how far a rotation is.
@@ -85,10 +86,11 @@ class Keyring:
             reseal.begin(tx, key.generation, n_left=sum(old.values()))
             facts = {"source": who.source, "policy": "SEC-03"}
             tx.audit(who.name, "vault.rotate", f"{key.use}:{key.generation}", {**facts})
+            tx.wake(Topic.KEYS)
 
+        self._is_asked = True
         await self._store.write(act)
         await self._store.read(lambda conn: keys.unlock(conn, vault))
-        self._asked.set()
         return await self._store.read(self._view)
 
     async def change_master(self, who: Principal, *, request_id: str | None) -> KeyringView:
@@ -121,18 +123,21 @@ class Keyring:
         return await self._store.read(self._view)
 
     async def run(self) -> None:
-        """Go on with a rotation that is under way, at start and when one is asked for."""
-        while True:
-            try:
-                await self.finish_rotation()
-            except StoreError as error:
-                _log.error("vault.not_rotated", extra={"error": str(error)})
-            try:
-                async with asyncio.timeout(_EVERY):
-                    await self._asked.wait()
-            except TimeoutError:
-                continue
-            self._asked.clear()
+        """Go on with a rotation that is under way, at start and when one is asked for.
+
+        One that another node began is known here from then on; one of them ends it.
+        """
+        vault = self._store.vault
+        with self._store.signals.subscribe(Topic.KEYS) as bell:
+            while True:
+                try:
+                    await self._store.read(lambda conn: keys.unlock(conn, vault))
+                    if self._is_asked or self._store.is_caretaker:
+                        await self.finish_rotation()
+                    self._is_asked = False
+                except StoreError as error:
+                    _log.error("vault.not_rotated", extra={"error": str(error)})
+                await bell.wait(_EVERY)
 
     async def finish_rotation(self) -> Progress | None:
         """Encrypt anew what is left of a rotation; None where none is under way.

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from modemctl.errors import TamperedError
 from modemctl.model import Topic
-from modemctl.store import Store, count_seal
+from modemctl.service.keyring import Keyring
+from modemctl.store import Store, Tx, count_seal, keys
 from modemctl.store.leases import Leased
 from tests.support import postgres
 from tests.support.benches import CARDS, Bench, bench
@@ -144,3 +146,31 @@ async def test_one_node_at_a_time_takes_care_of_the_site_and_another_follows_it(
             await until(lambda: two.is_caretaker)
             async with hearing(one):
                 assert not one.is_caretaker
+
+
+def add_and_tell(tx: Tx) -> None:
+    keys.add_generation(tx)
+    tx.wake(Topic.KEYS)
+
+
+async def test_a_data_key_that_one_node_adds_opens_on_the_other_and_encrypts_there_too(
+    cluster, tmp_path
+):
+    async with node(tmp_path, "n1") as one, node(tmp_path, "n2") as two:
+        ring = Keyring(two, master_key_file=tmp_path / "master.key")
+        async with hearing(one, two), asyncio.TaskGroup() as group:
+            chore = group.create_task(ring.run())
+            await one.write(add_and_tell)
+            await until(lambda: two.vault.generation == 2)
+            await one.read(lambda conn: keys.unlock(conn, one.vault))
+            await one.write(keys.add_generation)  # and the other has not heard of it yet
+            await one.read(lambda conn: keys.unlock(conn, one.vault))
+            sealed = one.vault.encrypt_text("text", place="t.c:1")
+            assert two.vault.generation == 2
+            assert two.vault.decrypt_text(sealed, place="t.c:1") == "text"
+            assert two.vault.generation == 3
+            with pytest.raises(TamperedError):
+                two.vault.decrypt_text(b"\x07" + sealed[1:], place="t.c:1")
+            chore.cancel()
+    async with node(tmp_path, "n3") as three:
+        assert three.vault.generation == 3
