@@ -139,6 +139,7 @@ def _tell_tried(tried: Tried, recorded: str, *, as_json: bool) -> None:
             "n_rows": tried.n_rows,
             "n_entries": tried.n_entries,
             "faults": list(tried.faults),
+            "unchecked": list(tried.unchecked),
             "receipt": tried.receipt,
             "is_recorded": recorded == "recorded",
         }
@@ -151,6 +152,8 @@ def _tell_tried(tried: Tried, recorded: str, *, as_json: bool) -> None:
     )
     for fault in tried.faults[:_FAULTS_SHOWN]:
         click.echo(f"  {fault}")
+    for node in tried.unchecked:
+        click.echo(f"the chain of node {node} is verified on its own server: audit verify")
     if tried.receipt is None:
         return
     if recorded == "recorded":

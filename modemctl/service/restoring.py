@@ -66,7 +66,8 @@ class Opener:
 class Tried:
     """A backup that was restored into a scratch database; whole where `faults` is empty.
 
-    `receipt` is the line that records the test; None where it failed.
+    `unchecked` are nodes whose chains only their own servers can verify, by key. `receipt` is the
+    line that records the test; None where it failed.
     """
 
     sha256: str
@@ -74,6 +75,7 @@ class Tried:
     n_rows: int
     n_entries: int
     faults: tuple[str, ...]
+    unchecked: tuple[str, ...]
     receipt: str | None = field(repr=False)
 
 
@@ -115,7 +117,8 @@ def try_restore(
             head_file=head_file,
             vault=opener.vault,
         )
-        faults += [f"{report.node_id}: {fault}" for report in reports for fault in report.faults]
+        own = [report for report in reports if report.node_id == manifest.node]
+        faults += [f"{report.node_id}: {fault}" for report in own for fault in report.faults]
         n_rows = sum(manifest.rows.values())
         receipt = Receipt.write(
             opener.vault,
@@ -130,6 +133,7 @@ def try_restore(
             n_rows=n_rows,
             n_entries=sum(report.n_entries for report in reports),
             faults=tuple(faults),
+            unchecked=tuple(one.node_id for one in reports if one.node_id != manifest.node),
             receipt=None if faults else receipt.text(),
         )
 

@@ -39,8 +39,8 @@ from modemctl.service.backup_files import read_identities, unpack, write_archive
 from modemctl.service.backup_rules import BackupRules, require_place
 from modemctl.service.backups import Backups, BackupView
 from modemctl.service.restoring import try_restore
+from modemctl.store import Store, duties
 from modemctl.store import backups as rows
-from modemctl.store import duties
 from modemctl.store.audits import read_chain
 from modemctl.store.backups import BackupState
 from modemctl.vault import AuditKey
@@ -523,6 +523,18 @@ async def test_an_altered_row_of_a_backup_keeps_nobody_from_the_next_one(tmp_pat
         later = Backups(safe.store, BackupRules.of(safe.settings))
         await later.recall()
         assert later.snapshot().backup_made_at is None
+
+
+async def test_another_nodes_chain_is_no_fault_of_a_backup_and_is_named(tmp_path):
+    async with safe_in(tmp_path) as safe:
+        url = f"sqlite:///{tmp_path}/state/modemctl.db"
+        keys = {"vault": safe.store.vault, "audit_key": AuditKey(bytes(range(64, 96)))}
+        async with Store(url, **keys, clock=safe.store.clock, node_id="n2") as other:
+            await other.write(lambda tx: tx.audit("anna", "noise", "noise", {}))
+        made = await safe.make()
+        tried = try_restore(safe.file(made), opener=opener(safe.identity))
+        assert (tried.faults, tried.unchecked) == ((), ("n2",))
+        assert tried.receipt is not None
 
 
 async def test_an_altered_row_in_the_making_stops_no_daily_backup_and_is_named(tmp_path, caplog):
