@@ -85,8 +85,8 @@ _MINUTE: Final = 60.0
 _HOUR: Final = 3_600.0
 _REPORT_MARGIN: Final = timedelta(hours=1)  # a report may come so long after the validity's end
 _LOST: Final = (
-    "another daemon wrote to the database as node {node} meanwhile, or declared it lost after 90 s of"
-    " silence; this one ends, and what it had in flight is in doubt"
+    "another daemon wrote to the database as node {node} meanwhile, or declared it lost (90 s of"
+    " silence); this one ends, and what it had in flight is in doubt"
 )
 _WATCHDOG_PATIENCE: Final = 30.0  # the writer may be busy or fail; it must turn
 
@@ -280,6 +280,7 @@ async def _run_on(
         former = await _former_zones(store, settings.site.timezone)
         fleet = Fleet(store, settings, telemetry, families, former)
         telemetry.register(fleet.supervisor.snapshot)
+        telemetry.register(fleet.node_watch.snapshot)
         office = Office(store, settings, telemetry, audit_key, fleet.rules)
         office.services.health.register("node", fleet.node_watch.fault)
         await office.open()

@@ -18,6 +18,7 @@ from modemctl.store import Store, nodes
 from modemctl.store.lives import BEAT_EVERY
 from modemctl.store.nodes import NodeRow
 from modemctl.store.segments import SendingRules
+from modemctl.telemetry import BankSnapshot
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class NodeWatch:
         self._lost_after = lost_after
         self._seen: dict[str, tuple[int, int, float]] = {}
         self._looked_at: float | None = None
+        self._n_lost: int | None = None
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -61,6 +63,7 @@ class NodeWatch:
             StoreError: the database is away.
         """
         found = await self._store.read(nodes.find)
+        self._n_lost = sum(one.state is NodeState.LOST for one in found)
         now = self._store.clock.boottime()
         if self._looked_at is not None and now - self._looked_at > 3 * self._every:
             self._forget()
@@ -71,6 +74,10 @@ class NodeWatch:
             return ()
         lost = [one for one in silent if one.node_id != self._store.node_id]
         return [one.node_id for one in lost if await self._take_over(one)]
+
+    def snapshot(self) -> BankSnapshot:
+        """How many nodes were lost, as of the last look."""
+        return BankSnapshot(nodes_lost=self._n_lost)
 
     async def fault(self) -> str:
         """Why nothing may leave this node by what its row says; empty where something may."""

@@ -95,6 +95,7 @@ class BankSnapshot:
     overdue: Mapping[str, int] = field(default_factory=dict)
     """Kind of report → how many are overdue."""
     audit_faults: int | None = None
+    nodes_lost: int | None = None
     webhooks: Mapping[str, WebhookSample] = field(default_factory=dict)
     """Name of a webhook → how far it is."""
     backup_made_at: float | None = None
@@ -266,6 +267,7 @@ def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapsho
         ("audit_sequence", snapshot.audit_sequence),
         ("vault_rows_old", snapshot.vault_rows_old),
         ("audit_faults", snapshot.audit_faults),
+        ("nodes_lost", snapshot.nodes_lost),
         ("backup_time_seconds", snapshot.backup_made_at),
         ("backup_bytes", snapshot.backup_octets),
         ("backup_seconds", snapshot.backup_seconds),

@@ -131,6 +131,7 @@ METRICS: Final = (
     _gauge("vault_rows_old", "Values that a rotation of the data key has still to encrypt anew."),
     _gauge("reports_overdue", "Reports that should be filed by now, by what they are of.", "kind"),
     _gauge("audit_sequence", "Sequence number of the last audit entry of this node."),
+    _gauge("nodes_lost", "Nodes on the database that were declared lost, and are not back."),
     _gauge("audit_faults", "Faults that the last verification of the audit log found."),
     # webhooks
     _gauge("webhook_up", "0 where the receiver is gone, or its row was altered.", "webhook"),

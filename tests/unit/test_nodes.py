@@ -46,6 +46,8 @@ async def test_what_a_lost_node_held_is_settled_once_and_its_late_result_is_refu
         assert await see_lost(watch, b.clock) == ["n2"], "not the one that ended in order"
         assert await b.states(batch_id) == {S.IN_DOUBT: 1, S.QUEUED: 2}
         assert (await row(b.store, "n2")).state is NodeState.LOST
+        await watch.look()
+        assert watch.snapshot().nodes_lost == 1
         with pytest.raises(StoreError, match="declared lost"):
             await other.end(one, Took(mr=7))
         with pytest.raises(StoreError, match="declared lost"):
