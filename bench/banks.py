@@ -29,8 +29,15 @@ TEXT: Final = "【示例公司】您的第{n}号通知已到，请查收。回�
 """One segment, UCS-2, as most of the real traffic."""
 CHAINS: Final = {"notice": ("wang-manager",), "promotion": ("sun-in-charge", "li-general-manager")}
 OPERATORS: Final = {"notice": "zhou-operator", "promotion": "wu-operator"}
+NOTICE_BLOCK: Final = 9
+PROMOTION_BLOCK: Final = 6
 _PATIENCE: Final = 120.0
 _POLL: Final = 0.2
+
+
+def number_of(block: int, index: int) -> str:
+    """The recipient of this index in a block."""
+    return f"+8613{block}{index:08}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,23 +55,31 @@ class Staffed:
             return sum(one.get("state") == "ready" for one in technician.pages("/v1/modems"))
 
     def start(self, n_messages: int) -> list[str]:
-        """Submit, confirm, sign and start batches that keep every card busy; their ids.
+        """Submit, confirm, sign and start batches that keep every card busy; their ids."""
+        ready = self.prepare(n_messages)
+        self.release(ready)
+        return [batch_id for _, batch_id in ready]
+
+    def prepare(self, n_messages: int, *, first: int = 0) -> list[tuple[str, str]]:
+        """Submit, confirm and sign batches for every card; category and id of each.
 
         Every other card is the general department's: it sends promotions, the rest notices.
         """
         n_promotions = n_messages * (self.n_modems // 2) // self.n_modems
-        ready = [
-            (category, self.approved(category, n, block=block))
+        return [
+            (category, self.approved(category, n, block=block, first=first))
             for category, n, block in (
-                ("notice", n_messages - n_promotions, 9),
-                ("promotion", n_promotions, 6),
+                ("notice", n_messages - n_promotions, NOTICE_BLOCK),
+                ("promotion", n_promotions, PROMOTION_BLOCK),
             )
             if n
         ]
+
+    def release(self, ready: Sequence[tuple[str, str]]) -> None:
+        """Start what was prepared."""
         for category, batch_id in ready:
             with self.world.client(OPERATORS[category]) as operator:
                 operator.post(f"/v1/batches/{batch_id}/start")
-        return [batch_id for _, batch_id in ready]
 
     def approved(self, category: str, n_messages: int, *, block: int, first: int = 0) -> str:
         """Submit and approve a batch, to numbers of a block from `first` on; its id."""
@@ -78,7 +93,7 @@ class Staffed:
         """Submit a batch of one segment a message, which `starts` by itself or not; its id."""
         batch_id = str(uuid.uuid4())
         recipients: list[Json] = [
-            {"to": f"+8613{block}{index:08}", "variables": {"n": str(index)}}
+            {"to": number_of(block, index), "variables": {"n": str(index)}}
             for index in range(first, first + n_messages)
         ]
         with self.world.client("approval-system") as system:
@@ -142,6 +157,7 @@ def open_staffed(
     patience: float = _PATIENCE,
     settings: Mapping[str, str] | None = None,
     keep: Path | None = None,
+    personas: str = "mixed",
 ) -> Iterator[Staffed]:
     """A bank whose modems are all READY, with nothing to send; `settings` beside the usual ones.
 
@@ -153,6 +169,7 @@ def open_staffed(
         seed=seed,
         keep=keep,
         settings={**SETTINGS, **(settings or {})},
+        personas=personas,
     ) as world:
         people = cast.hire(world)
         n_cards = cast.write_card_list(world)

@@ -61,6 +61,8 @@ class Taken:
 
     at: float
     modem: str
+    to: str
+    text: str
 
 
 class LedgerReader:
@@ -82,7 +84,9 @@ class LedgerReader:
             fact = json.loads(line)
             if fact["kind"] == "submit":
                 at = datetime.fromisoformat(fact["time"]).timestamp()
-                self.taken.append(Taken(at=at, modem=fact["modem"]))
+                self.taken.append(
+                    Taken(at=at, modem=fact["modem"], to=fact["destination"], text=fact["text"])
+                )
         return self.taken
 
 

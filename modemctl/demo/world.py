@@ -59,14 +59,7 @@ class World:
         Raises:
             DemoError: it refused.
         """
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-            link.settimeout(_PATIENCE)
-            link.connect(str(self.bank / "control.sock"))
-            link.sendall(json.dumps({"id": 1, **request}).encode() + b"\n")
-            answer = json.loads(link.makefile(encoding="utf-8").readline())
-        if not answer.get("ok"):
-            raise DemoError(f"the simulator refused {request.get('do')}: {answer}")
-        return dict(answer)
+        return ask_bank(self.bank, **request)
 
     @contextmanager
     def client(self, key: str | None = None) -> Iterator[Client]:
@@ -83,23 +76,32 @@ class World:
 
 @contextmanager
 def open_world(
-    *, n_modems: int, latency: float, seed: int, keep: Path | None, settings: Mapping[str, str]
+    *,
+    n_modems: int,
+    latency: float,
+    seed: int,
+    keep: Path | None,
+    settings: Mapping[str, str],
+    personas: str = "mixed",
 ) -> Iterator[World]:
     """Start everything in a folder of its own, stop it at the end.
 
     Args:
-        n_modems: size of the bank, mixed personas.
+        n_modems: size of the bank.
         latency: seconds that the simulated network takes for one segment.
         seed: the same seed gives the same bank.
         keep: a folder to use and leave behind; otherwise a temporary one.
         settings: further settings, `section.key` → TOML value.
+        personas: the models, as `modemctl simulate --persona` takes them.
     """
     folder = keep if keep is not None else Path(tempfile.mkdtemp(prefix="modemctl-demo-"))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     processes: list[subprocess.Popen[str]] = []
     try:
         bank = folder / "bank"
-        simulator = _start_bank(folder, bank, n_modems, latency, seed)
+        simulator = _start_bank(
+            folder, bank, n_modems=n_modems, latency=latency, seed=seed, personas=personas
+        )
         processes.append(simulator)
         config = _write_config(folder, bank, settings)
         _modemctl(config, "db", "upgrade")
@@ -123,24 +125,45 @@ def open_world(
 
 
 @contextmanager
-def open_bank(folder: Path, *, n_modems: int, latency: float, seed: int) -> Iterator[Path]:
+def open_bank(
+    folder: Path, *, n_modems: int, latency: float, seed: int, personas: str = "mixed"
+) -> Iterator[Path]:
     """A simulated bank alone, for whoever drives it otherwise; yields the bank's folder.
 
     Raises:
         DemoError: it did not start.
     """
-    process = _start_bank(folder, folder / "bank", n_modems, latency, seed)
+    process = _start_bank(
+        folder, folder / "bank", n_modems=n_modems, latency=latency, seed=seed, personas=personas
+    )
     try:
         yield folder / "bank"
     finally:
         _stop(process)
 
 
+def ask_bank(bank: Path, **request: Json) -> Record:
+    """Ask the simulator that serves from this folder something.
+
+    Raises:
+        DemoError: it refused.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+        link.settimeout(_PATIENCE)
+        link.connect(str(bank / "control.sock"))
+        link.sendall(json.dumps({"id": 1, **request}).encode() + b"\n")
+        answer = json.loads(link.makefile(encoding="utf-8").readline())
+    if not answer.get("ok"):
+        raise DemoError(f"the simulator refused {request.get('do')}: {answer}")
+    return dict(answer)
+
+
 def _start_bank(
-    folder: Path, bank: Path, n_modems: int, latency: float, seed: int
+    folder: Path, bank: Path, *, n_modems: int, latency: float, seed: int, personas: str
 ) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "simulator", "--modems", str(n_modems), "--dir", str(bank),
-               "--latency", str(latency), "--seed", str(seed), "--pin", "random"]  # fmt: skip
+               "--latency", str(latency), "--seed", str(seed), "--pin", "random",
+               "--persona", personas]  # fmt: skip
     process = _spawn(command, folder / "simulator.log", stdout=subprocess.PIPE)
     assert process.stdout is not None
     readable, _, _ = select.select([process.stdout], [], [], _PATIENCE)
