@@ -168,8 +168,8 @@ def _shown(value: float | None, digits: int = 2) -> str:
 
 
 FAULT_HEAD: Final = (
-    "| side | modems | asked | answers withheld | never sent | sent more than once | copies too many "
-    "| worst | over after s | all quiet |\n|---|" + "---:|" * 8 + "---|"
+    "| side | modems | asked | answers withheld | never sent | sent more than once "
+    "| copies too many | worst | over after s | all quiet |\n|---|" + "---:|" * 8 + "---|"
 )
 
 

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -221,7 +221,8 @@ def open_smstools(n_modems: int, latency: float, personas: str) -> Iterator[Side
     """One smsd, which forks a process for each of its devices."""
     program = _program("smsd")
     with _opened(n_modems, latency, personas) as (folder, ports), ExitStack() as stack:
-        config = _write_smstools(folder, ports)
+        queues = _smstools_queues(ports)
+        config = _write_smstools(folder, ports, queues)
         started = time.time()
         session = _start(stack, folder / "smsd.out", program, f"-c{config}", "-t")
 
@@ -229,7 +230,10 @@ def open_smstools(n_modems: int, latency: float, personas: str) -> Iterator[Side
             # Straight into a modem's queue, whole at once: so the file needs no second look
             # (trust_spool) and no main process that moves it.
             head = f"To: {number.removeprefix('+')}\nAlphabet: UCS2\n\n".encode()
-            _put(folder / "queues" / modem / f"m{number[-8:]}", head + text.encode("utf-16-be"))
+            _put(
+                folder / "queues" / queues[modem] / f"m{number[-8:]}",
+                head + text.encode("utf-16-be"),
+            )
 
         yield Fed(
             bank=folder / "bank",
@@ -241,13 +245,23 @@ def open_smstools(n_modems: int, latency: float, personas: str) -> Iterator[Side
         )
 
 
-def _write_smstools(folder: Path, ports: Sequence[Port]) -> Path:
+def _smstools_queues(ports: Sequence[Port]) -> dict[str, str]:
+    """Each modem's queue: one of its own; with all 64 devices two share one.
+
+    With 64 queues smsd 3.1.21 ends at once: "Queue  directory definition is missing".
+    """
+    n = len(ports) if len(ports) < SMSTOOLS_MOST else len(ports) // 2
+    return {port.name: f"queue{at % n:02}" for at, port in enumerate(ports)}
+
+
+def _write_smstools(folder: Path, ports: Sequence[Port], queues: Mapping[str, str]) -> Path:
     folders = ("outgoing", "incoming", "checked", "sent", "failed", "report")
-    for name in (*folders, *(f"queues/{port.name}" for port in ports)):
+    names = sorted(set(queues.values()))
+    for name in (*folders, *(f"queues/{queue}" for queue in names)):
         (folder / name).mkdir(parents=True)
-    queues = "".join(f"{port.name} = {folder}/queues/{port.name}\n" for port in ports)
+    directories = "".join(f"{name} = {folder}/queues/{name}\n" for name in names)
     sections = "".join(
-        f"[{port.name}]\ndevice = {port.device}\nqueues = {port.name}\npin = {port.pin}\n"
+        f"[{port.name}]\ndevice = {port.device}\nqueues = {queues[port.name]}\npin = {port.pin}\n"
         for port in ports
     )
     config = folder / "smsd.conf"
@@ -262,7 +276,7 @@ def _write_smstools(folder: Path, ports: Sequence[Port]) -> Path:
         # A pty has no lines for a handshake; the network is asked for at the modem's start alone.
         "[default]\nincoming = yes\nreport = yes\ninit2 = AT+CNMI=1,1,0,2,0\nmemory_start = 1\n"
         "trust_spool = yes\nrtscts = no\ncheck_network = 0\npinsleeptime = 3\n"
-        f"[queues]\n{queues}{sections}"
+        f"[queues]\n{directories}{sections}"
     )
     return config
 
