@@ -12,7 +12,7 @@ from modemctl.audit import Entry, Head, verify
 from modemctl.store import Connection, count_seal, segment_replay
 from modemctl.store import audits as rows
 from modemctl.store.engine import UNREADABLE, readable_cells
-from modemctl.store.moved import vouches
+from modemctl.store.moved import SINCE, vouches
 from modemctl.store.replay import replay
 from modemctl.store.seals import SealCheck, named
 from modemctl.store.segment_replay import SegmentReplay
@@ -75,6 +75,7 @@ class ChainCheck:
         self._n_entries = 0
         self._moved_to = 0  # the last row of the segment journal that an entry vouches for
         self._n_moved = 0
+        self._is_shared = False  # entries say where their rows begin: other nodes' lie between
         self._faults: list[str] = []
         self._seal_faults: list[str] = []
         self._segments = SegmentReplay()
@@ -167,18 +168,34 @@ class ChainCheck:
         yield from self._seal_faults
         if not is_whole:
             return
-        n_more = rows.count_moved(conn, after=self._moved_to)
-        if n_more:
-            yield f"segment journal: no entry vouches for its last {n_more} rows"
+        yield from self._unvouched(conn)
         yield from named("quota", count_seal.check(conn, self._vault, self._node_id))
         yield from replay(conn)
+
+    def _unvouched(self, conn: Connection) -> Iterator[str]:
+        """Rows of the segment journal that no entry speaks of; other nodes' are those nodes'."""
+        if not self._is_shared:
+            n_more = rows.count_moved(conn, after=self._moved_to)
+            if n_more:
+                yield f"segment journal: no entry vouches for its last {n_more} rows"
+            return
+        try:
+            n_told = self._n_moved + rows.n_moved_elsewhere(conn, self._node_id)
+        except UNREADABLE:
+            yield "an entry of another node does not say what it has to"
+            return
+        n_rows = rows.count_moved(conn, after=0)
+        if n_rows != n_told:
+            yield f"segment journal: it has {n_rows} rows, the nodes' entries speak of {n_told}"
 
     def _check_moved(self, conn: Connection, entry: Entry) -> None:
         """The digest of a group commit against the journal rows that it wrote."""
         try:
             details = json.loads(entry.draft.details)
-            found, last = rows.read_moved(conn, after=self._moved_to, limit=int(details["n"]))
-            is_ours = vouches(details, found)
+            since = int(details.get(SINCE, self._moved_to))
+            self._is_shared |= SINCE in details
+            found, last = rows.read_moved(conn, after=since, limit=int(details["n"]))
+            is_ours = since >= self._moved_to and vouches(details, found)
         except UNREADABLE:
             self._faults.append(f"entry {entry.seq} does not say what it has to")
             return

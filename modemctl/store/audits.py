@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -202,6 +203,18 @@ def count_moved(conn: Connection, *, after: int) -> int:
     columns = segment_journal.c
     query = select(func.count()).select_from(segment_journal).where(columns.entry_id > after)
     return conn.scalar(query) or 0
+
+
+def n_moved_elsewhere(conn: Connection, node_id: str) -> int:
+    """How many rows of the segment journal the entries of other nodes speak of."""
+    columns = audit_entry.c
+    told = conn.scalars(
+        select(columns.details).where(
+            columns.action == "segments.moved", columns.node_id != node_id
+        ),
+        execution_options={"yield_per": 1_000},
+    )
+    return sum(int(json.loads(details)["n"]) for details in told)
 
 
 def _entry(row: Row[tuple[object, ...]]) -> Entry:

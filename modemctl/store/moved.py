@@ -11,6 +11,9 @@ from typing import Final
 DIGEST: Final = "rows"
 """The key of the digest over all of a row; entries of earlier versions hold `sha256` instead."""
 
+SINCE: Final = "since"
+"""The key of the last row before an entry's own, where other nodes' may lie in between."""
+
 _EARLIER: Final = "sha256"  # over segment, before and after only
 
 

@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from modemctl.audit import Draft, Head, seal
 from modemctl.clock import Clock
 from modemctl.store.count_seal import CountSeal
-from modemctl.store.moved import DIGEST, Moved, moved_digest
+from modemctl.store.moved import DIGEST, SINCE, Moved, moved_digest
 from modemctl.store.prepared import Change
 from modemctl.store.tables import audit_entry, event, segment_journal, to_ms
 from modemctl.store.transaction import Tx
@@ -52,12 +52,13 @@ class Scribe:
             for tx in traces
             for one in tx.transitions
         ]
+        since = _last_change(conn) if changes else None
         _CHANGES.run(conn, changes)
         if changes or counts is not None:
-            drafts.append(self._moved(traces, counts))
+            drafts.append(self._moved(traces, counts, since))
         return self._chain(conn, drafts, after)
 
-    def _moved(self, traces: Sequence[Tx], counts: CountSeal | None) -> Draft:
+    def _moved(self, traces: Sequence[Tx], counts: CountSeal | None, since: int | None) -> Draft:
         """The group commit's own entry: which segments moved, what limits have counted."""
         moved = [
             Moved(
@@ -72,6 +73,8 @@ class Scribe:
             for one in tx.transitions
         ]
         details: dict[str, str | int] = {"n": len(moved), DIGEST: moved_digest(moved)}
+        if since is not None:
+            details[SINCE] = since
         if counts is not None:
             details |= counts.details()
         return Draft(
@@ -103,6 +106,15 @@ class Scribe:
             )
         _ENTRIES.run(conn, rows)
         return head
+
+
+def _last_change(conn: Connection) -> int | None:
+    """The last row of the segments' journal, where other nodes write it too: numbers are drawn
+    while the writers' lock is held.
+    """
+    if conn.dialect.name != "postgresql":
+        return None
+    return conn.scalar(select(func.max(segment_journal.c.entry_id))) or 0
 
 
 def read_head(conn: Connection, node_id: str) -> Head:
