@@ -120,14 +120,14 @@ def _check_server(subject: Subject) -> Iterator[Finding]:
 
 
 def _judge_session(subject: Subject, server: ServerFacts) -> Finding:
-    """Whose daemon has the database: it keeps others out."""
-    found, node = server.daemon, subject.settings.site.node
-    if found is None:
+    """Whose daemons work on the database: each name belongs to one."""
+    if not server.daemons:
         return ok("session", "no daemon works on the database")
-    seen = f"node {found.node_id} works on the database, from {found.place}"
-    if found.node_id == node and subject.daemon is not None:
+    told = ", ".join(f"{one.node_id} from {one.place}" for one in server.daemons)
+    seen, node = f"nodes that work on the database: {told}", subject.settings.site.node
+    if subject.daemon is not None or node not in {one.node_id for one in server.daemons}:
         return ok("session", seen)
-    cure = "a daemon here would be kept out: end that one, or name another database"
+    cure = "a daemon here would be kept out: end that one, or give this a name (site.node)"
     return warn("session", seen, cure)
 
 

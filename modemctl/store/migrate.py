@@ -135,9 +135,9 @@ def _require_quiet(connection: Connection) -> None:
     Raises:
         ConfigError: one works on the database.
     """
-    found = seats.living(connection)
-    if found is not None:
-        who = f"node {found.node_id} (session {found.pid} of {found.place})"
+    if not seats.keep_out(connection):
+        found = [f"node {one.node_id} of {one.place}" for one in seats.living(connection)]
+        who = ", ".join(found) or "another upgrade"
         raise ConfigError([f"database {connection.engine.url} is in use by {who}; stop it first"])
 
 

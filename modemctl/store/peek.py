@@ -87,11 +87,11 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFacts:
-    """What PostgreSQL tells of itself; `daemon` is whose session holds the database now."""
+    """What PostgreSQL tells of itself, and the daemons that work on the database now."""
 
     version: str
     n_octets: int
-    daemon: Holder | None
+    daemons: Sequence[Holder]
 
 
 def peek(
@@ -138,7 +138,7 @@ def peek_server(
         with reader.begin() as conn:
             require_byte_order(conn)
             row = conn.exec_driver_sql(_SERVER).one()
-            facts = ServerFacts(version=row.version, n_octets=row.size, daemon=living(conn))
+            facts = ServerFacts(version=row.version, n_octets=row.size, daemons=living(conn))
             return _condition(conn, cutoffs, is_wal=True, faults=()), facts
     except DBAPIError as error:
         raise StoreError(said(error)) from None

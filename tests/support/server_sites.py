@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
+from modemctl.vault import create_key
 from tests.support.banks import Site
 from tests.support.postgres import SOCKET_NAME, Cluster
 
@@ -126,3 +127,29 @@ class ServerSite(Site):
 def _plain(cell: object) -> object:
     """Octets as SQLite gives them."""
     return bytes(cell) if isinstance(cell, memoryview) else cell
+
+
+class OtherNode(ServerSite):
+    """Another server of a site: the same settings and master key, a name and modems of its own."""
+
+    def __init__(self, first: ServerSite, folder: Path, ports: str, through: Wire) -> None:
+        self._cluster, self._name = first._cluster, first._name
+        self.folder, self.config = folder, folder / "modemctl.toml"
+        self.socket = folder / "api.sock"
+        (folder / "keys").mkdir(parents=True)
+        (folder / "state").mkdir(mode=0o700)
+        shutil.copy2(first.folder / "keys" / "master.key", folder / "keys")
+        create_key(folder / "keys" / "audit.key")
+        lines = [
+            line
+            for line in first.config.read_text().splitlines()
+            if line.partition(" ")[0] not in {"bank.ports", "paths.database", "site.node"}
+        ]
+        lines += [
+            f"bank.ports = {json.dumps([ports])}",
+            f"paths.database = {json.dumps(through.url)}",
+            'site.node = "n2"',
+        ]
+        text = "\n".join(lines).replace(str(first.folder), str(folder))
+        self.config.write_text(f"{text}\n")
+        self.vault, self.staff = first.vault, first.staff

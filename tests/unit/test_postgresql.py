@@ -25,7 +25,7 @@ from modemctl.config.settings import PathsSettings
 from modemctl.doctor.database import check_database
 from modemctl.doctor.findings import Finding, Verdict
 from modemctl.doctor.subject import Subject
-from modemctl.errors import ConfigError, StoreError
+from modemctl.errors import ConfigError, NameTaken, StoreError
 from modemctl.policy.quotas import QuotaRules
 from modemctl.store import Store, leases, postgresql
 from modemctl.store.engine import SCHEMA_REVISION, create_engines, readable, require_schema
@@ -34,7 +34,7 @@ from modemctl.store.leases import Leased, LeaseRequest
 from modemctl.store.links import link
 from modemctl.store.migrate import upgrade
 from modemctl.store.opening import opened
-from modemctl.store.seats import Seat, living
+from modemctl.store.seats import Seat, keep_out, living
 from modemctl.store.tables import audit_entry, meta, metadata
 from modemctl.vault import AuditKey, Vault
 from tests.support import postgres
@@ -348,20 +348,34 @@ def seated(tmp_path, seat: Seat, node_id: str = "n1") -> Store:
 async def test_a_second_daemon_is_told_who_is_there_and_ends(on_postgresql, tmp_path):
     told = []
     async with seated(tmp_path, Seat("n1")) as store:
-        for node, words in (
-            ("n1", "another daemon runs as node n1: session"),
-            ("n2", "node n1 runs on this database already: session"),
-        ):
-            make = partial(seated, tmp_path, Seat(node), node)
-            with pytest.raises(ConfigError, match=words):
-                async with opened(make, patience=0, ghost=0, tell=told.append):
-                    pass
+        make = partial(seated, tmp_path, Seat("n1"))
+        with pytest.raises(ConfigError, match="another daemon runs as node n1: session"):
+            async with opened(make, patience=0, ghost=0, tell=told.append):
+                pass
         await store.write(lambda tx: tx.audit("a", "test", "unharmed", {}))
         with pytest.raises(ConfigError, match="is in use by node n1"):
             await asyncio.to_thread(migrate, Databases.url(tmp_path))
     await asyncio.to_thread(migrate, Databases.url(tmp_path))
-    async with opened(partial(seated, tmp_path, Seat("n2"), "n2"), patience=0, tell=told.append):
+    async with opened(partial(seated, tmp_path, Seat("n1")), patience=0, tell=told.append):
         assert told == [], "whoever ended keeps nobody out"
+
+
+async def test_nodes_of_different_names_work_side_by_side_but_not_beside_an_upgrade(
+    on_postgresql, tmp_path
+):
+    async with seated(tmp_path, Seat("n1")), seated(tmp_path, Seat("n2"), "n2") as other:
+        await other.write(lambda tx: tx.audit("a", "test", "beside", {}))
+        names = [one.node_id for one in await other.read(living)]
+        assert names == ["n1", "n2"]
+    writer = postgresql.create_writer(Databases.url(tmp_path))
+    with writer.begin() as conn:
+        conn.exec_driver_sql("SELECT 1")
+        assert keep_out(conn)
+        _, reader = create_engines(Databases.url(tmp_path), n_readers=1)
+        with pytest.raises(NameTaken, match="modemctl db upgrade runs"), reader.connect() as late:
+            Seat("n1").take(late)
+        reader.dispose()
+    writer.dispose()
 
 
 async def test_a_start_waits_for_the_server_and_says_so(on_postgresql, tmp_path):
@@ -390,7 +404,7 @@ async def test_a_daemon_that_comes_back_ends_its_own_session_that_the_server_sti
     async with seated(tmp_path, seat) as store:
         ghost, _ = create_engines(Databases.url(tmp_path), n_readers=1)
         with ghost.begin() as conn:
-            assert living(conn).title == seat.title
+            assert [one.title for one in living(conn)] == [seat.title]
         await asyncio.to_thread(store._writer_engine.dispose)
         forgotten = postgresql.create_writer(Databases.url(tmp_path), seat=seat)
         held = forgotten.connect()
