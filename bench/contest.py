@@ -23,7 +23,7 @@ _START_LIMIT: Final = 120.0  # seconds in which every modem has sent, or is coun
 _DRAIN_LIMIT: Final = 90.0
 _QUIET: Final = 15.0  # seconds without a segment: what is missing now will not come
 FAULT_RATE: Final = 0.15
-_FAULT_LIMIT: Final = 300.0
+_FAULT_LIMIT: Final = 1200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,6 +29,7 @@ _FAULT_EACH: Final = 10
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so what was started is ended too
     peers = _present(options.peers)
     sides: dict[str, Opener] = {_OURS: open_modemctl}
     sides.update((peer, PEERS[peer][2]) for peer in peers)
@@ -47,7 +49,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").partition("\n")[0],
-        epilog="As it stands (15 cells, 4 sides) it takes about an hour; name cells for less.",
+        epilog="As it stands (15 cells, 4 sides) it takes more than an hour; name cells for less.",
     )
     parser.add_argument("--modems", type=_integers, default=[1, 8, 64, 256, 512], help="1,8,64")
     parser.add_argument("--latency", type=_integers, default=[0, 50, 1000], help="ms: 0,50,1000")
@@ -55,7 +57,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=15.0, help="length of each window")
     parser.add_argument("--warm-up", type=float, default=5.0, help="before it (s)")
     parser.add_argument("--rest", type=float, default=10.0, help="length of the idle window (s)")
-    parser.add_argument("--quiet", type=float, default=90.0, help="with withheld answers: the end "
+    parser.add_argument("--quiet", type=float, default=200.0, help="with withheld answers: the end "
                         "is where nothing came for so long (s)")  # fmt: skip
     parser.add_argument("--repeat", type=int, default=1, help="runs a row; the median is shown")
     parser.add_argument("--persona", default="generic", help="the bank's models")
