@@ -51,6 +51,7 @@ async def test_the_first_node_calls_a_bay_as_its_machine_does_and_others_add_the
         assert await b.store.write(claim(THREE)) == {THREE: THREE}, "a removed node's is anybody's"
 
 
+@pytest.mark.sqlite_only
 async def test_on_one_machine_a_place_keeps_its_name_and_waits_for_no_database(tmp_path):
     async with bench(tmp_path) as b:
         taken = []

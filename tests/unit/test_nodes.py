@@ -144,7 +144,7 @@ async def test_a_second_start_under_a_name_ends_the_life_before(tmp_path):
 
 
 async def test_a_drained_node_leases_nothing_and_ends_what_it_has(tmp_path):
-    async with bench(tmp_path) as b:
+    async with bench(tmp_path, clock=TestClock(datetime.now(UTC))) as b:
         await begin(b.store)
         batch_id = await b.batch(3)
         [one] = await b.lease(CARDS[0])
