@@ -394,11 +394,16 @@ async def _begin(store: Store, settings: Settings) -> None:
     """Before this node writes anything else: its life before, wherever it goes on, is over.
 
     Raises:
-        ConfigError: a person removed the node.
+        ConfigError: a person removed the node, or it had another audit key.
     """
     try:
         epoch = await store.write(
-            lambda tx: nodes.start(tx, version=version("modemctl"), boot_id=store.clock.boot_id)
+            lambda tx: nodes.start(
+                tx,
+                version=version("modemctl"),
+                boot_id=store.clock.boot_id,
+                public_key=store.journal.signer.public_octets(),
+            )
         )
     except Conflict as error:
         raise ConfigError([f"{error}; {error.cure}"]) from None

@@ -19,7 +19,7 @@ from modemctl.model import EventKind
 from modemctl.service.chain_check import ChainCheck, ChainReport, CheckProgress
 from modemctl.service.pages import Page, decode_number, encode_cursor
 from modemctl.service.principal import Principal, Scope
-from modemctl.store import Connection, Store
+from modemctl.store import Connection, Store, audit_keys
 from modemctl.store import audits as rows
 from modemctl.store.engine import create_engines, readable
 from modemctl.store.keys import unlock
@@ -57,7 +57,7 @@ class AuditRecord:
 
 
 class Audits:
-    """Reads and verifies the chains; notes this node's head outside the database."""
+    """Reads and verifies the chains; notes their heads outside the database."""
 
     def __init__(self, store: Store, *, audit_public_key: bytes, head_file: Path) -> None:
         """`audit_public_key` (32 octets) checks the signatures of this node's entries."""
@@ -158,57 +158,66 @@ class Audits:
         self, breath: float
     ) -> AsyncGenerator[CheckProgress | Sequence[ChainReport], None]:
         heads = await asyncio.to_thread(read_heads, self._head_file)
-        nodes = await self._store.read(rows.list_nodes)
         node_id = self._store.node_id
         check = ChainCheck(
-            node_id, key=self._key, expected=heads.get(node_id), vault=self._store.vault
+            node_id,
+            key=self._key,
+            expected=heads.get(node_id),
+            vault=self._store.vault,
+            heads=heads,
         )
         has_more = True
         while has_more:
             has_more = await self._store.read(check.step)
             yield check.progress()
             await asyncio.sleep(breath)
-        yield [check.report(), *_foreign(nodes, node_id)]
+        yield check.reports()
 
     async def note_head(self) -> bool:
-        """Write this node's head to the log and to the state file; at start, each minute, at stop.
+        """Write the nodes' heads to the log and to the state file; at start, each minute, at stop.
 
-        Where the chain lacks the head noted before, that one stays, an alarm is raised, and the
-        answer is False: a cut is not covered up by what is written after it.
+        Where a chain lacks the head noted before, all stay, an alarm is raised, and the answer is
+        False: a cut is not covered up by what is written after it.
 
         Raises:
             OSError: the state file cannot be read or written.
             StoreError: the database cannot be read, or takes no alarm.
         """
         head = self._store.journal.head
-        if not await self._holds_noted_head():
+        if not await self._holds_noted_heads():
             _log.error("audit.head_missing", extra={"seq": head.seq, "cure": _HEAD_CURE})
             await self._store.write(
                 lambda tx: tx.event(EventKind.ALARM, "audit", {"alarm": "audit_head"})
             )
             return False
+        others = await self._store.read(self._heads_of_others)
         if head.seq > 0:
             _log.info("audit.head", extra={"seq": head.seq, "hash": head.hash.hex()})
-            await asyncio.to_thread(self._write_head, head)
+            await asyncio.to_thread(self._write_head, head, others)
         return True
 
-    async def _holds_noted_head(self) -> bool:
+    async def _holds_noted_heads(self) -> bool:
         try:
             noted = await asyncio.to_thread(read_heads, self._head_file)
         except ConfigError:  # a damaged note is no leave to write another one
             return False
-        node_id = self._store.node_id
-        expected = noted.get(node_id)
-        if expected is None or expected.seq == 0:
-            return True
-        seq, entry_hash = expected.seq, expected.hash
         return await self._store.read(
-            lambda conn: rows.has_entry(conn, node_id=node_id, seq=seq, entry_hash=entry_hash)
+            lambda conn: all(
+                rows.has_entry(conn, node_id=node_id, seq=head.seq, entry_hash=head.hash)
+                for node_id, head in noted.items()
+                if head.seq > 0
+            )
         )
 
-    def _write_head(self, head: Head) -> None:
+    def _heads_of_others(self, conn: Connection) -> Mapping[str, Head]:
+        """As they stand now: a chain that is cut later shows here, too."""
+        keys = audit_keys.known_keys(conn, self._store.vault)
+        others = {node: key for node, key in keys.items() if node != self._store.node_id}
+        return audit_keys.signed_heads(conn, others)
+
+    def _write_head(self, head: Head, others: Mapping[str, Head] | None = None) -> None:
         with self._writing:  # a thread that nobody awaits any more may still be at it
-            _write_head(self._head_file, self._store.node_id, head)
+            _write_heads(self._head_file, {**(others or {}), self._store.node_id: head})
 
 
 def verify_offline(
@@ -234,7 +243,7 @@ def verify_offline(
                 conn,
                 node_id=node_id,
                 audit_public_key=audit_public_key,
-                expected=heads.get(node_id),
+                heads=heads,
                 vault=vault,
                 tell=tell,
             )
@@ -247,7 +256,7 @@ def verify_on(
     *,
     node_id: str,
     audit_public_key: bytes,
-    expected: Head | None,
+    heads: Mapping[str, Head],
     vault: Vault,
     tell: Callable[[CheckProgress], None] | None = None,
 ) -> Sequence[ChainReport]:
@@ -257,22 +266,13 @@ def verify_on(
         ConfigError: the data keys in the database do not open.
     """
     unlock(conn, vault)
-    nodes = rows.list_nodes(conn)
-    check = ChainCheck(node_id, key=audit_public_key, expected=expected, vault=vault)
+    check = ChainCheck(
+        node_id, key=audit_public_key, expected=heads.get(node_id), vault=vault, heads=heads
+    )
     while check.step(conn):
         if tell is not None:
             tell(check.progress())
-    return [check.report(), *_foreign(nodes, node_id)]
-
-
-def _foreign(nodes: Sequence[str], node_id: str) -> Sequence[ChainReport]:
-    """Chains that cannot be checked here: a planted one must not pass for a good one."""
-    fault = "the public key of this node is not known here: verify its chain on that server"
-    return [
-        ChainReport(node_id=node, n_entries=0, n_transitions=0, head="", faults=(fault,))
-        for node in nodes
-        if node != node_id
-    ]
+    return check.reports()
 
 
 def read_heads(head_file: Path) -> Mapping[str, Head]:
@@ -296,12 +296,12 @@ def read_heads(head_file: Path) -> Mapping[str, Head]:
         raise ConfigError([f"audit head file {head_file} is damaged; {cure}"]) from error
 
 
-def _write_head(head_file: Path, node_id: str, head: Head) -> None:
-    """Replace the file whole, unless it names a later head."""
-    noted = read_heads(head_file).get(node_id)
-    if noted is not None and noted.seq > head.seq:
-        return
-    write_head_file(head_file, {node_id: head})
+def _write_heads(head_file: Path, heads: Mapping[str, Head]) -> None:
+    """Replace the file whole, but where it names a later head of a node."""
+    noted = dict(read_heads(head_file))
+    later = {node: head for node, head in heads.items() if head.seq > noted.get(node, Head()).seq}
+    if later:
+        write_head_file(head_file, noted | later)
 
 
 def write_head_file(head_file: Path, heads: Mapping[str, Head]) -> None:

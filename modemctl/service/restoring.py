@@ -25,6 +25,7 @@ from modemctl.service.backup_files import (
     read_identities,
     unpack,
 )
+from modemctl.service.chain_walk import UNKNOWN_KEY
 from modemctl.service.receipts import Receipt
 from modemctl.store import Store, restored
 from modemctl.store.engine import (
@@ -66,8 +67,8 @@ class Opener:
 class Tried:
     """A backup that was restored into a scratch database; whole where `faults` is empty.
 
-    `unchecked` are nodes whose chains only their own servers can verify, by key. `receipt` is the
-    line that records the test; None where it failed.
+    `unchecked` are nodes whose keys the database does not know: only their own servers can verify
+    their chains. `receipt` is the line that records the test; None where it failed.
     """
 
     sha256: str
@@ -117,8 +118,13 @@ def try_restore(
             head_file=head_file,
             vault=opener.vault,
         )
-        own = [report for report in reports if report.node_id == manifest.node]
-        faults += [f"{report.node_id}: {fault}" for report in own for fault in report.faults]
+        strange = {one.node_id for one in reports if one.faults == (UNKNOWN_KEY,)}
+        faults += [
+            f"{report.node_id}: {fault}"
+            for report in reports
+            for fault in report.faults
+            if report.node_id not in strange
+        ]
         n_rows = sum(manifest.rows.values())
         receipt = Receipt.write(
             opener.vault,
@@ -133,7 +139,7 @@ def try_restore(
             n_rows=n_rows,
             n_entries=sum(report.n_entries for report in reports),
             faults=tuple(faults),
-            unchecked=tuple(one.node_id for one in reports if one.node_id != manifest.node),
+            unchecked=tuple(sorted(strange)),
             receipt=None if faults else receipt.text(),
         )
 

@@ -193,12 +193,11 @@ def _proved(
     conn: Connection, settings: Settings, keys: SiteKeys, tell: Tell
 ) -> tuple[int, tuple[str, ...]]:
     """Entries that were read, and what `audit verify` names in the copy."""
-    node_id = settings.site.node
     reports = verify_on(
         conn,
-        node_id=node_id,
+        node_id=settings.site.node,
         audit_public_key=keys.audit_key.public_octets(),
-        expected=read_heads(settings.paths.state_dir / _HEAD_FILE).get(node_id),
+        heads=read_heads(settings.paths.state_dir / _HEAD_FILE),
         vault=keys.vault,
         tell=tell,
     )

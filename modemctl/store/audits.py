@@ -205,12 +205,12 @@ def count_moved(conn: Connection, *, after: int) -> int:
     return conn.scalar(query) or 0
 
 
-def n_moved_elsewhere(conn: Connection, node_id: str) -> int:
-    """How many rows of the segment journal the entries of other nodes speak of."""
+def n_moved_of(conn: Connection, nodes: Sequence[str]) -> int:
+    """How many rows of the segment journal the entries of these nodes speak of."""
     columns = audit_entry.c
     told = conn.scalars(
         select(columns.details).where(
-            columns.action == "segments.moved", columns.node_id != node_id
+            columns.action == "segments.moved", columns.node_id.in_(nodes)
         ),
         execution_options={"yield_per": 1_000},
     )

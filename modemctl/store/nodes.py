@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from modemctl.errors import Conflict
 from modemctl.lifecycle import SegmentState
 from modemctl.model import EventKind, NodeState, Topic
-from modemctl.store import modems, pins, puks, sweeps
+from modemctl.store import audit_keys, modems, pins, puks, sweeps
 from modemctl.store.segments import SendingRules
 from modemctl.store.tables import modem, node, segment
 from modemctl.store.transaction import Tx
@@ -71,19 +71,22 @@ def find(conn: Connection, node_id: str | None = None) -> Sequence[NodeRow]:
     ]
 
 
-def start(tx: Tx, *, version: str, boot_id: str) -> int:
+def start(tx: Tx, *, version: str, boot_id: str, public_key: bytes) -> int:
     """Begin a life of this node, before it writes anything else; returns its number.
+
+    By `public_key` (32 octets) all nodes verify what this one signs from now on.
 
     From here on a life of before, wherever it goes on, writes nothing any more.
 
     Raises:
-        Conflict: a person removed the node.
+        Conflict: a person removed the node, or it had another audit key.
     """
     own = node.c.node_id == tx.node_id
     known = tx.conn.execute(select(node.c.epoch, node.c.state).where(own)).first()
     if known is not None and known.state == NodeState.REMOVED:
         cure = "on another node: modemctl node undrain; or give this one another name (site.node)"
         raise Conflict(f"node {tx.node_id} was removed", cure=cure)
+    audit_keys.enter(tx, public_key)
     epoch = 1 if known is None else known.epoch + 1
     values = {
         "started_at": tx.now,
@@ -99,7 +102,8 @@ def start(tx: Tx, *, version: str, boot_id: str) -> int:
     else:
         tx.conn.execute(update(node).where(own).values(values))
     before = None if known is None else str(known.state)
-    tx.audit(tx.node_id, "node.start", tx.node_id, {"epoch": epoch, "before": before})
+    facts = {"epoch": epoch, "before": before, "audit_key": public_key.hex()}
+    tx.audit(tx.node_id, "node.start", tx.node_id, facts)
     return epoch
 
 

@@ -19,6 +19,7 @@ from modemctl.policy.stops import StopMemory
 from modemctl.store import (
     accounts,
     admissions,
+    audit_keys,
     authorities,
     backups,
     custody,
@@ -129,6 +130,7 @@ class SealCheck:
         if self._rows_of is None:
             self._rows_of = _count(conn, self._tables)
             faults += steady.altered_anchors(conn, self._vault)
+            faults += audit_keys.altered_keys(conn, self._vault)
             if conn.scalar(select(stop_seal.c.version)) is None:
                 faults.append("stop_seal: the row is missing, so nobody knows which stops stand")
         left = self._page

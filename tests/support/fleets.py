@@ -30,8 +30,9 @@ async def node(folder: Path, name: str, clock: TestClock) -> AsyncIterator[Store
 
 async def begin(store: Store) -> None:
     """What a daemon does first."""
+    key, boot_id = store.journal.signer.public_octets(), store.clock.boot_id
     epoch = await store.write(
-        lambda tx: nodes.start(tx, version="1.0", boot_id=store.clock.boot_id)
+        lambda tx: nodes.start(tx, version="1.0", boot_id=boot_id, public_key=key)
     )
     store.journal.life.begin(epoch, every=EVERY)
 

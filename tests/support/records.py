@@ -48,8 +48,10 @@ from modemctl.store.audits import read_chain
 from modemctl.store.papers import PaperKind
 from modemctl.store.tables import balance
 from modemctl.telemetry import Telemetry
+from modemctl.vault import AuditKey
 from tests.support.apis import make_services
 from tests.support.people import RETAIL, Office
+from tests.support.stores import AUDIT_SEED
 
 BAY = Bay("bay-000")
 NEW_CARD = Iccid("89860000000000000900")
@@ -159,7 +161,7 @@ def _register_customers(tx: Tx) -> None:
 
 def _come_in(tx: Tx) -> None:
     """What modems tell by themselves: a message, a call, a report, a number, a lock."""
-    nodes.start(tx, version="1", boot_id="b")
+    nodes.start(tx, version="1", boot_id="b", public_key=AuditKey(AUDIT_SEED).public_octets())
     duties.begin(tx)
     message = inbox.NewMessage(
         iccid=None, bay=BAY, sender=STRANGER, is_sender_number=True, scts=None, text="hello",

@@ -161,7 +161,8 @@ async def test_a_drained_node_leases_nothing_and_ends_what_it_has(tmp_path):
 
 
 async def begin_again(store):
-    epoch = await store.write(lambda tx: nodes.start(tx, version="2", boot_id="b"))
+    key = store.journal.signer.public_octets()
+    epoch = await store.write(lambda tx: nodes.start(tx, version="2", boot_id="b", public_key=key))
     store.journal.life.begin(epoch)
 
 
