@@ -111,7 +111,7 @@ async def send(
     """
     request = _request(job, segment, rules)
     loop = asyncio.get_running_loop()
-    n_stops, asked_at = stops.n_rings, loop.time()
+    n_stops, asked_at = stops.n_rings, store.clock.boottime()  # counts a suspended machine's time
     is_given = False
     async with asyncio.TaskGroup() as group:
         clearing = group.create_task(_clear(store, request), name="clearance")
@@ -119,7 +119,7 @@ async def send(
         async def payload() -> bytes | None:
             nonlocal is_given
             clearance, _ = await asyncio.shield(clearing)
-            is_late = loop.time() - asked_at > _LATE
+            is_late = store.clock.boottime() - asked_at > _LATE
             if not isinstance(clearance, Cleared) or stops.n_rings != n_stops or is_late:
                 return None
             limit.reschedule(loop.time() + timeout)  # a network may never answer

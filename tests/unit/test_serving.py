@@ -66,7 +66,7 @@ async def test_no_segment_is_announced_while_an_outcome_cannot_be_saved(tmp_path
 
 async def test_a_clearance_that_the_store_gave_late_is_not_used(tmp_path, monkeypatch):
     """Who was cut off from the database for so long does not know what others did meanwhile."""
-    monkeypatch.setattr(sending_module, "_LATE", 0.0)
+    monkeypatch.setattr(sending_module, "_LATE", -1.0)
     async with bench(tmp_path) as b:
         batch_id = await b.batch(1)
         modem = ScriptedModem({"AT+CLCC": OK})
