@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, or_, select
 
 from modemctl.audit import Draft, Head, seal
 from modemctl.clock import Clock
@@ -25,6 +25,7 @@ class Scribe:
         self._node_id = node_id
         self._audit_key = audit_key
         self._clock = clock
+        self._is_alone: bool | None = None
 
     def leave(
         self, conn: Connection, traces: Sequence[Tx], counts: CountSeal | None, *, after: Head
@@ -52,11 +53,21 @@ class Scribe:
             for tx in traces
             for one in tx.transitions
         ]
-        since = _last_change(conn) if changes else None
+        since = None if not changes or self._is_only_writer(conn) else _last_change(conn)
         _CHANGES.run(conn, changes)
         if changes or counts is not None:
             drafts.append(self._moved(traces, counts, since))
         return self._chain(conn, drafts, after)
+
+    def _is_only_writer(self, conn: Connection) -> bool:
+        """Whether the segments' journal holds this node's rows alone: one runs on SQLite at a time,
+        but another may have before it, under a name of its own.
+        """
+        if conn.dialect.name == "postgresql":
+            return False
+        if self._is_alone is None:
+            self._is_alone = conn.execute(_OTHERS, {"node": self._node_id}).first() is None
+        return self._is_alone
 
     def _moved(self, traces: Sequence[Tx], counts: CountSeal | None, since: int | None) -> Draft:
         """The group commit's own entry: which segments moved, what limits have counted."""
@@ -108,12 +119,8 @@ class Scribe:
         return head
 
 
-def _last_change(conn: Connection) -> int | None:
-    """The last row of the segments' journal, where other nodes write it too: numbers are drawn
-    while the writers' lock is held.
-    """
-    if conn.dialect.name != "postgresql":
-        return None
+def _last_change(conn: Connection) -> int:
+    """The last row of the segments' journal: numbers are drawn while the writers' lock is held."""
     return conn.scalar(select(func.max(segment_journal.c.entry_id))) or 0
 
 
@@ -128,6 +135,13 @@ def read_head(conn: Connection, node_id: str) -> Head:
     return Head() if row is None else Head(seq=row.seq, hash=row.hash)
 
 
+_OTHERS: Final = (
+    select(audit_entry.c.seq)
+    .where(
+        or_(audit_entry.c.node_id < bindparam("node"), audit_entry.c.node_id > bindparam("node"))
+    )
+    .limit(1)
+)
 _EVENTS: Final = Change.adding(event, "at", "kind", "subject", "data")
 _CHANGES: Final = Change.adding(
     segment_journal, "segment_id", "at", "before", "after", "actor", "note"

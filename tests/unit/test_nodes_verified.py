@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, delete, func, select, text
 
 from modemctl.audit import Draft, Head, seal
 from modemctl.errors import Conflict
@@ -184,6 +184,31 @@ async def test_each_node_verifies_what_all_wrote_and_names_what_somebody_did_to_
         writer.dispose()
         for what, (_, by, words) in ATTACKS.items():
             assert any(name == by and words in fault for name, fault in found[what]), (what, found)
+
+
+async def test_a_server_that_goes_on_under_another_name_verifies_what_both_wrote(tmp_path):
+    """On SQLite, as docs/keys.md tells to do with a new audit key."""
+    async with bench(tmp_path) as one:
+        await start(one.store)
+        await one.batch(40)
+        await one.lease(*CARDS[:2])
+    async with node(tmp_path, "n2", one.clock) as two:
+        await start(two)
+        other = Bench(two, one.clock, one.staff, one.rules)
+        for _ in range(2):
+            await other.lease(*CARDS[:2])
+        key = two.journal.signer.public_octets()
+        audits = Audits(two, audit_public_key=key, head_file=tmp_path / "heads")
+        assert [report.faults for report in await audits.check()] == [(), ()]
+        await two.write(
+            lambda tx: tx.conn.execute(
+                delete(segment_journal).where(
+                    segment_journal.c.entry_id
+                    == select(func.max(segment_journal.c.entry_id)).scalar_subquery()
+                )
+            )
+        )
+        assert any(report.faults for report in await audits.check())
 
 
 async def test_a_node_of_another_audit_key_than_it_had_does_not_start(tmp_path):
