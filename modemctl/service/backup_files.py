@@ -299,8 +299,7 @@ def _decrypted(source: Path, identities: Sequence[x25519.Identity]) -> Iterator[
             yield stream
     except InvalidRequest as error:
         failed = error  # the decryption knows better why
-    finally:
-        thread.join()
+    thread.join()  # not where the block was ended from outside: a source may hang
     _tell(failures, source)
     if failed is not None:
         raise failed

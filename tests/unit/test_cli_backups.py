@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -112,8 +113,17 @@ def test_a_wrong_identity_is_one_line_with_what_to_do(tmp_path):
     assert "Traceback" not in done.err
 
 
+@pytest.fixture
+def with_a_terminal() -> Iterator[None]:
+    """A lost terminal ends what is started: nobody said `nohup` before."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.timeout(60)
+@pytest.mark.usefixtures("with_a_terminal")
 def test_a_restore_test_that_is_killed_leaves_nothing_decrypted(tmp_path, number):
     identity, public = new_identity(tmp_path)
     keys_of_tests(tmp_path)
