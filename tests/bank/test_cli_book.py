@@ -141,12 +141,12 @@ def test_page_is_typed_from_the_first_key_to_the_audit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = sections()
-    assert len(page) == 7, page.keys()
+    assert len(page) == 8, page.keys()
     write_site(tmp_path)
     shell = Shell(monkeypatch, tmp_path)
     monkeypatch.setenv("MODEMCTL_CONFIG", str(tmp_path / "modemctl.toml"))
     monkeypatch.setenv("MODEMCTL_SOCKET", str(tmp_path / "api.sock"))
-    once, people, cards, batch, became, reports, evidence = page.values()
+    once, people, cards, batch, became, reports, servers, evidence = page.values()
     for line in once:
         shell.type(line)
     bank = ["simulator", "--modems", "2", "--dir", str(tmp_path / "bank"), "--pin", "random"]
@@ -161,13 +161,15 @@ def test_page_is_typed_from_the_first_key_to_the_audit(
                 shell.type(line)
             until(lambda: len(ready_bays()) == 2)
             shell.values = {"ID": str(uuid.uuid4()), "BAY": ready_bays()[0]}
-            out = {line: shell.type(line).out for line in [*batch, *became, *reports, *evidence]}
+            rest = [*batch, *became, *reports, *servers, *evidence]
+            out = {line: shell.type(line).out for line in rest}
     assert "lines taken out: 1" in out[next(line for line in batch if "check" in line)]
     assert "done" in out["modemctl batch show $ID"]
     assert '"state": "sent"' in out["modemctl batch results $ID --json"] or (
         '"state": "delivered"' in out["modemctl batch results $ID --json"]
     )
     assert "+CSQ: " in out["modemctl at $BAY AT+CSQ"]
+    assert "node-1" in out["modemctl node list"]
     assert "the very file of report" in out["modemctl report verify costs.xlsx"]
     assert (tmp_path / "form.pdf").read_bytes().startswith(b"%PDF")
     assert ": whole; " in out["modemctl --key-file chen.key audit verify"]

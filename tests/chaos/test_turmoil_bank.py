@@ -5,6 +5,7 @@
 """
 
 import os
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,6 +26,8 @@ SEED = int(os.environ.get("MODEMCTL_SEED", "20261122"))
 PERSONAS = os.environ.get("CHAOS_PERSONAS", "all")
 LATENCY = 1.5
 PATIENCE = 6.0
+AGAIN = 20.0
+"""Seconds after which a person tries a bay again that failed once more."""
 # A message that a modem had no room for comes again soon: networks wait minutes.
 WORLD = f"""
 seed = {SEED}
@@ -95,16 +98,17 @@ class Keeper:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._failed: set[str] = set()
+        self._tried: dict[str, float] = {}
         self.seen: set[Sighting] = set()
 
     def look(self) -> None:
         """Look once; a failed bay's cool-down is long, a person shortens it (design §5)."""
         self.seen.update(sightings(self._site))
-        failed = {bay for bay, (state, _) in self._site.modems().items() if state == "failed"}
-        for bay in failed - self._failed:
-            self._site.retry(bay)
-        self._failed = failed
+        now = time.monotonic()
+        for bay, (state, _) in self._site.modems().items():
+            if state == "failed" and now - self._tried.get(bay, -AGAIN) >= AGAIN:
+                self._site.retry(bay)
+                self._tried[bay] = now
 
 
 def settle(site: Site, daemon: DaemonProcess, turmoil: Turmoil, keeper: Keeper) -> None:
