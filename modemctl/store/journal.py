@@ -155,6 +155,7 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         with self._engine.begin() as conn:
             self._head = read_head(conn, self._node_id)
+            self._scribe.look(conn)
             self._counts, faults = count_seal.take_up(conn, self._vault, self._node_id)
             faults += self.steady.anchor(conn, self._node_id, is_new=self._head.seq == 0)
             self.start_faults = tuple(faults)

@@ -25,7 +25,15 @@ class Scribe:
         self._node_id = node_id
         self._audit_key = audit_key
         self._clock = clock
-        self._is_alone: bool | None = None
+        self._is_alone = False
+
+    def look(self, conn: Connection) -> None:
+        """At the start: whether the segments' journal holds this node's rows alone. One daemon runs
+        on SQLite at a time, but another may have before it, under a name of its own.
+        """
+        if conn.dialect.name != "postgresql":
+            others = conn.execute(_OTHERS, {"node": self._node_id})
+            self._is_alone = others.first() is None
 
     def leave(
         self, conn: Connection, traces: Sequence[Tx], counts: CountSeal | None, *, after: Head
@@ -53,21 +61,11 @@ class Scribe:
             for tx in traces
             for one in tx.transitions
         ]
-        since = None if not changes or self._is_only_writer(conn) else _last_change(conn)
+        since = None if not changes or self._is_alone else _last_change(conn)
         _CHANGES.run(conn, changes)
         if changes or counts is not None:
             drafts.append(self._moved(traces, counts, since))
         return self._chain(conn, drafts, after)
-
-    def _is_only_writer(self, conn: Connection) -> bool:
-        """Whether the segments' journal holds this node's rows alone: one runs on SQLite at a time,
-        but another may have before it, under a name of its own.
-        """
-        if conn.dialect.name == "postgresql":
-            return False
-        if self._is_alone is None:
-            self._is_alone = conn.execute(_OTHERS, {"node": self._node_id}).first() is None
-        return self._is_alone
 
     def _moved(self, traces: Sequence[Tx], counts: CountSeal | None, since: int | None) -> Draft:
         """The group commit's own entry: which segments moved, what limits have counted."""
