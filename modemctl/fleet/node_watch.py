@@ -15,6 +15,7 @@ from typing import Final
 from modemctl.errors import StoreError
 from modemctl.model import NodeState
 from modemctl.store import Store, nodes
+from modemctl.store.engine import UNREADABLE
 from modemctl.store.lives import BEAT_EVERY
 from modemctl.store.nodes import NodeRow
 from modemctl.store.segments import SendingRules
@@ -54,6 +55,9 @@ class NodeWatch:
             except StoreError as error:
                 self._forget()
                 _log.warning("nodes.not_seen", extra={"error": str(error)})
+            except UNREADABLE as error:  # a row that was altered must not end who still lives
+                facts = {"error": str(error), "cure": "modemctl audit verify names the row"}
+                _log.error("nodes.not_read", extra=facts)
             await asyncio.sleep(self._every)
 
     async def look(self) -> Sequence[str]:

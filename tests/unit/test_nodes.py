@@ -1,9 +1,10 @@
 """Nodes on one database: lives, heartbeats, and what the living do for one that is lost."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from modemctl.errors import Conflict, StoreError
 from modemctl.lifecycle import SegmentState
@@ -18,6 +19,7 @@ from modemctl.store.tables import node as rows
 from tests.support.apis import open_api
 from tests.support.benches import CARDS, bay_of, bench
 from tests.support.fleets import begin, node, on, see_lost, watch_of
+from tests.support.nodes import until
 from tests.support.stores import TestClock
 
 S = SegmentState
@@ -252,3 +254,19 @@ async def test_an_account_of_one_department_drains_nothing(tmp_path):
         async with api.client(token) as client:
             answer = await client.post("/v1/nodes/n1/drain", json={"reason": "test"})
         assert answer.status_code == 403
+
+
+@pytest.mark.sqlite_only
+async def test_an_altered_row_of_a_node_does_not_end_who_watches(tmp_path, caplog):
+    async with bench(tmp_path) as b:
+        await begin(b.store)
+        await b.store.write(
+            lambda tx: tx.conn.execute(insert(rows).values(
+                node_id="n9", started_at=tx.now, heartbeat_at=tx.now, state="nonsense"
+            ))
+        )  # fmt: skip
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(watch_of(b).run())
+            await until(lambda: "nodes.not_read" in caplog.text)
+            assert not watch.done()
+            watch.cancel()
