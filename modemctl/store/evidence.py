@@ -343,13 +343,18 @@ def _put_back(
     for batch_id, known in standing.items():
         if isinstance(known, TamperedError) or known.state != BatchState.APPROVED:
             continue
-        told = Counter(row.action for row in _ENDS.rows(conn, {"standing": batch_id}))
+        told = Counter(ends_told(conn, batch_id))
         n_ends = told.total() - told["batch.release"]
         if n_ends > told["batch.release"]:
             found[batch_id] = TamperedError(
                 f"standing approval {batch_id} was withdrawn or held, as the log says"
             )
     return found
+
+
+def ends_told(conn: Connection, standing: str) -> tuple[str, ...]:
+    """What the log says was done to a standing approval that ended it, or brought it back."""
+    return tuple(sorted(map(str, _ENDS.column(conn, {"standing": standing}))))
 
 
 def under_mac(vault: Vault, batch_id: str, under: str | None, header: bytes) -> bytes:

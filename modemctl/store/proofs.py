@@ -19,7 +19,7 @@ from modemctl.policy.approvals import ApprovalRules, VerifiedBatch, verify_batch
 from modemctl.policy.standing import require_sends
 from modemctl.store import parties, sims
 from modemctl.store.engine import UNREAD, UNREADABLE
-from modemctl.store.evidence import read_evidence
+from modemctl.store.evidence import ends_told, read_evidence
 from modemctl.store.prepared import Prepared
 from modemctl.store.tables import approval, approver_key, authorisation, batch, confirmation
 from modemctl.vault import Vault
@@ -123,12 +123,19 @@ def _for_third_party(
 
 
 def _read_rows(conn: Connection, batch_ids: Collection[BatchId]) -> Mapping[BatchId, _Rows]:
-    """Everything that `read_evidence` reads of these batches, as it lies in the tables."""
+    """Everything that `read_evidence` reads of these batches, as it lies in the tables.
+
+    With it goes what the log says of the standing approvals: rows may be put back as they were.
+    """
     rows = _own_rows(conn, batch_ids)
     under = {batch_id: str(own[0][1]) for batch_id, own in rows.items() if own and own[0][1]}
     if not under:
         return rows
-    above = _own_rows(conn, {BatchId(one) for one in under.values()})
+    standing = {BatchId(one) for one in under.values()}
+    above = {
+        batch_id: (*own, ends_told(conn, batch_id))
+        for batch_id, own in _own_rows(conn, standing).items()
+    }
     return {
         batch_id: (*own, *above[BatchId(under[batch_id])]) if batch_id in under else own
         for batch_id, own in rows.items()

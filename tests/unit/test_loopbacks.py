@@ -339,6 +339,26 @@ async def test_an_old_row_put_back_does_not_bring_a_standing_approval_back(tmp_p
         assert any(shown.batch.batch_id in one for one in await faults(office))
 
 
+@pytest.mark.parametrize("end", [withdraw, hold])
+async def test_an_old_row_put_back_lets_nothing_leave_that_was_proved_before_its_end(tmp_path, end):
+    """What was proved once is remembered by its rows: the same rows are there again."""
+    async with office_in(tmp_path) as office:
+        shown = await standing(office)
+        columns = (batch.c.state, batch.c.state_at, batch.c.state_mac)
+        own = batch.c.batch_id == shown.batch.batch_id
+        await run(office, shown)
+        first, second = await (crew := Crew(office)).lease(*CARDS[:2])
+        sent_to(await crew.submit(first))
+        before = await office.store.read(
+            lambda conn: conn.execute(select(*columns).where(own)).mappings().one()
+        )
+        await end(office, shown)
+        await office.store.write(
+            lambda tx: tx.conn.execute(update(batch).where(own).values(before))
+        )
+        assert isinstance(await crew.submit(second), PolicyRefused)
+
+
 @pytest.mark.sqlite_only  # SQLite's own plan
 async def test_how_a_standing_approval_ended_is_found_by_its_index(tmp_path):
     def plan(conn):
