@@ -80,9 +80,8 @@ class Vault:
             self._wrap(use, 1, _derive(master_key, use)) for use in KeyUse
         )
         """The keys that databases of earlier versions were made with, wrapped."""
-        self.renew: Callable[[], None] | None = None
-        """Adopts the database's keys anew, where another node may have added one meanwhile."""
-        self._asked_for: set[int] = set()  # generations: each is asked for once
+        self.renew: Callable[[int], None] | None = None
+        """Looks for the key of a generation, where another node may have added it meanwhile."""
         self.adopt(self.first_keys)
 
     @classmethod
@@ -98,6 +97,10 @@ class Vault:
     def generation(self) -> int:
         """Of the key that encrypts from now on."""
         return self._ring.generation
+
+    def knows(self, generation: int) -> bool:
+        """Whether what a key of this generation sealed opens here."""
+        return generation in self._ring.boxes
 
     def new_keys(self) -> Sequence[WrappedKey]:
         """Random data keys, one for each use, for a new database."""
@@ -165,6 +168,7 @@ class Vault:
 
         Raises:
             TamperedError: changed, moved, or sealed with another key.
+            Exception: what `renew` raises, where its key is looked for.
         """
         box = self._box(sealed[0]) if sealed else None
         if box is None:
@@ -178,9 +182,8 @@ class Vault:
 
     def _box(self, generation: int) -> AESGCM | None:
         box = self._ring.boxes.get(generation)
-        if box is None and self.renew is not None and generation not in self._asked_for:
-            self._asked_for.add(generation)
-            self.renew()
+        if box is None and self.renew is not None:
+            self.renew(generation)
             box = self._ring.boxes.get(generation)
         return box
 

@@ -27,6 +27,7 @@ from modemctl.store.journal import CommitReport, Journal, SetAct
 from modemctl.store.keys import unlock
 from modemctl.store.listening import LOOK_EVERY, Wire
 from modemctl.store.postgresql import DatabaseUrl, is_gone, said
+from modemctl.store.renewal import KeyRenewal
 from modemctl.store.seats import Seat
 from modemctl.store.signals import Signals
 from modemctl.store.transaction import Tx
@@ -83,7 +84,7 @@ class Store:
             self._dispose()
             raise
         if self._writer_engine.dialect.name == "postgresql":
-            vault.renew = self._renew_keys
+            vault.renew = KeyRenewal(url, vault, clock)
         self._wire = Wire(self._writer_engine, self.signals, node_id=node_id)
         self.journal: Final = Journal(
             self._writer_engine,
@@ -147,18 +148,6 @@ class Store:
         n_lost = self._n_lost
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._query, query, n_lost)
-
-    def _renew_keys(self) -> None:
-        """Adopt the data keys that another node may have added; on whichever thread meets one."""
-        writer, reader = create_engines(self._writer_engine.url, n_readers=1)
-        writer.dispose()
-        try:
-            with reader.begin() as conn:
-                unlock(conn, self.vault)
-        except SQLAlchemyError as error:
-            raise StoreError(f"the database refused: {said(error)}") from None
-        finally:
-            reader.dispose()
 
     async def hear(self, *, look_every: float = LOOK_EVERY) -> None:
         """Ring here what other nodes commit, until cancelled; at once over where none can be.
