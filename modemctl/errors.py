@@ -123,6 +123,10 @@ class StoreError(ModemctlError):
     """The database cannot be written or read now; what was asked did not happen."""
 
 
+class CommitUnanswered(StoreError):
+    """The COMMIT had no answer: what was asked may have happened, and the rows tell."""
+
+
 class NameTaken(StoreError):
     """Another daemon works on the database under this node's name, or keeps others out."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from modemctl.errors import PolicyRefused, StoreError, TamperedError
+from modemctl.errors import CommitUnanswered, PolicyRefused, StoreError, TamperedError
 from modemctl.fleet.breaking import Gate
 from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId, Topic
 from modemctl.policy.approvals import LineEvidence, VerifiedBatch, verify_line
@@ -140,13 +140,17 @@ class Dispatcher:
     async def _settle_up(self) -> None:
         """Give back what the store did not take before: it would lapse only after minutes."""
         owed, self._owed = self._owed, []
-        for item in owed:
-            try:
-                await self._store.write_in_set(release, item)
-            except StoreError:
-                self._owed.append(item)
-            except UNREADABLE as error:
-                _log.error("lease.not_released", extra={"error": str(error), "cure": _CURE})
+        async with asyncio.TaskGroup() as group:  # as one set
+            for item in owed:
+                group.create_task(self._settle(item), name="lease owed")
+
+    async def _settle(self, item: Release) -> None:
+        try:
+            await self._store.write_in_set(release, item)
+        except StoreError:
+            self._owed.append(item)
+        except UNREADABLE as error:
+            _log.error("lease.not_released", extra={"error": str(error), "cure": _CURE})
 
     def stop(self) -> None:
         """Lease nothing more."""
@@ -246,22 +250,50 @@ class Dispatcher:
     async def _lease_set(self, requests: Sequence[LeaseRequest]) -> Sequence[LeaseResult]:
         """What each card gets; rows that nobody can read stop their batch, at worst their card."""
         try:
-            return await self._store.write(lambda tx: lease(tx, requests))
+            return await self._ask_store(requests)
         except StoreError:
             raise
         except UNREADABLE:
             _log.exception("lease.failed")
         try:
             n_held = await self._store.write(lambda tx: hold_unreadable(tx, requests))
+        except StoreError:
+            raise
         except UNREADABLE as error:
             _log.error("lease.batch_not_found", extra={"error": str(error), "cure": _CURE})
         else:
             _log.error("lease.held", extra={"n_batches": n_held, "cure": _CURE})
-        return [await self._lease_alone(one) for one in requests]
+        results: list[LeaseResult] = []
+        for one in requests:
+            result = await self._lease_alone(one)
+            if result is None:  # what there is goes its way, the others ask again
+                break
+            results.append(result)
+        return [*results, *[Nothing()] * (len(requests) - len(results))]
 
-    async def _lease_alone(self, request: LeaseRequest) -> LeaseResult:
+    async def _ask_store(self, requests: Sequence[LeaseRequest]) -> Sequence[LeaseResult]:
+        """Lease as one set; what may be leased without our knowing goes back once the store works.
+
+        Raises:
+            StoreError: nothing was leased that is ours to send.
+            Exception: what a row that nobody can read brings about (`UNREADABLE`).
+        """
         try:
-            [result] = await self._store.write(lambda tx: lease(tx, [request]))
+            return await self._store.write(lambda tx: lease(tx, requests))
+        except CommitUnanswered:
+            reason = "nobody knew of its lease"
+            self._owed += [
+                Release(token=one.token, reason=reason, rules=self._rules) for one in requests
+            ]
+            raise
+
+    async def _lease_alone(self, request: LeaseRequest) -> LeaseResult | None:
+        """What this card gets; None where the store fails."""
+        try:
+            [result] = await self._ask_store([request])
+        except StoreError as error:
+            _log.warning("dispatcher.store_failed", extra={"error": str(error)})
+            return None
         except UNREADABLE as error:
             facts = {"bay": request.bay, "error": str(error), "cure": _CURE}
             _log.error("lease.refused", extra=facts)

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from modemctl.audit import Head
 from modemctl.clock import Clock
-from modemctl.errors import NameTaken, StoreError
+from modemctl.errors import CommitUnanswered, NameTaken, StoreError
 from modemctl.model import Topic
 from modemctl.store import count_seal, postgresql
 from modemctl.store.count_seal import CountSeal
@@ -172,8 +172,9 @@ class Journal:
         `is_urgent`: before all that waits, in a transaction of its own.
 
         Raises:
-            StoreError: the database refused; nothing happened, unless the server's connection
-                broke over the COMMIT: whoever goes on looks at the rows.
+            CommitUnanswered: the server's connection broke over the COMMIT: whoever goes on looks
+                at the rows.
+            StoreError: the database refused; nothing happened.
             Exception: what `act` raised; nothing of it happened.
         """
 
@@ -187,7 +188,7 @@ class Journal:
         """Run `item` together with all queued items of the same `act`; returns after COMMIT.
 
         Raises:
-            StoreError: the database refused; nothing happened.
+            CommitUnanswered, StoreError: as `write`.
             Exception: what `act` raised for this item alone.
         """
         return await self._submit(act, kind=act, item=item)  # type: ignore[arg-type]  # kind = type
@@ -255,10 +256,13 @@ class Journal:
         started = self._clock.monotonic()
         topics: set[Topic] = set()
         failure: StoreError | None = None
+        sent = self._sent
         try:
             topics = self._write(group)
         except SQLAlchemyError as error:
             failure = StoreError(f"the database refused: {postgresql.said(error)}")
+            if self._sent is not sent:
+                _fail(group, CommitUnanswered(str(failure)))
             if postgresql.is_gone(error):  # who waits behind would wait for the same
                 group = [*group, *self._waiting]
                 self._waiting.clear()
@@ -387,7 +391,7 @@ class Journal:
         for request in group:
             if request.future.done():
                 continue
-            if failure is not None:
+            if failure is not None and not isinstance(request.result, CommitUnanswered):
                 request.future.set_exception(StoreError(str(failure)))
             elif isinstance(request.result, BaseException):
                 request.future.set_exception(request.result)
@@ -395,6 +399,11 @@ class Journal:
                 request.future.set_result(request.result)
         self._signals.wake(topics)
         self._on_commit(report)
+
+
+def _fail(group: Sequence[_Request[object]], failure: CommitUnanswered) -> None:
+    for request in group:
+        request.result = CommitUnanswered(str(failure))  # each its own: who meets it adds to it
 
 
 def _by_kind(group: Sequence[_Request[object]]) -> list[list[_Request[object]]]:

@@ -40,11 +40,12 @@ from modemctl.store.transaction import Tx
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseRequest:
-    """A READY card in a bay that has nothing to send."""
+    """A READY card in a bay that has nothing to send; `token` will be that of its lease."""
 
     bay: Bay
     iccid: Iccid
     rules: SendingRules = field(repr=False)
+    token: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,7 +316,7 @@ class _Round:
             message_id=candidate.message_id,
             batch_id=queue.batch_id,
             line_no=candidate.line_no,
-            token=str(uuid.uuid4()),
+            token=request.token,
             n_segments=candidate.n_segments,
             segments=candidate.segments,
             not_before=ready_at,

@@ -143,6 +143,7 @@ class Cutter:
         address, _, home = url.partition("?host=")
         self.url = f"{address}?host={self.folder}"
         self.is_armed = False
+        self.n_let_through = 0  # answers to come before the one that is lost
         self._server = f"{home}/{SOCKET_NAME}"
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(f"{self.folder}/{SOCKET_NAME}")
@@ -174,8 +175,10 @@ class Cutter:
         with contextlib.suppress(OSError), client, server:
             while octets := server.recv(65_536):
                 if self.is_armed and b"COMMIT" in octets:
-                    self.is_armed = False  # it is committed, and nobody is told
-                    client.shutdown(socket.SHUT_RDWR)
-                    return
+                    if not self.n_let_through:
+                        self.is_armed = False  # it is committed, and nobody is told
+                        client.shutdown(socket.SHUT_RDWR)
+                        return
+                    self.n_let_through -= 1
                 client.sendall(octets)
             client.shutdown(socket.SHUT_WR)
