@@ -90,6 +90,7 @@ class BankSnapshot:
     batches: Mapping[str, int] = field(default_factory=dict)
     is_writer_up: bool | None = None
     n_journal_backlog: int | None = None
+    n_tasks: int | None = None
     audit_sequence: int | None = None
     vault_rows_old: int | None = None
     overdue: Mapping[str, int] = field(default_factory=dict)
@@ -264,6 +265,7 @@ def _add_snapshot(gauges: Mapping[str, GaugeMetricFamily], snapshot: BankSnapsho
     numbers: tuple[tuple[str, float | None], ...] = (
         ("store_writer_up", snapshot.is_writer_up),
         ("journal_backlog", snapshot.n_journal_backlog),
+        ("tasks", snapshot.n_tasks),
         ("audit_sequence", snapshot.audit_sequence),
         ("vault_rows_old", snapshot.vault_rows_old),
         ("audit_faults", snapshot.audit_faults),
@@ -315,8 +317,12 @@ def _add_modem(gauges: Mapping[str, GaugeMetricFamily], modem: ModemSample) -> N
 
 
 async def sample_loop_lag(telemetry: Telemetry, *, interval: float = 0.25) -> None:
-    """Measures until cancelled how late the event loop wakes us, every `interval` seconds."""
+    """Measures until cancelled how late the event loop wakes us, every `interval` seconds.
+
+    From then on a scrape also tells how many tasks the loop has.
+    """
     loop = asyncio.get_running_loop()
+    telemetry.register(lambda: BankSnapshot(n_tasks=len(asyncio.all_tasks(loop))))
     while True:
         due = loop.time() + interval
         await asyncio.sleep(interval)

@@ -128,6 +128,7 @@ METRICS: Final = (
     ),
     _gauge("store_writer_up", "1 while the writer's last commit went through."),
     _gauge("journal_backlog", "Requests that wait for the writer."),
+    _gauge("tasks", "Tasks on the event loop: about the same as long as the bank is."),
     _gauge("vault_rows_old", "Values that a rotation of the data key has still to encrypt anew."),
     _gauge("reports_overdue", "Reports that should be filed by now, by what they are of.", "kind"),
     _gauge("audit_sequence", "Sequence number of the last audit entry of this node."),

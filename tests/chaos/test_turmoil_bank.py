@@ -5,7 +5,6 @@
 """
 
 import os
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from tests.support.banks import DaemonProcess, Site
 from tests.support.simulated import BankProcess
 from tests.support.turmoil import PER_HUB, Turmoil, plan
 from tests.support.turmoil_host import TurmoilHost
-from tests.support.turmoil_judge import Sighting, TurmoilJudge, sightings
+from tests.support.turmoil_judge import TurmoilJudge
+from tests.support.turmoil_people import Keeper, settle
 
 LONG = os.environ.get("MODEMCTL_LONG") == "1"
 N_MODEMS = int(os.environ.get("CHAOS_MODEMS", "64"))
@@ -26,8 +26,6 @@ SEED = int(os.environ.get("MODEMCTL_SEED", "20261122"))
 PERSONAS = os.environ.get("CHAOS_PERSONAS", "all")
 LATENCY = 1.5
 PATIENCE = 6.0
-AGAIN = 20.0
-"""Seconds after which a person tries a bay again that failed once more."""
 # A message that a modem had no room for comes again soon: networks wait minutes.
 WORLD = f"""
 seed = {SEED}
@@ -42,7 +40,6 @@ home = [""]
 retry = 5
 """
 TEXTS = ("No {n}", "您好，您的账单已出，请及时查看。", "Ihre Bestellung ist unterwegs; " * 8)
-UNSENT = {"queued", "leased", "submitting"}
 
 
 @pytest.mark.timeout(1800)
@@ -63,7 +60,7 @@ def test_a_bank_in_turmoil_keeps_its_promise(tmp_path):
             daemon.wait_until(lambda: site.n_ready() == N_MODEMS, what="all ready", seconds=90)
             turmoil.run(deeds, keeper.look)
             turmoil.finish()
-            settle(site, daemon, turmoil, keeper)
+            settle(site, daemon, turmoil, keeper, n_modems=N_MODEMS, seconds=SECONDS)
         judge = TurmoilJudge(
             site=site, bank=bank, turmoil=turmoil, host=host, healthy=frozenset(names) - {*sick},
             recipients=recipients, seen=frozenset(keeper.seen),
@@ -91,39 +88,3 @@ def prepare(folder: Path) -> tuple[Site, list[str]]:
     for n, text in enumerate(TEXTS):
         site.add_batch(recipients[n * n_each : (n + 1) * n_each], template=text)
     return site, recipients
-
-
-class Keeper:
-    """A person at the console: notes what the store says, has failed bays tried again."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._tried: dict[str, float] = {}
-        self.seen: set[Sighting] = set()
-
-    def look(self) -> None:
-        """Look once; a failed bay's cool-down is long, a person shortens it (design §5)."""
-        self.seen.update(sightings(self._site))
-        now = time.monotonic()
-        for bay, (state, _) in self._site.modems().items():
-            if state == "failed" and now - self._tried.get(bay, -AGAIN) >= AGAIN:
-                self._site.retry(bay)
-                self._tried[bay] = now
-
-
-def settle(site: Site, daemon: DaemonProcess, turmoil: Turmoil, keeper: Keeper) -> None:
-    """Wait until every bay serves again and nothing is on its way."""
-
-    def is_well() -> bool:
-        keeper.look()
-        return site.n_ready() == N_MODEMS
-
-    try:
-        daemon.wait_until(is_well, what="all ready again", seconds=240)
-        daemon.wait_until(
-            lambda: not site.segments().keys() & UNSENT, what="all sent", seconds=180 + SECONDS
-        )
-        daemon.wait_until(turmoil.is_all_taken, what="all that came in", seconds=90)
-    finally:
-        print({bay: state for bay, state in site.modems().items() if state[0] != "ready"})
-        print(site.segments())

@@ -49,7 +49,9 @@ def accepts(path: Path) -> bool:
 class Site:
     """A folder with settings, keys and a database; what is put in is put in while nothing runs."""
 
-    def __init__(self, folder: Path, ports: str, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, ports: str, *, departments: bool = True, **settings: str
+    ) -> None:
         self.folder = folder
         self.config = folder / "modemctl.toml"
         self.socket = folder / "api.sock"
@@ -74,7 +76,8 @@ class Site:
         self.vault = Vault.load(folder / "keys" / "master.key")
         now = SystemClock().now()
         upgrade(self.url, vault=self.vault, site_id=SITE, now=now)
-        register_usual(self.url, self.vault, now=now)
+        if departments:
+            register_usual(self.url, self.vault, now=now)
         self.staff: Staff | None = None
 
     @property

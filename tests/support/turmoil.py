@@ -29,6 +29,7 @@ _REFUSALS = (41, 500)
 """One that is tried again soon, one that proves nothing; others wait for minutes."""
 _STRANGER = "+8613700000001"
 BURST = 2.0
+_STRANGE = " 您好，请问今天几点开门？"
 _DEEDS = ("unplug", "unplug_powered", "reboot", "pull_card", "lose_coverage")
 PER_HUB = 8
 _HUB_EVERY = 15.0
@@ -37,6 +38,7 @@ _STALL = (0.5, 2.5)
 _LONG_STALL = 6.5
 """The store's own patience with a locked database is 5 s."""
 _RESTART_EVERY = 20.0
+_CALLED_AGAIN = 120.0
 _RINGS, _COMES_UP = 12.0, 20.0
 """Who is called shortly before the daemon ends, or while it comes up, is sick: not counted."""
 
@@ -92,38 +94,45 @@ class Incoming:
 
 
 def plan(
-    seed: int, sick: Sequence[str], everybody: Sequence[str], seconds: float, *, hub: int
+    seed: int,
+    sick: Sequence[str],
+    everybody: Sequence[str],
+    seconds: float,
+    *,
+    hub: int,
+    burst: float = BURST,
+    ends: bool = True,
 ) -> list[Deed]:
     """What happens: faults at sick modems, a hub of them pulled, SMS and calls to everybody.
 
-    Meanwhile the daemon is killed and stopped in turn, and its database stalls.
+    Every `burst` seconds half of the sick get new ones. Meanwhile the database stalls and, with
+    `ends`, the daemon is killed and stopped in turn.
     """
     dice = random.Random(seed)
     deeds: list[Deed] = []
     kinds = [kind for kind in FaultKind for _ in range(1 if kind in _RARE else 3)]
     queue: list[FaultKind] = []
-    n_bursts = max(1, int(seconds / BURST))
-    for burst in range(n_bursts):
-        at = burst * BURST
+    for n in range(max(1, int(seconds / burst))):
+        at = n * burst
         for modem in dice.sample(sick, max(1, len(sick) // 2)):
             for _ in range(dice.randint(1, 2)):
                 if not queue:
                     queue = dice.sample(kinds, len(kinds))
-                deeds += _fault(dice, at + dice.uniform(0, BURST), modem, queue.pop())
+                deeds += _fault(dice, at + dice.uniform(0, burst), modem, queue.pop())
         modem = dice.choice(sick)
-        deeds += _deed(dice, at + dice.uniform(0, BURST), modem)
+        deeds += _deed(dice, at + dice.uniform(0, burst), modem)
     for n in range(int(seconds)):
         modem = dice.choice(everybody)
-        long = " and so on" * 20 if n % 10 == 0 else ""
+        long = " and so on" * 20 if n % 10 == 0 else _STRANGE * (6 if n % 10 == 5 else n % 3 == 1)
         deeds.append(
             Deed(at=n + dice.random(), modem=modem, what="sms", args={"text": f"in {n}.{long}"})
         )
-    deeds += _host_deeds(dice, seconds, hub)
+    deeds += _host_deeds(dice, seconds, hub, ends=ends)
     deeds += _calls(dice, sick, everybody, seconds, deeds)
     return sorted(deeds, key=lambda deed: deed.at)
 
 
-def _host_deeds(dice: random.Random, seconds: float, hub: int) -> list[Deed]:
+def _host_deeds(dice: random.Random, seconds: float, hub: int, *, ends: bool) -> list[Deed]:
     """What befalls more than one modem; the longest stall comes once."""
     deeds: list[Deed] = []
 
@@ -138,7 +147,7 @@ def _host_deeds(dice: random.Random, seconds: float, hub: int) -> list[Deed]:
         lasts = _LONG_STALL if n == 1 else dice.uniform(*_STALL)
         pair(n * _STALL_EVERY + dice.uniform(0, 2), lasts, "stall_store", "free_store")
     every = max(_RESTART_EVERY, seconds / 10)
-    for n in range(1, int(seconds / every)):
+    for n in range(1, int(seconds / every) if ends else 0):
         what = "kill_daemon" if n % 2 else "stop_daemon"
         pair(n * every + dice.uniform(0, 4), dice.uniform(0.2, 2), what, "start_daemon")
     return deeds
@@ -151,16 +160,17 @@ def _calls(
     seconds: float,
     deeds: Sequence[Deed],
 ) -> list[Deed]:
-    """One call each: the next one would find the line engaged. Only sick ones near a restart."""
+    """The next call to one comes later: the line is engaged. Only sick ones near a restart."""
     ends = [deed.at for deed in deeds if deed.what in {"stop_daemon", "kill_daemon"}]
-    called: set[str] = set()
+    called: dict[str, float] = {}
     calls: list[Deed] = []
     for n in range(int(seconds) // 4):
         at = 4 * n + dice.random()
         is_near = any(at - _COMES_UP < end < at + _RINGS for end in ends)
-        if idle := [one for one in (sick if is_near else everybody) if one not in called]:
+        everyone = sick if is_near else everybody
+        if idle := [one for one in everyone if at >= called.get(one, at)]:
             calls.append(Deed(at=at, modem=dice.choice(idle), what="call"))
-            called.add(calls[-1].modem)
+            called[calls[-1].modem] = at + _CALLED_AGAIN
     return calls
 
 

@@ -166,6 +166,7 @@ def test_snapshot_becomes_gauges_and_sources_complete_each_other() -> None:
     assert told["modemctl_self_tests", (("state", "faulty"),)] == 2
     assert told["modemctl_store_writer_up", ()] == 0
     assert ("modemctl_journal_backlog", ()) not in told
+    assert ("modemctl_tasks", ()) not in told
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="tracing costs more than the scrape")
@@ -206,6 +207,7 @@ async def test_a_blocked_loop_shows_as_lag() -> None:
             pass
         while telemetry.value("modemctl_loop_lag_seconds") == n_before:
             await asyncio.sleep(0)
+        told = samples(telemetry)
         sampler.cancel()
-    told = samples(telemetry)
     assert told["modemctl_loop_lag_seconds_sum", ()] >= 0.1
+    assert told["modemctl_tasks", ()] == 2
