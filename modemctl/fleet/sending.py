@@ -23,7 +23,7 @@ from drivers.interface import (
     SubmitOutcome,
     Withheld,
 )
-from modemctl.errors import StoreError
+from modemctl.errors import CommitUnanswered, StoreError
 from modemctl.fleet.dispatcher import EncodedSegment, Job
 from modemctl.store import Store
 from modemctl.store.engine import UNREAD, UNREADABLE
@@ -91,10 +91,14 @@ class Later:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:
-    """The clearance was refused, or the store failed; the segment never was SUBMITTING."""
+    """The clearance was refused, or the store failed; the segment never was SUBMITTING.
+
+    Where nobody knows that, `unsure` is to be saved: it frees the segment if it is.
+    """
 
     reason: str
     error: DriverError | StoreError | None = None
+    unsure: Outcome | None = None
 
 
 SendResult: TypeAlias = Done | Later | Dropped
@@ -158,11 +162,8 @@ def _request(job: Job, segment: EncodedSegment, rules: SendingRules) -> SubmitRe
 async def _note_abandoned(store: Store, request: SubmitRequest, *, is_given: bool) -> None:
     """Nobody waits for this submit any more: note what is known of it, behind its clearance."""
     result = Doubtful(reason="its actor failed while it was submitted") if is_given else _WITHHELD
-    outcome = Outcome(
-        segment_id=request.segment_id, token=request.token, result=result, rules=request.rules
-    )
     try:
-        await store.write_in_set(record_outcome, outcome)
+        await store.write_in_set(record_outcome, _outcome(request, result))
     except StoreError as error:  # its bay's guard, or a sweep, puts it in doubt
         _log.warning("outcome.not_saved", extra={"error": str(error)})
 
@@ -210,7 +211,12 @@ def _result(
         case Withdrawn():
             return Dropped(reason=clearance.reason, error=error)
         case StoreError():
-            return Dropped(reason=str(clearance), error=error or clearance)
+            is_unsure = isinstance(clearance, CommitUnanswered)
+            return Dropped(
+                reason=str(clearance),
+                error=error or clearance,
+                unsure=_outcome(request, _WITHHELD) if is_unsure else None,
+            )
         case _:
             assert_never(clearance)
 
@@ -236,10 +242,14 @@ def _done(told: SubmitOutcome | DriverError, request: SubmitRequest, cleared_at:
             result = NotSent(code=_code(told), title=str(told), action="now", blame=Blame.MODEM)
         case _:
             assert_never(told)
-    outcome = Outcome(
+    outcome = _outcome(request, result)
+    return Done(outcome=outcome, cleared_at=cleared_at, cause=cause, error=error)
+
+
+def _outcome(request: SubmitRequest, result: Took | NotSent | Doubtful) -> Outcome:
+    return Outcome(
         segment_id=request.segment_id, token=request.token, result=result, rules=request.rules
     )
-    return Done(outcome=outcome, cleared_at=cleared_at, cause=cause, error=error)
 
 
 def _not_sent(cause: Cause) -> NotSent:

@@ -15,7 +15,7 @@ from typing import Final
 
 from drivers.errors import DriverError, LinkError
 from drivers.interface import Action, Blame, Cause, Driver
-from modemctl.errors import StoreError
+from modemctl.errors import CommitUnanswered, StoreError
 from modemctl.fleet.breaking import Gate
 from modemctl.fleet.dispatcher import Dispatcher, EncodedSegment, Job
 from modemctl.fleet.hubs import Hubs
@@ -25,7 +25,14 @@ from modemctl.fleet.sending import Done, Dropped, Later, SendResult, StopBell, s
 from modemctl.lifecycle import ModemEvent, SegmentState
 from modemctl.model import Bay, Iccid
 from modemctl.store import Store
-from modemctl.store.outcomes import Doubtful, NotSent, Outcome, Took, record_outcome
+from modemctl.store.outcomes import (
+    Doubtful,
+    NotSent,
+    Outcome,
+    Took,
+    record_outcome,
+    recorded,
+)
 from modemctl.store.segments import SendingRules
 from modemctl.telemetry import Telemetry
 
@@ -171,7 +178,7 @@ class Sender:
                     left = (result.until - self._desk.store.clock.now()).total_seconds()
                     self._next_submit = self._loop.time() + min(max(left, 0.01), _LONGEST_LATER)
                 case Dropped():
-                    self._drop(result)
+                    await self._drop(result)
                     return False
                 case Done():
                     return await self._finish(result, self._loop.time() - started)
@@ -206,8 +213,10 @@ class Sender:
             desk = self._desk
             desk.dispatcher.ask(desk.bay, desk.iccid, self._take, patience=patience, gate=desk.gate)
 
-    def _drop(self, dropped: Dropped) -> None:
+    async def _drop(self, dropped: Dropped) -> None:
         _log.info("segment.withdrawn", extra={"reason": dropped.reason})
+        if dropped.unsure is not None:
+            await self._save(dropped.unsure, may_be_over=True)
         if isinstance(dropped.error, DriverError):
             raise dropped.error
         if dropped.error is not None:
@@ -249,15 +258,21 @@ class Sender:
         self._unsaved.add(task)
         task.add_done_callback(self._unsaved.discard)
 
-    async def _save(self, outcome: Outcome) -> None:
-        """Save an outcome; it is tried until the store takes it, and meanwhile nothing is sent."""
+    async def _save(self, outcome: Outcome, *, may_be_over: bool = False) -> None:
+        """Save an outcome; it is tried until the store takes it, and meanwhile nothing is sent.
+
+        `may_be_over`: nobody knows whether the try that it ends ever began.
+        """
+        store, is_failing, is_unsure = self._desk.store, False, False
         state: SegmentState | None
-        is_failing = False
         try:
             while True:
                 try:
-                    state = await self._desk.store.write_in_set(record_outcome, outcome)
+                    state = await store.write_in_set(record_outcome, outcome)
+                    if state is None and is_unsure:
+                        state = await store.read(lambda conn: recorded(conn, outcome))
                 except StoreError as error:
+                    is_unsure = is_unsure or isinstance(error, CommitUnanswered)
                     _log.warning("outcome.not_saved", extra={"error": str(error)})
                     self._n_failing += not is_failing
                     is_failing = True
@@ -268,11 +283,11 @@ class Sender:
             self._n_failing -= is_failing
         if is_failing:  # it waits for the store
             self._desk.wake()
-        if state is None:  # somebody else moved it: what is known here is known nowhere else
+        if state is not None:
+            self._desk.telemetry.count("modemctl_segment_transitions_total", state=state.value)
+        elif not may_be_over:  # somebody else moved it: what is known here is known nowhere else
             facts = {"segment_id": outcome.segment_id, "outcome": type(outcome.result).__name__}
             _log.error("outcome.not_taken", extra=facts)
-        else:
-            self._desk.telemetry.count("modemctl_segment_transitions_total", state=state.value)
 
     def _note_doubt(self, doubt: Doubtful, blame: str) -> None:
         self._desk.telemetry.count("modemctl_modem_failures_total", bay=self._desk.bay, blame=blame)

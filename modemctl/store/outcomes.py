@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Final, assert_never
 
-from sqlalchemy import RowMapping, and_, bindparam, literal_column, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, literal_column, or_, select, update
 
 from modemctl.lifecycle import SegmentState
 from modemctl.model import BatchId, SegmentId, Topic
@@ -98,6 +98,29 @@ def record_outcome(tx: Tx, outcomes: Sequence[Outcome]) -> Sequence[SegmentState
     if finals:
         announce(tx, {rows[one.segment_id]["message_id"] for one in finals})
     return [states.get(one.segment_id) for one in outcomes]
+
+
+def recorded(conn: Connection, outcome: Outcome) -> SegmentState | None:
+    """What an outcome made of its segment that was stored without an answer.
+
+    None where the segment does not stand as the outcome says: it was not stored.
+    """
+    query = select(segment.c.state, segment.c.mr, segment.c.lease_token)
+    row = conn.execute(query.where(segment.c.segment_id == outcome.segment_id)).first()
+    if row is None:
+        return None
+    is_own = row.lease_token == outcome.token
+    match outcome.result:
+        case Took(mr=mr):
+            return SegmentState.SENT if is_own and row.mr == mr else None
+        case Doubtful():
+            return SegmentState.IN_DOUBT if is_own else None
+        case NotSent() if row.state == SegmentState.REFUSED:
+            return SegmentState.REFUSED
+        case NotSent():  # what is free again has no token of ours
+            return None if is_own else SegmentState.QUEUED
+        case _:
+            assert_never(outcome.result)
 
 
 def _rematch(tx: Tx, states: Mapping[SegmentId, SegmentState], cards: Collection[str]) -> None:
