@@ -1,7 +1,8 @@
 """One segment through one modem: clearance and prompt at the same time, then what came of it.
 
 `AT+CMGS` goes out at once; the clearance commits meanwhile, and only then the TPDU follows. A stop
-that rings between the two is seen at the prompt: the TPDU stays here.
+that rings between the two is seen at the prompt: the TPDU stays here. Where the modem takes long
+to prompt, a node among others asks the database once more: a ring of theirs may be lost.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, TypeAlias, assert_never
 
 from drivers.errors import CommandError, DriverError
@@ -38,6 +39,7 @@ from modemctl.store.submits import (
     Withdrawn,
     begin_submit,
     refuse,
+    why_withheld,
 )
 
 _log = logging.getLogger(__name__)
@@ -50,6 +52,9 @@ _WITHHELD: Final = NotSent(
 _LATE: Final = 15.0
 """Seconds after which a clearance serves no more: the database stood still, and who was cut off
 from it may not know by now what others did."""
+_FRESH: Final = timedelta(seconds=0.5)
+"""How old a clearance may be without a second look: a node's word to the others may be lost."""
+_LOOK: Final = 5.0  # seconds that the second look may take; a modem waits at its prompt
 
 
 class StopBell:
@@ -123,8 +128,11 @@ async def send(
         async def payload() -> bytes | None:
             nonlocal is_given
             clearance, _ = await asyncio.shield(clearing)
+            if not isinstance(clearance, Cleared) or stops.n_rings != n_stops:
+                return None
+            still_stands = await _still_stands(store, request, clearance)
             is_late = store.clock.boottime() - asked_at > _LATE
-            if not isinstance(clearance, Cleared) or stops.n_rings != n_stops or is_late:
+            if not still_stands or stops.n_rings != n_stops or is_late:
                 return None
             limit.reschedule(loop.time() + timeout)  # a network may never answer
             is_given = True
@@ -179,6 +187,27 @@ async def _clear(store: Store, request: SubmitRequest) -> tuple[Clearance | Stor
         _log.exception("clearance.failed")
         clearance = await _hold(store, request)
     return clearance, asyncio.get_running_loop().time()
+
+
+async def _still_stands(store: Store, request: SubmitRequest, clearance: Cleared) -> bool:
+    """Whether what was committed meanwhile lets it leave.
+
+    A node that is alone hears of all that is committed; one of several asks where it took long.
+    """
+    if store.journal.life.standing.is_alone or _is_fresh(store, clearance):
+        return True
+    try:
+        async with asyncio.timeout(_LOOK):
+            why = await store.read(lambda conn: why_withheld(store.view(conn), request))
+    except (TimeoutError, *UNREADABLE) as error:
+        why = str(error) or f"the database did not answer within {_LOOK:g} s"
+    if why:
+        _log.info("clearance.over", extra={"reason": why})
+    return not why
+
+
+def _is_fresh(store: Store, clearance: Cleared) -> bool:
+    return store.journal.steady.now() - clearance.at <= _FRESH
 
 
 async def _hold(store: Store, request: SubmitRequest) -> Withdrawn | StoreError:

@@ -174,6 +174,7 @@ class Store:
             steady=self.journal.steady.now(),
             vault=self.vault,
             node_id=self.node_id,
+            standing=self.journal.life.standing,
         )
 
     async def scrub(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import Connection, bindparam, exists, select, text, update
 
 from modemctl.clock import Clock
 from modemctl.errors import NameTaken
@@ -56,11 +56,16 @@ class Life:
         """
         if self._epoch is None:
             return
-        row = _OWN.first(conn, {"node": self._node_id})
+        is_shared = conn.dialect.name == "postgresql"
+        row = (_OWN_AMONG if is_shared else _OWN).first(conn, {"node": self._node_id})
         if row is None or row.epoch != self._epoch or row.state not in _LIVES:
             why = "started anew elsewhere" if row and row.state in _LIVES else "declared lost"
             raise NameTaken(f"node {self._node_id} was {why}: this life of it is over")
-        self.standing = Standing(is_draining=bool(row.is_draining), fault=_skew_fault(row.skew_ms))
+        self.standing = Standing(
+            is_draining=bool(row.is_draining),
+            fault=_skew_fault(row.skew_ms),
+            is_alone=not (is_shared and row.has_company),
+        )
 
     def beat(self, conn: Connection) -> None:
         """Note in this transaction that the node lives, if it is time to."""
@@ -97,9 +102,16 @@ def _skew_fault(skew_ms: int | None) -> str:
     return f"this node's clock is {abs(skew_ms) / 1_000:.0f} s {side} the database server's"
 
 
-_OWN: Final = Prepared(
-    select(node.c.epoch, node.c.state, node.c.is_draining, node.c.skew_ms).where(
-        node.c.node_id == bindparam("node")
+_ROW: Final = select(node.c.epoch, node.c.state, node.c.is_draining, node.c.skew_ms).where(
+    node.c.node_id == bindparam("node")
+)
+_others: Final = node.alias()
+_OWN: Final = Prepared(_ROW)
+_OWN_AMONG: Final = Prepared(
+    _ROW.add_columns(
+        exists()
+        .where(_others.c.node_id != node.c.node_id, _others.c.state == NodeState.UP.value)
+        .label("has_company")
     )
 )
 _SERVER_MS: Final = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")

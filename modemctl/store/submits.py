@@ -40,15 +40,19 @@ _PATIENCE: Final = timedelta(minutes=2)  # longer than that, a message is not he
 
 
 class Cleared:
-    """Leave to send one TPDU, once. Only the SUBMITTING transaction makes one."""
+    """Leave to send one TPDU, once. Only the SUBMITTING transaction makes one.
 
-    __slots__ = ("segment_id", "tpdu")
+    `at` is that transaction's steady time: all that was committed before it was heeded.
+    """
 
-    def __init__(self, *, segment_id: SegmentId, tpdu: bytes, seal: object) -> None:
+    __slots__ = ("at", "segment_id", "tpdu")
+
+    def __init__(self, *, segment_id: SegmentId, tpdu: bytes, at: datetime, seal: object) -> None:
         if seal is not _SEAL:
             raise TypeError("a clearance comes from begin_submit only")
         self.segment_id: Final = segment_id
         self.tpdu: Final = tpdu
+        self.at: Final = at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +96,18 @@ def begin_submit(tx: Tx, requests: Sequence[SubmitRequest]) -> Sequence[Clearanc
     a batch whose approval no longer holds is held.
     """
     gate = _Gate(tx, requests)
+    gate.read_counts(requests)
     results = [gate.pass_(request) for request in requests]
     gate.save()
     return results
+
+
+def why_withheld(tx: Tx, request: SubmitRequest) -> str:
+    """Why what was cleared may not leave any more; empty where it may. Counts are not asked again.
+
+    What was committed since, on whatever node, and this one may not have heard of.
+    """
+    return _Gate(tx, [request]).why_over(request)
 
 
 class _Gate:
@@ -114,7 +127,6 @@ class _Gate:
         self._opted_out = frozenset(_OPTED_OUT.column(tx.conn, {"indexes": indexes}))
         self._book = Book(tx, self._rules.quota)
         self._charges: dict[SegmentId, Charge] = {}
-        self._read_counts(requests)
         self._submitting: list[SubmitRequest] = []
         self._prolonged: dict[str, datetime] = {}
         self._returned: dict[str, Note] = {}
@@ -140,7 +152,17 @@ class _Gate:
         self._charges[request.segment_id] = charge
         self._book.note_submit(request.iccid)
         self._submitting.append(request)
-        return Cleared(segment_id=request.segment_id, tpdu=request.tpdu, seal=_SEAL)
+        at = self._tx.steady
+        return Cleared(segment_id=request.segment_id, tpdu=request.tpdu, at=at, seal=_SEAL)
+
+    def why_over(self, request: SubmitRequest) -> str:
+        """Why a clearance that was given holds no more; empty where it does."""
+        row = self._rows.get(request.segment_id)
+        is_ours = row is not None and row["lease_token"] == request.token
+        if row is None or not is_ours or row["state"] != SegmentState.SUBMITTING:
+            return "it is not submitted under this lease any more"
+        refusal = self._refusal(request, row)
+        return "" if refusal is None else refusal.reason
 
     def save(self) -> None:
         """Write all decisions."""
@@ -172,16 +194,8 @@ class _Gate:
         for batch_id, error in self._held.items():
             hold_batch(tx, batch_id, f"{error.rule} (policy: {error.policy})")
 
-    def _scopes(self, request: SubmitRequest) -> tuple[Scope, ...]:
-        """On whom the segment falls as things stand now: the card may have a new holder."""
-        verified = self._batches[request.batch_id]
-        assert isinstance(verified, VerifiedBatch), "refused before"
-        bearer = self._cards[request.iccid].bearer(
-            request.batch_id, verified.header.department, request.recipient_bidx
-        )
-        return self._rules.quota.scopes(bearer)
-
-    def _read_counts(self, requests: Sequence[SubmitRequest]) -> None:
+    def read_counts(self, requests: Sequence[SubmitRequest]) -> None:
+        """Read what the limits ask for; needed before any may pass."""
         scopes: list[Scope] = []
         for one in requests:
             row = self._rows.get(one.segment_id)
@@ -193,6 +207,15 @@ class _Gate:
                 scopes += self._scopes(one)
         self._book.read(scopes, {one.recipient_bidx for one in requests})
         self._book.read_charges(self._charges.values())
+
+    def _scopes(self, request: SubmitRequest) -> tuple[Scope, ...]:
+        """On whom the segment falls as things stand now: the card may have a new holder."""
+        verified = self._batches[request.batch_id]
+        assert isinstance(verified, VerifiedBatch), "refused before"
+        bearer = self._cards[request.iccid].bearer(
+            request.batch_id, verified.header.department, request.recipient_bidx
+        )
+        return self._rules.quota.scopes(bearer)
 
     def _prolong(self) -> None:
         rows = leased_under(self._tx, self._prolonged)

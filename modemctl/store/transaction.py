@@ -40,10 +40,14 @@ class EventDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What the node's row says of it: whether it leases nothing more, what shuts its modems."""
+    """What the nodes' rows say: whether this one leases nothing more, what shuts its modems.
+
+    `is_alone`: no other node is up, so nobody else commits anything.
+    """
 
     is_draining: bool = False
     fault: str = ""
+    is_alone: bool = True
 
 
 _USUAL: Final = Standing()
