@@ -27,7 +27,7 @@ from modemctl.store.keys import opens
 from modemctl.store.postgresql import DatabaseUrl
 from modemctl.store.seats import Seat
 
-SCHEMA_REVISION: Final = "0042"
+SCHEMA_REVISION: Final = "0043"
 """The Alembic head that this code speaks (a test compares)."""
 
 _lenient_text: Final = partial(str, encoding="utf-8", errors="replace")

@@ -92,6 +92,7 @@ def record_outcome(tx: Tx, outcomes: Sequence[Outcome]) -> Sequence[SegmentState
     states.update(_note_doubts(tx, mine, rows, rules))
     states.update(_note_refusals(tx, mine, rows, rules))
     _rematch(tx, states, {rows[one.segment_id]["iccid"] for one in mine})
+    reports.settle(tx, _doubts_ended(states, rows))
     finals = [one for one in mine if states[one.segment_id] is SegmentState.IN_DOUBT]
     if not rules.wants_reports:
         finals = mine
@@ -129,6 +130,13 @@ def _rematch(tx: Tx, states: Mapping[SegmentId, SegmentState], cards: Collection
         reports.rematch(tx, states, left=cards)
 
 
+def _doubts_ended(
+    states: Mapping[SegmentId, SegmentState], rows: Mapping[SegmentId, RowMapping]
+) -> Sequence[SegmentId]:
+    """Those that had been put in doubt before their answer was saved."""
+    return [one for one in states if rows[one]["state"] == SegmentState.IN_DOUBT]
+
+
 def settle_late(tx: Tx, results: Sequence[LateResult]) -> Sequence[SegmentId | None]:
     """IN_DOUBT → SENT by a late answer of the modem; None where that try is in no doubt."""
     return [_settle(tx, one) for one in results]
@@ -155,6 +163,7 @@ def _settle(tx: Tx, late: LateResult) -> SegmentId | None:
         return None
     note_change(tx, late.segment_id, SegmentState.IN_DOUBT, SegmentState.SENT, "late answer")
     reports.rematch(tx, [late.segment_id])
+    reports.settle(tx, [late.segment_id])
     announce(tx, {message_id})
     return late.segment_id
 

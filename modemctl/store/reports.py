@@ -1,18 +1,17 @@
 """Delivery reports: stored first, then put down to the segment that they are about.
 
 A report names card, recipient and a reference of one octet that wraps; only together with the time
-do they point to a segment. Where several remain, nobody guesses. `add` is a set act; `rematch` is
-called when a segment got its reference.
+do they point to a segment (`report_choice`). Where several remain, nobody guesses. `add` is a set
+act; `rematch` is called when a segment got its reference, and `settle` when one got it that had
+been in doubt: what was ambiguous by it may be so no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import StrEnum
-from itertools import pairwise
-from typing import Final
+from datetime import datetime
+from typing import Final, TypeAlias
 
 from sqlalchemy import RowMapping, bindparam, func, literal_column, or_, select, update
 
@@ -21,17 +20,10 @@ from modemctl.model import SegmentId
 from modemctl.sms import ReportVerdict, report_title, report_verdict
 from modemctl.store.finals import announce
 from modemctl.store.prepared import Change, Prepared
+from modemctl.store.report_choice import OPEN, WINDOW, Arrived, Candidate, Matching, choose
 from modemctl.store.segments import note_change
 from modemctl.store.tables import ITS_MESSAGE, UtcMs, message, recipient, report, segment
 from modemctl.store.transaction import Tx
-
-
-class Matching(StrEnum):
-    """Whether a report found its segment."""
-
-    MATCHED = "matched"
-    UNMATCHED = "unmatched"
-    AMBIGUOUS = "ambiguous"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,37 +49,9 @@ class StoredReport:
     segment_id: SegmentId | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Report:
-    report_id: int
-    iccid: str
-    recipient_bidx: bytes
-    mr: int
-    st: int
-    scts: datetime | None
-    received_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Candidate:
-    segment_id: SegmentId
-    message_id: int
-    state: SegmentState
-    iccid: str
-    recipient_bidx: bytes
-    mr: int | None
-    left_at: datetime
-
-
-_WINDOW: Final = timedelta(days=8)
-"""A report comes at most this long after its segment left; networks keep trying for some days."""
-_CLOCK_SKEW: Final = timedelta(minutes=10)
-"""How far the service centre's clock may be off ours, submit time included."""
-_BEFORE: Final = timedelta(minutes=5)
-"""A segment may be noted as sent after its report came."""
-
-_FORWARD: Final = 128  # references: more between two segments in a row is a step back
-_ROUND: Final = 240  # references; some are lost to refused submits, and to those in doubt
+_Verdict: TypeAlias = tuple[Matching, SegmentId | None]
+_Line: TypeAlias = tuple[str, bytes]
+"""A card's ICCID and a recipient's blind index."""
 
 _IS_UNMATCHED: Final = report.c.matching == literal_column("'unmatched'")
 
@@ -144,12 +108,24 @@ def rematch(tx: Tx, segment_ids: Iterable[SegmentId], *, left: Iterable[str] = (
     return sum(matching is Matching.MATCHED for matching, _ in verdicts.values())
 
 
+def settle(tx: Tx, segment_ids: Iterable[SegmentId]) -> int:
+    """Look again at ambiguous reports, of which these segments may have been candidates.
+
+    Call it in the transaction that gave segments in doubt their reference. A report stays ambiguous
+    while more than one segment may be meant. How many reports found theirs.
+    """
+    ids = sorted(set(segment_ids))
+    owners = _OWNERS.rows(tx.conn, {"ids": ids}) if ids else []
+    verdicts = _settle(tx, {(row.iccid, row.recipient_bidx) for row in owners})
+    return sum(matching is Matching.MATCHED for matching, _ in verdicts.values())
+
+
 def fingerprint(tx: Tx, item: NewReport) -> bytes:
     """By what a report that came twice is known again: card and octets."""
     return tx.vault.mac("report", item.iccid, item.tpdu.hex())
 
 
-def _known(tx: Tx, prints: Sequence[bytes]) -> Mapping[bytes, tuple[Matching, SegmentId | None]]:
+def _known(tx: Tx, prints: Sequence[bytes]) -> Mapping[bytes, _Verdict]:
     rows = _KNOWN.rows(tx.conn, {"prints": list(prints)})
     return {
         row.fingerprint: (
@@ -160,7 +136,7 @@ def _known(tx: Tx, prints: Sequence[bytes]) -> Mapping[bytes, tuple[Matching, Se
     }
 
 
-def _insert(tx: Tx, items: Mapping[bytes, NewReport]) -> Mapping[bytes, _Report]:
+def _insert(tx: Tx, items: Mapping[bytes, NewReport]) -> Mapping[bytes, Arrived]:
     """Store them; by fingerprint, in the order in which they came."""
     if not items:
         return {}
@@ -186,8 +162,8 @@ def _insert(tx: Tx, items: Mapping[bytes, NewReport]) -> Mapping[bytes, _Report]
     return {row["fingerprint"]: _read(row) for row in rows}
 
 
-def _read(row: RowMapping) -> _Report:
-    return _Report(
+def _read(row: RowMapping) -> Arrived:
+    return Arrived(
         report_id=row["report_id"],
         iccid=row["iccid"],
         recipient_bidx=row["recipient_bidx"],
@@ -201,23 +177,46 @@ def _read(row: RowMapping) -> _Report:
 # ------------------------------------------------------------ which segment
 
 
-def _match(tx: Tx, reports: Iterable[_Report]) -> Mapping[int, tuple[Matching, SegmentId | None]]:
-    """Find each report's segment, note it, move the segment; by report id."""
-    ordered = list(reports)
+def _match(tx: Tx, reports: Iterable[Arrived]) -> dict[int, _Verdict]:
+    """Find each report's segment, note it, move the segment; by report id.
+
+    A segment in doubt that gets its reference thereby may leave only one for an older report.
+    """
+    verdicts, settled = _put_down(tx, list(reports))
+    return verdicts | _settle(tx, settled)
+
+
+def _settle(tx: Tx, settled: Collection[_Line]) -> dict[int, _Verdict]:
+    """Look at the ambiguous reports of these again, until they tell nothing more."""
+    verdicts: dict[int, _Verdict] = {}
+    while settled:
+        people = sorted({recipient_bidx for _, recipient_bidx in settled})
+        found = [_read(row) for row in _AMBIGUOUS.mappings(tx.conn, {"recipients": people})]
+        own = [one for one in found if (one.iccid, one.recipient_bidx) in settled]
+        told, settled = _put_down(tx, own)  # each round has a doubt less
+        verdicts |= told
+    return verdicts
+
+
+def _put_down(tx: Tx, ordered: Sequence[Arrived]) -> tuple[dict[int, _Verdict], Collection[_Line]]:
+    """`_match` once; and where a segment in doubt got its reference: what it may settle."""
     candidates = _candidates(tx, ordered)
-    verdicts: dict[int, tuple[Matching, SegmentId | None]] = {}
+    verdicts: dict[int, _Verdict] = {}
+    settled: set[_Line] = set()
     moved: set[int] = set()
     moves: list[dict[str, object]] = []
     for one in ordered:
         own = candidates.get((one.iccid, one.recipient_bidx), [])
-        found = _choose(tx, one, own)
+        found = choose(tx, one, own)
         if isinstance(found, Matching):
             verdicts[one.report_id] = (found, None)
             continue
         verdicts[one.report_id] = (Matching.MATCHED, found.segment_id)
         after = _after(one, found)
-        if found.state in _OPEN:
+        if found.state in OPEN:
             moves.append(_move(tx, one, found, after))
+        if found.state is SegmentState.IN_DOUBT:
+            settled.add((one.iccid, one.recipient_bidx))
         if after is not found.state:
             moved.add(found.message_id)
         own[own.index(found)] = _moved(found, after, one.mr)
@@ -226,19 +225,19 @@ def _match(tx: Tx, reports: Iterable[_Report]) -> Mapping[int, tuple[Matching, S
     _note_matching(tx, verdicts)
     if moved:
         announce(tx, moved)
-    return verdicts
+    return verdicts, settled
 
 
-def _candidates(tx: Tx, reports: Sequence[_Report]) -> dict[tuple[str, bytes], list[_Candidate]]:
+def _candidates(tx: Tx, reports: Sequence[Arrived]) -> dict[tuple[str, bytes], list[Candidate]]:
     """What left by these cards to these recipients lately; SUBMITTING ones too."""
     if not reports:
         return {}
-    oldest = min(one.received_at for one in reports) - _WINDOW
+    oldest = min(one.received_at for one in reports) - WINDOW
     recipients = sorted({one.recipient_bidx for one in reports})
     rows = _LATELY.rows(tx.conn, {"recipients": recipients, "oldest": oldest})
-    found: dict[tuple[str, bytes], list[_Candidate]] = {}
+    found: dict[tuple[str, bytes], list[Candidate]] = {}
     for row in sorted(rows, key=lambda one: one.segment_id):
-        candidate = _Candidate(
+        candidate = Candidate(
             segment_id=SegmentId(row.segment_id),
             message_id=row.message_id,
             state=SegmentState(row.state),
@@ -251,100 +250,6 @@ def _candidates(tx: Tx, reports: Sequence[_Report]) -> dict[tuple[str, bytes], l
     return found
 
 
-def _choose(tx: Tx, one: _Report, candidates: Sequence[_Candidate]) -> _Candidate | Matching:
-    """The report's segment, or why there is none."""
-    lately = [
-        candidate
-        for candidate in candidates
-        if -_BEFORE <= one.received_at - candidate.left_at <= _WINDOW
-    ]
-    by_reference = [candidate for candidate in lately if candidate.mr == one.mr]
-    near = [candidate for candidate in by_reference if _is_near(one, candidate)]
-    rivals = _rivals(one, lately)
-    if len(near) == 1:
-        return _choose_known(tx, near[0], rivals)
-    if near:
-        return Matching.AMBIGUOUS
-    if not by_reference or rivals:
-        return _choose_doubt(one, lately)
-    return _choose_far(one, by_reference)
-
-
-def _rivals(one: _Report, lately: Sequence[_Candidate]) -> Sequence[_Candidate]:
-    """Segments whose reference is not known, and that left when the report says.
-
-    References are used again after 256 segments: what the time fits goes before what it does not.
-    """
-    return [
-        candidate
-        for candidate in lately
-        if candidate.state in {SegmentState.SUBMITTING, SegmentState.IN_DOUBT}
-        and candidate.mr is None
-        and _is_near(one, candidate)
-    ]
-
-
-def _choose_known(tx: Tx, known: _Candidate, rivals: Sequence[_Candidate]) -> _Candidate | Matching:
-    """The segment with this reference, unless another one may have had the same.
-
-    Segments of one message follow each other: their references differ.
-    """
-    others = [rival for rival in rivals if rival.message_id != known.message_id]
-    if any(rival.state is SegmentState.SUBMITTING for rival in others):
-        return Matching.UNMATCHED  # its answer is about to tell
-    if not others:
-        return known
-    is_told = known.state not in _OPEN  # its own report was here before
-    if is_told or any(_has_begun_again(tx, known, rival) for rival in others):
-        return Matching.AMBIGUOUS
-    return known
-
-
-def _has_begun_again(tx: Tx, known: _Candidate, rival: _Candidate) -> bool:
-    """Whether the card's references went round, or back, between these two segments.
-
-    A fast card comes to the same reference within minutes; a modem that was silent may have
-    restarted, and many count from 0 then.
-    """
-    since, until = sorted([known.left_at, rival.left_at])
-    facts = {"card": known.iccid, "since": since - _CLOCK_SKEW, "until": until}
-    found = _REFERENCES.rows(tx.conn, {**facts, "all": list(range(256))})
-    before = [row.mr for row in found if row.sent_at < since][-1:]
-    passed = [*before, *(row.mr for row in found if row.sent_at >= since)]
-    steps = [(later - earlier) % 256 for earlier, later in pairwise(passed)]
-    return any(step == 0 or step > _FORWARD for step in steps) or sum(steps) >= _ROUND
-
-
-def _choose_far(one: _Report, by_reference: Sequence[_Candidate]) -> _Candidate | Matching:
-    """A centre whose clock is wrong tells nothing by its time: a single open one must do."""
-    if len(by_reference) > 1:
-        return Matching.AMBIGUOUS
-    (found,) = by_reference
-    is_open = found.state is SegmentState.SENT or one.scts is None
-    return found if is_open else Matching.UNMATCHED
-
-
-def _choose_doubt(one: _Report, lately: Sequence[_Candidate]) -> _Candidate | Matching:
-    """A segment whose answer never came has no reference: recipient and time must do."""
-    if any(candidate.state is SegmentState.SUBMITTING for candidate in lately):
-        return Matching.UNMATCHED  # it may be that one's: its answer is about to come
-    doubts = [
-        candidate
-        for candidate in lately
-        if candidate.state is SegmentState.IN_DOUBT
-        and candidate.mr is None
-        and one.scts is not None
-        and _is_near(one, candidate)
-    ]
-    if len(doubts) == 1:
-        return doubts[0]
-    return Matching.AMBIGUOUS if doubts else Matching.UNMATCHED
-
-
-def _is_near(one: _Report, candidate: _Candidate) -> bool:
-    return one.scts is not None and abs(one.scts - candidate.left_at) <= _CLOCK_SKEW
-
-
 # ------------------------------------------------------------ what it means
 
 
@@ -355,15 +260,14 @@ _AFTER: Final = {
     ReportVerdict.FORWARDED: SegmentState.SENT,
     ReportVerdict.PENDING: SegmentState.SENT,
 }
-_OPEN: Final = frozenset({SegmentState.SENT, SegmentState.IN_DOUBT})
 
 
-def _after(one: _Report, found: _Candidate) -> SegmentState:
+def _after(one: Arrived, found: Candidate) -> SegmentState:
     """The state after a segment's report. What is final stays as it is."""
-    return _AFTER[report_verdict(one.st)] if found.state in _OPEN else found.state
+    return _AFTER[report_verdict(one.st)] if found.state in OPEN else found.state
 
 
-def _move(tx: Tx, one: _Report, found: _Candidate, after: SegmentState) -> dict[str, object]:
+def _move(tx: Tx, one: Arrived, found: Candidate, after: SegmentState) -> dict[str, object]:
     """Note a segment's move by its report; returns what is to be written."""
     is_final = after is not SegmentState.SENT
     failed = after in {SegmentState.UNDELIVERED, SegmentState.EXPIRED}
@@ -381,8 +285,8 @@ def _move(tx: Tx, one: _Report, found: _Candidate, after: SegmentState) -> dict[
     }
 
 
-def _moved(found: _Candidate, after: SegmentState, mr: int) -> _Candidate:
-    return _Candidate(
+def _moved(found: Candidate, after: SegmentState, mr: int) -> Candidate:
+    return Candidate(
         segment_id=found.segment_id,
         message_id=found.message_id,
         state=after,
@@ -393,7 +297,7 @@ def _moved(found: _Candidate, after: SegmentState, mr: int) -> _Candidate:
     )
 
 
-def _note_matching(tx: Tx, verdicts: Mapping[int, tuple[Matching, SegmentId | None]]) -> None:
+def _note_matching(tx: Tx, verdicts: Mapping[int, _Verdict]) -> None:
     _FOUND.run(
         tx.conn,
         [
@@ -448,14 +352,18 @@ _LATELY: Final = Prepared(
         segment.c.submitting_at >= bindparam("oldest"),
     )  # in no order: with statistics SQLite would then go through all segments in theirs
 )
-_REFERENCES: Final = Prepared(
-    select(segment.c.mr, segment.c.sent_at)
+_AMBIGUOUS: Final = Prepared(
+    select(*report.c)
     .where(
-        segment.c.iccid == bindparam("card"),
-        segment.c.mr.in_(bindparam("all", expanding=True)),  # by the index of all three
-        segment.c.sent_at.between(bindparam("since"), bindparam("until")),
+        report.c.recipient_bidx.in_(bindparam("recipients", expanding=True)),
+        report.c.matching == literal_column("'ambiguous'"),
     )
-    .order_by(segment.c.sent_at)
+    .order_by(report.c.report_id)
+)
+_OWNERS: Final = Prepared(
+    select(segment.c.iccid, message.c.recipient_bidx)
+    .select_from(segment.join(message, message.c.message_id == segment.c.message_id))
+    .where(segment.c.segment_id.in_(bindparam("ids", expanding=True)), segment.c.iccid.is_not(None))
 )
 _MOVE: Final = Change(
     update(segment)

@@ -62,6 +62,13 @@ Index(
     sqlite_where=_UNMATCHED,
     postgresql_where=_UNMATCHED,
 )
+_AMBIGUOUS = report.c.matching == "ambiguous"
+Index(
+    "ix_report_ambiguous",
+    report.c.recipient_bidx,
+    sqlite_where=_AMBIGUOUS,
+    postgresql_where=_AMBIGUOUS,
+)
 
 call = Table(
     "call",
