@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 from typing import Final
 
-from modemctl.errors import InvalidRequest, PolicyRefused, TamperedError
+from modemctl.errors import InvalidRequest, PolicyRefused, StoreError, TamperedError
 from modemctl.lifecycle import CardState
 from modemctl.model import Category, Iccid
 from modemctl.policy.hours import is_quiet
@@ -17,6 +17,8 @@ from modemctl.service.batches import Batches, BatchRequest, Recipient, Submissio
 from modemctl.service.principal import Principal, Scope
 from modemctl.store import Store, Tx, loop_results, loopbacks, sims
 from modemctl.store.batches import Batch
+from modemctl.store.engine import UNREAD, UNREADABLE, readable_cells
+from modemctl.store.loopbacks import Standings
 
 NO_APPROVAL: Final = "no SMS: no standing approval"
 TEXT: Final = "modemctl self-test: a card's message to itself."
@@ -91,15 +93,17 @@ class LoopTests:
         A department for which it was sent has an empty text, one without an approval none.
         """
 
-        def find(tx: Tx) -> tuple[Sequence[Batch], Sequence[Batch]]:
+        def find(tx: Tx) -> tuple[Standings, Standings]:
             allowed = loopbacks.allowed(tx, department=department)
             return allowed, loopbacks.held(tx, department=department)
 
-        known, held = await self._store.write(find)
-        told = {one.department: _told_held(one) for one in held}
+        allowed, held = await self._store.write(find)
+        unread = {**held.unread, **allowed.unread}
+        told = {name: f"no SMS: batch {one}: {UNREAD}" for one, name in unread.items()}
+        told |= {one.department: _told_held(one) for one in held.known}
         if self.is_quiet:
-            return told | {one.department: "no SMS: quiet hours" for one in known}
-        for one in known:
+            return told | {one.department: "no SMS: quiet hours" for one in allowed.known}
+        for one in allowed.known:
             name = one.department
             if told.get(name) != "":
                 told[name] = await self._run_one(one, by)
@@ -109,7 +113,8 @@ class LoopTests:
         rules = self._rules.approvals
 
         def act(tx: Tx) -> str:
-            return loopbacks.run(tx, one, by=by, rules=rules)
+            with readable_cells():
+                return loopbacks.run(tx, one, by=by, rules=rules)
 
         try:
             await self._store.write(act)
@@ -117,6 +122,10 @@ class LoopTests:
             return f"no SMS: {refusal.rule} (policy: {refusal.policy})"
         except TamperedError as error:
             return f"no SMS: {error}"
+        except StoreError:
+            raise
+        except UNREADABLE:
+            return f"no SMS: batch {one.batch_id}: {UNREAD}"
         return ""
 
     async def results(self) -> Mapping[Iccid, Loop]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy.exc import IntegrityError
 
 from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.lifecycle import BatchState
@@ -21,7 +22,7 @@ from modemctl.policy.digest import BatchHeader, Under, decode_header, encode_hea
 from modemctl.policy.standing import RUN_LASTS, WEEK
 from modemctl.store import batches, staging
 from modemctl.store.batches import Batch
-from modemctl.store.engine import UNREADABLE
+from modemctl.store.engine import UNREAD, UNREADABLE, readable_cells
 from modemctl.store.evidence import state_values, under_mac
 from modemctl.store.tables import audit_entry, batch, from_ms, to_ms
 from modemctl.store.transaction import Json, Tx
@@ -36,17 +37,25 @@ class _Log:
     unread: Sequence[str]
 
 
-def allowed(tx: Tx, *, department: str | None) -> Sequence[Batch]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standings:
+    """Standing approvals, and by id the departments of batches that nobody can read."""
+
+    known: Sequence[Batch]
+    unread: Mapping[str, str]
+
+
+def allowed(tx: Tx, *, department: str | None) -> Standings:
     """The standing approvals of a department, or of all, as rows tell; `run` proves them."""
     return _listed(tx, BatchState.APPROVED, department)
 
 
-def held(tx: Tx, *, department: str | None) -> Sequence[Batch]:
+def held(tx: Tx, *, department: str | None) -> Standings:
     """Those that somebody held: nothing runs under them until they are resumed."""
     return _listed(tx, BatchState.HELD, department)
 
 
-def _listed(tx: Tx, state: BatchState, department: str | None) -> Sequence[Batch]:
+def _listed(tx: Tx, state: BatchState, department: str | None) -> Standings:
     chosen = select(batch.c.batch_id).where(
         batch.c.state == state,
         batch.c.header.is_not(None),
@@ -55,13 +64,23 @@ def _listed(tx: Tx, state: BatchState, department: str | None) -> Sequence[Batch
     )
     if department is not None:
         chosen = chosen.where(batch.c.department == department)
-    found: list[Batch] = []
+    known: list[Batch] = []
+    unread: dict[str, str] = {}
     for batch_id in tx.conn.scalars(chosen.order_by(batch.c.department, batch.c.created_at)).all():
-        one = batches.find_batch(tx.conn, batch_id)
+        try:
+            with readable_cells():
+                one = batches.find_batch(tx.conn, batch_id)
+        except UNREADABLE:
+            whose = select(batch.c.department, batch.c.header).where(batch.c.batch_id == batch_id)
+            row = tx.conn.execute(whose).one()
+            header = _readable(row.header)
+            if header is None or header.standing is not None:
+                unread[batch_id] = str(row.department)
+            continue
         header = None if one is None or one.header is None else _readable(one.header)
         if one is not None and header is not None and header.standing is not None:
-            found.append(one)
-    return found
+            known.append(one)
+    return Standings(known=known, unread=unread)
 
 
 def run(tx: Tx, standing: Batch, *, by: str, rules: ApprovalRules) -> BatchId:
@@ -79,7 +98,10 @@ def run(tx: Tx, standing: Batch, *, by: str, rules: ApprovalRules) -> BatchId:
     octets, batch_id = encode_header(header), header.batch_id
     _require_room(tx, standing)
     _insert(tx, standing, header, octets)
-    staging.copy_list(tx, standing.batch_id, batch_id)
+    try:
+        staging.copy_list(tx, standing.batch_id, batch_id)
+    except IntegrityError:
+        raise TamperedError(f"batch {standing.batch_id}: {UNREAD}") from None
     made = batches.find_batch(tx.conn, batch_id)
     assert made is not None, "just made"
     verified = batches.require_start(tx.conn, tx.vault, made, rules=rules, now=tx.now)

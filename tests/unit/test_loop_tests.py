@@ -29,6 +29,7 @@ from tests.support.people import RETAIL, open_office
 from tests.support.stores import open_store
 from tests.unit.test_loopbacks import SETTINGS
 from tests.unit.test_self_tests import MAINTAINER, ZONE
+from tests.unit.test_unreadable import NO_TEXT, damage
 
 DAY = 86_400
 HOUR = timedelta(hours=1)
@@ -205,6 +206,29 @@ async def test_a_held_approval_is_told_with_its_reason_and_what_to_do(tmp_path):
         )
         assert await told(tests, sends_sms=True) == [(LoopState.NONE, said)] * 2
         await office.batches.resume(as_operator(office), batch_id)
+        waiting = (LoopState.WAITING, "waiting to leave")
+        assert await told(tests, sends_sms=True) == [waiting] * 2
+
+
+ODD = [
+    f"UPDATE batch SET reason = {NO_TEXT} WHERE batch_id = :b",
+    "UPDATE batch SET header = 'x' WHERE batch_id = :b",
+    f"UPDATE approval SET jws = {NO_TEXT} WHERE batch_id = :b",
+    "UPDATE message SET line_no = 'x' || line_no WHERE batch_id = :b",
+    f"UPDATE message SET recipient_bidx = {NO_TEXT} WHERE batch_id = :b",
+]
+
+
+@pytest.mark.sqlite_only  # elsewhere a cell holds what its column says
+@pytest.mark.parametrize("statement", ODD)
+async def test_a_standing_approval_that_nobody_can_read_stops_no_other(tmp_path, statement):
+    async with bank(tmp_path) as (office, loops, tests):
+        odd = (await approved(office, loops)).batch.batch_id
+        damage(tmp_path, statement, b=odd)
+        for state, said in await told(tests, sends_sms=True):
+            assert state is LoopState.NONE
+            assert said.startswith("no SMS: ")
+        await approved(office, loops)
         waiting = (LoopState.WAITING, "waiting to leave")
         assert await told(tests, sends_sms=True) == [waiting] * 2
 
