@@ -19,6 +19,7 @@ from modemctl.service.submission import BatchRequest, SubmissionRules
 from modemctl.store import Tx
 from modemctl.store import batches as rows
 from modemctl.store.batches import Batch
+from modemctl.store.evidence import n_ends_told
 from modemctl.store.transaction import Json
 
 __all__ = [
@@ -130,7 +131,8 @@ class Batches(Approvals):
         A standing approval is in force again by it; it sends nothing itself.
 
         Raises:
-            PolicyRefused: SMS-06 not authorised as operator; SMS-01 … as `approve`.
+            PolicyRefused: SMS-06 not authorised as operator; SMS-01 … as `approve`, and where a
+                standing approval's row of before was put back: it proves nothing any more.
             NotFound, NotPermitted, Conflict: also.
         """
         who.require(Scope.BATCHES_OPERATE)
@@ -149,6 +151,8 @@ class Batches(Approvals):
             ):
                 raise PolicyRefused("SMS-06", f"you are no operator of department {department}")
             is_standing = verified.header.standing is not None
+            if is_standing:
+                _require_not_put_back(tx, batch)
             require_move(tx, found, BatchState.APPROVED if is_standing else BatchState.RUNNING)
             details: dict[str, Json] = {
                 "approvals": list(verified.approvers),
@@ -189,3 +193,14 @@ class Batches(Approvals):
         """
         who.require(Scope.BATCHES_SUBMIT)
         return await self._close(who, batch_id, BatchState.WITHDRAWN, "batch.withdraw", reason)
+
+
+def _require_not_put_back(tx: Tx, standing: str) -> None:
+    """Refuse a standing approval that ended before it was held: no run would be proved by it."""
+    if n_ends_told(tx.conn, standing) > 1:
+        raise PolicyRefused(
+            "SMS-01",
+            "its row was put back after it had been held or withdrawn, as the log says",
+            cure="modemctl audit verify names it; have a new one signed:"
+            " modemctl batch propose-self-test",
+        )

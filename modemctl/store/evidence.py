@@ -343,9 +343,7 @@ def _put_back(
     for batch_id, known in standing.items():
         if isinstance(known, TamperedError) or known.state != BatchState.APPROVED:
             continue
-        told = Counter(ends_told(conn, batch_id))
-        n_ends = told.total() - told["batch.release"]
-        if n_ends > told["batch.release"]:
+        if n_ends_told(conn, batch_id) > 0:
             found[batch_id] = TamperedError(
                 f"standing approval {batch_id} was withdrawn or held, as the log says"
             )
@@ -355,6 +353,15 @@ def _put_back(
 def ends_told(conn: Connection, standing: str) -> tuple[str, ...]:
     """What the log says was done to a standing approval that ended it, or brought it back."""
     return tuple(sorted(map(str, _ENDS.column(conn, {"standing": standing}))))
+
+
+def n_ends_told(conn: Connection, standing: str) -> int:
+    """How many ends of a standing approval the log tells that no resume took back.
+
+    One while it is held; more where a row of before was put back and then held or withdrawn too.
+    """
+    told = Counter(ends_told(conn, standing))
+    return told.total() - 2 * told["batch.release"]
 
 
 def under_mac(vault: Vault, batch_id: str, under: str | None, header: bytes) -> bytes:

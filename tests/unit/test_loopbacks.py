@@ -340,6 +340,29 @@ async def test_an_old_row_put_back_does_not_bring_a_standing_approval_back(tmp_p
 
 
 @pytest.mark.parametrize("end", [withdraw, hold])
+async def test_one_that_was_put_back_and_then_held_is_not_resumed(tmp_path, end):
+    """Nobody's word makes an altered approval a signed one again: a new one is signed (SMS-01)."""
+    async with office_in(tmp_path) as office:
+        shown = await standing(office)
+        columns = (batch.c.state, batch.c.state_at, batch.c.state_mac)
+        own = batch.c.batch_id == shown.batch.batch_id
+        before = await office.store.read(
+            lambda conn: conn.execute(select(*columns).where(own)).mappings().one()
+        )
+        await end(office, shown)
+        await office.store.write(
+            lambda tx: tx.conn.execute(update(batch).where(own).values(before))
+        )
+        await hold(office, shown)
+        with pytest.raises(PolicyRefused, match="put back") as caught:
+            await office.batches.resume(as_operator(office), shown.batch.batch_id)
+        assert caught.value.policy == "SMS-01"
+        assert "propose-self-test" in caught.value.cure
+        again = await standing(office)
+        await run(office, again)
+
+
+@pytest.mark.parametrize("end", [withdraw, hold])
 async def test_an_old_row_put_back_lets_nothing_leave_that_was_proved_before_its_end(tmp_path, end):
     """What was proved once is remembered by its rows: the same rows are there again."""
     async with office_in(tmp_path) as office:
