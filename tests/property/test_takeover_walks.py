@@ -18,6 +18,7 @@ from modemctl.store.leases import Leased
 from modemctl.store.outcomes import NotSent, Took
 from modemctl.store.submits import Cleared
 from modemctl.store.tables import segment
+from tests.support.approved import numbers
 from tests.support.benches import CARDS, bench
 from tests.support.fleets import begin, node, on
 from tests.support.stores import TestClock
@@ -88,6 +89,7 @@ class Walk:
 
     async def lose_in_flight(self):
         """At the end: what left at the moment of the loss, and whose result comes after it."""
+        await self.b.batch(recipients=numbers(10, start=5_000))  # all else may be in hands
         self.leased = [one for one in await self.fresh() if isinstance(one[1], Leased)][:1]
         self.cleared = []
         await self.clear()
@@ -98,6 +100,14 @@ class Walk:
         with pytest.raises(StoreError):
             await who.end(one, Took(mr=1))
         self.n_refused += 1
+
+    async def send(self):
+        """The living node sends, too."""
+        self.leased, self.cleared = [(self.b, (await self.b.lease(CARDS[0]))[0])], []
+        await self.clear()
+        [(who, one)] = self.cleared
+        self.ledger[one.segments[0][0]] += 1
+        await who.end(one, Took(mr=2))
 
     async def fresh(self):
         return [(self.other, one) for one in await self.other.lease(*CARDS[:6])]
@@ -128,6 +138,7 @@ async def test_a_lost_nodes_late_acts_send_nothing_twice(tmp_path, seed):
             await walk.step()
             await walk.verdict()
         await walk.lose_in_flight()
+        await walk.send()
         states = await walk.verdict()
         assert states[SegmentState.IN_DOUBT] > 0
         assert states[SegmentState.SENT] > 0
