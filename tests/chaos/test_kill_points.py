@@ -2,7 +2,7 @@
 
 A life without a kill tells the points that there are; then each gets a life of its own, which
 begins with what the one before it left. Judged by the simulated network's own ledger (design §13):
-40 points by default, every one under `MODEMCTL_LONG=1`; `MODEMCTL_SEED` draws others.
+24 points by default, every one under `MODEMCTL_LONG=1`; `MODEMCTL_SEED` draws others.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from tests.support.simulated import BankProcess, wait_until
 
 LONG = os.environ.get("MODEMCTL_LONG") == "1"
 SEED = int(os.environ.get("MODEMCTL_SEED", "20261122"))
-N_POINTS = 40
+N_POINTS = 24
 N_LANES = 4 if LONG else 2
 PER_LANE = 2  # modems
 WORLD = """

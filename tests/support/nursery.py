@@ -18,12 +18,15 @@ import traceback
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from modemctl.fleet.node_watch import LOST_AFTER
 from tests.support.kill_points import Point, Reaper
 
 _LIMIT: Final = 120.0
+_IN_A_HURRY: Final = 0.3  # seconds
 
 
 class Nursery:
@@ -35,8 +38,13 @@ class Nursery:
         self._pids: dict[str, int] = {}
         self._n_lives = 0
 
-    def begin(self, config: Path, *, notes: Path, point: Point | None) -> str:
-        """Begin a life that ends at `point`; returns its name."""
+    def begin(
+        self, config: Path, *, notes: Path, point: Point | None, hurry: Path | None = None
+    ) -> str:
+        """Begin a life that ends at `point`; returns its name.
+
+        As long as there is a file `hurry` it takes over at once from a node that is silent.
+        """
         self._n_lives += 1
         name = f"life{self._n_lives}"
         self._ends[name] = asyncio.get_running_loop().create_future()
@@ -45,6 +53,7 @@ class Nursery:
             "config": str(config),
             "notes": str(notes),
             "point": None if point is None else [point.what, point.turn],
+            "hurry": None if hurry is None else str(hurry),
         }
         assert self._process.stdin is not None
         self._process.stdin.write(f"{json.dumps(order)}\n".encode())
@@ -96,8 +105,8 @@ async def nursery() -> AsyncIterator[Nursery]:
 
 def main() -> None:
     """Fork what is asked for, tell what ends."""
-    importlib.import_module("modemctl.daemon")  # once, for all of them
-
+    for name in ("modemctl.daemon", "psycopg", "sqlalchemy.dialects.postgresql.psycopg"):
+        importlib.import_module(name)  # once, for all of them
     gc.collect()
     gc.freeze()  # lives share these pages, and none collects them again
     waiting = selectors.DefaultSelector()
@@ -145,9 +154,26 @@ def _fork(order: dict[str, object]) -> int:
     os._exit(70)
 
 
+class _Patience(float):
+    """Seconds of silence after which a node is lost: the product's, or few while a file is there.
+
+    Only a test knows that a node is dead: one that is slow must not be taken for lost.
+    """
+
+    __slots__ = ("_hurry",)
+
+    def __new__(cls, hurry: Path) -> _Patience:
+        made = super().__new__(cls, LOST_AFTER)
+        made._hurry = hurry
+        return made
+
+    def __le__(self, silence: float) -> bool:  # what `silence >= lost_after` asks first
+        return silence >= (_IN_A_HURRY if self._hurry.exists() else LOST_AFTER)
+
+
 def _live(order: dict[str, object]) -> None:
+    from modemctl import daemon
     from modemctl.config import load
-    from modemctl.daemon import run
 
     config = Path(str(order["config"]))
     log = os.open(config.with_name("daemon.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -160,8 +186,11 @@ def _live(order: dict[str, object]) -> None:
         assert isinstance(found, list)
         point = Point(str(found[0]), int(found[1]))
     settings = load(config)
+    if order["hurry"] is not None:
+        patience = _Patience(Path(str(order["hurry"])))
+        daemon.NodeWatch = partial(daemon.NodeWatch, lost_after=patience)
     Reaper(point, Path(str(order["notes"]))).install()
-    os._exit(asyncio.run(run(settings)))
+    os._exit(asyncio.run(daemon.run(settings)))
 
 
 if __name__ == "__main__":

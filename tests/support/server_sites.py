@@ -132,7 +132,7 @@ def _plain(cell: object) -> object:
 class OtherNode(ServerSite):
     """Another server of a site: the same settings and master key, a name and modems of its own."""
 
-    def __init__(self, first: ServerSite, folder: Path, ports: str, through: Wire) -> None:
+    def __init__(self, first: ServerSite, folder: Path, ports: str, through: Wire | None) -> None:
         self._cluster, self._name = first._cluster, first._name
         self.folder, self.config = folder, folder / "modemctl.toml"
         self.socket = folder / "api.sock"
@@ -147,7 +147,7 @@ class OtherNode(ServerSite):
         ]
         lines += [
             f"bank.ports = {json.dumps([ports])}",
-            f"paths.database = {json.dumps(through.url)}",
+            f"paths.database = {json.dumps(self.url if through is None else through.url)}",
             'site.node = "n2"',
         ]
         text = "\n".join(lines).replace(str(first.folder), str(folder))
