@@ -82,8 +82,9 @@ def test_a_long_turmoil_loses_nothing_and_makes_nothing_grow(tmp_path):
         judge.judge(daemon)
     result = conclude(operators, judge)
     print(result.table())
+    facts = json.dumps(result.facts())
     if OUT:
-        Path(OUT).write_text(json.dumps(result.facts()))
+        Path(OUT).write_text(facts)
     assert not result.findings, "\n".join(result.findings[:200])
 
 
@@ -115,6 +116,6 @@ def conclude(operators: soak.Operators, judge: TurmoilJudge) -> soak.Result:
         ]
     return soak.Result(
         modems=N_MODEMS, minutes=MINUTES, seed=SEED, warm=WARM, n_batches=operators.n_batches,
-        growths=grown, samples=operators.samples, figures=judge.figures(), reads=operators.reads,
-        findings=findings,
+        growths=grown, samples=operators.samples, figures=judge.figures(),
+        reads=dict(operators.reads), findings=findings,
     )  # fmt: skip
