@@ -42,25 +42,28 @@ async def sending_path(b) -> list[str]:
     """Every statement of a few messages' way, with its values."""
     batch_id = await b.batch(6)
     with statements(b.store) as run:
-        three = await b.lease(*CARDS[:3])
-        for one in three[:2]:
-            await b.begin(one)
-        await b.end(three[0], Took(mr=7))
-        await b.end(three[1], Took(mr=8))
-        await b.store.write_in_set(
-            release, Release(token=three[2].token, reason="a test", rules=b.rules)
-        )
-        found = reported(b.clock, mr=7, card=CARDS[0], left_ago=0.0)
-        await b.store.write_in_set(reports.add, found)
-        await b.store.write(lambda tx: sweeps.sweep(tx, b.rules))
-        await b.store.write(lambda tx: Tally().look(tx.conn))
-        await b.store.write(
-            lambda tx: b.rules.proofs.verified(tx.conn, tx.vault, [batch_id], now=tx.now)
-        )
-        await b.store.write(
-            lambda tx: read_lines(tx.conn, tx.vault, [one.message_id for one in three])
-        )
+        await walk(b, batch_id)
     return [one for one in run if re.match(r"SELECT|UPDATE|DELETE|INSERT|WITH", one)]
+
+
+async def walk(b, batch_id) -> None:
+    """A few messages' way: leased, cleared, taken, given back, reported, swept, counted."""
+    three = await b.lease(*CARDS[:3])
+    for one in three[:2]:
+        await b.begin(one)
+    await b.end(three[0], Took(mr=7))
+    await b.end(three[1], Took(mr=8))
+    await b.store.write_in_set(
+        release, Release(token=three[2].token, reason="a test", rules=b.rules)
+    )
+    found = reported(b.clock, mr=7, card=CARDS[0], left_ago=0.0)
+    await b.store.write_in_set(reports.add, found)
+    await b.store.write(lambda tx: sweeps.sweep(tx, b.rules))
+    await b.store.write(lambda tx: Tally().look(tx.conn))
+    await b.store.write(
+        lambda tx: b.rules.proofs.verified(tx.conn, tx.vault, [batch_id], now=tx.now)
+    )
+    await b.store.write(lambda tx: read_lines(tx.conn, tx.vault, [one.message_id for one in three]))
 
 
 def pretend_large(conn) -> None:

@@ -1,0 +1,41 @@
+"""The benchmarks of the store run, with tiny sizes; no time is asserted."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(script: str, *arguments: str) -> list[dict[str, object]]:
+    done = subprocess.run(
+        [sys.executable, f"bench/{script}.py", *arguments, "--json"],
+        cwd=ROOT, capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert isinstance(found, list)
+    return found
+
+
+def test_a_deep_store_is_filled_and_timed(tmp_path):
+    rows = run(
+        "deep_store", "--segments", "300", "--groups", "1", "--repeat", "1", "--cards", "4",
+        "--folder", str(tmp_path),
+    )  # fmt: skip
+    assert [(row["segments"], row["group"]) for row in rows] == [(0, 4), (30, 4), (300, 4)]
+    assert all(row["scans"] == [] for row in rows)
+    assert all(float(str(row["ms_each"])) > 0 for row in rows)
+    assert not list(tmp_path.iterdir()), "ten million segments are not left behind"
+
+
+@pytest.mark.parametrize("script", ["deep_store", "soak"])
+def test_help_has_an_example(script):
+    done = subprocess.run(
+        [sys.executable, f"bench/{script}.py", "--help"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert "Example: bench/" in done.stdout.replace("\n", " ")
