@@ -20,6 +20,7 @@ from modemctl.clock import SystemClock
 from modemctl.model import BatchId
 from modemctl.store import Store
 from modemctl.store.migrate import upgrade
+from modemctl.store.wishes import body_place
 from modemctl.vault import AuditKey, Vault, create_key
 from tests.support.approved import GENERAL, SITE, Staff, add_batch, add_cards, add_staff
 from tests.support.departments import register_usual
@@ -133,11 +134,17 @@ class Site:
 
     def retry(self, bay: str) -> None:
         """A person's wish that a failed bay is tried again, left as a row while the daemon runs."""
+        at = SystemClock().now().replace(microsecond=0)
+        facts: dict[str, object] = {
+            "wish_id": str(uuid.uuid4()), "kind": "retry", "bay": bay, "requested_by": "tester",
+            "at": at,
+        }  # fmt: skip
+        sealed = self.vault.encrypt_text("-", place=body_place(facts))  # a wish without a body
         with closing(sqlite3.connect(self.database, timeout=30)) as db, db:
             db.execute(
-                "INSERT INTO wish (wish_id, kind, bay, requested_by, at) VALUES (?, 'retry', ?,"
-                " 'tester', ?)",
-                (str(uuid.uuid4()), bay, int(SystemClock().now().timestamp() * 1000)),
+                "INSERT INTO wish (wish_id, kind, bay, requested_by, at, body_enc)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (*list(facts.values())[:4], int(at.timestamp() * 1000), sealed),
             )
 
     def segments(self) -> Counter[str]:

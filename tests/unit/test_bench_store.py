@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from modemctl.model import Bay
+from modemctl.store import wishes
+from tests.support.banks import Site
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -39,3 +43,11 @@ def test_help_has_an_example(script):
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert "Example: bench/" in done.stdout.replace("\n", " ")
+
+
+def test_a_person_beside_the_daemon_is_heard(tmp_path):
+    """What the turmoil and the soak rely on: a bay left failed would rest for hours."""
+    site = Site(tmp_path / "site", "/nowhere/*")
+    site.retry("modem01")
+    (found,) = site.write(lambda tx: wishes.take(tx, [Bay("modem01")]))
+    assert [(one.kind, one.error) for one in found] == [("retry", None)]
