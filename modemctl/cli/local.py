@@ -154,7 +154,7 @@ def upgrade(connection: Connection) -> None:
     settings = load(connection.config_path)
     url = load_database(settings.paths)
     if sqlite_path(url) is None:
-        click.echo("PostgreSQL: no copy is kept; pg_dump makes one")
+        click.echo("PostgreSQL: no copy is kept first, as of a file; have a backup of today")
     with state_lock(settings.paths.state_dir):
         copy = migrate(
             url,

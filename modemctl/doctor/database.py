@@ -16,6 +16,7 @@ from modemctl.doctor.subject import Subject
 from modemctl.errors import ConfigError, StoreError
 from modemctl.service.locks import LockState
 from modemctl.service.purges import retention
+from modemctl.store import addresses
 from modemctl.store.card_locks import LockRow
 from modemctl.store.engine import SCHEMA_REVISION, sqlite_path
 from modemctl.store.key_files import load_database
@@ -105,8 +106,7 @@ def _check_server(subject: Subject) -> Iterator[Finding]:
         yield fail("database", seen, cure or "sudo modemctl doctor")
         return
     except StoreError as error:
-        cure = "is the server up, the address right, this user let in (pg_hba.conf)?"
-        yield fail("database", f"{shown}: {error}", cure)
+        yield fail("database", f"{shown}: {error}", addresses.cure(str(error)))
         return
     if condition.revision is None:
         seen = f"{shown} is not modemctl's, or empty"

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, NoResultFound, SQLAlchemyError, Statement
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from modemctl.errors import ConfigError, ModemctlError, StoreError, TamperedError
-from modemctl.store import copied, postgresql
+from modemctl.store import addresses, copied, postgresql
 from modemctl.store.keys import opens
 from modemctl.store.postgresql import DatabaseUrl
 from modemctl.store.seats import Seat
@@ -64,7 +64,7 @@ def require_schema(engine: Engine, *, key_check: str, copied_too: bool = False) 
         ConfigError: with the cure.
         StoreError: another program holds the database; later it may be free.
     """
-    shown = engine.url.render_as_string(hide_password=True)
+    shown = addresses.shown(engine.url)
     try:
         with engine.connect() as conn:
             revision = _revision(conn)
@@ -105,7 +105,7 @@ def readable(url: DatabaseUrl) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        shown = make_url(url).render_as_string(hide_password=True)
+        shown = addresses.shown(url)
         refuse_if_busy(error, shown)
         why, cure = postgresql.said(error), "restore a copy of it"
         raise ConfigError([f"database {shown} cannot be read: {why}; {cure}"]) from None
@@ -203,8 +203,9 @@ def refuse_if_busy(error: DBAPIError, shown: str) -> None:
     if is_busy(error):
         raise StoreError(f"database {shown} is held by another program") from None
     if postgresql.is_away(error):
-        why = postgresql.said(error).strip().splitlines()[0]
-        raise StoreError(f"database {shown} cannot be reached now: {why}") from None
+        why = postgresql.said(error).strip().splitlines()[0].removeprefix("connection failed: ")
+        cure = addresses.cure(why)
+        raise StoreError(f"database {shown} cannot be reached now: {why}; {cure}") from None
 
 
 def n_changes(conn: Connection) -> int | None:

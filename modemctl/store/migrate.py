@@ -15,7 +15,7 @@ from sqlalchemy import Column, Connection, create_engine, delete, insert, inspec
 from sqlalchemy.exc import DBAPIError
 
 from modemctl.errors import ConfigError
-from modemctl.store import postgresql, seats
+from modemctl.store import addresses, postgresql, seats
 from modemctl.store.card_reseal import seal_cards
 from modemctl.store.departments import adopt
 from modemctl.store.engine import (
@@ -55,7 +55,7 @@ def upgrade(url: DatabaseUrl, *, vault: Vault, site_id: str, now: datetime) -> P
     with _connection(url) as connection:
         tables = set(inspect(connection).get_table_names())
         if tables and "alembic_version" not in tables:
-            shown = connection.engine.url
+            shown = addresses.shown(url)
             raise ConfigError([f"database {shown} holds tables that are not modemctl's"])
         config = alembic_config()
         config.attributes["connection"] = connection
@@ -98,7 +98,7 @@ def make_tables(connection: Connection) -> None:
     Raises:
         ConfigError: it has some, or does not order text by its octets.
     """
-    shown = connection.engine.url
+    shown = addresses.shown(connection.engine.url)
     if inspect(connection).get_table_names():
         raise ConfigError([f"database {shown} is not empty; name one without tables"])
     postgresql.require_byte_order(connection)
@@ -122,9 +122,9 @@ def _connection(url: DatabaseUrl) -> Iterator[Connection]:
             yield connection
     except DBAPIError as error:
         if sqlite_path(url) is None:
-            refuse_if_busy(error, str(engine.url))
+            refuse_if_busy(error, addresses.shown(url))
         why = postgresql.said(error)
-        raise ConfigError([f"database {engine.url} cannot be opened: {why}"]) from None
+        raise ConfigError([f"database {addresses.shown(url)} cannot be opened: {why}"]) from None
     finally:
         engine.dispose()
 
@@ -138,7 +138,8 @@ def _require_quiet(connection: Connection) -> None:
     if not seats.keep_out(connection):
         found = [f"node {one.node_id} of {one.place}" for one in seats.living(connection)]
         who = ", ".join(found) or "another upgrade"
-        raise ConfigError([f"database {connection.engine.url} is in use by {who}; stop it first"])
+        shown = addresses.shown(connection.engine.url)
+        raise ConfigError([f"database {shown} is in use by {who}; stop it first"])
 
 
 def _has(connection: Connection, column: Column[bytes] | Column[int]) -> bool:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from modemctl.errors import ConfigError
+from modemctl.store.addresses import require_sound
 from modemctl.store.seats import Seat
 
 if TYPE_CHECKING:
@@ -147,8 +148,10 @@ def require_byte_order(conn: Connection) -> None:
     found = conn.exec_driver_sql(_ORDER).one()
     if found.encoding == "UTF8" and found.locale in _BYTE_ORDER:
         return
+    url = conn.engine.url
     cure = (
-        f"make it with: CREATE DATABASE {conn.engine.url.database} TEMPLATE template0"
+        "that cannot be changed: drop it if it is empty, or name another one, and"
+        f" make it with: CREATE DATABASE {url.database} OWNER {url.username} TEMPLATE template0"
         " ENCODING 'UTF8' LOCALE 'C.UTF-8'"
     )
     raise ConfigError(
@@ -204,6 +207,7 @@ def _engine(
     title: str = _TITLE,
 ) -> Engine:
     require_driver()
+    require_sound(url)
     engine = create_engine(
         url,
         pool_size=size,

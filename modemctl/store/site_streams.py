@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, create_engine, make_url
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from modemctl.errors import ConfigError, Conflict, StoreError
-from modemctl.store import postgresql
+from modemctl.store import addresses, postgresql
 from modemctl.store.engine import create_engines, readable, refuse_if_busy, sqlite_path
 from modemctl.store.migrate import make_tables
 from modemctl.store.postgresql import DatabaseUrl
@@ -89,7 +89,7 @@ def filling(url: DatabaseUrl) -> Iterator[Connection]:
 @contextmanager
 def _fill_server(url: DatabaseUrl) -> Iterator[Connection]:
     engine = postgresql.create_writer(url)
-    shown = make_url(url).render_as_string(hide_password=True)
+    shown = addresses.shown(url)
     try:
         with _opening(shown):
             conn = engine.connect()
