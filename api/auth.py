@@ -9,6 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.parameters import require_known
 from api.services import services_of
+from api.texts import require_fit
 from modemctl.errors import NotAuthenticated
 from modemctl.service.principal import Principal
 
@@ -47,11 +48,13 @@ async def authenticate(
     Raises:
         NotAuthenticated: nobody known.
         InvalidRequest: a parameter that the route does not know.
+        RequestValidationError: a text that could not be kept.
         StoreError: the database cannot be read now.
     """
     del bearer
     who = await authenticate_header(request)
     require_known(request)
+    await require_fit(request)
     return who
 
 

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from api.texts import UNFIT_TEXT
 from modemctl.errors import (
     Conflict,
     InvalidRequest,
@@ -118,6 +119,7 @@ _RULES: Final[Mapping[str, str]] = {
 }
 """By pydantic's name of a fault: what a person reads; the names in braces are its facts."""
 
+_CURES: Final[Mapping[str, str]] = {UNFIT_TEXT: "write the text again, without what stands there"}
 _AS_TEXT: Final = "str"  # what pydantic calls the text of "a text or an object"
 _log = logging.getLogger(__name__)
 
@@ -244,7 +246,7 @@ async def _malformed(request: Request, error: Exception) -> Response:
             faults[-1].rule = "must be a text or a JSON object"
         elif not (faults and (faults[-1].field or "").startswith(f"{fault.field}.")):
             faults.append(fault)
-    return answer_faults(faults)
+    return answer_faults(faults, cure=faults[0].cure)
 
 
 def _place(one: Mapping[str, object]) -> list[object]:
@@ -271,6 +273,7 @@ def _fault(one: Mapping[str, object]) -> Fault:
         field=_writable(".".join(names)) or None,
         rule=_rule(one),
         value=None if not names or _HIDDEN & set(names) else _shown(one.get("input")),
+        cure=_CURES.get(str(one.get("type")), ""),
     )
 
 
@@ -291,8 +294,8 @@ def _shown(value: object) -> str | None:
 
 
 def _writable(text: str) -> str:
-    """A text that UTF-8 can hold: JSON may escape half a character."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """A text that UTF-8 and a terminal can hold: JSON may escape NUL and half a character."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -29,6 +29,7 @@ from api.parameters import Cursor, Limit, needs
 from api.problems import problems
 from api.services import Of
 from api.streams import NDJSON, csv_file, ndjson
+from api.texts import unfit_texts
 from api.uploads import ENCODING, FORMAT, format_of_name, unless_gone
 from modemctl.errors import InvalidRequest
 from modemctl.lifecycle import BatchState
@@ -114,8 +115,11 @@ async def upload_batch(
 
 
 def _new_batch(parts: FormData) -> NewBatch:
+    request = str(parts.get("request") or "")
+    if faults := unfit_texts(request.encode(), "request"):
+        raise RequestValidationError(faults)
     try:
-        return NewBatch.model_validate_json(str(parts.get("request") or ""))
+        return NewBatch.model_validate_json(request)
     except ValidationError as error:
         raise RequestValidationError(
             [{**one, "loc": ("request", *one["loc"])} for one in error.errors()]

@@ -250,6 +250,11 @@ class Client:
             ) from None
         except httpx2.TransportError as error:
             raise NoDaemon(f"the daemon broke off: {error}") from None
+        except UnicodeEncodeError:
+            raise Refusal(
+                "what was given holds octets that are no text in this locale",
+                cure="write it in UTF-8; locale -a lists what the machine knows",
+            ) from None
 
     def _unreachable(self, reason: str) -> str:
         path = self._socket_path

@@ -24,6 +24,7 @@ from modemctl.model import Iccid
 from modemctl.policy.identities import Identity, IdentityKind, NoIdentity, read_identity
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
 from modemctl.policy.zones import known_zones
+from modemctl.service.characters import unfit
 from modemctl.service.recipients import ListFormat, Spooled, detect_encoding
 from modemctl.service.workbooks import read_rows
 from modemctl.store.sims import NewCard, Ownership
@@ -251,6 +252,7 @@ class _Line:
             verified_at = None
         verified_by = self._row.get("verified_by", "")[:128] or self._reading.by
         self._require(state, ownership, texts)
+        self._require_fit()
         if iccid is None or self._errors:
             return None, self._errors
         card = NewCard(
@@ -292,6 +294,11 @@ class _Line:
                 policy=fault.policy,
             )
         )
+
+    def _require_fit(self) -> None:
+        for name, cell in self._row.items():
+            if rule := unfit(cell):
+                self._fault(name, _Fault(rule, cure="write it again"))
 
     def _require(
         self, state: CardState, ownership: Ownership, texts: Mapping[str, str | None]

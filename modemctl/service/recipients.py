@@ -11,7 +11,6 @@ import codecs
 import csv
 import hashlib
 import json
-import re
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -24,6 +23,7 @@ from typing import BinaryIO, Final
 from modemctl.errors import InvalidRequest
 from modemctl.policy.content import is_variable_name
 from modemctl.policy.numbers import NumberRules, Rejection, normalise
+from modemctl.service.characters import unfit
 
 SLICE_LINES: Final = 500
 """Lines that are judged and stored at a time: keeps each transaction below 20 ms."""
@@ -34,7 +34,6 @@ MAX_ROW_CHARS: Final = 65_536
 _SLICE_CHARS: Final = 1 << 17  # a slice of long lines has fewer of them
 _BLOCK: Final = 1 << 20
 _HEAD: Final = 4_096
-_HALF: Final = re.compile("[\ud800-\udfff]")  # of a character: no encoding holds it
 _DELIMITERS: Final = ",\t;|"
 _BOMS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -223,8 +222,8 @@ def _numbered(text: TextIOWrapper) -> Iterator[tuple[int, str]]:
         line_no += 1
         if len(line) > MAX_LINE_CHARS:
             raise InvalidRequest(f"line {line_no} has more than {MAX_LINE_CHARS} characters")
-        if _HALF.search(line):  # some codecs let them through
-            raise InvalidRequest(f"line {line_no} holds half a character")
+        if rule := unfit(line):  # some codecs let half a character through
+            raise InvalidRequest(f"line {line_no} {rule}", cure="save the list as UTF-8")
         yield line_no, line
 
 
@@ -271,8 +270,8 @@ def _from_members(line_no: int, members: object) -> Recipient:
 
 
 def _is_text(member: object) -> bool:
-    """Whether a member is text that can be kept: JSON may escape half a character."""
-    return isinstance(member, str) and not _HALF.search(member)
+    """Whether a member is text that can be kept: JSON may escape what no text may hold."""
+    return isinstance(member, str) and unfit(member) is None
 
 
 class _Table:

@@ -62,6 +62,15 @@ async def test_unknown_account_and_role_are_refused(bench: ApiBench) -> None:
     assert "choose from" in king.err
 
 
+async def test_octets_that_are_no_text_are_refused_before_the_daemon_is_asked(
+    bench: ApiBench,
+) -> None:
+    odd = await run(bench, "account", "create", "li\udcff", "--role", "monitor")
+    assert odd.status == 1
+    assert "no text in this locale" in odd.err
+    assert "→ write it in UTF-8" in odd.err
+
+
 async def test_keys_are_issued_listed_and_revoked(bench: ApiBench, tmp_path: Path) -> None:
     await good(bench, "account", "create", "li", "--role", "monitor")
     key = tmp_path / "li.key"

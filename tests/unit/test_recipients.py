@@ -126,6 +126,14 @@ async def test_octets_that_no_codec_takes_are_refused_in_each_form(encoding, oct
         await read(octets, list_format, encoding=encoding)
 
 
+@pytest.mark.parametrize("list_format", [ListFormat.TXT, ListFormat.CSV])
+async def test_a_nul_is_refused_with_its_line(list_format):
+    with pytest.raises(InvalidRequest, match="line 2 must hold no NUL"):
+        await read(b"13800000001\n1380000\x000002\n", list_format, encoding="utf-8")
+    with pytest.raises(InvalidRequest, match="line 1 "):
+        await read(rb'{"to": "1380000\u00000002"}', ListFormat.NDJSON)
+
+
 async def test_half_a_character_is_refused_with_its_line():
     escaped = rb"13800000001,\ud800"
     with pytest.raises(InvalidRequest, match="line 1 "):
