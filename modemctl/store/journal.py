@@ -100,7 +100,7 @@ class Journal:
         self._scribe = Scribe(node_id, audit_key, clock)
         self._clock = clock
         self.steady: Final = SteadyTime(clock, vault)
-        self.life: Final = Life(clock, self.steady, node_id)
+        self.life: Final = Life(clock, self.steady, vault, node_id)
         self._node_id = node_id
         self._signals = signals
         self._wire = wire

@@ -10,15 +10,17 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, exists, select, text, update
+from sqlalchemy import Connection, bindparam, exists, select, update
 
 from modemctl.clock import Clock
 from modemctl.errors import NameTaken
 from modemctl.model import NodeState
 from modemctl.store.prepared import Prepared
+from modemctl.store.site_time import SiteTime
 from modemctl.store.steady import SteadyTime
-from modemctl.store.tables import node, to_ms
+from modemctl.store.tables import node
 from modemctl.store.transaction import Standing
+from modemctl.vault import Vault
 
 BEAT_EVERY: Final = 10.0
 """Seconds between two heartbeats; each is part of a commit that is made anyway."""
@@ -31,14 +33,16 @@ _LIVES: Final = frozenset({NodeState.UP.value, NodeState.DOWN.value})
 class Life:
     """One life of this node. Until `begin` nothing is proved: tools open a store without one."""
 
-    def __init__(self, clock: Clock, steady: SteadyTime, node_id: str) -> None:
+    def __init__(self, clock: Clock, steady: SteadyTime, vault: Vault, node_id: str) -> None:
         self._clock = clock
         self._steady = steady
+        self._site = SiteTime(clock, steady, vault)
         self._node_id = node_id
         self._epoch: int | None = None
         self._every = BEAT_EVERY
         self._next = 0.0
         self._beats_at: float | None = None  # of a transaction that has not ended yet
+        self._skew_ms: int | None = None
         self.standing = Standing()
         """What the row says of the node, as of the latest transaction."""
 
@@ -61,38 +65,37 @@ class Life:
         if row is None or row.epoch != self._epoch or row.state not in _LIVES:
             why = "started anew elsewhere" if row and row.state in _LIVES else "declared lost"
             raise NameTaken(f"node {self._node_id} was {why}: this life of it is over")
+        now = self._clock.boottime()  # a machine that slept beats as it wakes
+        self._beats_at = now if now >= self._next else None
+        if is_shared and self._beats_at is not None:
+            self._skew_ms = self._site.follow(conn)
         self.standing = Standing(
             is_draining=bool(row.is_draining),
-            fault=_skew_fault(row.skew_ms),
+            fault=_skew_fault(self._skew_ms if is_shared else row.skew_ms),
             is_alone=not (is_shared and row.has_company),
         )
 
     def beat(self, conn: Connection) -> None:
-        """Note in this transaction that the node lives, if it is time to."""
-        now = self._clock.monotonic()
-        if self._epoch is None or now < self._next:
+        """Note in this transaction that the node lives, if it was time to as it began."""
+        if self._beats_at is None:
             return
-        self._beats_at = now
         values = {
             "heartbeat_at": self._clock.now(),
             "n_beats": node.c.n_beats + 1,
             "steady_at": self._steady.now(),
-            "skew_ms": self._skew(conn),
+            "skew_ms": self._skew_ms,
         }
         conn.execute(update(node).where(node.c.node_id == self._node_id).values(values))
         self._steady.note(conn, self._node_id)
+        if conn.dialect.name == "postgresql":
+            self._site.note(conn)
 
     def committed(self) -> None:
         """The transaction went through, and with it its heartbeat."""
         if self._beats_at is not None:
             self._next, self._beats_at = self._beats_at + self._every, None
-
-    def _skew(self, conn: Connection) -> int | None:
-        """Milliseconds that our clock is before the server's; None where there is no server."""
-        if conn.dialect.name != "postgresql":
-            return None
-        there: int = conn.execute(_SERVER_MS).scalar_one()
-        return to_ms(self._clock.now()) - there
+            if self._skew_ms is not None:
+                self._site.committed()
 
 
 def _skew_fault(skew_ms: int | None) -> str:
@@ -114,4 +117,3 @@ _OWN_AMONG: Final = Prepared(
         .label("has_company")
     )
 )
-_SERVER_MS: Final = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")

@@ -41,6 +41,7 @@ from modemctl.store import (
     purges,
     qualifications,
     sims,
+    site_time,
     steady,
     stop_book,
     ties,
@@ -130,6 +131,7 @@ class SealCheck:
         if self._rows_of is None:
             self._rows_of = _count(conn, self._tables)
             faults += steady.altered_anchors(conn, self._vault)
+            faults += site_time.altered_site_time(conn, self._vault)
             faults += audit_keys.altered_keys(conn, self._vault)
             if conn.scalar(select(stop_seal.c.version)) is None:
                 faults.append("stop_seal: the row is missing, so nobody knows which stops stand")

@@ -1,7 +1,8 @@
 """The time that limits are counted in: it passes as the machine runs and is never set.
 
 It starts as the wall clock showed at the node's first start after the machine's, and goes on with
-the seconds since then (CLOCK_BOOTTIME). After a reboot it is never earlier than it was.
+the seconds since then (CLOCK_BOOTTIME). After a reboot it is never earlier than it was. The daemons
+of a PostgreSQL hold it to one that they share (`store.site_time`).
 """
 
 from __future__ import annotations
@@ -65,6 +66,10 @@ class SteadyTime:
             self.absence = self.now() - latest
         self._save(conn, node_id, latest)
         return faults
+
+    def hold(self, at: datetime) -> None:
+        """Let it be `at` now, and go on from there (`store.site_time`)."""
+        self._started_at = from_ms(to_ms(at - timedelta(seconds=self._clock.boottime())))
 
     def beat(self, tx: Tx) -> None:
         """Note how far it has come, for a start after the machine's next."""
