@@ -223,6 +223,21 @@ def forget(tx: Tx, bay: Bay) -> bool:
     return True
 
 
+def forget_node(tx: Tx, node_id: str) -> None:
+    """Take the bays of a node that is gone off the list, and with them their names.
+
+    A bay of which a submit is in doubt stays until somebody has decided that.
+    """
+    is_in_doubt = select(segment.c.segment_id).where(
+        segment.c.bay == modem.c.bay, segment.c.state == SegmentState.IN_DOUBT.value
+    )
+    gone = tx.conn.scalars(
+        select(modem.c.bay).where(modem.c.node_id == node_id, ~is_in_doubt.exists())
+    ).all()
+    for bay in sorted(gone):
+        forget(tx, Bay(bay))
+
+
 def n_open_segments(conn: Connection, bay: Bay) -> int:
     """Segments that a bay has taken, and of which nobody knows yet what became of them."""
     states = [SegmentState.LEASED, SegmentState.SUBMITTING, SegmentState.IN_DOUBT]

@@ -113,9 +113,12 @@ def beat(tx: Tx) -> None:
 
 
 def stop(tx: Tx) -> None:
-    """Note that this node ended in order: nothing of it is in flight."""
+    """Note that this node ended in order: nothing of it is in flight, nobody serves its bays."""
     own = node.c.node_id == tx.node_id
     tx.conn.execute(update(node).where(own).values(state=NodeState.DOWN.value, heartbeat_at=tx.now))
+    if tx.conn.dialect.name == "postgresql":  # other nodes go on showing its bays
+        modems.note_restart(tx, reason=_ENDED)
+        tx.wake(Topic.MODEMS)
     tx.audit(tx.node_id, "node.stop", tx.node_id, {})
 
 
@@ -179,6 +182,7 @@ def remove(tx: Tx, node_id: str) -> None:
     tx.conn.execute(
         update(node).where(node.c.node_id == node_id).values(state=NodeState.REMOVED.value)
     )
+    modems.forget_node(tx, node_id)
 
 
 _N_BAYS: Final = (

@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from modemctl.errors import Conflict, StoreError
-from modemctl.lifecycle import SegmentState
-from modemctl.model import NodeState
+from modemctl.lifecycle import ModemState, SegmentState
+from modemctl.model import Bay, NodeState
 from modemctl.store import modems, nodes, sweeps
 from modemctl.store.gates import why_shut
 from modemctl.store.leases import Leased, Nothing
 from modemctl.store.outcomes import Took
 from modemctl.store.submits import Cleared
-from modemctl.store.tables import audit_entry, event
+from modemctl.store.tables import audit_entry, event, segment
 from modemctl.store.tables import node as rows
 from tests.support.apis import open_api
 from tests.support.benches import CARDS, bay_of, bench
@@ -136,6 +136,38 @@ async def test_the_bays_of_a_lost_node_are_absent_with_the_reason(tmp_path):
         await see_lost(watch_of(b), b.clock)
         found = await b.store.read(lambda conn: modems.read(conn, "b9"))
         assert found.reason == "its node was lost"
+
+
+@pytest.mark.both_databases
+async def test_the_bays_of_a_node_that_ended_are_absent_and_of_one_that_was_removed_gone(
+    tmp_path, database
+):
+    now = datetime.now(UTC)
+    async with (
+        bench(tmp_path, clock=TestClock(now)) as b,
+        node(tmp_path, "n2", TestClock(now)) as store,
+    ):
+        await begin(b.store)
+        facts = [modems.Facts(bay=Bay(bay), port="/dev/x") for bay in ("b8", "b9")]
+        await store.write(lambda tx: modems.save_changes(tx, [
+            modems.StateChange(facts=one, before=ModemState.SEARCHING, after=ModemState.READY,
+                               event="registered", reason="")
+            for one in facts
+        ]))  # fmt: skip
+        await store.write(nodes.stop)
+        found = await b.store.read(lambda conn: modems.read(conn, Bay("b9")))
+        if database == "postgresql":  # on SQLite nobody is left who shows it
+            assert (found.state, found.reason) == (ModemState.ABSENT, "the daemon ended")
+        await b.store.write(lambda tx: modems.note_restart(tx, node_id="n2"))
+        batch_id = await b.batch(1)
+        await b.store.write(lambda tx: tx.conn.execute(
+            update(segment).values(state=S.IN_DOUBT.value, bay="b8")
+        ) and None)  # fmt: skip
+        assert await b.states(batch_id) == {S.IN_DOUBT: 1}
+        await b.store.write(lambda tx: nodes.remove(tx, "n2"))
+        left = await b.store.read(lambda conn: modems.find(conn, node_id="n2"))
+        assert [one.bay for one in left] == ["b8"], "somebody has to decide first"
+        assert await b.store.read(lambda conn: modems.find(conn, node_id="n1")) != []
 
 
 async def test_a_second_start_under_a_name_ends_the_life_before(tmp_path):
