@@ -55,7 +55,12 @@ _PATIENCE: Final[Mapping[str, str]] = {
     "idle_in_transaction_session_timeout": "10s",
     **_ALIVE,
 }
-_WRITES: Final[Mapping[str, str]] = {"synchronous_commit": "on"}
+_WRITES: Final[Mapping[str, str]] = {
+    "synchronous_commit": "on",
+    # Whatever the server's defaults are: who waited for the lock sees what was committed meanwhile.
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+}
 _READS: Final[Mapping[str, str]] = {
     "default_transaction_isolation": "repeatable read",  # one snapshot a read
     "default_transaction_read_only": "on",

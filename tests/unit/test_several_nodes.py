@@ -1,17 +1,19 @@
 """Several nodes on one PostgreSQL: what one process held in memory, and all of them share."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, select
 
 from modemctl.errors import TamperedError
 from modemctl.model import Topic
 from modemctl.service.keyring import Keyring
 from modemctl.store import Store, Tx, count_seal, keys
 from modemctl.store.leases import Leased
+from modemctl.store.tables import meta
 from tests.support import postgres
 from tests.support.benches import CARDS, Bench, bench
 from tests.support.nodes import PATIENCE, hearing, node, until
@@ -174,3 +176,35 @@ async def test_a_data_key_that_one_node_adds_opens_on_the_other_and_encrypts_the
             chore.cancel()
     async with node(tmp_path, "n3") as three:
         assert three.vault.generation == 3
+
+
+@pytest.mark.parametrize("default", ["isolation TO 'repeatable read'", "read_only TO on"])
+async def test_a_servers_own_defaults_let_no_writer_read_what_was_before_it_waited(
+    cluster, tmp_path, default
+):
+    name = make_url(Databases.url(tmp_path)).database
+    cluster.sql(f"ALTER DATABASE {name} SET default_transaction_{default}")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(tx: Tx) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        tx.conn.exec_driver_sql("INSERT INTO meta VALUES ('test', 'new')")
+
+    def read(tx: Tx) -> str | None:
+        found: str | None = tx.conn.scalar(select(meta.c.value).where(meta.c.key == "test"))
+        return found
+
+    async with (
+        node(tmp_path, "n1") as one,
+        node(tmp_path, "n2") as two,
+        asyncio.TaskGroup() as both,
+    ):
+        both.create_task(one.write(wait))
+        assert await asyncio.to_thread(begun.wait, PATIENCE)
+        reading = both.create_task(two.write(read))
+        blocked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while await asyncio.to_thread(cluster.sql, blocked) == [(0,)]:
+            await asyncio.sleep(0.01)
+        go_on.set()
+        assert await reading == "new"
