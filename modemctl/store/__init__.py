@@ -26,6 +26,7 @@ from modemctl.store.engine import (
 from modemctl.store.journal import CommitReport, Journal, SetAct
 from modemctl.store.keys import unlock
 from modemctl.store.listening import LOOK_EVERY, Wire
+from modemctl.store.poolers import require_own_sessions
 from modemctl.store.postgresql import DatabaseUrl, is_gone, said
 from modemctl.store.renewal import KeyRenewal
 from modemctl.store.seats import Seat
@@ -77,6 +78,8 @@ class Store:
             url, n_readers=_N_READERS, seat=seat
         )
         try:
+            if seat is not None:
+                require_own_sessions(self._reader_engine)  # before it takes a lock there
             require_schema(self._writer_engine, key_check=vault.check_value, copied_too=copied_too)
             with readable(url), self._writer_engine.connect() as conn:
                 unlock(conn, vault)
