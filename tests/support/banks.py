@@ -181,7 +181,7 @@ class DaemonProcess:
                 [sys.executable, "-m", "modemctl", "run", "-c", str(self.site.config)],
                 stdout=log,
                 stderr=log,
-                env={**_environment(), "PYTHONUNBUFFERED": "1", **self._extra},
+                env={**environment(), "PYTHONUNBUFFERED": "1", **self._extra},
             )
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -253,7 +253,7 @@ class DaemonProcess:
             raise AssertionError(f"{error}\n{self.tail()}") from None
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours without what only tests read: the daemon refuses settings that it does not know."""
     return {name: value for name, value in os.environ.items() if name not in _OF_TESTS}
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from modemctl.fleet.node_watch import LOST_AFTER
+from tests.support.banks import environment
 from tests.support.kill_points import Point, Reaper
 
 _LIMIT: Final = 120.0
@@ -88,7 +89,9 @@ class Nursery:
 async def nursery() -> AsyncIterator[Nursery]:
     """A nursery while the context is open."""
     command = [sys.executable, "-m", "tests.support.nursery"]
-    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, stdout=PIPE, env=environment()
+    )
     found = Nursery(process)
     async with asyncio.TaskGroup() as group:
         group.create_task(found.listen())
