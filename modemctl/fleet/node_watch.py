@@ -14,7 +14,7 @@ from typing import Final
 
 from modemctl.errors import StoreError
 from modemctl.model import NodeState
-from modemctl.store import Store, nodes
+from modemctl.store import Store, Tx, nodes
 from modemctl.store.engine import UNREADABLE
 from modemctl.store.lives import BEAT_EVERY
 from modemctl.store.nodes import NodeRow
@@ -51,7 +51,7 @@ class NodeWatch:
         """Look until cancelled."""
         while True:
             try:
-                await self.look()
+                await self.turn()
             except StoreError as error:
                 self._forget()
                 _log.warning("nodes.not_seen", extra={"error": str(error)})
@@ -59,6 +59,20 @@ class NodeWatch:
                 facts = {"error": str(error), "cure": "modemctl audit verify names the row"}
                 _log.error("nodes.not_read", extra=facts)
             await asyncio.sleep(self._every)
+
+    async def turn(self) -> Sequence[str]:
+        """Look once, and give a sign of life where nothing that was written has given one.
+
+        Who is silent itself believes nobody else's silence: an idle node writes seldom. Returns
+        those that were declared lost.
+
+        Raises:
+            StoreError: the database is away.
+        """
+        lost = await self.look()
+        if self._silence_of(self._store.node_id, self._store.clock.boottime()) >= self._every:
+            await self._store.write(_nothing)
+        return lost
 
     async def look(self) -> Sequence[str]:
         """Look once at all nodes; those that were declared lost by it.
@@ -112,3 +126,8 @@ class NodeWatch:
 
     def _forget(self) -> None:
         self._seen.clear()
+
+
+def _nothing(tx: Tx) -> None:
+    """For the heartbeat that goes with each commit."""
+    del tx

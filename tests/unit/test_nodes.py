@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from modemctl.errors import Conflict, StoreError
+from modemctl.fleet.node_watch import NodeWatch
 from modemctl.lifecycle import ModemState, SegmentState
 from modemctl.model import Bay, NodeState
 from modemctl.store import modems, nodes, sweeps
@@ -114,6 +115,19 @@ async def test_nobody_is_lost_over_a_time_in_which_the_watcher_itself_was_silent
             b.clock.advance(10)
             assert not await watch.look()
         assert await see_lost(watch, b.clock) == ["n2"], "and later it is seen all the same"
+
+
+async def test_an_idle_node_with_a_quick_heartbeat_takes_over(tmp_path):
+    async with bench(tmp_path) as b, node(tmp_path, "n2", TestClock()) as _:
+        await begin(b.store)
+        b.store.journal.life.begin(1, every=1.0)
+        watch, lost = NodeWatch(b.store, b.rules, every=1.0), []
+        for second in range(100):
+            b.clock.advance(1.0)
+            if second % 5 == 0:  # the sweeper, where no batch runs
+                await b.store.write(lambda tx: None)
+            lost += await watch.turn()
+        assert lost == ["n2"]
 
 
 async def test_the_clocks_of_two_machines_make_no_node_lost(tmp_path):
