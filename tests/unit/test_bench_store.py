@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 def run(script: str, *arguments: str) -> list[dict[str, object]]:
     done = subprocess.run(
         [sys.executable, f"bench/{script}.py", *arguments, "--json"],
-        cwd=ROOT, capture_output=True, text=True, timeout=110, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
@@ -25,6 +25,7 @@ def run(script: str, *arguments: str) -> list[dict[str, object]]:
     return found
 
 
+@pytest.mark.timeout(300)
 def test_a_deep_store_is_filled_and_timed(tmp_path):
     rows = run(
         "deep_store", "--segments", "300", "--groups", "1", "--repeat", "1", "--cards", "4",
@@ -36,7 +37,19 @@ def test_a_deep_store_is_filled_and_timed(tmp_path):
     assert not list(tmp_path.iterdir()), "ten million segments are not left behind"
 
 
-@pytest.mark.parametrize("script", ["deep_store", "soak"])
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("parts", [("accepted", "metrics"), ("sms-store", "calls-store")])
+def test_each_part_alone_has_its_baseline(parts):
+    only = [word for part in parts for word in ("--only", part)]
+    rows = run(
+        "alone", "--modems", "2", "--cards", "2", "--recipients", "20", "--messages", "8",
+        "--scrapes", "1", "--groups", "1", *only,
+    )  # fmt: skip
+    assert {row["part"] for row in rows} == set(parts)
+    assert all(float(str(row["ratio"])) > 0 for row in rows)
+
+
+@pytest.mark.parametrize("script", ["alone", "deep_store", "soak"])
 def test_help_has_an_example(script):
     done = subprocess.run(
         [sys.executable, f"bench/{script}.py", "--help"],
