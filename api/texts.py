@@ -61,7 +61,8 @@ def _faults(value: object, place: _Place) -> Iterator[Fact]:
         for name, one in value.items():
             if rule := unfit(name):
                 yield {"type": UNFIT_TEXT, "loc": (*place, name), "msg": rule, "input": None}
-            yield from _faults(one, (*place, name))
+            else:
+                yield from _faults(one, (*place, name))
     elif isinstance(value, list):
         for number, one in enumerate(value):
             yield from _faults(one, (*place, number))
