@@ -16,6 +16,7 @@ from modemctl.model import EventKind
 
 _LIVE: Final = [str(state) for state, following in BATCH.items() if following]
 _FORBIDDEN: Final = 403
+_UNAVAILABLE: Final = 503
 _MOST_DOUBTS: Final = 1_000
 
 
@@ -26,20 +27,32 @@ def status(connection: Connection, *, as_json: bool) -> int:
     """Whether the daemon is well, and what it has to do.
 
     Its checks, stops, open incidents, modems by state, live batches, doubts; what your account
-    may not see is left out.
+    may not see is left out. Where the database is away it shows the checks alone, and says so.
     """
     with connection.client() as client:
         found = client.readiness()
+        found["problem"] = _look(client, found)
+    if as_json:
+        show_json(found)
+    else:
+        _tell(found)
+    return 0 if found.get("is_ready") and found["problem"] is None else EXIT_REFUSED
+
+
+def _look(client: Client, found: Record) -> Json:
+    """Add what there is to do; why it cannot be told, where the database is away."""
+    found |= dict.fromkeys(["modems", "batches", "in_doubt", "stops", "incidents"])
+    try:
         found["modems"] = _counted(client, "/v1/modems")
         found["batches"] = _counted(client, "/v1/batches", _LIVE)
         found["in_doubt"] = _number_in_doubt(client)
         found["stops"] = _all(client, "/v1/stops")
         found["incidents"] = _all(client, "/v1/incidents")
-    if as_json:
-        show_json(found)
-    else:
-        _tell(found)
-    return 0 if found.get("is_ready") else EXIT_REFUSED
+    except ApiProblem as problem:
+        if problem.status != _UNAVAILABLE:
+            raise
+        return str(problem)
+    return None
 
 
 def _counted(client: Client, path: str, states: list[str] | None = None) -> Json:
@@ -92,6 +105,8 @@ def _tell(found: Record) -> None:
         if isinstance(counts, dict):
             words = ", ".join(f"{n} {state}" for state, n in counts.items())
             click.echo(f"{name}: {words or 'none'}")
+    if problem := found.get("problem"):
+        click.echo(f"what else there is cannot be told now: {problem}")
     n_doubts = found.get("in_doubt")
     if n_doubts is not None:
         more = " or more" if n_doubts == _MOST_DOUBTS else ""

@@ -50,6 +50,10 @@ def test_a_daemon_whose_postgresql_goes_in_mid_batch_sends_all_once(tmp_path, cl
             assert "cannot be reached now" in why_not(http)["store_write"]
             assert http.get("/v1/batches").status_code == 503
             assert http.get("/healthz").status_code == 200
+            told = call("--socket", str(site.socket), "status")
+            assert told.status == 1, told
+            assert "store_write: WRONG: " in told.out, "the checks are told all the same"
+            assert "what else there is cannot be told now: " in told.out
             line.join()
             daemon.wait_until(lambda: len(bank.ledger(kind="submit")) >= 6, what="sending")
             line.cut()
