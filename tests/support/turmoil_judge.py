@@ -278,7 +278,7 @@ class TurmoilJudge:
                 r"actor\.failed|Traceback|Task exception|never retrieved|inbox\.lost|inbound\.lost",
                 line,
             ):
-                self.findings.append(f"the log says: {line[:300]}")
+                self.findings.append(f"the log says: {line[:4000]}")
 
     # ---------------------------------------------------------------- reading
 
