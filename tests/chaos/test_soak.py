@@ -27,6 +27,8 @@ OUT = os.environ.get("SOAK_JSON")
 SECONDS = MINUTES * 60
 LATENCY = 4.0 if MINUTES >= 1 else 1.0
 PATIENCE = 20.0
+LOOK = 900.0 if MINUTES >= 1 else 90.0
+"""Seconds: a storage is looked into each ten minutes."""
 BURST = min(10.0, SECONDS / 10)
 WARM = min(600.0, SECONDS / 3)
 LONG_ENOUGH = 15.0
@@ -46,7 +48,7 @@ retry = 5
 """
 
 
-@pytest.mark.timeout(900 + 2 * SECONDS)
+@pytest.mark.timeout(900 + LOOK + 2 * SECONDS)
 def test_a_long_turmoil_loses_nothing_and_makes_nothing_grow(tmp_path):
     print(f"seed {SEED}")
     (tmp_path / "world.toml").write_text(WORLD)
@@ -72,7 +74,7 @@ def test_a_long_turmoil_loses_nothing_and_makes_nothing_grow(tmp_path):
                 turmoil.run(deeds, keeper.look)
                 operators.feed_no_more()
                 turmoil.finish()
-                settle(site, daemon, turmoil, keeper, n_modems=N_MODEMS, seconds=SECONDS)
+                settle(site, daemon, turmoil, keeper, n_modems=N_MODEMS, seconds=SECONDS, look=LOOK)
             finally:
                 operators.stop()
                 keep([asdict(one) for one in operators.samples])

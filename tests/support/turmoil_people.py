@@ -40,8 +40,12 @@ def settle(
     *,
     n_modems: int,
     seconds: float,
+    look: float = 90,
 ) -> None:
-    """Wait until every bay serves again and nothing is on its way."""
+    """Wait until every bay serves again and nothing is on its way.
+
+    What came in unannounced is seen when its modem's storage is looked into, within `look` seconds.
+    """
 
     def is_well() -> bool:
         keeper.look()
@@ -52,7 +56,7 @@ def settle(
         daemon.wait_until(
             lambda: not site.segments().keys() & _UNSENT, what="all sent", seconds=180 + seconds
         )
-        daemon.wait_until(turmoil.is_all_taken, what="all that came in", seconds=90)
+        daemon.wait_until(turmoil.is_all_taken, what="all that came in", seconds=look)
     finally:
         print({bay: state for bay, state in site.modems().items() if state[0] != "ready"})
         print(site.segments())
