@@ -263,7 +263,10 @@ def _from_members(line_no: int, members: object) -> Recipient:
     if not isinstance(members, dict) or not isinstance(variables, dict):
         raise InvalidRequest(f'line {line_no} is not an object {{"to": …, "variables": {{…}}}}')
     to = members.get("to")
-    is_plain = all(_is_text(one) for one in (to, *variables, *variables.values()))
+    texts = (to, *variables, *variables.values())
+    is_plain = all(isinstance(one, str) for one in texts)
+    for rule in filter(None, (unfit(one) for one in texts if isinstance(one, str))):
+        raise InvalidRequest(f"line {line_no} {rule}", cure="save the list as UTF-8")
     if not is_plain or members.keys() - {"to", "variables"}:
         raise InvalidRequest(f"line {line_no} holds other members or values than strings")
     return Recipient(line_no=line_no, to=str(to), variables=variables)
