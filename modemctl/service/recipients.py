@@ -222,8 +222,7 @@ def _numbered(text: TextIOWrapper) -> Iterator[tuple[int, str]]:
         line_no += 1
         if len(line) > MAX_LINE_CHARS:
             raise InvalidRequest(f"line {line_no} has more than {MAX_LINE_CHARS} characters")
-        if rule := unfit(line):  # some codecs let half a character through
-            raise InvalidRequest(f"line {line_no} {rule}", cure="save the list as UTF-8")
+        _require_fit(line_no, line)  # some codecs let half a character through
         yield line_no, line
 
 
@@ -257,24 +256,24 @@ def _ndjson(text: TextIOWrapper) -> Iterator[Recipient]:
 
 
 def _from_members(line_no: int, members: object) -> Recipient:
-    if _is_text(members):
-        return Recipient(line_no=line_no, to=str(members), variables={})
+    if isinstance(members, str):
+        members = {"to": members}
     variables = members.get("variables", {}) if isinstance(members, dict) else None
     if not isinstance(members, dict) or not isinstance(variables, dict):
         raise InvalidRequest(f'line {line_no} is not an object {{"to": …, "variables": {{…}}}}')
     to = members.get("to")
     texts = (to, *variables, *variables.values())
     is_plain = all(isinstance(one, str) for one in texts)
-    for rule in filter(None, (unfit(one) for one in texts if isinstance(one, str))):
-        raise InvalidRequest(f"line {line_no} {rule}", cure="save the list as UTF-8")
     if not is_plain or members.keys() - {"to", "variables"}:
         raise InvalidRequest(f"line {line_no} holds other members or values than strings")
+    for text in texts:  # JSON may escape what no text may hold
+        _require_fit(line_no, str(text))
     return Recipient(line_no=line_no, to=str(to), variables=variables)
 
 
-def _is_text(member: object) -> bool:
-    """Whether a member is text that can be kept: JSON may escape what no text may hold."""
-    return isinstance(member, str) and unfit(member) is None
+def _require_fit(line_no: int, text: str) -> None:
+    if rule := unfit(text):
+        raise InvalidRequest(f"line {line_no} {rule}", cure="write it again, as UTF-8")
 
 
 class _Table:
