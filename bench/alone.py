@@ -173,7 +173,7 @@ def _scrape(staffed: Staffed, n: int, folder: Path) -> Row:
     world = staffed.world
     text = metrics(world).encode()
     socket = folder / "still.sock"
-    with _still(text, socket) as ask:
+    with _StillPage(text, socket) as ask:
         ours, still = [], []
         for _ in range(n):
             still.append(_seconds(ask))
@@ -183,7 +183,7 @@ def _scrape(staffed: Staffed, n: int, folder: Path) -> Row:
                baseline=1000 * statistics.median(still), unit="ms")  # fmt: skip
 
 
-class _still:  # noqa: N801 - used as a function
+class _StillPage:
     """The API's server with one page that never changes, in a thread."""
 
     def __init__(self, text: bytes, socket: Path) -> None:

@@ -23,14 +23,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from store_path import STEPS, Cost, Site, open_site, send
 
-from modemctl.store import Store
+from modemctl.store import Tx
 
 _OCTETS_EACH: Final = 1_000
 """Of disk for a segment and all that goes with it."""
@@ -230,8 +230,9 @@ def _spread(i: int, total: int, salt: int) -> bytes:
 async def _plans(site: Site, size: int) -> tuple[int, list[str]]:
     """How many statements ran for a group, and what of their plans reads through large tables."""
     async with site.open() as store:
-        with _statements(store) as seen:
-            await send(site, store, group=size, n_groups=1, warm=0)
+        seen: list[str] = []
+        await store.write(lambda tx: _trace(tx, seen))
+        await send(site, store, group=size, n_groups=1, warm=0)
     asked = [one for one in dict.fromkeys(seen) if re.match(r"SELECT|UPDATE|DELETE|WITH", one)]
     scans = []
     with closing(sqlite3.connect(site.database)) as db:
@@ -249,19 +250,11 @@ def _is_small(step: str) -> bool:
     return "ix_segment_open" in step
 
 
-@contextmanager
-def _statements(store: Store) -> Iterator[list[str]]:
-    """Every statement of the store's writer, with its values, as SQLite tells it."""
-    seen: list[str] = []
-    pooled = store._writer_engine.raw_connection()  # noqa: SLF001 - a measurement looks inside
-    connection = pooled.dbapi_connection
-    pooled.close()  # back to the pool of one: the writer gets this very connection
-    assert connection is not None
+def _trace(tx: Tx, seen: list[str]) -> None:
+    """Keep every statement of the writer from now on, with its values, as SQLite tells it."""
+    connection = tx.conn.connection.dbapi_connection  # the writer's pool has this one alone
+    assert isinstance(connection, sqlite3.Connection)
     connection.set_trace_callback(seen.append)
-    try:
-        yield seen
-    finally:
-        connection.set_trace_callback(None)
 
 
 # ---------------------------------------------------------------- the table

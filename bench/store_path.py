@@ -173,7 +173,7 @@ async def _send_group(
     at_ready = time.perf_counter()
     cleared = await store.write(lambda tx: submits.begin_submit(tx, submitting))
     at_clearance = time.perf_counter()
-    _require(all(isinstance(one, Cleared) for one in cleared), "cleared", cleared)
+    _require("cleared", cleared, holds=all(isinstance(one, Cleared) for one in cleared))
     taken = [
         Outcome(segment_id=one.segment_id, token=one.token, rules=rules,
                 result=Took(mr=site.next_mr(one.iccid)))
@@ -188,7 +188,7 @@ async def _send_group(
     at_reports = time.perf_counter()
     matched = await store.write(lambda tx: reports.add(tx, found))
     ended = time.perf_counter()
-    _require(all(one.matching is Matching.MATCHED for one in matched), "matched", matched)
+    _require("matched", matched, holds=all(one.matching is Matching.MATCHED for one in matched))
     return {
         "lease": at_lease - began,
         "clearance": at_clearance - at_ready,
@@ -219,7 +219,7 @@ def _report(site: Site, one: Leased, outcome: Outcome, *, at: SystemClock) -> Ne
     )  # fmt: skip
 
 
-def _require(holds: bool, what: str, found: object) -> None:  # noqa: FBT001 - a condition
+def _require(what: str, found: object, *, holds: bool) -> None:
     if not holds:
         raise RuntimeError(f"not all were {what}: {found}")
 

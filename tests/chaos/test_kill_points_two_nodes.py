@@ -47,17 +47,20 @@ async def kill_at_each(
 
     Who sends what is chance: some that did not come are tried again, in a life as the first was.
     """
-    missed: list[Point] = []
-    for point in points:
-        if not await pair.kill_at(point, is_taken_over=dice.random() < 0.5):
-            missed.append(point)  # noqa: PERF401 - one after the other
+    missed = [
+        point
+        for point in points
+        if not await pair.kill_at(point, is_taken_over=dice.random() < 0.5)
+    ]
     for point in missed[: n_again(points)]:
         await pair.kill_in_flight()
         if await pair.kill_at(point, is_taken_over=dice.random() < 0.5):
             missed.remove(point)
-    for point in in_takeover:
-        if not await pair.kill_in_takeover(point, comes_back=dice.random() < 0.5):
-            missed.append(point)  # noqa: PERF401 - as above
+    missed += [
+        point
+        for point in in_takeover
+        if not await pair.kill_in_takeover(point, comes_back=dice.random() < 0.5)
+    ]
     await pair.finish()
     return missed
 

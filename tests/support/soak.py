@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -157,19 +158,19 @@ class Operators:
     samples: list[Sample] = field(default_factory=list)
     reads: Counter[str] = field(default_factory=Counter)
     n_batches: int = 0
-    failure: BaseException | None = None
 
     def __post_init__(self) -> None:
         self._is_fed = True
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._guarded, name="operators")
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="operators")
+        self._work_done: Future[None] | None = None
         self._lag: Mapping[float, float] = {}
         self._sampled = -math.inf
         self._n_reads = 0
 
     def start(self) -> None:
         """Begin to work."""
-        self._thread.start()
+        self._work_done = self._executor.submit(self._run)
 
     def feed_no_more(self) -> None:
         """Let the queue run empty; go on looking."""
@@ -177,19 +178,15 @@ class Operators:
             self._is_fed = False
 
     def stop(self) -> None:
-        """End; fails as the thread failed."""
+        """End; fails as the work failed, or where it hangs for two minutes."""
         self._end.set()
-        self._thread.join(120)
-        assert not self._thread.is_alive(), "the operators hang"
-        if self.failure is not None:
-            raise self.failure
+        self._executor.shutdown(wait=False)
+        if self._work_done is not None:
+            self._work_done.result(timeout=120)
 
-    def _guarded(self) -> None:
-        try:
-            while not self._end.wait(1.0):
-                self._work()
-        except BaseException as error:  # noqa: BLE001 - told by stop
-            self.failure = error
+    def _run(self) -> None:
+        while not self._end.wait(1.0):
+            self._work()
 
     def _work(self) -> None:
         with self.host.desk:
