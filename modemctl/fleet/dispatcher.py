@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from modemctl.errors import CommitUnanswered, PolicyRefused, StoreError, TamperedError
 from modemctl.fleet.breaking import Gate
-from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId, Topic
+from modemctl.model import Bay, Iccid, MessageId, SegmentId, Topic
 from modemctl.policy.approvals import LineEvidence, VerifiedBatch, verify_line
 from modemctl.sms import MIN_VALIDITY, Unencodable, encode_submit, submits
 from modemctl.store import Store
@@ -24,13 +24,13 @@ from modemctl.store.evidence import read_lines
 from modemctl.store.leases import (
     Leased,
     LeaseRequest,
-    LeaseResult,
     Nothing,
     lease,
 )
 from modemctl.store.segments import Release, SendingRules, release
 from modemctl.store.signals import Subscription
 from modemctl.store.submits import Refusal, refuse
+from modemctl.store.transaction import Tx
 from modemctl.store.unreadable import hold_unreadable
 from modemctl.telemetry import Telemetry
 
@@ -238,16 +238,16 @@ class Dispatcher:
     async def _lease(self, due: Sequence[_Waiting], taken: set[Bay]) -> None:
         requests = [LeaseRequest(bay=one.bay, iccid=one.iccid, rules=self._rules) for one in due]
         results = await self._lease_set(requests)
-        leased: list[tuple[_Waiting, Leased]] = []
+        found: list[tuple[_Waiting, _Found]] = []
         for one, result in zip(due, results, strict=True):
-            if isinstance(result, Leased):
-                leased.append((one, result))
+            if isinstance(result, _Found):
+                found.append((one, result))
             else:
                 self._put_off(one, result)
-        if leased:
-            await self._hand_over(leased, taken)
+        if found:
+            await self._hand_over(found, taken)
 
-    async def _lease_set(self, requests: Sequence[LeaseRequest]) -> Sequence[LeaseResult]:
+    async def _lease_set(self, requests: Sequence[LeaseRequest]) -> Sequence[_Result]:
         """What each card gets; rows that nobody can read stop their batch, at worst their card."""
         try:
             return await self._ask_store(requests)
@@ -263,7 +263,7 @@ class Dispatcher:
             _log.error("lease.batch_not_found", extra={"error": str(error), "cure": _CURE})
         else:
             _log.error("lease.held", extra={"n_batches": n_held, "cure": _CURE})
-        results: list[LeaseResult] = []
+        results: list[_Result] = []
         for one in requests:
             result = await self._lease_alone(one)
             if result is None:  # what there is goes its way, the others ask again
@@ -271,15 +271,17 @@ class Dispatcher:
             results.append(result)
         return [*results, *[Nothing()] * (len(requests) - len(results))]
 
-    async def _ask_store(self, requests: Sequence[LeaseRequest]) -> Sequence[LeaseResult]:
-        """Lease as one set; what may be leased without our knowing goes back once the store works.
+    async def _ask_store(self, requests: Sequence[LeaseRequest]) -> Sequence[_Result]:
+        """Lease as one set, and read in the same transaction what proves it.
+
+        What may be leased without our knowing goes back once the store works.
 
         Raises:
             StoreError: nothing was leased that is ours to send.
             Exception: what a row that nobody can read brings about (`UNREADABLE`).
         """
         try:
-            return await self._store.write(lambda tx: lease(tx, requests))
+            return await self._store.write(lambda tx: _lease_with_proofs(tx, requests))
         except CommitUnanswered:
             reason = "nobody knew of its lease"
             self._owed += [
@@ -287,7 +289,7 @@ class Dispatcher:
             ]
             raise
 
-    async def _lease_alone(self, request: LeaseRequest) -> LeaseResult | None:
+    async def _lease_alone(self, request: LeaseRequest) -> _Result | None:
         """What this card gets; None where the store fails."""
         try:
             [result] = await self._ask_store([request])
@@ -308,51 +310,38 @@ class Dispatcher:
             wait = min(max(left, 0.05), _LONGEST_WAIT)
         one.not_before = asyncio.get_running_loop().time() + wait
 
-    async def _hand_over(self, leased: Sequence[tuple[_Waiting, Leased]], taken: set[Bay]) -> None:
+    async def _hand_over(self, found: Sequence[tuple[_Waiting, _Found]], taken: set[Bay]) -> None:
         """Prove each message and hand it over; what stays here, whatever happens, goes back."""
-        mine = {one.token: one for _, one in leased}
+        mine = {one.leased.token: one.leased for _, one in found}
         failure: StoreError | None = None
         try:
-            proofs = await self._read_proofs([one for _, one in leased])
-            for waiting, one in leased:
+            for waiting, one in found:
                 try:
-                    job = await self._prove(one, proofs)
+                    job = await self._prove(one)
                 except StoreError as error:  # its refusal was not stored; others may be proved
                     failure = error
                     continue
                 if job is None:
-                    del mine[one.token]
+                    del mine[one.leased.token]
                     waiting.not_before = 0.0  # the next message, please
                 elif self._waiting.get(waiting.bay) is waiting:
-                    del mine[one.token], self._waiting[waiting.bay]
+                    del mine[one.leased.token], self._waiting[waiting.bay]
                     taken.add(waiting.bay)
                     waiting.take(job)
         finally:
-            for one in mine.values():
-                await self.give_back(one, "it was not handed over")
+            for leased in mine.values():
+                await self.give_back(leased, "it was not handed over")
         if failure is not None:
             raise failure
 
-    async def _read_proofs(self, leased: Sequence[Leased]) -> _Proofs:
-        vault = self._store.vault
-        batch_ids = sorted({one.batch_id for one in leased})
-        message_ids = [one.message_id for one in leased]
-        now = self._store.clock.now()
-        return await self._store.read(
-            lambda conn: _Proofs(
-                batches=self._rules.proofs.verified(conn, vault, batch_ids, now=now),
-                lines=read_lines(conn, vault, message_ids),
-            )
-        )
-
-    async def _prove(self, leased: Leased, proofs: _Proofs) -> Job | None:
+    async def _prove(self, found: _Found) -> Job | None:
         """Prove batch and line, encode; what fails is refused in the store (None)."""
-        batch = proofs.batches[leased.batch_id]
+        leased, batch = found.leased, found.batch
         if isinstance(batch, PolicyRefused):
             await self._refuse(leased, batch, is_whole_batch=True)
             return None
         try:
-            return self._encode(leased, batch, proofs.lines.get(leased.message_id))
+            return self._encode(leased, batch, found.line)
         except PolicyRefused as error:
             refusal = error
         except UNREADABLE:
@@ -421,6 +410,29 @@ class Dispatcher:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Proofs:
-    batches: Mapping[BatchId, VerifiedBatch | PolicyRefused]
-    lines: Mapping[MessageId, LineEvidence | TamperedError]
+class _Found:
+    """A lease, and what proves its message as it stood in the same transaction."""
+
+    leased: Leased
+    batch: VerifiedBatch | PolicyRefused
+    line: LineEvidence | TamperedError | None = field(repr=False)
+
+
+_Result: TypeAlias = _Found | Nothing
+
+
+def _lease_with_proofs(tx: Tx, requests: Sequence[LeaseRequest]) -> Sequence[_Result]:
+    """What each card gets, with its proofs; nothing is leased where those cannot be read."""
+    results = lease(tx, requests)
+    leased = [one for one in results if isinstance(one, Leased)]
+    if not leased:
+        return [one for one in results if isinstance(one, Nothing)]
+    batch_ids = sorted({one.batch_id for one in leased})
+    batches = requests[0].rules.proofs.verified(tx.conn, tx.vault, batch_ids, now=tx.now)
+    lines = read_lines(tx.conn, tx.vault, [one.message_id for one in leased])
+    return [
+        one
+        if isinstance(one, Nothing)
+        else _Found(leased=one, batch=batches[one.batch_id], line=lines.get(one.message_id))
+        for one in results
+    ]

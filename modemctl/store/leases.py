@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from itertools import chain, groupby
 from typing import Final, TypeAlias
 
-from sqlalchemy import Integer, RowMapping, bindparam, or_, select, update
+from sqlalchemy import Integer, RowMapping, bindparam, exists, or_, select, update
 
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, Bay, Iccid, MessageId, SegmentId
@@ -428,6 +428,7 @@ _RUNNING: Final = Prepared(
         batch.c.state == BatchState.RUNNING,
         batch.c.not_before <= bindparam("now"),
         batch.c.not_after > bindparam("now"),
+        exists().where(segment.c.batch_id == batch.c.batch_id, IS_QUEUED),
     )
     .order_by(batch.c.priority, batch.c.served_at, batch.c.batch_id)
 )

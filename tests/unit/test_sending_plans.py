@@ -34,7 +34,9 @@ STATISTICS = {  # 100 batches of 100,000, of which one is queued still
 OPEN_ONLY = frozenset({"ix_segment_open"})
 """Indexes that hold what is in flight, and nothing of what is over."""
 _LAST_ROW = re.compile(r"ORDER BY segment_journal\.entry_id DESC\s+LIMIT 1\b")
-_OF_A_FEW = re.compile(r"WHERE segment\.message_id IN \(")  # as many as cards wait, twice
+_OF_A_FEW = re.compile(  # as many as cards wait, twice; batches that run
+    r"WHERE segment\.message_id IN \(|FROM batch\s+WHERE batch\.state = 'running'"
+)
 _READ = re.compile(r"^(?:SCAN|SEARCH) (\w+)(?: USING (?:COVERING )?INDEX (\w+))?")
 
 
