@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, TypeAlias
@@ -78,6 +79,10 @@ class _Waiting:
     not_before: float = 0.0
     was_served: bool = False  # found nothing: joins no set before its time
     is_limited: bool = False  # waits for its own limits: new work does not help it
+
+    def may_enter(self) -> bool:
+        """Whether its gate is as good as open: nobody's trial, no wait."""
+        return self.gate is None or self.gate.opens_in() == 0
 
     def may_join(self, now: float) -> bool:
         """Whether one that only polls may do so with others: a bank at rest polls as one."""
@@ -170,9 +175,8 @@ class Dispatcher:
                     if due:
                         await self._serve_patiently(due)
                         loop.call_later(_HEAD_START, work.serve)
-                    else:
-                        work.serve()
-                        await self._wait(self._time_left(loop.time()))
+                    elif await self._stand_by(work, self._time_left(loop.time())):
+                        await asyncio.sleep(_HEAD_START)
 
     def _due(self, now: float) -> list[_Waiting]:
         """Whoever waits, once the patience of one of them is over."""
@@ -189,6 +193,47 @@ class Dispatcher:
         while True:
             if await work.wait(_SLOW_POLL):
                 self._wake_unlimited()
+
+    async def _stand_by(self, work: Subscription, limit: float) -> bool:
+        """Wait for the bell; new work is leased in the transaction that brings it: True then."""
+        work.serve()
+        waiting = list(self._waiting.values())
+        due = [one for one in waiting if not one.is_limited and one.may_enter()]
+        if not due or not all(one.was_served for one in waiting):  # no bank at rest
+            await self._wait(limit)
+            return False
+        requests = self._requests(due)
+        follower = self._store.journal.follow(
+            Topic.WORK, lambda tx: _lease_with_proofs(tx, requests), told=work
+        )
+        follower.future.add_done_callback(lambda _: self._bell.set())
+        try:
+            await self._wait(limit)
+        finally:
+            has_run = not follower.withdraw()
+        if has_run:
+            await self._serve_followed(due, requests, follower.future)
+        return has_run
+
+    async def _serve_followed(
+        self,
+        due: Sequence[_Waiting],
+        requests: Sequence[LeaseRequest],
+        leased: Awaitable[Sequence[_Result]],
+    ) -> None:
+        """Hand over what was leased along with new work; where that failed, the work rings."""
+        try:
+            results = await self._known(leased, requests)
+        except UNREADABLE as error:
+            _log.warning("dispatcher.store_failed", extra={"error": str(error)})
+            return
+        pairs = list(zip(due, results, strict=True))
+        entered = [one for one in due if self._enters(one)]
+        with self._inside(entered) as taken:
+            for one, result in pairs:
+                if one not in entered and isinstance(result, _Found):
+                    await self.give_back(result.leased, "a breaker opened")
+            await self._deal_out([pair for pair in pairs if pair[0] in entered], taken)
 
     async def _wait(self, limit: float) -> None:
         try:
@@ -219,9 +264,16 @@ class Dispatcher:
         entered = [one for one in due if self._enters(one)]
         if not entered:
             return
+        with self._inside(entered) as taken:
+            results = await self._lease_set(self._requests(entered))
+            await self._deal_out(list(zip(entered, results, strict=True)), taken)
+
+    @contextmanager
+    def _inside(self, entered: Sequence[_Waiting]) -> Iterator[set[Bay]]:
+        """A block behind these gates; who gets nothing in it, so is not noted, leaves again."""
         taken: set[Bay] = set()
         try:
-            await self._lease(entered, taken)
+            yield taken
         finally:
             for one in entered:
                 if one.gate is not None and one.bay not in taken:
@@ -235,11 +287,12 @@ class Dispatcher:
         one.not_before = asyncio.get_running_loop().time() + wait
         return False
 
-    async def _lease(self, due: Sequence[_Waiting], taken: set[Bay]) -> None:
-        requests = [LeaseRequest(bay=one.bay, iccid=one.iccid, rules=self._rules) for one in due]
-        results = await self._lease_set(requests)
+    def _requests(self, due: Sequence[_Waiting]) -> Sequence[LeaseRequest]:
+        return [LeaseRequest(bay=one.bay, iccid=one.iccid, rules=self._rules) for one in due]
+
+    async def _deal_out(self, results: Sequence[tuple[_Waiting, _Result]], taken: set[Bay]) -> None:
         found: list[tuple[_Waiting, _Found]] = []
-        for one, result in zip(due, results, strict=True):
+        for one, result in results:
             if isinstance(result, _Found):
                 found.append((one, result))
             else:
@@ -274,14 +327,19 @@ class Dispatcher:
     async def _ask_store(self, requests: Sequence[LeaseRequest]) -> Sequence[_Result]:
         """Lease as one set, and read in the same transaction what proves it.
 
-        What may be leased without our knowing goes back once the store works.
-
         Raises:
             StoreError: nothing was leased that is ours to send.
             Exception: what a row that nobody can read brings about (`UNREADABLE`).
         """
+        leasing = self._store.write(lambda tx: _lease_with_proofs(tx, requests))
+        return await self._known(leasing, requests)
+
+    async def _known(
+        self, leased: Awaitable[Sequence[_Result]], requests: Sequence[LeaseRequest]
+    ) -> Sequence[_Result]:
+        """What was leased; what may be without our knowing goes back once the store works."""
         try:
-            return await self._store.write(lambda tx: _lease_with_proofs(tx, requests))
+            return await leased
         except CommitUnanswered:
             reason = "nobody knew of its lease"
             self._owed += [

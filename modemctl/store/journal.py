@@ -13,7 +13,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -29,7 +29,7 @@ from modemctl.store.count_seal import CountSeal
 from modemctl.store.engine import n_changes, savepoint
 from modemctl.store.listening import Wire
 from modemctl.store.lives import Life
-from modemctl.store.signals import Signals
+from modemctl.store.signals import Signals, Subscription
 from modemctl.store.steady import SteadyTime
 from modemctl.store.traces import Scribe, read_head
 from modemctl.store.transaction import Tx
@@ -76,7 +76,31 @@ class _Request(Generic[ResultT]):
     future: asyncio.Future[ResultT]
     asked_at: float  # monotonic
     is_urgent: bool = False
+    told: Subscription | None = None  # hears of it by the result, so no ring
     result: ResultT | BaseException | None = field(default=None)
+
+
+class Follower(Generic[ResultT]):
+    """An act that waits for others' news: see `Journal.follow`."""
+
+    def __init__(
+        self,
+        request: _Request[ResultT],
+        waiting: dict[Topic, _Request[object]],
+        topic: Topic,
+    ) -> None:
+        self._request = request
+        self._waiting = waiting
+        self._topic = topic
+
+    @property
+    def future(self) -> asyncio.Future[ResultT]:
+        """What `write` would give, once it was run."""
+        return self._request.future
+
+    def withdraw(self) -> bool:
+        """Do not run it any more; False where it runs already, or has: its future tells."""
+        return self._waiting.pop(self._topic, None) is self._request
 
 
 class Journal:
@@ -107,6 +131,8 @@ class Journal:
         self._on_commit = on_commit
         self._queue: queue.SimpleQueue[_Request[object] | None] = queue.SimpleQueue()
         self._waiting: deque[_Request[object]] = deque()  # taken from the queue by the thread
+        self._followers: dict[Topic, _Request[object]] = {}
+        self._following: list[_Request[object]] = []  # in the transaction under way
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._head = Head()
@@ -177,12 +203,30 @@ class Journal:
             StoreError: the database refused; nothing happened.
             Exception: what `act` raised; nothing of it happened.
         """
-
-        def one(tx: Tx, items: Sequence[object]) -> Sequence[ResultT]:
-            del items
-            return [act(tx)]
-
+        one = _alone(act)
         return await self._submit(one, kind=one, item=None, is_urgent=is_urgent)
+
+    def follow(
+        self, topic: Topic, act: Callable[[Tx], ResultT], *, told: Subscription
+    ) -> Follower[ResultT]:
+        """Run `act` at the end of the next transaction here that rings a topic, and within it.
+
+        One act a topic. Where it was done, `told` is not rung. It does not follow what stops
+        something, nor what another node commits: those ring.
+        """
+        assert self._loop is not None
+        assert topic not in self._followers
+        one = _alone(act)
+        request = _Request(
+            act=one,
+            kind=one,
+            item=None,
+            future=self._loop.create_future(),
+            asked_at=self._clock.monotonic(),
+            told=told,
+        )
+        self._followers[topic] = request
+        return Follower(request, self._followers, topic)
 
     async def write_in_set(self, act: SetAct[ItemT, ResultT], item: ItemT) -> ResultT:
         """Run `item` together with all queued items of the same `act`; returns after COMMIT.
@@ -255,6 +299,7 @@ class Journal:
     def _commit(self, group: Sequence[_Request[object]]) -> None:
         started = self._clock.monotonic()
         topics: set[Topic] = set()
+        self._following = []
         failure: StoreError | None = None
         sent = self._sent
         try:
@@ -262,7 +307,7 @@ class Journal:
         except SQLAlchemyError as error:
             failure = StoreError(f"the database refused: {postgresql.said(error)}")
             if self._sent is not sent:
-                _fail(group, CommitUnanswered(str(failure)))
+                _fail([*self._following, *group], CommitUnanswered(str(failure)))
             if postgresql.is_gone(error):  # who waits behind would wait for the same
                 group = [*group, *self._waiting]
                 self._waiting.clear()
@@ -271,6 +316,7 @@ class Journal:
         except Exception:  # noqa: BLE001 - the writer is everybody's: a fault of ours fails this group
             _log.exception("journal.fault")
             failure = StoreError("a fault of ours while committing; see the log")
+        group = [*self._following, *group]
         self._turns += 1
         self._has_failed = self._has_failed or failure is not None
         seconds = self._clock.monotonic() - started
@@ -303,6 +349,7 @@ class Journal:
             conn.info[_KNOWN], self._is_unsure = True, False
             self.life.prove(conn)
             traces = [tx for some in _by_kind(group) for tx in self._run_set(conn, some)]
+            traces += self._run_followers(conn, {topic for tx in traces for topic in tx.topics})
             counts = self._count(conn, traces)
             head = self._scribe.leave(conn, traces, counts, after=self._head)
             topics = {topic for tx in traces for topic in tx.topics}
@@ -315,6 +362,13 @@ class Journal:
             self._has_failed = False
         (self._head, self._counts), self._sent = self._sent, None
         return topics
+
+    def _run_followers(self, conn: Connection, topics: Collection[Topic]) -> list[Tx]:
+        """Run who follows these topics; again where the transaction is tried again."""
+        if Topic.STOP not in topics:
+            found = [self._followers.pop(topic, None) for topic in topics]
+            self._following += [one for one in found if one is not None]
+        return [tx for one in self._following for tx in self._run_set(conn, [one])]
 
     def _learn_the_end(self, conn: Connection, head: Head, counts: CountSeal) -> None:
         """Whether the COMMIT that failed went through, as where the connection broke over it."""
@@ -397,8 +451,21 @@ class Journal:
                 request.future.set_exception(request.result)
             else:
                 request.future.set_result(request.result)
-        self._signals.wake(topics)
+        told = [one.told for one in group if not isinstance(one.result, BaseException)]
+        self._signals.wake(topics, told=frozenset(told))
         self._on_commit(report)
+
+
+def _alone(
+    act: Callable[[Tx], ResultT],
+) -> Callable[[Tx, Sequence[object]], Sequence[ResultT]]:
+    """An act as a set of one, like no other."""
+
+    def one(tx: Tx, items: Sequence[object]) -> Sequence[ResultT]:
+        del items
+        return [act(tx)]
+
+    return one
 
 
 def _fail(group: Sequence[_Request[object]], failure: CommitUnanswered) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -23,6 +23,10 @@ class Subscription:
     def ring(self) -> None:
         """Note that something happened."""
         self._rung.set()
+        self._served.clear()
+
+    def note(self) -> None:
+        """As a ring to those who wait until it is done; whoever has it knows already."""
         self._served.clear()
 
     def serve(self) -> None:
@@ -51,10 +55,13 @@ class Signals:
         self._subscribers: dict[Topic, set[Subscription]] = {topic: set() for topic in Topic}
         self._first: set[Subscription] = set()
 
-    def wake(self, topics: Iterable[Topic]) -> None:
-        """Ring every subscriber of these topics, once each."""
+    def wake(self, topics: Iterable[Topic], *, told: Collection[Subscription | None] = ()) -> None:
+        """Ring every subscriber of these topics, once each, but those that were `told`."""
         for subscription in {one for topic in topics for one in self._subscribers[topic]}:
-            subscription.ring()
+            if subscription in told:
+                subscription.note()
+            else:
+                subscription.ring()
 
     @contextmanager
     def subscribe(self, *topics: Topic, goes_first: bool = False) -> Iterator[Subscription]:
