@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 from api.services import Services
 from modemctl.config import PurgeMode, Settings
 from modemctl.policy.custody import WorkingDays
-from modemctl.policy.quotas import QuotaRules
 from modemctl.service.accounts import Accounts
 from modemctl.service.admissions import Admissions
 from modemctl.service.audit_export import AuditExports
@@ -58,7 +57,7 @@ from modemctl.service.purges import Purges, retention
 from modemctl.service.register_checks import RegisterChecks
 from modemctl.service.self_tests import SelfTests
 from modemctl.service.sims import Sims
-from modemctl.service.stops import StopMemory, Stops
+from modemctl.service.stops import Stops
 from modemctl.service.submission import SubmissionRules
 from modemctl.service.violations import Cases
 from modemctl.service.webhook_client import PostOffice
@@ -67,6 +66,7 @@ from modemctl.service.zones import Zones
 from modemctl.store import (
     Store,
 )
+from modemctl.store.segments import SendingRules
 from modemctl.telemetry import (
     Telemetry,
 )
@@ -77,17 +77,16 @@ def make_services(
     store: Store,
     settings: Settings,
     audit_key: AuditKey,
-    memory: StopMemory,
+    sending: SendingRules,
     telemetry: Telemetry,
     *,
     post: PostOffice,
-    quota: QuotaRules,
 ) -> Services:
     """One of each service.
 
-    `memory` and `quota` are the gate's, `post` is what webhooks are sent by.
+    `sending` is the gate's: what it remembers and counts they share. `post` sends webhooks.
     """
-    rules = replace(SubmissionRules.of(settings), quota=quota)
+    rules = replace(SubmissionRules.of(settings), quota=sending.quota)
     general = settings.approvals.general_department
     numbers = rules.numbers()
     audits = Audits(
@@ -113,7 +112,7 @@ def make_services(
     )
     zone = ZoneInfo(settings.site.timezone)
     office = Office(
-        stops=Stops(store, general_department=general, memory=memory),
+        stops=Stops(store, general_department=general, memory=sending.stops),
         modems=Modems(store),
         admissions=Admissions(store),
         accounts=Accounts(
@@ -122,7 +121,7 @@ def make_services(
             needs_training=settings.people.require_training,
         ),
         authorities=Authorities(store, general_department=general),
-        batches=Batches(store, rules),
+        batches=Batches(store, rules, sending.proofs),
     )
     loops = LoopTests(store, office.batches, rules)
     return Services(

@@ -201,9 +201,7 @@ class Office:
     ) -> None:
         self._store = store
         self._post = post_office(settings)
-        self.services = make_services(
-            store, settings, audit_key, rules.stops, telemetry, post=self._post, quota=rules.quota
-        )
+        self.services = make_services(store, settings, audit_key, rules, telemetry, post=self._post)
         self.census = Census(store, rules.quota)
         every = timedelta(hours=settings.evidence.verify_hours)
         self.audit_watch = AuditWatch(store, self.services.audits, every=every)

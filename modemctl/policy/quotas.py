@@ -180,6 +180,9 @@ class FormerZone:
         return moment < (self.day_until if span is Span.DAY else self.month_until)
 
 
+_REMEMBERED: Final = 4_096  # scopes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaRules:
     """The caps of a card, those beyond, and the zone whose days and months count.
@@ -199,6 +202,9 @@ class QuotaRules:
     """Whether any cap asks who a message goes to."""
     smallest: int = field(init=False)
     """Segments that may be reserved at once; what of a message is beyond is reserved as it goes."""
+    _scopes: dict[tuple[ScopeKind, str], Scope] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         """Work out once what follows from the caps."""
@@ -266,7 +272,15 @@ class QuotaRules:
         caps = self.by_kind.get(kind)
         if caps is None:
             return None
-        return Scope(kind=kind, key=scope_key(kind, name), caps=caps, counts=caps)
+        if kind is ScopeKind.RECIPIENT:  # there are too many to remember
+            return Scope(kind=kind, key=scope_key(kind, name), caps=caps, counts=caps)
+        found = self._scopes.get((kind, name))
+        if found is None:
+            found = Scope(kind=kind, key=scope_key(kind, name), caps=caps, counts=caps)
+            if len(self._scopes) >= _REMEMBERED:
+                self._scopes.clear()
+            self._scopes[kind, name] = found
+        return found
 
     def card_scopes(self, iccid: str, zones: Zones) -> tuple[Scope, ...]:
         """A card in these zones: the site's first, which counts all even where it does not bind.

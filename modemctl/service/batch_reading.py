@@ -34,6 +34,7 @@ from modemctl.store import Connection, Store, Tx, evidence, messages, staging
 from modemctl.store import batches as rows
 from modemctl.store.batches import Batch
 from modemctl.store.emergencies import unreviewed
+from modemctl.store.proofs import ProofBook
 from modemctl.store.signers import Turn, names_of, signers
 from modemctl.store.staging import RemovedLine
 from modemctl.store.transaction import Json
@@ -47,9 +48,13 @@ _PAGE: Final = 500
 class BatchReading:
     """What people and machines see of batches."""
 
-    def __init__(self, store: Store, rules: SubmissionRules) -> None:
+    def __init__(
+        self, store: Store, rules: SubmissionRules, proofs: ProofBook | None = None
+    ) -> None:
+        """`proofs` is the dispatcher's, which then need not prove again what was just started."""
         self._store = store
         self._rules = rules
+        self._proofs = proofs or ProofBook(rules.approvals)
         self._intake = Intake(store, rules)
 
     async def show(self, who: Principal, batch_id: str) -> BatchView:

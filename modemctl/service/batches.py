@@ -111,8 +111,9 @@ class Batches(Approvals):
                 )
             if found.state is not BatchState.APPROVED:
                 raise wrong_state(found, "only an approved batch is started")
-            verified = rows.require_start(tx.conn, tx.vault, found, rules=rules, now=tx.now)
-            require_move(tx, found, BatchState.RUNNING)
+            require_move(tx, found, BatchState.RUNNING)  # undone where it may not run
+            verified = self._proofs.require(tx, found.batch_id)
+            rows.require_operator(tx.conn, tx.vault, verified, rules=rules, now=tx.now)
             details: dict[str, Json] = {
                 "digest": verified.digest.hex(),
                 "approvals": list(verified.approvers),

@@ -59,6 +59,7 @@ __all__ = [
     "progress",
     "read_evidence",
     "read_lines",
+    "require_operator",
     "require_start",
     "seen_by",
     "settle_closed",
@@ -250,6 +251,18 @@ def require_start(
         PolicyRefused: as `verify_now`; SMS-06 where the operator may not send.
     """
     verified = verify_now(conn, vault, batch.batch_id, rules=rules, now=now)
+    require_operator(conn, vault, verified, rules=rules, now=now)
+    return verified
+
+
+def require_operator(
+    conn: Connection, vault: Vault, verified: VerifiedBatch, *, rules: ApprovalRules, now: datetime
+) -> None:
+    """Check the named operator's authorisation at this moment.
+
+    Raises:
+        PolicyRefused: SMS-06, the operator may not send.
+    """
     department = rules.operating_department(verified.header.category, verified.header.department)
     if not may_operate(conn, vault, verified.header.operator, department=department, at=now):
         raise PolicyRefused(
@@ -259,7 +272,6 @@ def require_start(
             f"category {verified.header.category} of {verified.header.department}, or submit anew "
             "with another one",
         )
-    return verified
 
 
 def may_operate(

@@ -9,7 +9,6 @@ from sqlalchemy import select
 from modemctl.lifecycle import BatchState
 from modemctl.model import BatchId
 from modemctl.policy.gates import Shut
-from modemctl.store import policies
 from modemctl.store.segments import SendingRules, hold_batch
 from modemctl.store.tables import batch
 from modemctl.store.transaction import Tx
@@ -24,7 +23,7 @@ def why_shut(tx: Tx, rules: SendingRules) -> Shut | None:
         return Shut(reason=rules.clock.fault, policy="SIM-08", holds=False)
     if tx.standing.fault:
         return Shut(reason=tx.standing.fault, policy="SIM-08", holds=False)
-    if rules.policy is not None and not policies.counts(tx.conn, tx.vault, rules.policy):
+    if rules.policy is not None and not rules.proofs.counts(tx.conn, tx.vault, rules.policy):
         return Shut(reason=UNCONFIRMED, policy="SEC-04", holds=True)
     return None
 

@@ -14,6 +14,7 @@ DIGEST: Final = "rows"
 SINCE: Final = "since"
 """The key of the last row before an entry's own, where other nodes' may lie in between."""
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False)
 _EARLIER: Final = "sha256"  # over segment, before and after only
 
 
@@ -34,7 +35,7 @@ def moved_digest(rows: Iterable[Moved]) -> str:
     digest = hashlib.sha256()
     for row in rows:
         fields = (row.segment_id, row.at, str(row.before), str(row.after), row.actor, row.note)
-        digest.update(json.dumps(fields, ensure_ascii=False).encode() + b"\n")
+        digest.update(_ENCODER.encode(fields).encode() + b"\n")
     return digest.hexdigest()
 
 

@@ -36,8 +36,14 @@ def accepted(conn: Connection, vault: Vault) -> PolicyVersion | None:
     Raises:
         TamperedError: its row was altered.
     """
+    row = newest(conn)
+    return None if row is None else _version(vault, row)
+
+
+def newest(conn: Connection) -> RowMapping | None:
+    """The row of the policy that counts, as it lies in its table."""
     rows = _NEWEST.mappings(conn)
-    return _version(vault, rows[0]) if rows else None
+    return rows[0] if rows else None
 
 
 def versions(conn: Connection, vault: Vault) -> Sequence[PolicyVersion]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from sqlalchemy import Connection, Dialect, Insert, Row, RowMapping, Table, Update, insert
 from sqlalchemy.dialects import registry
@@ -23,6 +23,7 @@ from sqlalchemy.sql.elements import BindParameter, TextClause
 from sqlalchemy.sql.selectable import SelectBase
 
 from modemctl.store.engine import driver_error, told
+from modemctl.store.tables.schema import UtcMs
 
 AnyRow: TypeAlias = Row[tuple[object, ...]]
 Facts: TypeAlias = Mapping[str, object]
@@ -34,6 +35,8 @@ _Slot: TypeAlias = tuple[str | None, object, _Process | None]
 """One value that a statement takes: its name among the facts, or its own; what makes a cell."""
 
 _NONE: Final[Facts] = {}
+_TO_MS: Final = cast("_Process", UtcMs.to_cell)
+_FROM_MS: Final = cast("_Process", UtcMs.from_cell)
 
 
 class Prepared:
@@ -155,7 +158,10 @@ class _Plan:
             [column.key or f"column_{n}" for n, column in enumerate(shown)]
         )
         readers = (
-            column.type.dialect_impl(dialect).result_processor(dialect, None) for column in shown
+            _FROM_MS  # without SQLAlchemy's way to it: most of what is read are times
+            if isinstance(column.type, UtcMs)
+            else column.type.dialect_impl(dialect).result_processor(dialect, None)
+            for column in shown
         )
         self.reads: Final = [(n, read) for n, read in enumerate(readers) if read is not None]
 
@@ -196,7 +202,11 @@ class _Plan:
 
 
 def _slot(bind: BindParameter[object], dialect: Dialect) -> _Slot:
-    process = bind.type.dialect_impl(dialect).bind_processor(dialect)
+    process = (
+        _TO_MS
+        if isinstance(bind.type, UtcMs)
+        else bind.type.dialect_impl(dialect).bind_processor(dialect)
+    )
     if process is not None and bind.expanding:
         process = partial(_each, process)
     if bind.required:

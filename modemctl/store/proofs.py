@@ -17,11 +17,12 @@ from modemctl.errors import PolicyRefused, TamperedError
 from modemctl.model import BatchId
 from modemctl.policy.approvals import ApprovalRules, VerifiedBatch, verify_batch
 from modemctl.policy.standing import require_sends
-from modemctl.store import parties, sims
+from modemctl.store import parties, policies, sims
 from modemctl.store.engine import UNREAD, UNREADABLE
 from modemctl.store.evidence import ends_told, read_evidence
 from modemctl.store.prepared import Prepared
 from modemctl.store.tables import approval, approver_key, authorisation, batch, confirmation
+from modemctl.store.transaction import Tx
 from modemctl.vault import Vault
 
 _Rows: TypeAlias = tuple[tuple[object, ...], ...]
@@ -43,6 +44,7 @@ class ProofBook:
         self._rules = rules
         self._known: dict[BatchId, _Remembered] = {}
         self._cards: dict[object, tuple[object, ...]] = {}
+        self._policy: tuple[str, tuple[object, ...] | None] | None = None
 
     def check_card(self, vault: Vault, row: RowMapping) -> None:
         """As `sims.check_row`, once for the same words of a card's row.
@@ -79,6 +81,27 @@ class ProofBook:
             if isinstance(one, VerifiedBatch) and one.header.party != self._rules.own_party:
                 found[batch_id] = _for_third_party(conn, vault, one, now)
         return found
+
+    def require(self, tx: Tx, batch_id: BatchId) -> VerifiedBatch:
+        """The approval of one batch, as it stands in this transaction.
+
+        Raises:
+            PolicyRefused: there is none; which rule says so.
+        """
+        found = self.verified(tx.conn, tx.vault, [batch_id], now=tx.now)[batch_id]
+        if isinstance(found, PolicyRefused):
+            raise found
+        return found
+
+    def counts(self, conn: Connection, vault: Vault, policy: str) -> bool:
+        """As `policies.counts`, once for the same words of the row."""
+        row = policies.newest(conn)
+        words = None if row is None else tuple(row.values())
+        if words is None or self._policy != (policy, words):
+            if not policies.counts(conn, vault, policy):
+                return False
+            self._policy = policy, words
+        return True
 
     def _verify(
         self,

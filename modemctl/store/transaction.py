@@ -108,8 +108,11 @@ class Tx:
         self.topics.update(topics)
 
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
 def _json(data: Mapping[str, Json]) -> str:
-    return _text(json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":")))
+    return _text(_ENCODER.encode(data))
 
 
 def _text(text: str) -> str:

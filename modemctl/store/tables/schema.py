@@ -34,14 +34,24 @@ class UtcMs(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
         """To milliseconds; a naive datetime is our own error."""
         del dialect
+        return self.to_cell(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """To an aware UTC datetime."""
+        del dialect
+        return self.from_cell(value)
+
+    @staticmethod
+    def to_cell(value: datetime | None) -> int | None:
+        """As the database keeps it, on either dialect."""
         if value is None:
             return None
         assert value.tzinfo is not None, "times are aware"
         return (value - _EPOCH) // _MS
 
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        """To an aware UTC datetime."""
-        del dialect
+    @staticmethod
+    def from_cell(value: int | None) -> datetime | None:
+        """As the database kept it."""
         if value is None:
             return None
         try:
