@@ -80,14 +80,15 @@ class _Request(Generic[ResultT]):
     result: ResultT | BaseException | None = field(default=None)
 
 
+class _FollowerRefused(Exception):
+    """The database refused a follower: what it follows shall not fail for it."""
+
+
 class Follower(Generic[ResultT]):
     """An act that waits for others' news: see `Journal.follow`."""
 
     def __init__(
-        self,
-        request: _Request[ResultT],
-        waiting: dict[Topic, _Request[object]],
-        topic: Topic,
+        self, request: _Request[ResultT], waiting: dict[Topic, _Request[object]], topic: Topic
     ) -> None:
         self._request = request
         self._waiting = waiting
@@ -133,6 +134,7 @@ class Journal:
         self._waiting: deque[_Request[object]] = deque()  # taken from the queue by the thread
         self._followers: dict[Topic, _Request[object]] = {}
         self._following: list[_Request[object]] = []  # in the transaction under way
+        self._is_unfollowed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._head = Head()
@@ -218,13 +220,9 @@ class Journal:
         assert topic not in self._followers
         one = _alone(act)
         request = _Request(
-            act=one,
-            kind=one,
-            item=None,
-            future=self._loop.create_future(),
-            asked_at=self._clock.monotonic(),
-            told=told,
-        )
+            act=one, kind=one, item=None, told=told,
+            future=self._loop.create_future(), asked_at=self._clock.monotonic(),
+        )  # fmt: skip
         self._followers[topic] = request
         return Follower(request, self._followers, topic)
 
@@ -328,6 +326,17 @@ class Journal:
             self._loop.call_soon_threadsafe(self._resolve, group, failure, topics, report)
 
     def _write(self, group: Sequence[_Request[object]]) -> set[Topic]:
+        """One transaction, and once more without those who followed, where these were refused."""
+        self._is_unfollowed = False
+        try:
+            return self._write_patiently(group)
+        except _FollowerRefused as refusal:
+            self._is_unfollowed = True
+            for one in self._following:
+                one.result = StoreError(str(refusal))
+        return self._write_patiently(group)
+
+    def _write_patiently(self, group: Sequence[_Request[object]]) -> set[Topic]:
         """One transaction, tried again where the database says that this may help."""
         for n_left in reversed(range(_N_TRIES)):
             try:
@@ -365,10 +374,17 @@ class Journal:
 
     def _run_followers(self, conn: Connection, topics: Collection[Topic]) -> list[Tx]:
         """Run who follows these topics; again where the transaction is tried again."""
+        if self._is_unfollowed:
+            return []
         if Topic.STOP not in topics:
             found = [self._followers.pop(topic, None) for topic in topics]
             self._following += [one for one in found if one is not None]
-        return [tx for one in self._following for tx in self._run_set(conn, [one])]
+        try:
+            return [tx for one in self._following for tx in self._run_set(conn, [one])]
+        except DBAPIError as error:
+            if error.connection_invalidated or postgresql.is_passing(error):
+                raise
+            raise _FollowerRefused(f"the database refused: {postgresql.said(error)}") from None
 
     def _learn_the_end(self, conn: Connection, head: Head, counts: CountSeal) -> None:
         """Whether the COMMIT that failed went through, as where the connection broke over it."""

@@ -89,8 +89,12 @@ class Reaper:
     def _name_acts(self) -> None:
         """Let statements be told by the act of the journal that they belong to."""
         real, real_in_set, named = Journal.write, Journal.write_in_set, cache(self._named)
+        real_follow = Journal.follow
         Journal.write = lambda journal, act, **how: real(journal, self._named(act), **how)
         Journal.write_in_set = lambda journal, act, item: real_in_set(journal, named(act), item)
+        Journal.follow = lambda journal, topic, act, **how: real_follow(
+            journal, topic, self._named(act), **how
+        )
 
     def _named(self, act: Callable[..., object]) -> Callable[..., object]:
         name = _LOCAL.sub("", getattr(act, "__qualname__", type(act).__name__))

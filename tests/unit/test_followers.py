@@ -1,0 +1,168 @@
+"""Acts that follow others' news in one transaction: new work is leased where it is committed."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import insert, select
+
+from modemctl.errors import StoreError
+from modemctl.fleet.dispatcher import Job
+from modemctl.lifecycle import BatchState, SegmentState
+from modemctl.model import Topic
+from modemctl.store import Tx, batches
+from modemctl.store.signals import Subscription
+from modemctl.store.tables import meta
+from tests.support.benches import CARDS, bay_of, bench
+from tests.support.senders import break_store, mend_store, until
+from tests.support.stores import open_store
+from tests.unit.test_dispatcher import dispatching
+
+
+def put(key: str, *topics: Topic):
+    def act(tx: Tx) -> str:
+        tx.conn.execute(insert(meta).values(key=key, value="x"))
+        tx.wake(*topics)
+        return key
+
+    return act
+
+
+def keys(tx: Tx) -> set[str]:
+    return set(tx.conn.scalars(select(meta.c.key).where(meta.c.value == "x")))
+
+
+@pytest.mark.both_databases
+async def test_a_follower_runs_in_the_transaction_that_rings_and_hears_no_ring(tmp_path):
+    reports = []
+    async with open_store(tmp_path) as store:
+        store.journal._on_commit = reports.append
+        with (
+            store.signals.subscribe(Topic.WORK) as follows,
+            store.signals.subscribe(Topic.WORK) as listens,
+        ):
+            one = store.journal.follow(Topic.WORK, keys, told=follows)
+            await store.write(put("other", Topic.MODEMS))
+            assert not one.future.done()
+            await store.write(put("work", Topic.WORK))
+            assert {"other", "work"} <= await one.future
+            assert await listens.wait(30)
+            assert not await follows.wait(0)
+            assert not one.withdraw()
+            waiting = asyncio.create_task(store.signals.yield_to_first())
+            await waiting  # nobody goes first here
+            await store.write(put("more", Topic.WORK))
+            assert await follows.wait(30)
+    assert [report.n_requests for report in reports] == [1, 2, 1]
+
+
+async def test_a_follower_that_fails_undoes_itself_alone_and_is_rung_for(tmp_path):
+    def fail(tx: Tx) -> None:
+        put("never")(tx)
+        raise LookupError("mine")
+
+    async with open_store(tmp_path) as store:
+        with store.signals.subscribe(Topic.WORK) as follows:
+            one = store.journal.follow(Topic.WORK, fail, told=follows)
+            await store.write(put("work", Topic.WORK))
+            with pytest.raises(LookupError):
+                await one.future
+            assert await follows.wait(30)
+        found = await store.write(keys)
+    assert "work" in found
+    assert "never" not in found
+
+
+async def test_a_follower_follows_no_stop_and_may_withdraw(tmp_path):
+    async with open_store(tmp_path) as store:
+        with store.signals.subscribe(Topic.WORK) as follows:
+            one = store.journal.follow(Topic.WORK, put("never"), told=follows)
+            await store.write(put("stop", Topic.STOP, Topic.WORK))
+            assert await follows.wait(30)
+            assert one.withdraw()
+            assert not one.withdraw()
+            await store.write(put("work", Topic.WORK))
+        assert "never" not in await store.write(keys)
+
+
+async def test_a_follower_that_the_database_refuses_takes_nobody_with_it(tmp_path):
+    def spoil(tx: Tx) -> None:
+        put("never")(tx)
+        tx.conn.exec_driver_sql("SELECT nothing FROM nowhere")
+
+    async with open_store(tmp_path) as store:
+        one = store.journal.follow(Topic.WORK, spoil, told=Subscription())
+        await store.write(put("work", Topic.WORK))
+        with pytest.raises(StoreError):
+            await one.future
+        found = await store.write(keys)
+    assert "work" in found
+    assert "never" not in found
+
+
+async def test_a_follower_of_what_fails_never_runs(tmp_path):
+    def break_off(tx: Tx) -> None:
+        tx.wake(Topic.WORK)
+        tx.conn.exec_driver_sql("SELECT nothing FROM nowhere")
+
+    async with open_store(tmp_path) as store:
+        one = store.journal.follow(Topic.WORK, keys, told=Subscription())
+        with pytest.raises(StoreError):
+            await store.write(break_off)
+        assert one.withdraw()
+
+
+async def test_new_work_of_a_bank_at_rest_is_leased_where_it_is_committed(tmp_path):
+    """And its cards ask no second time for it."""
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(1)
+        await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.HELD))
+        jobs: list[Job] = []
+        async with dispatching(b) as dispatcher:
+            for card in CARDS[:3]:
+                dispatcher.ask(bay_of(card), card, jobs.append)
+            await until(lambda: Topic.WORK in b.store.journal._followers)
+            await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.RUNNING))
+            assert await b.states(batch_id) == {SegmentState.LEASED: 1}
+            await until(lambda: len(jobs) == 1)
+            n_turns = b.store.journal.turns
+            await until(lambda: Topic.WORK in b.store.journal._followers)
+            assert b.store.journal.turns == n_turns
+            assert len(dispatcher._waiting) == 2
+
+
+async def test_work_whose_lease_fails_begins_nevertheless_and_is_leased_later(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("modemctl.fleet.dispatcher._STORE_PAUSE", 0.01)
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(1)
+        await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.HELD))
+        jobs: list[Job] = []
+        async with dispatching(b) as dispatcher:
+            dispatcher.ask(bay_of(CARDS[0]), CARDS[0], jobs.append)
+            await until(lambda: Topic.WORK in b.store.journal._followers)
+            await break_store(b, "leased")
+            assert await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.RUNNING))
+            assert await b.states(batch_id) == {SegmentState.QUEUED: 1}
+            await mend_store(b)
+            await until(lambda: len(jobs) == 1)
+
+
+async def test_what_was_leased_for_a_bay_that_withdrew_meanwhile_goes_back(tmp_path):
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(1)
+        await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.HELD))
+        jobs: list[Job] = []
+        async with dispatching(b) as dispatcher:
+            dispatcher.ask(bay_of(CARDS[0]), CARDS[0], jobs.append)
+            await until(lambda: Topic.WORK in b.store.journal._followers)
+            moving = asyncio.create_task(
+                b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.RUNNING))
+            )
+            while b.store.journal.turns == 0 or not moving.done():
+                dispatcher.withdraw(bay_of(CARDS[0]))
+                await asyncio.sleep(0)
+            async with asyncio.timeout(30):
+                while await b.states(batch_id) != {SegmentState.QUEUED: 1}:
+                    await asyncio.sleep(0.01)
+        assert not jobs
