@@ -1,7 +1,7 @@
 """Whose report it is: by reference, recipient and time, and never by a guess.
 
-Nothing here is written. `choose` asks the database one thing only: whether a card's references came
-round, or began again, between two segments.
+Nothing here is written. `choose` asks the database two things only: whether a card's references
+came round, or began again, between two segments; and whether another doubt was sent again since.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import and_, bindparam, or_, select
 
 from modemctl.lifecycle import SegmentState
 from modemctl.model import SegmentId
 from modemctl.store.prepared import Prepared
-from modemctl.store.tables import segment
+from modemctl.store.tables import ITS_MESSAGE, message, recipient, segment, segment_journal
 from modemctl.store.transaction import Tx
 
 
@@ -70,6 +70,7 @@ _WITHOUT_ANSWER: Final = frozenset(
 )
 """What may have left under any reference; closing a doubt tells nothing of it."""
 
+_PAGE: Final = 256  # segments of one recipient
 _FORWARD: Final = 128  # references: more between two segments in a row is a step back
 _ROUND: Final = 240  # references; some are lost to refused submits, and to those in doubt
 
@@ -89,7 +90,7 @@ def choose(tx: Tx, one: Arrived, candidates: Sequence[Candidate]) -> Candidate |
     if near:
         return Matching.AMBIGUOUS
     if not by_reference or rivals:
-        return _choose_doubt(one, lately)
+        return _choose_doubt(tx, one, lately)
     return _choose_far(one, by_reference)
 
 
@@ -145,15 +146,33 @@ def _choose_far(one: Arrived, by_reference: Sequence[Candidate]) -> Candidate | 
     return found if is_open else Matching.UNMATCHED
 
 
-def _choose_doubt(one: Arrived, lately: Sequence[Candidate]) -> Candidate | Matching:
+def _choose_doubt(tx: Tx, one: Arrived, lately: Sequence[Candidate]) -> Candidate | Matching:
     """A segment whose answer never came has no reference: recipient and time must do."""
     if any(candidate.state is SegmentState.SUBMITTING for candidate in lately):
         return Matching.UNMATCHED  # it may be that one's: its answer is about to come
     silent = _rivals(one, lately)
     doubts = [candidate for candidate in silent if candidate.state is SegmentState.IN_DOUBT]
-    if len(silent) == 1 and doubts:
+    if len(silent) == 1 and doubts and not _has_former_rival(tx, one, doubts[0]):
         return doubts[0]
     return Matching.AMBIGUOUS if doubts else Matching.UNMATCHED
+
+
+def _has_former_rival(tx: Tx, one: Arrived, doubt: Candidate) -> bool:
+    """Whether another segment to this recipient was in doubt then, and a person sent it again.
+
+    Its row tells only of the later try; this may be the report of the earlier one.
+    """
+    assert one.scts is not None, "near in time"
+    found = sorted(_ITS_SEGMENTS.column(tx.conn, {"recipient": one.recipient_bidx}), key=str)
+    others = [each for each in found if each != doubt.segment_id]
+    near: set[object] = set()
+    for start in range(0, len(others), _PAGE):
+        for row in _TRIES.rows(tx.conn, {"ids": others[start : start + _PAGE]}):
+            if row.after == SegmentState.SUBMITTING and abs(row.at - one.scts) <= _CLOCK_SKEW:
+                near.add(row.segment_id)
+            elif row.after == SegmentState.QUEUED and row.segment_id in near:
+                return True
+    return False
 
 
 def _is_near(one: Arrived, candidate: Candidate) -> bool:
@@ -168,4 +187,27 @@ _REFERENCES: Final = Prepared(
         segment.c.sent_at.between(bindparam("since"), bindparam("until")),
     )
     .order_by(segment.c.sent_at)
+)
+_ITS_SEGMENTS: Final = Prepared(
+    select(segment.c.segment_id)
+    .select_from(
+        recipient.join(message, ITS_MESSAGE).join(
+            segment, segment.c.message_id == message.c.message_id
+        )
+    )
+    .where(recipient.c.recipient_bidx == bindparam("recipient"))
+)
+_TRIES: Final = Prepared(
+    select(segment_journal.c.segment_id, segment_journal.c.at, segment_journal.c.after)
+    .where(
+        segment_journal.c.segment_id.in_(bindparam("ids", expanding=True)),
+        or_(
+            segment_journal.c.after == SegmentState.SUBMITTING,
+            and_(
+                segment_journal.c.before == SegmentState.IN_DOUBT,
+                segment_journal.c.after == SegmentState.QUEUED,
+            ),
+        ),
+    )
+    .order_by(segment_journal.c.segment_id, segment_journal.c.entry_id)
 )

@@ -1,6 +1,6 @@
 """Delivery reports find their segment, or wait, or say that they do not know."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 
 import pytest
@@ -76,6 +76,12 @@ def reported(clock: TestClock, *, mr=7, st=0, to=HER, card=CARD, left_ago=30.0, 
         iccid=card, bay="1", recipient=to, mr=mr, st=st, scts=scts, discharged_at=clock.now(),
         tpdu=bytes([6, mr, st, salt % 256, salt // 256]),
     )  # fmt: skip
+
+
+def note(tx: Tx, segment_id: int, at: datetime, before: SegmentState, after: SegmentState) -> None:
+    """A row of the segments' journal."""
+    row = {"segment_id": segment_id, "at": at, "before": before, "after": after, "actor": "n1"}
+    tx.conn.execute(insert(segment_journal).values(**row))
 
 
 async def state_of(store: Store, segment_id: int):
@@ -343,6 +349,36 @@ async def test_two_doubts_are_not_guessed(tmp_path, clock):
         states = [(await state_of(store, one)).state for one in ids]
     assert result.matching is Matching.AMBIGUOUS
     assert states == [S.IN_DOUBT, S.IN_DOUBT]
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize(
+    ("ago", "again_after", "matching"),
+    [
+        (40, 10, Matching.AMBIGUOUS),  # it may be of her first try
+        (4_000, 10, Matching.MATCHED),  # which left at another time
+        (40, None, Matching.MATCHED),  # it was never in doubt
+    ],
+)
+async def test_a_report_may_be_of_the_first_try_of_what_a_person_sent_again(
+    tmp_path, clock, ago, again_after, matching
+):
+    async with open_store(tmp_path, clock) as store:
+        (again,) = await store.write(lambda tx: sent(tx, mr=9, ago=5))
+        (doubt,) = await store.write(lambda tx: sent(tx, state=S.IN_DOUBT))
+
+        def former(tx: Tx) -> None:
+            left = tx.now - timedelta(seconds=ago)
+            note(tx, again, left, S.LEASED, S.SUBMITTING)
+            if again_after is not None:
+                note(tx, again, left + timedelta(seconds=again_after), S.IN_DOUBT, S.QUEUED)
+            note(tx, again, tx.now, S.LEASED, S.SUBMITTING)
+
+        await store.write(former)
+        found = await store.write_in_set(reports.add, reported(clock, mr=200, left_ago=35))
+        state = (await state_of(store, doubt)).state
+    assert found.matching is matching
+    assert state == (S.DELIVERED if matching is Matching.MATCHED else S.IN_DOUBT)
 
 
 async def test_a_report_that_waited_settles_a_segment_that_comes_in_doubt(tmp_path, clock):
