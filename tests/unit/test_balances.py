@@ -23,6 +23,7 @@ from tests.support.approved import SALES, amend_cards
 from tests.support.balances import note_balance
 from tests.support.benches import CARDS, bay_of, bench
 from tests.support.scripted_modem import ERROR, OK, said
+from tests.support.senders import until
 from tests.unit.test_actor import BAY, OneCard, bay, reach
 from tests.unit.test_self_tests import ZONE
 
@@ -175,6 +176,7 @@ async def test_a_bay_that_leaves_while_its_card_is_read_asks_nothing(tmp_path):
         actor.call()
         await modem.until(lambda: modem.n_asked("AT+CCID") > n)
         modem.tell_registration(2)
+        await until(lambda: actor._work._asker is None)  # it is leaving
         modem.script["AT+CCID"] = lambda text: said(f"+CCID: {modem.iccid}")
         modem.say(said(f"+CCID: {modem.iccid}"))
         await reach(actor, ModemState.SEARCHING)
