@@ -131,6 +131,7 @@ class Dispatcher:
         waiting = self._waiting.get(bay)
         if waiting is not None and (take is None or waiting.take == take):
             del self._waiting[bay]
+            self._bell.set()  # nothing new is leased for it
 
     async def give_back(self, leased: Leased, reason: str) -> None:
         """Release what of a lease was not sent; while the store fails, it is tried again."""
@@ -161,6 +162,7 @@ class Dispatcher:
         """Lease nothing more."""
         self._is_stopped = True
         self._waiting.clear()
+        self._bell.set()
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -216,11 +218,9 @@ class Dispatcher:
         return has_run
 
     async def _serve_followed(
-        self,
-        due: Sequence[_Waiting],
-        requests: Sequence[LeaseRequest],
+        self, due: Sequence[_Waiting], requests: Sequence[LeaseRequest],
         leased: Awaitable[Sequence[_Result]],
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Hand over what was leased along with new work; where that failed, the work rings."""
         try:
             results = await self._known(leased, requests)
@@ -228,12 +228,16 @@ class Dispatcher:
             _log.warning("dispatcher.store_failed", extra={"error": str(error)})
             return
         pairs = list(zip(due, results, strict=True))
-        entered = [one for one in due if self._enters(one)]
+        is_here = self._waiting.get  # who left may have no card: it is asked nothing
+        entered = [one for one in due if is_here(one.bay) is one and self._enters(one)]
         with self._inside(entered) as taken:
             for one, result in pairs:
                 if one not in entered and isinstance(result, _Found):
-                    await self.give_back(result.leased, "a breaker opened")
-            await self._deal_out([pair for pair in pairs if pair[0] in entered], taken)
+                    await self.give_back(result.leased, "its bay left, or a breaker opened")
+            try:
+                await self._deal_out([pair for pair in pairs if pair[0] in entered], taken)
+            except StoreError as error:
+                _log.warning("dispatcher.store_failed", extra={"error": str(error)})
 
     async def _wait(self, limit: float) -> None:
         try:

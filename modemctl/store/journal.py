@@ -381,8 +381,10 @@ class Journal:
             self._following += [one for one in found if one is not None]
         try:
             return [tx for one in self._following for tx in self._run_set(conn, [one])]
-        except DBAPIError as error:
-            if error.connection_invalidated or postgresql.is_passing(error):
+        except SQLAlchemyError as error:
+            if isinstance(error, DBAPIError) and (
+                error.connection_invalidated or postgresql.is_passing(error)
+            ):
                 raise
             raise _FollowerRefused(f"the database refused: {postgresql.said(error)}") from None
 

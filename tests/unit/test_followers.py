@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from modemctl.errors import StoreError
 from modemctl.fleet.dispatcher import Job
@@ -11,7 +11,8 @@ from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import Topic
 from modemctl.store import Tx, batches
 from modemctl.store.signals import Subscription
-from modemctl.store.tables import meta
+from modemctl.store.tables import message, meta
+from tests.support.approved import numbers
 from tests.support.benches import CARDS, bay_of, bench
 from tests.support.senders import break_store, mend_store, until
 from tests.support.stores import open_store
@@ -166,3 +167,65 @@ async def test_what_was_leased_for_a_bay_that_withdrew_meanwhile_goes_back(tmp_p
                 while await b.states(batch_id) != {SegmentState.QUEUED: 1}:
                     await asyncio.sleep(0.01)
         assert not jobs
+
+
+async def test_followed_work_whose_refusal_is_not_stored_ends_no_dispatcher(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("modemctl.fleet.dispatcher._STORE_PAUSE", 0.01)
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(1)
+        good = await b.batch(1, recipients=numbers(1, start=100))
+        for one in (batch_id, good):
+            await b.store.write(lambda tx, one=one: batches.move(tx, one, BatchState.HELD))
+        damage = update(message).where(message.c.batch_id == batch_id).values(line_enc=b"\0")
+        await b.store.write(lambda tx: tx.conn.execute(damage) and None)
+        await break_store(b, "refused")
+        jobs: list[Job] = []
+        async with dispatching(b) as dispatcher:
+            dispatcher.ask(bay_of(CARDS[0]), CARDS[0], jobs.append)
+            await until(lambda: Topic.WORK in b.store.journal._followers)
+            await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.RUNNING))
+            await until(lambda: "dispatcher.store_failed" in caplog.text)
+            await mend_store(b)
+            await b.store.write(lambda tx: batches.move(tx, good, BatchState.RUNNING))
+            await until(lambda: len(jobs) == 1)
+
+
+async def test_who_left_meanwhile_is_not_asked_whether_it_may(tmp_path):
+    """A bay without a card has no seat: its gate cannot be asked."""
+
+    class Gone:
+        is_here = True
+
+        def opens_in(self) -> float:
+            return 0.0
+
+        def enter(self) -> bool:
+            assert self.is_here
+            return True
+
+        def leave(self) -> None:
+            return
+
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(2)
+        await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.HELD))
+        jobs: list[Job] = []
+        async with dispatching(b) as dispatcher:
+            gates = [Gone(), Gone()]
+            for card, gate in zip(CARDS, gates, strict=False):
+                dispatcher.ask(bay_of(card), card, jobs.append, gate=gate)
+            await until(lambda: Topic.WORK in b.store.journal._followers)
+            real = dispatcher._known
+
+            async def known(leased, requests):
+                found = await real(leased, requests)
+                dispatcher.withdraw(bay_of(CARDS[0]))
+                gates[0].is_here = False
+                return found
+
+            dispatcher._known = known
+            await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.RUNNING))
+            await until(lambda: len(jobs) == 1)
+            assert await b.states(batch_id)
