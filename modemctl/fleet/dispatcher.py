@@ -215,6 +215,7 @@ class Dispatcher:
             has_run = not follower.withdraw()
         if has_run:
             await self._serve_followed(due, requests, follower.future)
+            self._wake_unlimited(but=due)
         return has_run
 
     async def _serve_followed(
@@ -246,16 +247,15 @@ class Dispatcher:
         except TimeoutError:
             return
 
-    def _wake_unlimited(self) -> None:
+    def _wake_unlimited(self, *, but: Sequence[_Waiting] = ()) -> None:
         for one in self._waiting.values():
-            if not one.is_limited:
+            if not one.is_limited and one not in but:
                 one.not_before = 0.0
         self._bell.set()
 
     def _time_left(self, now: float) -> float:
-        moments = [one.not_before for one in self._waiting.values()]
         longest = _STORE_PAUSE if self._owed else _SLOW_POLL
-        return max(0.0, min([longest, *(moment - now for moment in moments)]))
+        return max(0.0, min([longest, *(one.not_before - now for one in self._waiting.values())]))
 
     async def _serve_patiently(self, due: Sequence[_Waiting]) -> None:
         try:

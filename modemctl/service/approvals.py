@@ -14,7 +14,7 @@ from modemctl.service.batch_reading import BatchReading, require_move, wrong_sta
 from modemctl.service.batch_views import BatchView
 from modemctl.service.principal import Principal, Scope
 from modemctl.service.readiness import REVIEWED_IN
-from modemctl.store import Tx, batches, evidence, optouts
+from modemctl.store import Tx, batch_turns, evidence, optouts
 from modemctl.store.accounts import AccountState, find_account
 from modemctl.store.batches import Batch
 from modemctl.store.transaction import Json
@@ -90,7 +90,9 @@ class Approvals(BatchReading):
             _require_active(tx, step.approval.account_id)
             _record(tx, who, found, step)
             if step.is_last and found.starts_itself:
-                batches.due_starts(tx, rules)  # its window may be open: nothing waits for a sweep
+                batch_turns.due_starts(
+                    tx, rules
+                )  # its window may be open: nothing waits for a sweep
 
         await self._store.write(act)
         await self._store.signals.yield_to_first()

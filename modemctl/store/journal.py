@@ -373,7 +373,7 @@ class Journal:
         return topics
 
     def _run_followers(self, conn: Connection, topics: Collection[Topic]) -> list[Tx]:
-        """Run who follows these topics; again where the transaction is tried again."""
+        """Run who follows these topics; where the database refuses it, all is done without."""
         if self._is_unfollowed:
             return []
         if Topic.STOP not in topics:
@@ -382,10 +382,6 @@ class Journal:
         try:
             return [tx for one in self._following for tx in self._run_set(conn, [one])]
         except SQLAlchemyError as error:
-            if isinstance(error, DBAPIError) and (
-                error.connection_invalidated or postgresql.is_passing(error)
-            ):
-                raise
             raise _FollowerRefused(f"the database refused: {postgresql.said(error)}") from None
 
     def _learn_the_end(self, conn: Connection, head: Head, counts: CountSeal) -> None:

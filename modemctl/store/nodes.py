@@ -173,7 +173,8 @@ def set_draining(tx: Tx, node_id: str, *, is_draining: bool) -> bool:
     changed = tx.conn.execute(
         update(node).where(node.c.node_id == node_id, is_other).values(changes)
     )
-    tx.wake(Topic.WORK)
+    # With STOP nothing follows in this transaction, which is that of a node that drains.
+    tx.wake(Topic.WORK, Topic.STOP)
     return bool(changed.rowcount)
 
 

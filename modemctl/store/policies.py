@@ -64,11 +64,8 @@ def zone_of(settings: Mapping[str, str]) -> str:
 
 def counts(conn: Connection, vault: Vault, digest: str) -> bool:
     """Whether this is the policy that counts."""
-    try:
-        found = accepted(conn, vault)
-    except TamperedError:
-        return False
-    return found is not None and found.digest == digest
+    row = newest(conn)
+    return row is not None and row["digest"] == digest and is_intact(vault, row)
 
 
 def note_first(tx: Tx, digest: str, settings: Mapping[str, str]) -> bool:

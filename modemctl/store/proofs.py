@@ -44,7 +44,7 @@ class ProofBook:
         self._rules = rules
         self._known: dict[BatchId, _Remembered] = {}
         self._cards: dict[object, tuple[object, ...]] = {}
-        self._policy: tuple[str, tuple[object, ...] | None] | None = None
+        self._policy: tuple[object, ...] | None = None
 
     def check_card(self, vault: Vault, row: RowMapping) -> None:
         """As `sims.check_row`, once for the same words of a card's row.
@@ -96,11 +96,13 @@ class ProofBook:
     def counts(self, conn: Connection, vault: Vault, policy: str) -> bool:
         """As `policies.counts`, once for the same words of the row."""
         row = policies.newest(conn)
-        words = None if row is None else tuple(row.values())
-        if words is None or self._policy != (policy, words):
-            if not policies.counts(conn, vault, policy):
+        if row is None or row["digest"] != policy:
+            return False
+        words = tuple(row.values())
+        if self._policy != words:
+            if not policies.is_intact(vault, row):
                 return False
-            self._policy = policy, words
+            self._policy = words
         return True
 
     def _verify(

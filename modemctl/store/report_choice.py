@@ -163,7 +163,7 @@ def _has_former_rival(tx: Tx, one: Arrived, doubt: Candidate) -> bool:
     Its row tells only of the later try; this may be the report of the earlier one.
     """
     assert one.scts is not None, "near in time"
-    found = sorted(_ITS_SEGMENTS.column(tx.conn, {"recipient": one.recipient_bidx}), key=str)
+    found = _ITS_SEGMENTS.column(tx.conn, {"recipient": one.recipient_bidx})
     others = [each for each in found if each != doubt.segment_id]
     near: set[object] = set()
     for start in range(0, len(others), _PAGE):

@@ -18,7 +18,7 @@ from sqlalchemy import (
 
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, Bay, EventKind, SegmentId, Topic
-from modemctl.store import batches, reports
+from modemctl.store import batch_turns, reports
 from modemctl.store.finals import announce
 from modemctl.store.messages import Resolution, resolve_doubts
 from modemctl.store.segments import (
@@ -159,11 +159,11 @@ def sweep(tx: Tx, rules: SendingRules) -> Swept:
     put_in_doubt(tx, orphans, "nobody told what became of it", rules)
     n_doubts = _close_doubts(tx, rules)
     n_batches = (
-        len(batches.due_starts(tx, rules.approvals))
-        + len(batches.expire_due(tx))
-        + len(batches.finish_done(tx))
+        len(batch_turns.due_starts(tx, rules.approvals))
+        + len(batch_turns.expire_due(tx))
+        + len(batch_turns.finish_done(tx))
     )
-    n_closed = batches.settle_closed(tx, limit=_CHUNK)
+    n_closed = batch_turns.settle_closed(tx, limit=_CHUNK)
     if lapsed:
         tx.wake(Topic.WORK)
     return Swept(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import soak
-from tests.support.banks import DaemonProcess, Site
+from tests.support.banks import DaemonProcess, Site, accepts
 from tests.support.simulated import BankProcess
 from tests.support.turmoil import PER_HUB, Turmoil, plan
 from tests.support.turmoil_judge import TurmoilJudge
@@ -61,7 +61,7 @@ def test_a_long_turmoil_loses_nothing_and_makes_nothing_grow(tmp_path):
         site = make_site(tmp_path)
         keeper = Keeper(site)
         with DaemonProcess(site) as daemon:
-            daemon.wait_until(site.socket.exists, what="the API")
+            daemon.wait_until(lambda: accepts(site.socket), what="the API")
             staffed = soak.people(site, bank, daemon, n_modems=N_MODEMS)
             host = soak.SoakHost(site, daemon)
             turmoil = Turmoil(bank, sick, host)

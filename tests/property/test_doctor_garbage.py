@@ -40,7 +40,7 @@ def machine(root: Path) -> Subject:
     return Subject.of(facts_of(root), Settings(bank=bank))
 
 
-@settings(max_examples=1_500 if "MODEMCTL_LONG" in os.environ else 60, deadline=None)
+@settings(max_examples=1_500 if "MODEMCTL_LONG" in os.environ else 60)
 @given(st.dictionaries(st.sampled_from(FILES), CONTENT, max_size=8))
 def test_no_file_of_the_machine_makes_the_doctor_fall_over(files: dict[str, str]) -> None:
     with TemporaryDirectory() as name:

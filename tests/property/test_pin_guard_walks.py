@@ -134,7 +134,7 @@ def walk(world: World, steps: list[tuple[str, int, str, bool, str]], people: boo
                 pins.resume_import(world.tx(), "import")
 
 
-@settings(max_examples=N_EXAMPLES, deadline=None)
+@settings(max_examples=N_EXAMPLES)
 @given(
     steps=STEPS,
     right=st.lists(st.booleans(), min_size=6, max_size=6),
@@ -164,7 +164,7 @@ def test_no_card_comes_below_one_try_and_no_answered_failure_repeats(steps, righ
         assert card.lowest >= 1
 
 
-@settings(max_examples=N_EXAMPLES, deadline=None)
+@settings(max_examples=N_EXAMPLES)
 @given(steps=STEPS)
 def test_an_import_whose_pins_are_all_wrong_burns_one_try_in_total(steps):
     cards = {iccid: ModelCard(pin="1234") for iccid in ICCIDS}
@@ -176,7 +176,7 @@ def test_an_import_whose_pins_are_all_wrong_burns_one_try_in_total(steps):
     assert min(card.lowest for card in cards.values()) >= 2
 
 
-@settings(max_examples=N_EXAMPLES, deadline=None)
+@settings(max_examples=N_EXAMPLES)
 @given(steps=STEPS)
 def test_a_counter_that_always_shows_three_cannot_lock_a_card(steps):
     cards = {ICCIDS[0]: ModelCard(pin="1234")}
@@ -193,7 +193,7 @@ def test_a_counter_that_always_shows_three_cannot_lock_a_card(steps):
     assert cards[ICCIDS[0]].lowest >= 1
 
 
-@settings(max_examples=N_EXAMPLES, deadline=None)
+@settings(max_examples=N_EXAMPLES)
 @given(order=st.permutations(range(6)), broken=st.integers(0, 6))
 def test_the_width_of_an_import_is_never_exceeded(order, broken):
     """All cards ask at once, again and again; one of them may have a wrong PIN."""
@@ -291,7 +291,7 @@ class ChangingWorld(World):
         }
 
 
-@settings(max_examples=N_EXAMPLES, deadline=None)
+@settings(max_examples=N_EXAMPLES)
 @given(
     steps=st.lists(
         st.tuples(

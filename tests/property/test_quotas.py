@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modemctl.model import Iccid
@@ -134,11 +134,7 @@ class Card:
 @given(
     caps=CAPS, zone=st.sampled_from(ZONES), start=st.sampled_from(STARTS), acts=ACTS
 )  # fmt: skip
-@settings(
-    max_examples=2000 if LONG else 250,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=2000 if LONG else 250)
 def test_no_window_of_submits_ever_exceeds_a_cap(engine, caps, zone, start, acts):
     with engine.connect() as conn, conn.begin() as transaction:
         card = Card(conn, QuotaRules(caps=caps, zone=ZoneInfo(zone)), start)

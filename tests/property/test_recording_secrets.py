@@ -105,7 +105,7 @@ def cut(traffic: Traffic, draw: random.Random) -> Traffic:
     return made
 
 
-@settings(max_examples=300 if IS_LONG else 20, deadline=None, derandomize=not IS_LONG)
+@settings(max_examples=300 if IS_LONG else 20, derandomize=not IS_LONG)
 @given(name=st.sampled_from(PERSONAS), seed=st.integers(0, 2**32))
 def test_pieces_do_not_matter(name: str, seed: int) -> None:
     traffic, _ = session(name)
@@ -114,7 +114,7 @@ def test_pieces_do_not_matter(name: str, seed: int) -> None:
     assert [(record.sender, record.what, record.data) for record in pieces] == whole
 
 
-@settings(max_examples=1000 if IS_LONG else 40, deadline=None, derandomize=not IS_LONG)
+@settings(max_examples=1000 if IS_LONG else 40, derandomize=not IS_LONG)
 @given(
     name=st.sampled_from(PERSONAS),
     seed=st.integers(0, 2**32),

@@ -15,7 +15,7 @@ from drivers.at.states import State
 from drivers.at.urcs import SHARED
 
 PDU = "0791947101670000040C9194712143658700C862111222436540053190BB7C07"
-MANY = settings(max_examples=20_000 if os.environ.get("MODEMCTL_LONG") else 200, deadline=None)
+MANY = settings(max_examples=20_000 if os.environ.get("MODEMCTL_LONG") else 200)
 FACTS = [
     Fact(text="AT+CGSN", is_told_by="490154203237518".__eq__),
     Fact(text="AT+CGMM", is_told_by="EC25".__eq__),

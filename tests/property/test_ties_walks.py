@@ -4,7 +4,7 @@ import os
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
@@ -39,11 +39,7 @@ ADMITTING = st.lists(
     st.tuples(st.sampled_from(["seen", "ask", "approve", "expel"]), st.sampled_from(PERSONS)),
     max_size=20,
 )
-MANY = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+MANY = settings(max_examples=EXAMPLES)
 
 
 @pytest.fixture(scope="module")

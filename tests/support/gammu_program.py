@@ -12,19 +12,26 @@ _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 _SCHEMA = "/usr/share/doc/gammu-smsd/examples/sqlite.sql"
 
 
-def gammu(port: str, config: Path, *arguments: str, given: str | None = None) -> str:
-    """Run gammu to its end; what it printed. Fails where it does."""
+def gammu(port: str, config: Path, *arguments: str, seconds: float = 110) -> str:
+    """Run gammu to its end; what it printed. Fails where it does, or where it does not end."""
     program = require_tool("gammu")
-    config.write_text(f"[gammu]\ndevice = {port}\nconnection = at\n")
-    done = subprocess.run(
-        [program, "-c", str(config), *arguments],
-        capture_output=True,
-        check=False,
-        input=given,
-        text=True,
-        timeout=110,
-        env=_ENVIRONMENT,
+    log = config.with_suffix(".log")
+    log.unlink(missing_ok=True)
+    config.write_text(
+        f"[gammu]\ndevice = {port}\nconnection = at\nlogfile = {log}\nlogformat = textalldate\n"
     )
+    try:
+        done = subprocess.run(
+            [program, "-c", str(config), *arguments],
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=seconds,
+            env=_ENVIRONMENT,
+        )
+    except subprocess.TimeoutExpired:
+        wire = log.read_text(errors="replace")[-3000:] if log.exists() else ""
+        raise AssertionError(f"gammu {arguments}: no end in {seconds} s:\n{wire}") from None
     assert done.returncode == 0, f"gammu {arguments}: {done.stdout}{done.stderr}"
     return done.stdout
 

@@ -237,7 +237,7 @@ def test_an_approval_of_another_batch_is_refused():
     assert (found.policy, found.rule) == ("SMS-01", "the batch is not what the approver signed")
 
 
-@settings(deadline=None, max_examples=2_000 if os.environ.get("MODEMCTL_LONG") else 200)
+@settings(max_examples=2_000 if os.environ.get("MODEMCTL_LONG") else 200)
 @given(st.data())
 def test_a_changed_octet_of_header_signature_leaves_or_line_is_refused(data):
     evidence = evidence_of("promotion")

@@ -6,7 +6,7 @@ A wrong reading locks cards, so each form also has the answers that must tell no
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.at.counters import READERS, CounterForm
@@ -225,7 +225,6 @@ def test_cinterion_never_asks_for_what_is_asked_for_now() -> None:
     assert "AT^SPIC" not in texts
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(list(CounterForm)), st.text(alphabet='0123456789,:"=;+ PINUKSC', max_size=40)
 )

@@ -98,7 +98,7 @@ garbled = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(garbled)
 def test_no_parser_fails_in_another_way_than_its_own(line: str) -> None:
     for name in {vector["parser"] for vector in VECTORS}:

@@ -10,8 +10,7 @@ from modemctl.errors import PolicyRefused
 from modemctl.lifecycle import BatchState
 from modemctl.policy.approvals import BatchEvidence
 from modemctl.service.authorities import RevokeReason
-from modemctl.store import batches as rows
-from modemctl.store import optouts
+from modemctl.store import batch_turns, optouts
 from modemctl.store.evidence import read_evidence
 from modemctl.store.tables import account, api_key, approver_key, authorisation, batch, opt_out
 from tests.support.people import agree, granted
@@ -124,7 +123,7 @@ async def test_a_state_that_modemctl_did_not_set_sends_nothing(tmp_path, forged)
         if forged is BatchState.RUNNING:
             await office.batches.hold(operator, batch_id, "what is that")
         elif forged is BatchState.APPROVED:
-            await office.store.write(lambda tx: rows.due_starts(tx, rules_of(office)))
+            await office.store.write(lambda tx: batch_turns.due_starts(tx, rules_of(office)))
         act = office.batches.start if forged is BatchState.APPROVED else office.batches.resume
         with pytest.raises(PolicyRefused, match="state was not set by modemctl") as caught:
             await act(operator, batch_id)

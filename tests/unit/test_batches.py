@@ -17,8 +17,8 @@ from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import BatchId, Decision, EventKind, Topic
 from modemctl.policy.approvals import verify_batch, verify_line
 from modemctl.service.batches import Batches, ListFormat, Recipient, SubmissionRules
+from modemctl.store import batch_turns, optouts
 from modemctl.store import batches as rows
-from modemctl.store import optouts
 from modemctl.store.accounts import AccountState, change_account, find_account
 from modemctl.store.authorities import (
     find_approver_key,
@@ -614,9 +614,9 @@ async def test_hold_resume_cancel_say_what_is_unsent_and_ring_the_bell(tmp_path)
         assert shown.batch.state is BatchState.CANCELLED
         outcomes = [one["state"] async for one in office.batches.results(who, batch_id)]
         assert outcomes == ["cancelled"] * 7, "at once, before the rows say so"
-        assert await office.store.write(lambda tx: rows.settle_closed(tx, limit=5)) == 5
-        assert await office.store.write(lambda tx: rows.settle_closed(tx, limit=5)) == 2
-        assert await office.store.write(rows.settle_closed) == 0
+        assert await office.store.write(lambda tx: batch_turns.settle_closed(tx, limit=5)) == 5
+        assert await office.store.write(lambda tx: batch_turns.settle_closed(tx, limit=5)) == 2
+        assert await office.store.write(batch_turns.settle_closed) == 0
         shown = await office.batches.show(who, batch_id)
         assert shown.progress == {SegmentState.CANCELLED: 7}
         with pytest.raises(Conflict):
@@ -632,7 +632,7 @@ async def test_a_message_that_a_cancelled_batch_ends_is_told_as_final_once(tmp_p
         query = select(event.c.data).where(event.c.kind == EventKind.MESSAGE)
         told = []
         for _ in range(3):
-            n_settled = await office.store.write(lambda tx: rows.settle_closed(tx, limit=3))
+            n_settled = await office.store.write(lambda tx: batch_turns.settle_closed(tx, limit=3))
             found = await office.store.read(lambda conn: conn.scalars(query).all())
             told.append((n_settled, [json.loads(one)["state"] for one in found]))
     assert told == [(3, []), (2, ["cancelled"]), (0, ["cancelled"])]
@@ -735,7 +735,7 @@ async def test_a_batch_that_starts_itself_starts_when_its_window_opens(tmp_path)
         opens = office.store.clock.now() + timedelta(hours=2)
         shown = await office.approve(await office.submit(not_before=opens, starts_itself=True))
         plain = await office.approve(await office.submit())
-        start = rows.due_starts
+        start = batch_turns.due_starts
         assert await office.store.write(lambda tx: start(tx, rules_of(office))) == []
         office.store.clock.advance(7_200)
         started = await office.store.write(lambda tx: start(tx, rules_of(office)))
@@ -750,7 +750,9 @@ async def test_a_batch_that_starts_itself_runs_with_its_last_signature_within_it
         assert shown.batch.state is BatchState.RUNNING
         plain = await office.approve(await office.submit())
         assert plain.batch.state is BatchState.APPROVED
-        assert await office.store.write(lambda tx: rows.due_starts(tx, rules_of(office))) == []
+        assert (
+            await office.store.write(lambda tx: batch_turns.due_starts(tx, rules_of(office))) == []
+        )
         assert await office.store.read(lambda conn: list(replay(conn))) == []
 
 
@@ -765,7 +767,9 @@ async def test_one_that_may_not_start_itself_is_held_with_the_rule(tmp_path):
                 revoke_authorisation(tx, one)
 
         await office.store.write(revoke)
-        assert await office.store.write(lambda tx: rows.due_starts(tx, rules_of(office))) == []
+        assert (
+            await office.store.write(lambda tx: batch_turns.due_starts(tx, rules_of(office))) == []
+        )
         shown = await office.batches.show(office.who["operator"], shown.batch.batch_id)
         assert shown.batch.state is BatchState.HELD
         assert shown.batch.reason.startswith("SMS-06")
@@ -789,10 +793,10 @@ async def test_batches_expire_with_their_window_and_finish_when_nothing_is_open(
                 )
 
         await office.store.write(finish)
-        assert await office.store.write(rows.finish_done) == [sent.batch.batch_id]
-        assert await office.store.write(rows.expire_due) == []
+        assert await office.store.write(batch_turns.finish_done) == [sent.batch.batch_id]
+        assert await office.store.write(batch_turns.expire_due) == []
         office.store.clock.advance(24 * 3_600)
-        expired = await office.store.write(rows.expire_due)
+        expired = await office.store.write(batch_turns.expire_due)
         assert set(expired) == {
             waiting.batch.batch_id,
             running.batch.batch_id,

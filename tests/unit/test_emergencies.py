@@ -18,8 +18,8 @@ from modemctl.service.emergencies import EmergencyWatch
 from modemctl.service.principal import Scope
 from modemctl.service.submission import SubmissionRules
 from modemctl.service.violations import Cases
+from modemctl.store import batch_turns, handovers
 from modemctl.store import batches as rows
-from modemctl.store import handovers
 from modemctl.store.authorities import (
     add_authorisation,
     list_authorisations,
@@ -167,7 +167,7 @@ async def test_the_chain_may_sign_when_all_is_over_and_long_after(tmp_path):
     async with office_in(tmp_path) as office:
         shown = await office.start(await say(office, await confirmed(office), "manager"))
         office.store.clock.advance(5 * 3_600)
-        await office.store.write(rows.expire_due)
+        await office.store.write(batch_turns.expire_due)
         done = await say(office, shown, "dm", step=2)
         assert done.batch.state is BatchState.EXPIRED
         assert await open_ones(office) == []
@@ -180,7 +180,7 @@ async def test_a_no_afterwards_stops_the_rest_and_is_told(tmp_path, is_over):
         shown = await office.start(await say(office, await confirmed(office), "manager"))
         if is_over:
             office.store.clock.advance(5 * 3_600)
-            await office.store.write(rows.expire_due)
+            await office.store.write(batch_turns.expire_due)
         after = await say(office, shown, "dm", step=2, decision=Decision.REJECT)
         assert after.batch.state is (BatchState.EXPIRED if is_over else BatchState.CANCELLED)
         assert "emergency_refused" in str((await alarms(office))[-1])
@@ -236,7 +236,7 @@ async def test_a_chain_that_does_not_sign_in_time_is_told_of_once(tmp_path):
         facts = await store.read(lambda conn: handovers.look(conn, None))
         assert (facts["emergencies"], facts["emergencies_overdue"]) == (1, 1)
 
-        await store.write(rows.expire_due)
+        await store.write(batch_turns.expire_due)
         await say(office, shown, "dm", step=2)
         await watch.look()
         assert watch.counts() == {"open": 0, "overdue": 0}

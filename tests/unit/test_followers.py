@@ -1,6 +1,8 @@
 """Acts that follow others' news in one transaction: new work is leased where it is committed."""
 
 import asyncio
+from contextlib import asynccontextmanager
+from itertools import zip_longest
 
 import pytest
 from sqlalchemy import insert, select, update
@@ -9,7 +11,7 @@ from modemctl.errors import StoreError
 from modemctl.fleet.dispatcher import Job
 from modemctl.lifecycle import BatchState, SegmentState
 from modemctl.model import Topic
-from modemctl.store import Tx, batches
+from modemctl.store import Tx, batches, nodes
 from modemctl.store.signals import Subscription
 from modemctl.store.tables import message, meta
 from tests.support.approved import numbers
@@ -49,8 +51,6 @@ async def test_a_follower_runs_in_the_transaction_that_rings_and_hears_no_ring(t
             assert await listens.wait(30)
             assert not await follows.wait(0)
             assert not one.withdraw()
-            waiting = asyncio.create_task(store.signals.yield_to_first())
-            await waiting  # nobody goes first here
             await store.write(put("more", Topic.WORK))
             assert await follows.wait(30)
     assert [report.n_requests for report in reports] == [1, 2, 1]
@@ -112,17 +112,32 @@ async def test_a_follower_of_what_fails_never_runs(tmp_path):
         assert one.withdraw()
 
 
+async def held(b, batch_id) -> None:
+    await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.HELD))
+
+
+async def begin(b, batch_id) -> bool:
+    return await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.RUNNING))
+
+
+@asynccontextmanager
+async def at_rest(b, cards, *, gates=()):
+    """Its dispatcher, which follows new work for these cards, and the jobs that come."""
+    jobs: list[Job] = []
+    async with dispatching(b) as dispatcher:
+        for card, gate in zip_longest(cards, gates):
+            dispatcher.ask(bay_of(card), card, jobs.append, gate=gate)
+        await until(lambda: Topic.WORK in b.store.journal._followers)
+        yield dispatcher, jobs
+
+
 async def test_new_work_of_a_bank_at_rest_is_leased_where_it_is_committed(tmp_path):
     """And its cards ask no second time for it."""
     async with bench(tmp_path) as b:
         batch_id = await b.batch(1)
-        await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.HELD))
-        jobs: list[Job] = []
-        async with dispatching(b) as dispatcher:
-            for card in CARDS[:3]:
-                dispatcher.ask(bay_of(card), card, jobs.append)
-            await until(lambda: Topic.WORK in b.store.journal._followers)
-            await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.RUNNING))
+        await held(b, batch_id)
+        async with at_rest(b, CARDS[:3]) as (dispatcher, jobs):
+            await begin(b, batch_id)
             assert await b.states(batch_id) == {SegmentState.LEASED: 1}
             await until(lambda: len(jobs) == 1)
             n_turns = b.store.journal.turns
@@ -137,13 +152,10 @@ async def test_work_whose_lease_fails_begins_nevertheless_and_is_leased_later(
     monkeypatch.setattr("modemctl.fleet.dispatcher._STORE_PAUSE", 0.01)
     async with bench(tmp_path) as b:
         batch_id = await b.batch(1)
-        await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.HELD))
-        jobs: list[Job] = []
-        async with dispatching(b) as dispatcher:
-            dispatcher.ask(bay_of(CARDS[0]), CARDS[0], jobs.append)
-            await until(lambda: Topic.WORK in b.store.journal._followers)
+        await held(b, batch_id)
+        async with at_rest(b, CARDS[:1]) as (_, jobs):
             await break_store(b, "leased")
-            assert await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.RUNNING))
+            assert await begin(b, batch_id)
             assert await b.states(batch_id) == {SegmentState.QUEUED: 1}
             await mend_store(b)
             await until(lambda: len(jobs) == 1)
@@ -152,14 +164,9 @@ async def test_work_whose_lease_fails_begins_nevertheless_and_is_leased_later(
 async def test_what_was_leased_for_a_bay_that_withdrew_meanwhile_goes_back(tmp_path):
     async with bench(tmp_path) as b:
         batch_id = await b.batch(1)
-        await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.HELD))
-        jobs: list[Job] = []
-        async with dispatching(b) as dispatcher:
-            dispatcher.ask(bay_of(CARDS[0]), CARDS[0], jobs.append)
-            await until(lambda: Topic.WORK in b.store.journal._followers)
-            moving = asyncio.create_task(
-                b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.RUNNING))
-            )
+        await held(b, batch_id)
+        async with at_rest(b, CARDS[:1]) as (dispatcher, jobs):
+            moving = asyncio.create_task(begin(b, batch_id))
             while b.store.journal.turns == 0 or not moving.done():
                 dispatcher.withdraw(bay_of(CARDS[0]))
                 await asyncio.sleep(0)
@@ -177,18 +184,15 @@ async def test_followed_work_whose_refusal_is_not_stored_ends_no_dispatcher(
         batch_id = await b.batch(1)
         good = await b.batch(1, recipients=numbers(1, start=100))
         for one in (batch_id, good):
-            await b.store.write(lambda tx, one=one: batches.move(tx, one, BatchState.HELD))
+            await held(b, one)
         damage = update(message).where(message.c.batch_id == batch_id).values(line_enc=b"\0")
         await b.store.write(lambda tx: tx.conn.execute(damage) and None)
         await break_store(b, "refused")
-        jobs: list[Job] = []
-        async with dispatching(b) as dispatcher:
-            dispatcher.ask(bay_of(CARDS[0]), CARDS[0], jobs.append)
-            await until(lambda: Topic.WORK in b.store.journal._followers)
-            await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.RUNNING))
+        async with at_rest(b, CARDS[:1]) as (_, jobs):
+            await begin(b, batch_id)
             await until(lambda: "dispatcher.store_failed" in caplog.text)
             await mend_store(b)
-            await b.store.write(lambda tx: batches.move(tx, good, BatchState.RUNNING))
+            await begin(b, good)
             await until(lambda: len(jobs) == 1)
 
 
@@ -210,13 +214,9 @@ async def test_who_left_meanwhile_is_not_asked_whether_it_may(tmp_path):
 
     async with bench(tmp_path) as b:
         batch_id = await b.batch(2)
-        await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.HELD))
-        jobs: list[Job] = []
-        async with dispatching(b) as dispatcher:
-            gates = [Gone(), Gone()]
-            for card, gate in zip(CARDS, gates, strict=False):
-                dispatcher.ask(bay_of(card), card, jobs.append, gate=gate)
-            await until(lambda: Topic.WORK in b.store.journal._followers)
+        await held(b, batch_id)
+        gates = [Gone(), Gone()]
+        async with at_rest(b, CARDS[:2], gates=gates) as (dispatcher, jobs):
             real = dispatcher._known
 
             async def known(leased, requests):
@@ -226,6 +226,63 @@ async def test_who_left_meanwhile_is_not_asked_whether_it_may(tmp_path):
                 return found
 
             dispatcher._known = known
-            await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.RUNNING))
+            await begin(b, batch_id)
             await until(lambda: len(jobs) == 1)
-            assert await b.states(batch_id)
+            assert await b.states(batch_id) == {SegmentState.LEASED: 1, SegmentState.QUEUED: 1}
+
+
+async def test_a_card_whose_breaker_was_open_asks_for_new_work_without_a_poll(
+    tmp_path, monkeypatch
+):
+    class Breaker:
+        left = 0.0
+
+        def opens_in(self) -> float:
+            return self.left
+
+        def enter(self) -> bool:
+            return not self.left
+
+        def leave(self) -> None:
+            return
+
+    monkeypatch.setattr("modemctl.fleet.dispatcher._SLOW_POLL", 1000.0)
+    async with bench(tmp_path) as b:
+        batch_id = await b.batch(3)
+        await held(b, batch_id)
+        breaker = Breaker()
+        async with at_rest(b, CARDS[:2], gates=[None, breaker]) as (dispatcher, jobs):
+            followed = b.store.journal._followers[Topic.WORK]
+            breaker.left = 0.2
+            dispatcher.ask(bay_of(CARDS[2]), CARDS[2], jobs.append)
+            await until(lambda: b.store.journal._followers.get(Topic.WORK) not in (None, followed))
+            breaker.left = 0.0
+            await begin(b, batch_id)
+            await until(lambda: len(jobs) == 3)
+
+
+@pytest.mark.both_databases
+async def test_a_follower_that_meets_a_deadlock_each_time_takes_nobody_with_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("modemctl.store.postgresql.is_passing", lambda _: True)
+
+    def spoil(tx: Tx) -> None:
+        tx.conn.exec_driver_sql("SELECT nothing FROM nowhere")
+
+    async with open_store(tmp_path) as store:
+        one = store.journal.follow(Topic.WORK, spoil, told=Subscription())
+        await store.write(put("work", Topic.WORK))
+        with pytest.raises(StoreError):
+            await one.future
+        assert "work" in await store.write(keys)
+
+
+async def test_a_node_that_may_lease_again_does_so_at_once(tmp_path):
+    """What follows the news of it stands before it: it still sees a node that drains."""
+    async with open_store(tmp_path) as store:
+        with store.signals.subscribe(Topic.WORK) as follows:
+            one = store.journal.follow(Topic.WORK, put("never"), told=follows)
+            await store.write(lambda tx: nodes.set_draining(tx, "n1", is_draining=False))
+            assert await follows.wait(30)
+            assert one.withdraw()

@@ -99,7 +99,7 @@ def every_segment(n, n_cards, cap, interval):
     return last
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     n=st.integers(1, 400),
     n_cards=st.integers(1, 8),

@@ -16,8 +16,8 @@ from modemctl.service.messages import Messages
 from modemctl.service.principal import Scope
 from modemctl.service.submission import SubmissionRules
 from modemctl.sms import Submit, decode
+from modemctl.store import batch_turns, evidence, leases, loopbacks, messages, submits
 from modemctl.store import batches as rows
-from modemctl.store import evidence, leases, loopbacks, messages, submits
 from modemctl.store.evidence import read_lines
 from modemctl.store.leases import Leased, LeaseRequest
 from modemctl.store.replay import replay
@@ -176,7 +176,7 @@ async def test_it_lasts_ninety_days_and_sends_nothing_itself(tmp_path):
         assert not any(isinstance(one, Leased) for one in await crew.lease(*CARDS))
         await office.batches.hold(as_operator(office), found.batch_id, "to look at it")
         office.store.clock.step(91 * DAY)
-        await office.store.write(rows.expire_due)
+        await office.store.write(batch_turns.expire_due)
         shown = await office.batches.show(office.who["manager"], found.batch_id)
         assert shown.batch.state is BatchState.EXPIRED
         assert await faults(office) == []
@@ -267,8 +267,8 @@ async def test_a_run_that_is_over_expires_what_did_not_leave(tmp_path):
         crew = Crew(office)
         (nothing,) = await crew.lease(CARDS[0])
         assert not isinstance(nothing, Leased)
-        await office.store.write(rows.expire_due)
-        await office.store.write(rows.settle_closed)
+        await office.store.write(batch_turns.expire_due)
+        await office.store.write(batch_turns.settle_closed)
         found = await office.store.read(lambda conn: rows.find_batch(conn, batch_id))
         assert found.state is BatchState.EXPIRED
         assert await faults(office) == []

@@ -10,7 +10,7 @@ from modemctl.errors import TamperedError
 from modemctl.lifecycle import BatchState
 from modemctl.model import Bay, Iccid
 from modemctl.policy.dual import DualKind
-from modemctl.store import batches, ties
+from modemctl.store import batch_turns, batches, ties
 from modemctl.store.replay import replay
 from modemctl.store.tables import batch, bay_tie, purge_run
 from tests.support.people import open_office
@@ -44,7 +44,7 @@ async def test_a_withdrawn_batch_that_was_put_back_and_started_is_named(tmp_path
         assert len(await told(store)) == 1
         store.clock.advance(7_200)
         rules = office.batches._rules.approvals
-        await store.write(lambda tx: batches.due_starts(tx, rules))
+        await store.write(lambda tx: batch_turns.due_starts(tx, rules))
         found = await store.read(lambda conn: batches.find_batch(conn, batch_id))
         assert found.state is BatchState.RUNNING
         (line,) = await told(store)

@@ -55,7 +55,7 @@ def test_every_line_of_a_stock_client_is_answered(tmp_path: Path, name: str, cli
 
 
 @pytest.mark.parametrize("name", persona.names())
-@settings(max_examples=60, deadline=None)  # a busy machine is no broken modem
+@settings(max_examples=60)
 @given(data=st.data())
 def test_no_command_with_any_parameters_breaks_the_modem(
     tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
