@@ -12,7 +12,7 @@ from modemctl.cli.client import Client, Connection, Json, Record, records, text_
 from modemctl.cli.errors import EXIT_REFUSED, ApiProblem, printable
 from modemctl.cli.show import as_json_option, local_time, show_json
 from modemctl.lifecycle import BATCH
-from modemctl.model import EventKind
+from modemctl.model import EventKind, NodeState
 
 _LIVE: Final = [str(state) for state, following in BATCH.items() if following]
 _FORBIDDEN: Final = 403
@@ -26,8 +26,9 @@ _MOST_DOUBTS: Final = 1_000
 def status(connection: Connection, *, as_json: bool) -> int:
     """Whether the daemon is well, and what it has to do.
 
-    Its checks, stops, open incidents, modems by state, live batches, doubts; what your account
-    may not see is left out. Where the database is away it shows the checks alone, and says so.
+    Its checks, nodes that are away or drain, stops, open incidents, modems by state, live batches,
+    doubts; what your account may not see is left out. Where the database is away it shows the
+    checks alone, and says so.
     """
     with connection.client() as client:
         found = client.readiness()
@@ -41,8 +42,9 @@ def status(connection: Connection, *, as_json: bool) -> int:
 
 def _look(client: Client, found: Record) -> Json:
     """Add what there is to do; why it cannot be told, where the database is away."""
-    found |= dict.fromkeys(["modems", "batches", "in_doubt", "stops", "incidents"])
+    found |= dict.fromkeys(["nodes", "modems", "batches", "in_doubt", "stops", "incidents"])
     try:
+        found["nodes"] = _all(client, "/v1/nodes")
         found["modems"] = _counted(client, "/v1/modems")
         found["batches"] = _counted(client, "/v1/batches", _LIVE)
         found["in_doubt"] = _number_in_doubt(client)
@@ -91,6 +93,8 @@ def _tell(found: Record) -> None:
     for check in records(found.get("checks")):
         word = "ok" if check.get("is_good") else f"WRONG: {check.get('detail')}"
         click.echo(printable(f"  {check.get('name')}: {word}"))
+    for one in records(found.get("nodes")):
+        _tell_node(one)
     for stop in records(found.get("stops")):
         since = local_time(text_of(stop, "placed_at"))
         what = f"{stop.get('kind')} {stop.get('target')}".strip()
@@ -112,6 +116,16 @@ def _tell(found: Record) -> None:
         more = " or more" if n_doubts == _MOST_DOUBTS else ""
         cure = "; decide: modemctl doubt list" if n_doubts else ""
         click.echo(f"in doubt: {n_doubts}{more} segments{cure}")
+
+
+def _tell_node(one: Record) -> None:
+    """Where it is not up, or leases nothing."""
+    state, since = one.get("state"), local_time(text_of(one, "heartbeat_at"))
+    if state != NodeState.UP:
+        what = f"NODE {one.get('node')}: {state}, last heard of {since}; modemctl node list"
+        click.echo(printable(what))
+    elif one.get("is_draining"):
+        click.echo(printable(f"NODE {one.get('node')}: drains; modemctl node undrain"))
 
 
 def _tell_incident(one: Record) -> None:

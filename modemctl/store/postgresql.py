@@ -8,6 +8,7 @@ and wait for nobody. ADR 0014 names what leans on it.
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
 
     from modemctl.store.links import Link
 
+_log = logging.getLogger(__name__)
+
 DatabaseUrl: TypeAlias = str | URL
 """Where a database is, as SQLAlchemy writes it; a `URL` hides its password where it is shown."""
 
 DRIVER: Final = "psycopg"
 _WRITERS_LOCK: Final = 0x6D6F_6465_6D63_746C  # the octets of "modemctl"
 _TAKE_LOCK: Final = f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})"
+_SILENCE_MAX: Final = 10.0  # seconds for which who holds it may say nothing
+_IS_HELD: Final = "55P03"
 
 _SOCKET: Final[Mapping[str, int | str]] = {
     "client_encoding": "utf8",
@@ -52,7 +57,7 @@ _ALIVE: Final[Mapping[str, str]] = {  # the server's side of the same
 _PATIENCE: Final[Mapping[str, str]] = {
     "lock_timeout": "5s",  # as SQLite's busy_timeout
     # A node that was cut off in the middle of a write gives the lock back so soon.
-    "idle_in_transaction_session_timeout": "10s",
+    "idle_in_transaction_session_timeout": f"{_SILENCE_MAX:.0f}s",
     **_ALIVE,
 }
 _WRITES: Final[Mapping[str, str]] = {
@@ -67,12 +72,12 @@ _READS: Final[Mapping[str, str]] = {
 }
 
 _AGAIN: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
-_BUSY: Final = frozenset({"25P03", "53300", "55P03"})  # of those below: it is there
+_BUSY: Final = frozenset({"25P03", "53300", _IS_HELD})  # of those below: it is there
 _AWAY: Final = frozenset(
     {
         "25P03",  # our transaction was idle for too long
         "53300",  # too many connections
-        "55P03",  # somebody holds the lock
+        _IS_HELD,  # the lock
         "57P01",  # the server stops
         "57P02",
         "57P03",  # or starts
@@ -113,9 +118,30 @@ def create_writer(
     def take_locks(conn: Connection) -> None:
         if seat is not None:
             seat.take(conn)
-        conn.exec_driver_sql(_TAKE_LOCK)
+        try:
+            conn.exec_driver_sql(_TAKE_LOCK)
+        except DBAPIError as error:
+            if sqlstate(error) == _IS_HELD:
+                _end_silent_holder(conn)
+            raise
 
     return engine
+
+
+def _end_silent_holder(conn: Connection) -> None:
+    """End the session that holds the writers' lock where its process stands still.
+
+    The server's own limit of idleness misses one that fell silent behind a Flush, with which the
+    driver ends each `executemany`: its timer runs from a Sync to the next message of any kind.
+    """
+    conn.connection.rollback()
+    cursor = conn.connection.cursor()
+    lock = {"classid": _WRITERS_LOCK >> 32, "objid": _WRITERS_LOCK & 0xFFFF_FFFF}
+    cursor.execute(_END_SILENT, {**lock, "silence": _SILENCE_MAX})
+    for [title] in cursor.fetchall():
+        _log.warning("lock.holder_ended", extra={"holder": title})
+    cursor.close()
+    conn.connection.commit()
 
 
 def address(url: URL, *, title: str) -> tuple[str, dict[str, str | int]]:
@@ -253,6 +279,17 @@ def _set_sessions(engine: Engine, settings: Mapping[str, str]) -> None:
         connection.commit()
 
 
+_END_SILENT: Final = (
+    "WITH silent AS MATERIALIZED ("  # none is ended before all is known of it
+    "SELECT held.pid, held.application_name"
+    " FROM pg_locks AS l JOIN pg_stat_activity AS held USING (pid)"
+    " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
+    " AND l.classid = %(classid)s::oid AND l.objid = %(objid)s::oid"
+    " AND held.datname = current_database() AND held.wait_event_type = 'Client'"
+    " AND held.query NOT ILIKE 'COPY%%'"  # what is copied comes for long in one statement
+    " AND held.state_change < clock_timestamp() - make_interval(secs => %(silence)s)"
+    ") SELECT application_name FROM silent WHERE pg_terminate_backend(pid)"
+)
 _ORDER: Final = (
     "SELECT pg_encoding_to_char(encoding) AS encoding,"
     # the column of another provider's locale has a name for each version

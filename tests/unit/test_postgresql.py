@@ -196,6 +196,39 @@ def test_who_writes_is_alone_and_who_reads_sees_one_moment_and_writes_nothing(cl
         engine.dispose()
 
 
+@pytest.mark.parametrize("is_copying", [False, True], ids=["still", "copying"])
+def test_who_holds_the_lock_and_stands_still_behind_a_flush_is_ended(
+    cluster, monkeypatch, caplog, is_copying
+):
+    """The server's limit of idleness does not see it: a frozen node would hold all others up."""
+    monkeypatch.setattr(postgresql, "_SILENCE_MAX", 0.2)
+    monkeypatch.setitem(postgresql._PATIENCE, "lock_timeout", "300ms")
+    monkeypatch.setitem(postgresql._PATIENCE, "idle_in_transaction_session_timeout", "100ms")
+    name = cluster.create()
+    writer, reader = create_engines(cluster.url(name), n_readers=1)
+    with cluster.connect(name) as holder:
+        holder.autocommit = False
+        holder.execute("SET application_name = 'one that froze'")
+        holder.execute("SET idle_in_transaction_session_timeout = '100ms'")
+        holder.execute("CREATE TEMP TABLE n (n integer)")
+        holder.execute(postgresql._TAKE_LOCK)
+        holder.cursor().executemany("INSERT INTO n VALUES (%s)", [(1,), (2,)])
+        if is_copying:
+            holder.pgconn.send_query(b"COPY n FROM STDIN")
+        with pytest.raises(DBAPIError) as refused, writer.begin():
+            pass
+        assert postgresql.is_away(refused.value)
+        if is_copying:
+            assert not caplog.messages
+        else:
+            with writer.begin() as conn:
+                conn.exec_driver_sql("CREATE TABLE m (m integer)")
+            assert [record.holder for record in caplog.records] == ["one that froze"]
+        holder.close()
+    for engine in (writer, reader):
+        engine.dispose()
+
+
 @pytest.fixture
 def on_postgresql(cluster) -> Iterator[postgres.Cluster]:
     Databases.is_postgresql = True
