@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 from modemctl.cli.cures import cure_of
 from modemctl.lifecycle import ModemState
@@ -15,6 +16,7 @@ from modemctl.model import Bay, Iccid, Topic
 from modemctl.policy.pin_guard import StopReason
 from modemctl.store import calls, wishes
 from modemctl.store.modems import Facts, StateChange, save_changes
+from modemctl.store.tables import node
 from modemctl.store.transaction import Tx
 from tests.support.apis import ApiBench, open_api, serving
 from tests.support.approved import add_cards
@@ -358,3 +360,23 @@ async def test_the_policy_is_shown_a_setting_a_line(bench: ApiBench) -> None:
     named = [line[0] for line in lines if line and "." in line[0]]
     assert named == [*sorted(told["changes"]), *sorted(told["settings"])]
     assert named
+
+
+async def test_status_tells_of_servers_that_are_away_or_drain(bench: ApiBench) -> None:
+    rows = [
+        {"node_id": name, "state": state, "is_draining": state == "up"}
+        for name, state in (("n2", "lost"), ("n3", "down"), ("n4", "up"), ("n5", "removed"))
+    ]
+    now = bench.store.clock.now()
+    moments = {"started_at": now, "heartbeat_at": now}
+    await bench.store.write(
+        lambda tx: tx.conn.execute(insert(node), [{**row, **moments} for row in rows]) and None
+    )
+    told = (await run(bench, "status")).out
+    assert "NODE n2: lost, last heard of " in told
+    assert "NODE n3: down, last heard of " in told
+    assert "NODE n4: drains; modemctl node undrain" in told
+    assert "n5" not in told
+    shown = json.loads((await run(bench, "status", "--json")).out)
+    states = {one["node"]: one["state"] for one in shown["nodes"]}
+    assert (states["n2"], states["n4"]) == ("lost", "up")
