@@ -134,14 +134,18 @@ def _end_silent_holder(conn: Connection) -> None:
     The server's own limit of idleness misses one that fell silent behind a Flush, with which the
     driver ends each `executemany`: its timer runs from a Sync to the next message of any kind.
     """
-    conn.connection.rollback()
-    cursor = conn.connection.cursor()
     lock = {"classid": _WRITERS_LOCK >> 32, "objid": _WRITERS_LOCK & 0xFFFF_FFFF}
-    cursor.execute(_END_SILENT, {**lock, "silence": _SILENCE_MAX})
-    for [title] in cursor.fetchall():
+    try:
+        conn.connection.rollback()
+        cursor = conn.connection.cursor()
+        cursor.execute(_END_SILENT, {**lock, "silence": _SILENCE_MAX})
+        ended = cursor.fetchall()
+        conn.connection.commit()
+    except conn.dialect.loaded_dbapi.Error as error:
+        _log.warning("lock.holder_not_ended", extra={"error": said(error)})
+        return
+    for [title] in ended:
         _log.warning("lock.holder_ended", extra={"holder": title})
-    cursor.close()
-    conn.connection.commit()
 
 
 def address(url: URL, *, title: str) -> tuple[str, dict[str, str | int]]:

@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from psycopg import OperationalError
+from psycopg import Connection, OperationalError
 from psycopg.errors import LockNotAvailable
-from sqlalchemy import URL, create_engine, func, make_url, select
+from sqlalchemy import URL, Engine, create_engine, func, make_url, select
 from sqlalchemy.exc import DBAPIError
 
 from modemctl.clock import SystemClock
@@ -196,35 +196,72 @@ def test_who_writes_is_alone_and_who_reads_sees_one_moment_and_writes_nothing(cl
         engine.dispose()
 
 
-@pytest.mark.parametrize("is_copying", [False, True], ids=["still", "copying"])
-def test_who_holds_the_lock_and_stands_still_behind_a_flush_is_ended(
-    cluster, monkeypatch, caplog, is_copying
+class Frozen:
+    """A session that took the writers' lock and stands still behind a Flush, or in a COPY.
+
+    The server's limit of idleness, here 100 ms, does not see it.
+    """
+
+    def __init__(self, cluster: postgres.Cluster, name: str, monkeypatch) -> None:
+        monkeypatch.setattr(postgresql, "_SILENCE_MAX", 0.2)
+        monkeypatch.setitem(postgresql._PATIENCE, "lock_timeout", "300ms")
+        self._session = cluster.connect(name)
+
+    def __enter__(self) -> Connection:
+        self._session.autocommit = False
+        self._session.execute("SET application_name = 'one that froze'")
+        self._session.execute("SET idle_in_transaction_session_timeout = '100ms'")
+        self._session.execute("CREATE TEMP TABLE n (n integer)")
+        self._session.execute(postgresql._TAKE_LOCK)
+        self._session.cursor().executemany("INSERT INTO n VALUES (%s)", [(1,), (2,)])
+        return self._session
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+
+def is_refused(writer: Engine) -> bool:
+    with pytest.raises(DBAPIError) as refused, writer.begin():
+        pass
+    return postgresql.is_away(refused.value)
+
+
+def test_who_holds_the_lock_and_stands_still_is_ended_by_who_waits_for_it(
+    cluster, monkeypatch, caplog
 ):
-    """The server's limit of idleness does not see it: a frozen node would hold all others up."""
-    monkeypatch.setattr(postgresql, "_SILENCE_MAX", 0.2)
-    monkeypatch.setitem(postgresql._PATIENCE, "lock_timeout", "300ms")
-    monkeypatch.setitem(postgresql._PATIENCE, "idle_in_transaction_session_timeout", "100ms")
     name = cluster.create()
-    writer, reader = create_engines(cluster.url(name), n_readers=1)
-    with cluster.connect(name) as holder:
-        holder.autocommit = False
-        holder.execute("SET application_name = 'one that froze'")
-        holder.execute("SET idle_in_transaction_session_timeout = '100ms'")
-        holder.execute("CREATE TEMP TABLE n (n integer)")
-        holder.execute(postgresql._TAKE_LOCK)
-        holder.cursor().executemany("INSERT INTO n VALUES (%s)", [(1,), (2,)])
-        if is_copying:
-            holder.pgconn.send_query(b"COPY n FROM STDIN")
-        with pytest.raises(DBAPIError) as refused, writer.begin():
-            pass
-        assert postgresql.is_away(refused.value)
-        if is_copying:
-            assert not caplog.messages
-        else:
-            with writer.begin() as conn:
-                conn.exec_driver_sql("CREATE TABLE m (m integer)")
-            assert [record.holder for record in caplog.records] == ["one that froze"]
-        holder.close()
+    with Frozen(cluster, name, monkeypatch):
+        writer, reader = create_engines(cluster.url(name), n_readers=1)
+        assert is_refused(writer)
+        with writer.begin() as conn:
+            conn.exec_driver_sql("CREATE TABLE m (m integer)")
+    assert [record.holder for record in caplog.records] == ["one that froze"]
+    for engine in (writer, reader):
+        engine.dispose()
+
+
+def test_who_copies_for_long_is_not_ended(cluster, monkeypatch, caplog):
+    name = cluster.create()
+    with Frozen(cluster, name, monkeypatch) as copier:
+        copier.pgconn.send_query(b"COPY n FROM STDIN")
+        writer, reader = create_engines(cluster.url(name), n_readers=1)
+        assert is_refused(writer)
+        assert is_refused(writer)
+        assert not caplog.messages
+    for engine in (writer, reader):
+        engine.dispose()
+
+
+def test_where_nobody_can_be_ended_it_is_told_and_the_wait_fails_as_before(
+    cluster, monkeypatch, caplog
+):
+    monkeypatch.setattr(postgresql, "_END_SILENT", "SELECT nothing FROM nowhere")
+    name = cluster.create()
+    with Frozen(cluster, name, monkeypatch):
+        writer, reader = create_engines(cluster.url(name), n_readers=1)
+        assert is_refused(writer)
+    assert caplog.messages == ["lock.holder_not_ended"]
+    assert "nowhere" in caplog.records[0].error
     for engine in (writer, reader):
         engine.dispose()
 
