@@ -7,7 +7,6 @@ manager starts it again.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -27,6 +26,7 @@ from api.waiting import waiting_room
 from drivers.family import Family
 from drivers.interface import Driver, EventSink
 from drivers.registry import probe
+from modemctl import memory
 from modemctl.composition import make_services
 from modemctl.config import OnDoubt, Settings
 from modemctl.errors import ConfigError, Conflict, NameTaken, StoreError
@@ -80,7 +80,6 @@ _log = logging.getLogger(__name__)
 
 _Chore: TypeAlias = Callable[[], Coroutine[object, object, None]]
 
-_COLLECT_AFTER: Final = 10_000  # new objects; Python's own 700 come with two messages
 _MINUTE: Final = 60.0
 _HOUR: Final = 3_600.0
 _REPORT_MARGIN: Final = timedelta(hours=1)  # a report may come so long after the validity's end
@@ -99,6 +98,7 @@ async def run(settings: Settings) -> int:
         StoreError: the database is held by another program, or was away for too long; starting
             again later may help. Another daemon took this node's name.
     """
+    memory.share_heap()
     setup_logging(settings.logging.level, wire_log=settings.logging.wire_log)
     families = known_families(settings.bank.families)
     with state_lock(settings.paths.state_dir):
@@ -284,7 +284,7 @@ async def _run_on(
         await office.open()
         longest_outage = timedelta(minutes=settings.hours.hold_after_outage_minutes)
         await _recover(store, fleet.rules, longest_outage)
-        _settle_memory()
+        memory.settle()
         try:
             await _work(store, settings, telemetry, fleet=fleet, office=office, stop=stop)
         except* ConfigError as errors:
@@ -365,17 +365,6 @@ def _courier_rules(settings: Settings) -> CourierRules:
         ),
         keep_dead=timedelta(days=settings.webhooks.dead_days),
     )
-
-
-def _settle_memory() -> None:
-    """Let the garbage collector pass over what lives as long as the process, modules above all.
-
-    A full collection stops the loop: over everything it took 70 to 190 ms, several times in each
-    long list. Of what is made later nearly nothing lives in circles: it is looked at less often.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER, 20, 20)
 
 
 def _problems(errors: BaseExceptionGroup[ConfigError]) -> list[str]:
