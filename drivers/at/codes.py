@@ -5,7 +5,8 @@ Sources: CMS 1–127 RP-cause, TS 24.011 §8.2.5.4 and annex E.2; 128–255 TP-F
 
 `proves_no_send` is asked only after the payload was handed over (before that, nothing can have
 left). A refusal by network or service centre is proof. A code that stands for "no answer came"
-(332, 350, 500), for "you sent that already" (197), or that no table explains, is none.
+(332, 350, 500), for "you sent that already" (197), or that no table explains, is none. Nor is one
+that such a "no answer" becomes on a line that lost one digit: `500` may arrive as `50`.
 """
 
 from __future__ import annotations
@@ -348,13 +349,23 @@ VENDOR_CMS: Mapping[str, Mapping[int, Row]] = MappingProxyType(
 """`+CMS ERROR` codes from 512 on, by vendor: the same number means different things."""
 
 
+def _one_digit_short(*codes: int) -> frozenset[int]:
+    """What these read as where one digit was lost."""
+    texts = map(str, codes)
+    return frozenset(int(text[:i] + text[i + 1 :]) for text in texts for i in range(len(text)))
+
+
+_CLIPPED_CMS = _one_digit_short(332, 350, 500)
+_CLIPPED_CME = _one_digit_short(31, 100)
+
+
 def cause_of(*, cme: int | None = None, cms: int | None = None, vendor: str = "") -> Cause:
     """Look an error result up; neither number means a plain `ERROR`, which proves nothing."""
     if cms is not None:
         row = VENDOR_CMS.get(vendor, {}).get(cms) or CMS.get(cms) or _near(cms)
-        cause = _cause(f"cms:{cms}", row)
+        cause = _cause(f"cms:{cms}", row, may_be_clipped=cms in _CLIPPED_CMS)
     elif cme is not None:
-        cause = _cause(f"cme:{cme}", CME.get(cme))
+        cause = _cause(f"cme:{cme}", CME.get(cme), may_be_clipped=cme in _CLIPPED_CME)
     else:
         cause = _cause("error", None)
     return dataclasses.replace(cause, card=sim_state_of_error(cme=cme, cms=cms))
@@ -397,7 +408,7 @@ def _near(cms: int) -> Row | None:
     return CMS[255] if cms < 256 else None
 
 
-def _cause(code: str, row: Row | None) -> Cause:
+def _cause(code: str, row: Row | None, *, may_be_clipped: bool = False) -> Cause:
     if row is None:
         title = "error without a known code"
         return Cause(
@@ -407,6 +418,6 @@ def _cause(code: str, row: Row | None) -> Cause:
         code=code,
         title=row.title,
         blame=row.blame,
-        proves_no_send=row.proves_no_send,
+        proves_no_send=row.proves_no_send and not may_be_clipped,
         action=row.action,
     )

@@ -30,9 +30,21 @@ def test_code_that_stands_for_silence_or_nothing_known_is_no_proof(code: int) ->
     assert not cause_of(cms=code).proves_no_send
 
 
-@pytest.mark.parametrize("code", [1, 8, 38, 41, 50, 69, 96, 127, 192, 208, 255, 304, 331])
+@pytest.mark.parametrize("code", [1, 8, 17, 38, 41, 69, 96, 127, 192, 208, 255, 304, 331])
 def test_refusal_by_network_centre_or_modem_is_proof(code: int) -> None:
     assert cause_of(cms=code).proves_no_send
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [{"cms": one} for one in (0, 30, 32, 33, 35, 50)] + [{"cme": one} for one in (1, 3, 10)],
+    ids=str,
+)
+def test_what_a_no_answer_reads_as_without_one_digit_is_no_proof(numbers: dict[str, int]) -> None:
+    """`+CMS ERROR: 500` that lost an octet is `+CMS ERROR: 50`: it would be sent once more."""
+    cause = cause_of(**numbers)
+    assert not cause.proves_no_send
+    assert before_payload(cause).proves_no_send
 
 
 def test_plain_error_is_no_proof() -> None:
