@@ -241,7 +241,9 @@ class PtyPort:
         self._loop.remove_writer(self._master)
         fcntl.ioctl(self._slave, termios.TIOCNXCL)
         termios.tcflush(self._slave, termios.TCIFLUSH)
-        tty.setraw(self._slave)
+        # At once: a change that waits for output keeps the line from the next client, whose
+        # write would fail with EAGAIN in that moment.
+        tty.setraw(self._slave, termios.TCSANOW)
         self._listener.went()
 
 
