@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,25 +29,29 @@ _SETTLE: Final = 2400.0
 def main() -> int:
     options = _options()
     print(f"load average before: {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores", flush=True)
-    with tempfile.TemporaryDirectory(prefix="soak-") as room:
-        out = Path(room) / "soak.json"
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider",
-             "--basetemp", str(Path(room) / "t"), "tests/chaos/test_soak.py"],
-            cwd=_ROOT,
-            env={**os.environ, "PYTHONPATH": str(_ROOT), "SOAK_MODEMS": str(options.modems),
-                 "SOAK_MINUTES": str(options.minutes), "MODEMCTL_SEED": str(options.seed),
-                 "SOAK_JSON": str(out)},
-            stdout=sys.stderr if options.json else None,
-            check=False,
-            timeout=options.minutes * 120 + _SETTLE,
-        )  # fmt: skip
-        if options.json and out.exists():
-            print(out.read_text())
-        if options.keep and out.exists():
-            options.keep.write_text(out.read_text())
+    room = Path(tempfile.mkdtemp(prefix="soak-"))
+    out = room / "soak.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider",
+         "--basetemp", str(room / "t"), "tests/chaos/test_soak.py"],
+        cwd=_ROOT,
+        env={**os.environ, "PYTHONPATH": str(_ROOT), "SOAK_MODEMS": str(options.modems),
+             "SOAK_MINUTES": str(options.minutes), "MODEMCTL_SEED": str(options.seed),
+             "SOAK_JSON": str(out)},
+        stdout=sys.stderr if options.json else None,
+        check=False,
+        timeout=options.minutes * 120 + _SETTLE,
+    )  # fmt: skip
+    if options.json and out.exists():
+        print(out.read_text())
+    if options.keep and out.exists():
+        options.keep.write_text(out.read_text())
     print(f"load average after: {os.getloadavg()[0]:.2f}", file=sys.stderr)
-    return 1 if done.returncode else 0
+    if done.returncode:
+        print(f"store, ledger and logs are kept: {room}", file=sys.stderr)
+        return 1
+    shutil.rmtree(room)
+    return 0
 
 
 def _options() -> argparse.Namespace:
