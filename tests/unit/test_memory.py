@@ -45,3 +45,27 @@ def n_heaps(how: str) -> int:
 def test_threads_share_two_heaps():
     assert n_heaps("shared") <= 1
     assert n_heaps("alone") >= N_THREADS / 2
+
+
+CIRCLES = """
+from collections import deque
+from modemctl import memory
+memory.settle()
+class Circle:
+    n = 0
+    def __init__(self):
+        self.me = self
+        Circle.n += 1
+    def __del__(self):
+        Circle.n -= 1
+kept, most = deque(maxlen=300_000), 0
+for _ in range(1_500_000):
+    kept.append(Circle())
+    most = max(most, Circle.n)
+print(most)
+"""
+
+
+def test_circles_that_lived_for_a_while_are_collected_before_they_are_many():
+    done = subprocess.run([sys.executable, "-c", CIRCLES], check=True, capture_output=True)
+    assert int(done.stdout) < 1_000_000, done.stdout
