@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi import FastAPI
+from pydantic import TypeAdapter
 
 from api.app import create_app
 from modemctl.errors import (
@@ -215,6 +216,22 @@ async def test_requests_are_counted_by_route_never_by_id(bench):
     assert 'method="GET",route="/v1/accounts/{account_id}",status="404"' in text
     assert 'method="GET",route="unmatched",status="404"' in text
     assert 'method="other"' in text
+
+
+async def test_the_first_request_makes_no_route_anew(bench, monkeypatch):
+    """An included router made its routes again at the first request: 0.8 s without the loop."""
+    made = []
+    make = TypeAdapter.__init__
+
+    def spy(self, *args, **kw):
+        made.append(args)
+        make(self, *args, **kw)
+
+    monkeypatch.setattr(TypeAdapter, "__init__", spy)
+    async with bench.client() as client:
+        assert (await client.get("/nowhere")).status_code == 404
+        assert (await client.get("/healthz")).status_code == 200
+    assert not made
 
 
 async def test_the_openapi_document_builds_and_documents_each_refusal(bench):
