@@ -87,11 +87,15 @@ class Messaging(Dialogue):
                 self._routes.popleft()
 
     async def _reroute(self) -> None:
-        """The way in use brought no announcements: go on to the next; after the last, the first."""
+        """The way in use brought no announcements: go on to the next; after the last, all again."""
         self._routes.popleft()
         if not self._routes:
-            self._routes.extend(self._family.urc_routes[:1])
+            self._routes.extend(self._family.urc_routes)
         await self._bring_urcs_here()
+        _log.warning(
+            "driver.rerouted",
+            extra={"model": self._identity.model, "by": "; ".join(self._routes[0])},
+        )
 
     async def messaging_is_set(self) -> bool:
         """Compare `+CMGF?` and `+CNMI?` with what was set; what is not told counts as set.
@@ -202,6 +206,7 @@ class Messaging(Dialogue):
         """List every memory that messages may land in."""
         found: list[StoredMessage] = []
         async with self._storage:
+            self._announcements.listing()
             for memory in self._memories:
                 if await self._select(memory):
                     found += await self._listed(memory)

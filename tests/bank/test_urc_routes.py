@@ -95,3 +95,28 @@ async def test_announcements_that_go_with_the_noise_are_heard_from_the_second_me
         await rig.until(lambda: rig.count(SmsStored) == 1)
 
     await bank.run(SILENT, body)
+
+
+async def test_after_the_last_way_all_are_tried_again(
+    bank: RigBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announcements, "PATIENCE", 0.0)
+
+    async def body(rig: Rig) -> None:
+        await rig.unlock()
+        assert await rig.driver.list_messages() == []
+        await rig.driver.command('AT+QURCCFG="urcport","usbmodem"')  # as somebody else may have
+        for n in range(6):
+            rig.bank.control.inject_sms(rig.name, f"message {n}", origin=NUMBER)
+            wait_until(
+                lambda n=n: len(rig.bank.ledger(kind="deliver", modem=rig.name)) == n + 1,
+                what="delivery",
+            )
+            for message in await rig.driver.list_messages():
+                await rig.driver.delete_message(message.memory, message.index)
+            if rig.count(SmsStored):
+                break
+            await rig.driver.messaging_is_set()
+        assert rig.count(SmsStored)
+
+    await bank.run("ec20", body)

@@ -53,3 +53,26 @@ def test_new_routing_begins_anew() -> None:
     announcements.found([UNREAD], 1.0)
     announcements.begin()
     assert not announcements.are_missing(1.0 + LATER)
+
+
+def test_what_is_announced_during_a_list_may_be_in_the_next_one() -> None:
+    announcements = listed_once()
+    announcements.announced()
+    announcements.listing()
+    announcements.announced()  # of one that lies where was looked before
+    announcements.found([UNREAD], 1.0)
+    announcements.listing()
+    announcements.found([UNREAD], 2.0)
+    assert not announcements.are_missing(2.0 + LATER)
+    announcements.listing()
+    announcements.found([UNREAD], 9.0)
+    assert announcements.are_missing(9.0 + LATER)
+
+
+def test_announcement_before_a_list_that_failed_counts_for_the_next() -> None:
+    announcements = listed_once()
+    announcements.announced()
+    announcements.listing()  # and no answer
+    announcements.listing()
+    announcements.found([UNREAD], 1.0)
+    assert not announcements.are_missing(1.0 + LATER)
