@@ -5,8 +5,9 @@ Sources: CMS 1–127 RP-cause, TS 24.011 §8.2.5.4 and annex E.2; 128–255 TP-F
 
 `proves_no_send` is asked only after the payload was handed over (before that, nothing can have
 left). A refusal by network or service centre is proof. A code that stands for "no answer came"
-(332, 350, 500), for "you sent that already" (197), or that no table explains, is none. Nor is one
-that such a "no answer" becomes on a line that lost one digit: `500` may arrive as `50`.
+(332, 350, 500, some vendors' own), for "you sent that already" (197), or that no table explains, is
+none. Nor is one that such a "no answer" of the tables becomes on a line that lost one digit: `500`
+may arrive as `50`.
 """
 
 from __future__ import annotations
@@ -349,21 +350,31 @@ VENDOR_CMS: Mapping[str, Mapping[int, Row]] = MappingProxyType(
 """`+CMS ERROR` codes from 512 on, by vendor: the same number means different things."""
 
 
-def _one_digit_short(*codes: int) -> frozenset[int]:
-    """What these read as where one digit was lost."""
-    texts = map(str, codes)
-    return frozenset(int(text[:i] + text[i + 1 :]) for text in texts for i in range(len(text)))
+_REPEATED = (
+    197  # clipped it reads as 17, the commonest true refusal; who resends nothing meets none
+)
 
 
-_CLIPPED_CMS = _one_digit_short(332, 350, 500)
-_CLIPPED_CME = _one_digit_short(31, 100)
+def _clipped(*tables: Mapping[int, Row]) -> frozenset[int]:
+    """What a "no answer" of these tables reads as where one digit was lost."""
+    rows = [row for table in tables for row in table.values()]
+    texts = [str(row.code) for row in rows if not row.proves_no_send and row.code != _REPEATED]
+    return frozenset(
+        int(text[:i] + text[i + 1 :]) for text in texts if len(text) > 1 for i in range(len(text))
+    )
+
+
+_CLIPPED_CME = _clipped(CME)
+_CLIPPED_CMS = _clipped(CMS)
+_CLIPPED = {vendor: _clipped(CMS, rows) for vendor, rows in VENDOR_CMS.items()}
 
 
 def cause_of(*, cme: int | None = None, cms: int | None = None, vendor: str = "") -> Cause:
     """Look an error result up; neither number means a plain `ERROR`, which proves nothing."""
     if cms is not None:
         row = VENDOR_CMS.get(vendor, {}).get(cms) or CMS.get(cms) or _near(cms)
-        cause = _cause(f"cms:{cms}", row, may_be_clipped=cms in _CLIPPED_CMS)
+        clipped = _CLIPPED.get(vendor, _CLIPPED_CMS)
+        cause = _cause(f"cms:{cms}", row, may_be_clipped=cms in clipped)
     elif cme is not None:
         cause = _cause(f"cme:{cme}", CME.get(cme), may_be_clipped=cme in _CLIPPED_CME)
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,12 +22,7 @@ from modemctl.sms import MIN_VALIDITY, Unencodable, encode_submit, submits
 from modemctl.store import Store
 from modemctl.store.engine import UNREAD, UNREADABLE
 from modemctl.store.evidence import read_lines
-from modemctl.store.leases import (
-    Leased,
-    LeaseRequest,
-    Nothing,
-    lease,
-)
+from modemctl.store.leases import Leased, LeaseRequest, Nothing, lease
 from modemctl.store.segments import Release, SendingRules, release
 from modemctl.store.signals import Subscription
 from modemctl.store.submits import Refusal, refuse
@@ -70,7 +65,7 @@ class EncodingRules:
     wants_reports: bool
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Waiting:
     bay: Bay
     iccid: Iccid
@@ -102,6 +97,7 @@ class Dispatcher:
         self._waiting: dict[Bay, _Waiting] = {}
         self._owed: list[Release] = []  # leases that the store did not take back yet
         self._bell = asyncio.Event()
+        self._n_rings = self._n_rings_asked = 0  # of new work: in all, and when it was last asked
         self._is_stopped = False
 
     def ask(
@@ -194,6 +190,7 @@ class Dispatcher:
         """New work wakes those who found none; a slow poll covers a lost wake-up."""
         while True:
             if await work.wait(_SLOW_POLL):
+                self._n_rings += 1
                 self._wake_unlimited()
 
     async def _stand_by(self, work: Subscription, limit: float) -> bool:
@@ -215,7 +212,7 @@ class Dispatcher:
             has_run = not follower.withdraw()
         if has_run:
             await self._serve_followed(due, requests, follower.future)
-            self._wake_unlimited(but=due)
+            self._wake_unlimited(but=frozenset(due))
         return has_run
 
     async def _serve_followed(
@@ -230,7 +227,7 @@ class Dispatcher:
             return
         pairs = list(zip(due, results, strict=True))
         is_here = self._waiting.get  # who left may have no card: it is asked nothing
-        entered = [one for one in due if is_here(one.bay) is one and self._enters(one)]
+        entered = {one for one in due if is_here(one.bay) is one and self._enters(one)}
         with self._inside(entered) as taken:
             for one, result in pairs:
                 if one not in entered and isinstance(result, _Found):
@@ -247,7 +244,7 @@ class Dispatcher:
         except TimeoutError:
             return
 
-    def _wake_unlimited(self, *, but: Sequence[_Waiting] = ()) -> None:
+    def _wake_unlimited(self, *, but: Set[_Waiting] = frozenset()) -> None:
         for one in self._waiting.values():
             if not one.is_limited and one not in but:
                 one.not_before = 0.0
@@ -273,7 +270,7 @@ class Dispatcher:
             await self._deal_out(list(zip(entered, results, strict=True)), taken)
 
     @contextmanager
-    def _inside(self, entered: Sequence[_Waiting]) -> Iterator[set[Bay]]:
+    def _inside(self, entered: Collection[_Waiting]) -> Iterator[set[Bay]]:
         """A block behind these gates; who gets nothing in it, so is not noted, leaves again."""
         taken: set[Bay] = set()
         try:
@@ -292,6 +289,7 @@ class Dispatcher:
         return False
 
     def _requests(self, due: Sequence[_Waiting]) -> Sequence[LeaseRequest]:
+        self._n_rings_asked = self._n_rings
         return [LeaseRequest(bay=one.bay, iccid=one.iccid, rules=self._rules) for one in due]
 
     async def _deal_out(self, results: Sequence[tuple[_Waiting, _Result]], taken: set[Bay]) -> None:
@@ -365,7 +363,8 @@ class Dispatcher:
         return result
 
     def _put_off(self, one: _Waiting, nothing: Nothing) -> None:
-        wait, one.is_limited = _SLOW_POLL, nothing.until is not None
+        is_late = self._n_rings != self._n_rings_asked  # new work rang before this was known
+        wait, one.is_limited = 0.0 if is_late else _SLOW_POLL, nothing.until is not None
         one.was_served = True
         if nothing.until is not None:
             left = (nothing.until - self._store.clock.now()).total_seconds()

@@ -47,6 +47,15 @@ def test_what_a_no_answer_reads_as_without_one_digit_is_no_proof(numbers: dict[s
     assert before_payload(cause).proves_no_send
 
 
+@pytest.mark.parametrize(
+    ("vendor", "code"),
+    [("cinterion", 21), ("cinterion", 52), ("wavecom", 13), ("wavecom", 54), ("wavecom", 50)],
+)
+def test_a_vendors_no_answer_without_one_digit_is_no_proof_there(vendor: str, code: int) -> None:
+    assert not cause_of(cms=code, vendor=vendor).proves_no_send
+    assert cause_of(cms=code, vendor="simcom").proves_no_send is (code != 50)
+
+
 def test_plain_error_is_no_proof() -> None:
     cause = cause_of()
     assert (cause.code, cause.proves_no_send) == ("error", False)

@@ -1,6 +1,7 @@
 """The dispatcher: what it leased is handed over or goes back, whatever the store does."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -136,6 +137,31 @@ async def test_a_bank_at_rest_wakes_at_once_when_a_batch_starts(tmp_path, monkey
             else:
                 await b.batch(4)
             await until(lambda: len(jobs) == 4)
+
+
+async def test_work_that_begins_in_the_commit_of_a_lease_that_found_none_is_leased(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(fleet, "_SLOW_POLL", 3_600.0)
+    async with bench(tmp_path) as b:
+        jobs: list[Job] = []
+        batch_id = await b.batch(1)
+        await b.store.write(lambda tx: batches.move(tx, batch_id, BatchState.HELD, reason="?"))
+        async with dispatching(b) as dispatcher:
+            is_free = threading.Event()
+            busy = asyncio.ensure_future(b.store.write(lambda tx: is_free.wait()))
+            await asyncio.sleep(0.05)
+            dispatcher.ask(bay_of(CARDS[0]), CARDS[0], jobs.append)
+            await asyncio.sleep(0.05)  # its lease waits behind the writer, then the batch's start
+            start = asyncio.ensure_future(
+                b.store.write(
+                    lambda tx: batches.move(tx, batch_id, BatchState.RUNNING), is_urgent=False
+                )
+            )
+            await asyncio.sleep(0.05)
+            is_free.set()
+            await asyncio.gather(busy, start)
+            await until(lambda: len(jobs) == 1)
 
 
 async def test_a_bank_at_rest_wakes_when_quiet_hours_end(tmp_path, monkeypatch):
